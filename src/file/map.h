@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* A file mapped read-only: where untrusted bytes come from. */
+#ifndef QDB_FILE_MAP_H
+#define QDB_FILE_MAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct map {
+    const uint8_t *p; /* size bytes; NULL when size is 0 */
+    size_t size;
+    void *base;     /* what to unmap; NULL for borrowed memory */
+    char *path;     /* owned */
+};
+
+/* ST_IO with the path and the reason: missing, a directory, not a regular file, not readable, empty. */
+NODISCARD enum st map_open(const char *path, struct map *out, struct err *e);
+/* View memory that somebody else keeps (embedded models, tests, fuzzing). */
+struct map map_borrow(const void *p, size_t size, const char *name);
+void map_close(struct map *m);
+
+#endif
