@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+#include "command/command.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "command/lex.h"
+
+static const struct verb *const tables[] = {
+    verbs_support,
+};
+
+enum { MAX_ALIAS_DEPTH = 8 };
+
+const struct verb *verb_at(size_t i)
+{
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (const struct verb *v = tables[t]; v->name; v++)
+            if (!i--)
+                return v;
+    return NULL;
+}
+
+size_t verb_count(void)
+{
+    size_t n = 0;
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (const struct verb *v = tables[t]; v->name; v++)
+            n++;
+    return n;
+}
+
+/* Is `name` one of the blank-separated words of `list`? */
+static bool in_list(const char *list, struct str name)
+{
+    for (const char *p = list; p && *p;) {
+        size_t n = strcspn(p, " ");
+        if (str_eq(str_of(p, n), name))
+            return true;
+        p += n + (p[n] == ' ');
+    }
+    return false;
+}
+
+static bool is_prefix(struct str prefix, const char *of)
+{
+    size_t n = strlen(of);
+    return prefix.n && prefix.n < n && !memcmp(prefix.p, of, prefix.n);
+}
+
+static const struct verb *find_exact(struct str name)
+{
+    const struct verb *v;
+    for (size_t i = 0; (v = verb_at(i)); i++)
+        if (str_is(name, v->name))
+            return v;
+    for (size_t i = 0; (v = verb_at(i)); i++)
+        if (in_list(v->alias, name))
+            return v;
+    return NULL;
+}
+
+/* The only verb that begins with `name`; NULL if there are none or several. */
+static const struct verb *find_prefix(struct str name)
+{
+    const struct verb *v, *found = NULL;
+    for (size_t i = 0; (v = verb_at(i)); i++) {
+        if ((v->flags & (VERB_EXACT | VERB_HIDDEN)) || !is_prefix(name, v->name))
+            continue;
+        if (found)
+            return NULL;
+        found = v;
+    }
+    return found;
+}
+
+static const char *verb_name(const void *data, size_t i)
+{
+    (void)data;
+    const struct verb *v = verb_at(i);
+    return v->flags & VERB_HIDDEN ? NULL : v->name;
+}
+
+enum st verb_find(struct str name, const struct verb **out, struct err *e)
+{
+    const struct verb *v = find_exact(name);
+    if (!v)
+        v = find_prefix(name);
+    if (v) {
+        *out = v;
+        return ST_OK;
+    }
+    int matches = 0;
+    for (size_t i = 0; (v = verb_at(i)); i++)
+        matches += !(v->flags & (VERB_EXACT | VERB_HIDDEN)) && is_prefix(name, v->name);
+    int show = (int)(name.n > 40 ? 40 : name.n);
+    st_fail(e, ST_NOTFOUND, matches ? "command `%.*s` is ambiguous" : "no command `%.*s`", show, name.p);
+    struct buf b = { 0 };
+    suggest(name, verb_name, NULL, verb_count(), &b);
+    if (memchr(name.p, '.', name.n))
+        st_hint(e, "`print %.*s` shows a value, `summary` its statistics", show, name.p);
+    else
+        st_hint(e, "%s", b.n ? buf_str(&b) : "`help` lists the commands");
+    buf_free(&b);
+    return ST_NOTFOUND;
+}
+
+void suggest(struct str name, const char *(*at)(const void *data, size_t i), const void *data, size_t n,
+             struct buf *out)
+{
+    enum { MOST = 12 };
+    int matches = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *one = at(data, i);
+        if (!one || !is_prefix(name, one) || ++matches > MOST)
+            continue;
+        buf_printf(out, "%s%s", matches == 1 ? "could be " : ", ", one);
+    }
+    if (matches > MOST)
+        buf_printf(out, " and %d more", matches - MOST);
+    if (matches)
+        return;
+    /* A third of the letters may be wrong, and at least one. */
+    int best = (int)(name.n / 3 < 1 ? 1 : name.n / 3) + 1;
+    const char *nearest = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const char *one = at(data, i);
+        int d = one ? text_distance(name, str_from(one)) : best;
+        if (d < best) {
+            best = d;
+            nearest = one;
+        }
+    }
+    if (nearest)
+        buf_printf(out, "did you mean `%s`?", nearest);
+}
+
+enum st call_fail(const struct call *c, int i, struct err *e, enum st st, const char *fmt, ...)
+{
+    char msg[sizeof e->msg];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(msg, sizeof msg, fmt, ap);
+    va_end(ap);
+    st_fail(e, st, "%s", msg);
+    if (i < c->n_words)
+        return st_at(e, c->words[i].column, c->words[i].length);
+    return st_at(e, (int)c->line.n, 1);
+}
+
+/* ---------------------------------------------------------------- from a line to commands */
+
+static const struct alias *find_alias(const struct session *s, struct str name)
+{
+    for (size_t i = 0; s && i < s->n_aliases; i++)
+        if (str_is(name, s->aliases[i].name))
+            return &s->aliases[i];
+    return NULL;
+}
+
+/* The verb that the first word of a command stands for, NULL if it is none. */
+static const struct verb *resolve(const struct session *s, struct str name, int depth)
+{
+    const struct verb *v = find_exact(name);
+    const struct alias *a = v || depth > MAX_ALIAS_DEPTH ? NULL : find_alias(s, name);
+    if (a)
+        return resolve(s, lex_verb(str_from(a->text)), depth + 1);
+    return v ? v : find_prefix(name);
+}
+
+enum st command_next(const struct session *s, struct str line, size_t *at, struct piece *out,
+                     struct buf *store, struct err *e)
+{
+    size_t i = *at;
+    while (i < line.n && (lex_blank(line.p[i]) || line.p[i] == ';'))
+        i++;
+    *out = (struct piece){ str_of(line.p + i, 0), (int)i, TARGET_FRONT, { "", 0 } };
+    if (i == line.n || line.p[i] == '#') {
+        *at = line.n;
+        return ST_OK;
+    }
+    struct str rest = str_of(line.p + i, line.n - i);
+    struct str name = lex_verb(rest);
+    const struct verb *v = resolve(s, name, 0);
+    if (v && v->flags & VERB_RAW) {
+        out->command = lex_trim(rest);
+        *at = line.n;
+        return ST_OK;
+    }
+    unsigned how = v && v->flags & VERB_COMPARES ? LEX_COMPARES : 0;
+    size_t end = i + name.n;
+    while (end < line.n && !lex_operator(line, end, how))
+        end = lex_blank(line.p[end]) ? end + 1 : lex_word_end(line, end, how);
+    out->command = lex_trim(str_of(line.p + i, end - i));
+    if (end == line.n || line.p[end] == ';' || line.p[end] == '#') {
+        *at = end < line.n && line.p[end] == '#' ? line.n : end;
+        return ST_OK;
+    }
+    int op = (int)end;
+    if (line.p[end] == '|') {
+        out->to = TARGET_SHELL;
+        out->target = lex_trim(str_of(line.p + end + 1, line.n - end - 1));
+        *at = line.n;
+        if (out->target.n)
+            return ST_OK;
+        st_fail(e, ST_SYNTAX, "a shell command should follow `|`");
+        return st_at(e, op, 1);
+    }
+    out->to = end + 1 < line.n && line.p[end + 1] == '>' ? TARGET_APPEND : TARGET_FILE;
+    end += out->to == TARGET_APPEND ? 2 : 1;
+    lex_store(store, line.n);
+    struct word w;
+    enum st st = lex_word(line, &end, how, &w, store, e);
+    if (st)
+        return st;
+    if (!w.text.n) {
+        st_fail(e, ST_SYNTAX, "the name of a file should follow `>`");
+        return st_at(e, op, 1);
+    }
+    out->target = w.text;
+    while (end < line.n && lex_blank(line.p[end]))
+        end++;
+    if (end < line.n && line.p[end] != ';' && line.p[end] != '#') {
+        st_fail(e, ST_SYNTAX, "one file after `>`, then `;` or nothing");
+        return st_at(e, (int)end, 1);
+    }
+    *at = end < line.n && line.p[end] == '#' ? line.n : end;
+    return ST_OK;
+}
+
+/* ---------------------------------------------------------------- one command */
+
+/* `NAME = EXPR` or `$NAME = EXPR`: where the expression begins, 0 if it is none. */
+static size_t assignment(struct str line, struct str *name)
+{
+    size_t i = line.n && line.p[0] == '$', from = i;
+    if (i == line.n || !(isalpha((unsigned char)line.p[i]) || line.p[i] == '_'))
+        return 0;
+    while (i < line.n && (isalnum((unsigned char)line.p[i]) || line.p[i] == '_'))
+        i++;
+    *name = str_of(line.p + from, i - from);
+    while (i < line.n && lex_blank(line.p[i]))
+        i++;
+    if (i == line.n || line.p[i] != '=' || (i + 1 < line.n && line.p[i + 1] == '='))
+        return 0;
+    return i + 1;
+}
+
+enum st command_parse(struct str line, struct call *out, struct buf *store, struct err *e)
+{
+    struct call c = { .line = line };
+    size_t i = 0;
+    while (i < line.n && lex_blank(line.p[i]))
+        i++;
+    struct str from_here = str_of(line.p + i, line.n - i);
+    size_t expr = assignment(from_here, &c.assign);
+    if (expr) {
+        c.rest = lex_trim(str_of(from_here.p + expr, from_here.n - expr));
+        c.rest_column = (int)(c.rest.p - line.p);
+        *out = c;
+        if (c.rest.n)
+            return ST_OK;
+        st_fail(e, ST_SYNTAX, "an expression should follow `=`");
+        return st_at(e, (int)line.n, 1);
+    }
+    c.assign = str_of("", 0);
+    struct str name = lex_verb(from_here);
+    enum st st = verb_find(name, &c.verb, e);
+    if (st)
+        return st_at(e, (int)i, name.n ? (int)name.n : 1);
+    i += name.n;
+    if (i < line.n && line.p[i] == '/' && !(c.verb->flags & VERB_RAW)) {
+        size_t end = ++i;
+        while (end < line.n && !lex_blank(line.p[end]))
+            end++;
+        c.format = str_of(line.p + i, end - i);
+        i = end;
+    }
+    c.rest = lex_trim(str_of(line.p + i, line.n - i));
+    c.rest_column = (int)(c.rest.p - line.p);
+    lex_store(store, line.n);
+    while (!(c.verb->flags & VERB_RAW)) {
+        struct word w;
+        if ((st = lex_word(line, &i, LEX_COMPARES | LEX_WHOLE, &w, store, e)))
+            return st;
+        if (!w.length)
+            break;
+        if (c.n_words == CALL_MAX_WORDS) {
+            st_fail(e, ST_RANGE, "more than %d words after `%s`", CALL_MAX_WORDS, c.verb->name);
+            return st_at(e, w.column, w.length);
+        }
+        c.words[c.n_words++] = w;
+    }
+    *out = c;
+    return ST_OK;
+}
+
+static enum st run_expanded(struct session *s, struct str line, bool repeat, int depth, struct result *out,
+                            struct err *e);
+
+/* Put the text of an alias in place of its name and run that. */
+static enum st run_alias(struct session *s, const struct alias *a, struct str line, size_t name_end, bool repeat,
+                         int depth, struct result *out, struct err *e)
+{
+    if (depth > MAX_ALIAS_DEPTH)
+        return st_fail(e, ST_STATE, "alias `%s` stands for itself", a->name);
+    struct buf b = { 0 };
+    buf_adds(&b, a->text);
+    buf_add(&b, line.p + name_end, line.n - name_end);
+    enum st st = run_expanded(s, str_of(buf_str(&b), b.n), repeat, depth + 1, out, e);
+    if (st)
+        st_at(e, -1, 0); /* the columns are those of a line that nobody typed */
+    buf_free(&b);
+    return st;
+}
+
+static enum st run_expanded(struct session *s, struct str line, bool repeat, int depth, struct result *out,
+                            struct err *e)
+{
+    size_t i = 0;
+    while (i < line.n && lex_blank(line.p[i]))
+        i++;
+    struct str name = lex_verb(str_of(line.p + i, line.n - i));
+    const struct alias *a = find_exact(name) ? NULL : find_alias(s, name);
+    if (a)
+        return run_alias(s, a, line, i + name.n, repeat, depth, out, e);
+    struct buf store = { 0 };
+    struct call *c = x_alloc(sizeof *c); /* too large for the stack of nested scripts */
+    enum st st = command_parse(line, c, &store, e);
+    c->repeat = repeat;
+    if (!st && !c->verb) {
+        st = session_assign(s, c->assign, c->rest, out, e);
+        if (st && e->column >= 0)
+            st_at(e, e->column + c->rest_column, e->length);
+    } else if (!st && c->n_words == 1 && str_is(c->words[0].text, "?") && !c->words[0].quoted)
+        st = verb_help(c->verb, out);
+    else if (!st)
+        st = c->verb->run(s, c, out, e);
+    free(c);
+    buf_free(&store);
+    return st;
+}
+
+enum st command_run(struct session *s, struct str line, bool repeat, struct result *out, struct err *e)
+{
+    enum st st = run_expanded(s, line, repeat, 0, out, e);
+    if (st)
+        out->status = st == ST_CANCELLED ? RESULT_PARTIAL : RESULT_ERROR;
+    return st;
+}

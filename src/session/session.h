@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* The session: the only state above the engine. Models, runs, breakpoints, settings; every front end
+ * works on it through the commands. */
+#ifndef QDB_SESSION_SESSION_H
+#define QDB_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/table.h"
+#include "base/text.h"
+#include "session/settings.h"
+
+struct session;
+
+/* What a front end lends to the commands that reach back to it (source, once, log, history). Any member may be
+ * NULL: the command then says that it is not possible here. */
+struct front {
+    void *data;
+    /* Run the lines of `text` as if they were typed, showing each result; `name` is for messages. */
+    enum st (*script)(struct front *f, const char *name, struct str text, struct err *e);
+    /* The output of the next command goes to this file. */
+    enum st (*once)(struct front *f, const char *path, struct err *e);
+    /* Copy what is typed and shown to this file too; NULL ends it. */
+    enum st (*log)(struct front *f, const char *path, struct err *e);
+    /* Typed line i, 0 is the oldest that is kept; NULL at the end. */
+    const char *(*history)(struct front *f, size_t i);
+    /* Ask a question that is answered with y or n. */
+    bool (*confirm)(struct front *f, const char *question);
+};
+
+/* A name that stands for the beginning of a command. */
+struct alias {
+    char *name, *text;
+};
+
+struct session {
+    struct settings settings;
+    struct progress *progress; /* of the front end that is calling; NULL = silent */
+    struct front *front;       /* of the front end that is calling; NULL = none */
+    bool interactive;          /* a person is at the other end: confirmations make sense */
+    bool quit;                 /* set by `quit`: the front end leaves its loop */
+    int quit_status;           /* what `quit N` asked for */
+    struct alias *aliases;
+    size_t n_aliases, cap_aliases;
+};
+
+struct session *session_new(void);
+void session_free(struct session *s);
+
+/* `NAME = EXPR`: keep the value of the expression as $NAME. Columns of errors are those of `expr`. */
+enum st session_assign(struct session *s, struct str name, struct str expr, struct result *out, struct err *e);
+
+/* Does the plan hold changes? The prompt shows it. */
+bool session_changed(const struct session *s);
+
+#endif
