@@ -11,14 +11,15 @@
 struct map {
     const uint8_t *p; /* size bytes; NULL when size is 0 */
     size_t size;
-    void *base;     /* what to unmap; NULL for borrowed memory */
-    char *path;     /* owned */
+    void *base; /* what to unmap; NULL for borrowed memory */
+    char *path; /* owned */
 };
 
-/* ST_IO with the path and the reason: missing, a directory, not a regular file, not readable, empty. */
+/* ST_IO with the path and the reason: missing, a directory, not a regular file, unreadable, empty.
+ * No file descriptor stays open, so that a model may have thousands of parts. */
 NODISCARD enum st map_open(const char *path, struct map *out, struct err *e);
 /* View memory that somebody else keeps (embedded models, tests, fuzzing). */
 struct map map_borrow(const void *p, size_t size, const char *name);
-void map_close(struct map *m);
+void map_close(struct map *m); /* leaves *m empty */
 
 #endif

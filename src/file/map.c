@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#include "file/map.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+static enum st fail(struct err *e, const char *path, const char *what, int errnum)
+{
+    st_fail(e, ST_IO, "%s%s%s", what, errnum ? ": " : "", errnum ? strerror(errnum) : "");
+    st_where(e, "%s", path);
+    return ST_IO;
+}
+
+static enum st refuse_kind(struct err *e, const char *path, const struct stat *s)
+{
+    if (S_ISDIR(s->st_mode)) {
+        fail(e, path, "is a directory, not a model file", 0);
+        st_hint(e, "name a .gguf file in it");
+        return ST_IO;
+    }
+    if (!S_ISREG(s->st_mode))
+        return fail(e, path, "is not a regular file (a pipe or a device cannot be mapped)", 0);
+    return fail(e, path, s->st_size ? "is too large for this machine" : "is empty (0 bytes)", 0);
+}
+
+enum st map_open(const char *path, struct map *out, struct err *e)
+{
+    /* O_NONBLOCK: opening a pipe that nobody writes to must not hang. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return fail(e, path, "cannot be opened", errno);
+    struct stat s;
+    if (fstat(fd, &s)) {
+        int errnum = errno;
+        close(fd);
+        return fail(e, path, "cannot be examined", errnum);
+    }
+    if (!S_ISREG(s.st_mode) || s.st_size <= 0 || (uintmax_t)s.st_size > SIZE_MAX / 2) {
+        close(fd);
+        return refuse_kind(e, path, &s);
+    }
+    void *p = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    int errnum = errno;
+    close(fd);
+    if (p == MAP_FAILED)
+        return fail(e, path, "cannot be mapped", errnum);
+    *out = (struct map){ p, (size_t)s.st_size, p, x_strdup(path) };
+    return ST_OK;
+}
+
+struct map map_borrow(const void *p, size_t size, const char *name)
+{
+    return (struct map){ size ? p : NULL, size, NULL, x_strdup(name) };
+}
+
+void map_close(struct map *m)
+{
+    if (m->base)
+        munmap(m->base, m->size);
+    free(m->path);
+    *m = (struct map){ 0 };
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+#include "file/weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+/* ---- opening ---- */
+
+static enum st add_file(struct weights *w, struct map map, struct err *e)
+{
+    struct gguf *g;
+    enum st st = gguf_parse(map, &g, e);
+    if (st)
+        return st;
+    x_grow(&w->files, &w->cap_files, w->n_files + 1, sizeof *w->files);
+    w->files[w->n_files++] = g;
+    return ST_OK;
+}
+
+static enum st add_path(struct weights *w, const char *path, struct err *e)
+{
+    struct map map;
+    enum st st = map_open(path, &map, e);
+    return st ? st : add_file(w, map, e);
+}
+
+static int64_t scalar(const struct gguf *g, const char *key, int64_t otherwise)
+{
+    const struct gguf_kv *kv = gguf_find(g, key);
+    return kv && gguf_is_integer(kv->type) ? gguf_integer(kv, 0) : otherwise;
+}
+
+/* Name of part i (from 0) of n. */
+static char *part_path(const char *stem, int stem_length, int64_t i, int64_t n)
+{
+    struct buf b = { 0 };
+    buf_printf(&b, "%.*s-%05lld-of-%05lld.gguf", stem_length, stem, (long long)i + 1, (long long)n);
+    return buf_take(&b);
+}
+
+enum { SPLIT_TAIL = sizeof "-00001-of-00003.gguf" - 1, SPLIT_MAX = 65535 };
+
+static enum st bad_part(struct err *e, const char *path, const char *what, int64_t is,
+                        int64_t should)
+{
+    st_fail(e, ST_FORMAT, "%s is %lld; %lld would belong here", what, (long long)is,
+            (long long)should);
+    st_where(e, "%s", path);
+    return ST_FORMAT;
+}
+
+/* The opened file says that it is one part of `count`; open them all in order. */
+static enum st open_parts(struct weights *w, const char *path, int64_t count, struct err *e)
+{
+    struct gguf *given = w->files[0];
+    int64_t no = scalar(given, "split.no", -1), total = scalar(given, "split.tensors.count", -1);
+    int stem = (int)strlen(path) - SPLIT_TAIL;
+    char *expected = count <= SPLIT_MAX && no >= 0 && no < count && stem > 0
+                         ? part_path(path, stem, no, count) : NULL;
+    bool named = expected && !strcmp(expected, path);
+    free(expected);
+    if (!named) {
+        st_fail(e, ST_FORMAT,
+                "the file is part %lld of %lld of a split, but its name does not say so",
+                (long long)no + 1, (long long)count);
+        st_where(e, "%s", path);
+        st_hint(e, "parts are found by name: NAME-00001-of-00003.gguf");
+        return ST_FORMAT;
+    }
+    w->n_files = 0;
+    enum st st = ST_OK;
+    uint64_t n = 0;
+    for (int64_t i = 0; i < count && !st; i++) {
+        char *part = part_path(path, stem, i, count);
+        if (i == no) {
+            x_grow(&w->files, &w->cap_files, w->n_files + 1, sizeof *w->files);
+            w->files[w->n_files++] = given;
+            given = NULL;
+        } else if ((st = add_path(w, part, e)))
+            st_hint(e, "all %lld parts of the split must lie beside each other", (long long)count);
+        else if (scalar(w->files[i], "split.no", -1) != i)
+            st = bad_part(e, part, "split.no", scalar(w->files[i], "split.no", -1), i);
+        else if (scalar(w->files[i], "split.count", -1) != count)
+            st = bad_part(e, part, "split.count", scalar(w->files[i], "split.count", -1), count);
+        if (!st)
+            n += w->files[i]->n_tensors;
+        free(part);
+    }
+    gguf_free(given);
+    if (!st && total >= 0 && n != (uint64_t)total)
+        st = bad_part(e, path, "split.tensors.count", total, (int64_t)n);
+    return st;
+}
+
+/* ---- the list ---- */
+
+static void fill(struct weights *w, struct weight *x, const struct gguf_tensor *t, int file)
+{
+    *x = (struct weight){ .name = t->name, .rank = t->rank, .cols = t->ne[0], .format = t->format,
+                          .type_id = t->type_id, .bytes = t->bytes, .data = t->data,
+                          .problem = t->problem, .offset = t->offset, .file = file };
+    memcpy(x->ne, t->ne, sizeof x->ne);
+    x->rows = 1;
+    for (int d = 1; d < GGUF_MAX_RANK; d++)
+        if (__builtin_mul_overflow(x->rows, t->ne[d], &x->rows)) {
+            x->rows = 0;
+            break;
+        }
+    if (x->problem)
+        return;
+    x->row_bytes = x->bytes / x->rows;
+    w->n_params += x->rows * x->cols;
+    w->n_bytes += x->bytes;
+}
+
+static enum st build_list(struct weights *w, struct err *e)
+{
+    for (size_t f = 0; f < w->n_files; f++)
+        w->n += w->files[f]->n_tensors;
+    void *p;
+    enum st st = w->n < INT32_MAX ? ST_OK : st_fail(e, ST_FORMAT, "%zu tensors are too many", w->n);
+    if (!st)
+        st = mem_alloc(&p, w->n * sizeof *w->list, "the list of weights", e);
+    if (st)
+        return st;
+    w->list = p;
+    if ((st = names_init(&w->by_name, w->list, sizeof *w->list, w->n, e)))
+        return st;
+    size_t i = 0;
+    for (size_t f = 0; f < w->n_files; f++)
+        for (size_t t = 0; t < w->files[f]->n_tensors; t++, i++) {
+            fill(w, &w->list[i], &w->files[f]->tensors[t], (int)f);
+            if (names_add(&w->by_name, i) == NAMES_NONE)
+                continue;
+            st_fail(e, ST_FORMAT, "tensor `%.*s` is in two parts of the split",
+                    (int)w->list[i].name.n, w->list[i].name.p);
+            st_where(e, "%s", w->files[f]->map.path);
+            return ST_FORMAT;
+        }
+    return ST_OK;
+}
+
+static enum st finish(struct weights *w, enum st st, struct weights **out, struct err *e)
+{
+    if (!st)
+        st = build_list(w, e);
+    if (st)
+        weights_close(w);
+    else
+        *out = w;
+    return st;
+}
+
+enum st weights_open(const char *path, struct weights **out, struct err *e)
+{
+    struct weights *w = x_alloc(sizeof *w);
+    enum st st = add_path(w, path, e);
+    int64_t count = st ? 0 : scalar(w->files[0], "split.count", 0);
+    if (count > 1)
+        st = open_parts(w, path, count, e);
+    if (!st)
+        w->path = x_strdup(w->files[0]->map.path);
+    return finish(w, st, out, e);
+}
+
+enum st weights_borrow(const void *p, size_t size, const char *name, struct weights **out,
+                       struct err *e)
+{
+    struct weights *w = x_alloc(sizeof *w);
+    w->path = x_strdup(name);
+    return finish(w, add_file(w, map_borrow(p, size, name), e), out, e);
+}
+
+void weights_close(struct weights *w)
+{
+    if (!w)
+        return;
+    for (size_t i = 0; i < w->n_files; i++)
+        gguf_free(w->files[i]);
+    names_free(&w->by_name);
+    mem_free(w->list);
+    free(w->files);
+    free(w->path);
+    free(w);
+}
+
+/* ---- looking things up ---- */
+
+const struct weight *weights_find(const struct weights *w, struct str name)
+{
+    int64_t i = names_find(&w->by_name, name);
+    return i == NAMES_NONE ? NULL : &w->list[i];
+}
+
+const struct gguf_kv *weights_kv(const struct weights *w, const char *key)
+{
+    return gguf_find(w->files[0], key);
+}
+
+struct str weights_string(const struct weights *w, const char *key, const char *otherwise)
+{
+    const struct gguf_kv *kv = weights_kv(w, key);
+    if (kv && kv->type == GGUF_STRING)
+        return gguf_string(w->files[0], kv, 0);
+    return otherwise ? str_from(otherwise) : (struct str){ 0 };
+}
+
+double weights_number(const struct weights *w, const char *key, double otherwise)
+{
+    const struct gguf_kv *kv = weights_kv(w, key);
+    return kv && gguf_is_number(kv->type) ? gguf_number(kv, 0) : otherwise;
+}
+
+int64_t weights_integer(const struct weights *w, const char *key, int64_t otherwise)
+{
+    return scalar(w->files[0], key, otherwise);
+}
+
+/* ---- decoding ---- */
+
+enum st weight_check(const struct weight *w, struct err *e)
+{
+    enum st st;
+    const struct format_info *f = format_info(w->format);
+    if (w->problem || !w->data || !f)
+        st = st_fail(e, ST_FORMAT, "the tensor cannot be read: %s",
+                     w->problem ? w->problem : "no data");
+    else if (!f->decode)
+        st = st_fail(e, ST_UNSUPPORTED, "%s is known by name and size only; it cannot be decoded",
+                     f->type);
+    else
+        return ST_OK;
+    st_where(e, "%.*s", (int)w->name.n, w->name.p);
+    return st;
+}
+
+void weight_decode_flat(const struct weight *w, uint64_t at, uint64_t n, float *dst)
+{
+    const struct format_info *f = format_info(w->format);
+    f->decode(w->data + at / (uint64_t)f->block * (uint64_t)f->bytes, dst, (int64_t)n);
+}
+
+enum st weight_decode(const struct weight *w, uint64_t row, uint64_t n, float *dst, struct err *e)
+{
+    enum st st = weight_check(w, e);
+    if (st)
+        return st;
+    if (row > w->rows || n > w->rows - row) {
+        st_fail(e, ST_RANGE, "rows %llu..%llu do not exist; there are %llu",
+                (unsigned long long)row, (unsigned long long)(row + n - 1),
+                (unsigned long long)w->rows);
+        st_where(e, "%.*s", (int)w->name.n, w->name.p);
+        return ST_RANGE;
+    }
+    weight_decode_flat(w, row * w->cols, n * w->cols, dst);
+    return ST_OK;
+}
