@@ -55,4 +55,17 @@ script 'is same a a; finish'
 is "a broken build fails though all tests pass" "$(sum script "$tmp/script.t" 1)" \
     "1 passed, 1 failed, 0 skipped
 status 1"
+
+# The fuzz driver finds a bug, keeps the input, and the input shows the bug again.
+fuzz=$PWD/tests/harness/fuzz_fixture
+mkdir "$tmp/corpus"
+echo harmless >"$tmp/corpus/one"
+like "a fuzz target passes while nothing is found" \
+    "$("$fuzz" -corpus "$tmp/corpus" -runs 0)" '^ok 2 - 0 mutations'
+like "a fuzz target that finds a bug keeps the input" \
+    "$(cd "$tmp" && "$fuzz" -corpus "$tmp/corpus" -seconds 60 2>&1)" 'kept in fuzz_fixture.crash'
+check "the input found is the bug" grep -q boom "$tmp/fuzz_fixture.crash"
+capture "$fuzz" "$tmp/fuzz_fixture.crash"
+like "which it shows again" "$status" '^1[0-9][0-9]$'
+like "a fuzz target without a corpus fails" "$("$fuzz" -corpus "$tmp/none")" '^not ok 1'
 finish
