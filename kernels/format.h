@@ -43,7 +43,7 @@ struct block_view {
         char text[160]; /* the stored value(s) for people: "0x2e1f = 0.0957", "3 1 7 ..." */
     } fields[BLOCK_MAX_FIELDS];
     float scale[BLOCK_MAX_SUB], offset[BLOCK_MAX_SUB];
-    int32_t code[FORMAT_MAX_BLOCK];  /* the stored code (grid index for grid formats, digit for ternary) */
+    int32_t code[FORMAT_MAX_BLOCK];  /* the stored code (codebook row, ternary digit) */
     float level[FORMAT_MAX_BLOCK];   /* the code's meaning before scaling */
     float value[FORMAT_MAX_BLOCK];   /* exactly what decode gives */
 };
