@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* Thread pool: a loop over chunks, shared by threads; the result never depends on how many. */
+#include "kernels/pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The gate says which loop is open and who is inside: generation in the high half, OPEN, and the
+ * number of workers inside. The fields of a loop change only while the gate is closed and empty. */
+#define GATE_OPEN (UINT64_C(1) << 31)
+#define GATE_INSIDE (GATE_OPEN - 1)
+#define GATE_GENERATION(gate) ((gate) >> 32)
+
+struct worker {
+    struct pool *pool;
+    int index;
+    pthread_t thread;
+};
+
+struct pool {
+    /* One loop. */
+    pool_fn *fn;
+    void *data;
+    const volatile sig_atomic_t *cancel;
+    int64_t chunks;
+    _Atomic int64_t next;  /* the first chunk nobody has taken */
+    atomic_bool left_out;  /* a chunk was skipped because of cancel */
+    _Atomic uint64_t gate;
+
+    /* Waiting. Sleepers are counted so that the fast path takes no lock. */
+    atomic_bool stop;
+    atomic_int sleeping;      /* workers that wait for a generation */
+    atomic_bool caller_waits; /* the caller sleeps until the gate is empty */
+    int spins;                /* turns of waiting before going to sleep */
+    pthread_mutex_t lock;
+    pthread_cond_t opened, emptied;
+
+    pthread_mutex_t in_use;
+    int threads; /* the caller and the workers */
+    struct worker workers[];
+};
+
+/* Number of this thread inside a chunk, else -1: a loop inside a loop runs inline. */
+static _Thread_local int inside_as = -1;
+
+static inline void relax(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("yield");
+#endif
+}
+
+static bool run_inline(int64_t chunks, pool_fn *fn, void *data, const volatile sig_atomic_t *cancel,
+                       int worker)
+{
+    for (int64_t i = 0; i < chunks; i++) {
+        if (cancel && *cancel)
+            return false;
+        fn(data, i, worker);
+    }
+    return true;
+}
+
+/* Take chunks of the open loop until there are none. */
+static void run_shared(struct pool *p, int worker)
+{
+    inside_as = worker;
+    for (;;) {
+        int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
+        if (i >= p->chunks)
+            break;
+        if (p->cancel && *p->cancel) {
+            atomic_store(&p->left_out, true);
+            break;
+        }
+        p->fn(p->data, i, worker);
+    }
+    inside_as = -1;
+}
+
+/* Enter the loop if it is still open. */
+static bool enter(struct pool *p)
+{
+    uint64_t gate = atomic_load(&p->gate);
+    while (gate & GATE_OPEN)
+        if (atomic_compare_exchange_weak(&p->gate, &gate, gate + 1))
+            return true;
+    return false;
+}
+
+/* The last one out of a closed gate wakes the caller. */
+static void leave(struct pool *p)
+{
+    uint64_t before = atomic_fetch_sub(&p->gate, 1);
+    if ((before & (GATE_OPEN | GATE_INSIDE)) == 1 && atomic_load(&p->caller_waits)) {
+        pthread_mutex_lock(&p->lock);
+        pthread_cond_signal(&p->emptied);
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
+/* Wait until the generation is no longer `seen`, or the pool stops; returns the generation. */
+static uint64_t wait_generation(struct pool *p, uint64_t seen)
+{
+    uint64_t now;
+    for (int i = 0; i < p->spins; i++) {
+        now = GATE_GENERATION(atomic_load(&p->gate));
+        if (now != seen || atomic_load(&p->stop))
+            return now;
+        relax();
+    }
+    pthread_mutex_lock(&p->lock);
+    atomic_fetch_add(&p->sleeping, 1);
+    while ((now = GATE_GENERATION(atomic_load(&p->gate))) == seen && !atomic_load(&p->stop))
+        pthread_cond_wait(&p->opened, &p->lock);
+    atomic_fetch_sub(&p->sleeping, 1);
+    pthread_mutex_unlock(&p->lock);
+    return now;
+}
+
+static void *work(void *argument)
+{
+    struct worker *w = argument;
+    struct pool *p = w->pool;
+    uint64_t seen = 0;
+    for (;;) {
+        seen = wait_generation(p, seen);
+        if (atomic_load(&p->stop))
+            return NULL;
+        if (enter(p)) {
+            run_shared(p, w->index);
+            leave(p);
+        }
+    }
+}
+
+static void open_gate(struct pool *p)
+{
+    uint64_t generation = (GATE_GENERATION(atomic_load(&p->gate)) + 1) & UINT32_MAX;
+    atomic_store(&p->gate, generation << 32 | GATE_OPEN);
+    int sleeping = atomic_load(&p->sleeping);
+    if (sleeping == 0)
+        return;
+    pthread_mutex_lock(&p->lock);
+    if (p->chunks - 1 >= sleeping)
+        pthread_cond_broadcast(&p->opened);
+    else
+        for (int64_t i = 1; i < p->chunks; i++)
+            pthread_cond_signal(&p->opened);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* Let nobody in any more (there are no chunks left) and wait until everybody is out. */
+static void close_gate(struct pool *p)
+{
+    atomic_fetch_and(&p->gate, ~GATE_OPEN);
+    for (int i = 0; i < p->spins; i++) {
+        if (!(atomic_load(&p->gate) & GATE_INSIDE))
+            return;
+        relax();
+    }
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->caller_waits, true);
+    while (atomic_load(&p->gate) & GATE_INSIDE)
+        pthread_cond_wait(&p->emptied, &p->lock);
+    atomic_store(&p->caller_waits, false);
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
+              const volatile sig_atomic_t *cancel)
+{
+    if (inside_as >= 0)
+        return run_inline(chunks, fn, data, cancel, inside_as);
+    if (!p || p->threads == 1 || chunks <= 1 || pthread_mutex_trylock(&p->in_use) != 0)
+        return run_inline(chunks, fn, data, cancel, 0);
+    p->fn = fn;
+    p->data = data;
+    p->cancel = cancel;
+    p->chunks = chunks;
+    atomic_store(&p->next, 0);
+    atomic_store(&p->left_out, false);
+    open_gate(p);
+    run_shared(p, 0);
+    close_gate(p);
+    bool complete = !atomic_load(&p->left_out);
+    pthread_mutex_unlock(&p->in_use);
+    return complete;
+}
+
+/* Start worker number p->threads; signals stay with the threads of the caller. */
+static bool start_worker(struct pool *p)
+{
+    struct worker *w = &p->workers[p->threads];
+    sigset_t all, before;
+    w->pool = p;
+    w->index = p->threads;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(&w->thread, NULL, work, w) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    p->threads += started;
+    return started;
+}
+
+struct pool *pool_new(int threads)
+{
+    if (threads < 1)
+        threads = 1;
+    if (threads > POOL_MAX_THREADS)
+        threads = POOL_MAX_THREADS;
+    struct pool *p = calloc(1, sizeof *p + (size_t)threads * sizeof p->workers[0]);
+    if (!p)
+        return NULL;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->in_use, NULL);
+    pthread_cond_init(&p->opened, NULL);
+    pthread_cond_init(&p->emptied, NULL);
+    /* Some tens of microseconds; spinning on a core that another thread needs would only delay it. */
+    p->spins = threads <= pool_cpus() ? 1000 : 0;
+    p->threads = 1;
+    while (p->threads < threads && start_worker(p))
+        ;
+    return p;
+}
+
+void pool_free(struct pool *p)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->stop, true);
+    pthread_cond_broadcast(&p->opened);
+    pthread_mutex_unlock(&p->lock);
+    for (int i = 1; i < p->threads; i++)
+        pthread_join(p->workers[i].thread, NULL);
+    pthread_cond_destroy(&p->emptied);
+    pthread_cond_destroy(&p->opened);
+    pthread_mutex_destroy(&p->in_use);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+int pool_threads(const struct pool *p) { return p ? p->threads : 1; }
+
+int pool_cpus(void)
+{
+#ifdef CPU_COUNT
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return CPU_COUNT(&set);
+#endif
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 && n < POOL_MAX_THREADS ? (int)n : 1;
+}
