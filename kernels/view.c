@@ -60,7 +60,7 @@ void view_f32(struct block_view *v, const char *name, const void *p)
 static bool append(char *out, size_t *at, const char *word)
 {
     if (*at + strlen(word) + sizeof " ..." + 1 > TEXT_SIZE) {
-        strcpy(out + *at, " ...");
+        memcpy(out + *at, " ...", sizeof " ...");
         return false;
     }
     *at += (size_t)snprintf(out + *at, TEXT_SIZE - *at, "%s%s", *at ? " " : "", word);

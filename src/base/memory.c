@@ -59,14 +59,14 @@ void x_grow(void *array_pointer, size_t *cap, size_t need, size_t size)
     *cap = n;
 }
 
-/* The size of a large buffer is kept in the 64 bytes before it, so that mem_free can give it back. */
+/* The size of a large buffer stands in the 64 bytes before it, for mem_free to give it back. */
 enum { HEAD = 64 };
 enum { HUGE_PAGE = 2 << 20 };
 
 enum st mem_alloc(void **out, size_t bytes, const char *what, struct err *e)
 {
-    size_t total, limit = budget, now = used;
-    if (!add_ok(bytes, HEAD + 63, &total))
+    size_t total, rounded, limit = budget, now = used;
+    if (!add_ok(bytes, HEAD + 63, &total) || !add_ok(total, HUGE_PAGE, &rounded))
         return st_fail(e, ST_NOMEM, "%s: size overflows", what);
     total &= ~(size_t)63;
     if (limit && (now > limit || total > limit - now)) {
@@ -74,10 +74,11 @@ enum st mem_alloc(void **out, size_t bytes, const char *what, struct err *e)
         st_fail(e, ST_NOMEM, "%s needs %s; the budget is %s, %s of it in use", what,
                 text_bytes(need, sizeof need, bytes), text_bytes(lim, sizeof lim, limit),
                 text_bytes(use, sizeof use, now));
-        return st_hint(e, "a larger `--mem`/`set mem-budget`, a smaller `set span`, or `kill` a run");
+        return st_hint(e, "a larger `--mem` or `set mem-budget`, a smaller `set span`, or `kill`");
     }
-    char *p = aligned_alloc(total >= HUGE_PAGE ? HUGE_PAGE : 64,
-                            total >= HUGE_PAGE ? (total + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE : total);
+    size_t align = total >= HUGE_PAGE ? HUGE_PAGE : 64;
+    rounded = (total + align - 1) / align * align;
+    char *p = aligned_alloc(align, rounded);
     if (!p)
         return st_fail(e, ST_NOMEM, "%s: the system refused %zu bytes", what, bytes);
     if (total >= HUGE_PAGE)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory: checked sizes, small allocations that cannot fail, large ones that count against a budget. */
+/* Memory: checked sizes, small allocations that cannot fail, large ones within a budget. */
 #ifndef QDB_BASE_MEMORY_H
 #define QDB_BASE_MEMORY_H
 
@@ -9,8 +9,15 @@
 
 #include "base/error.h"
 
-static inline bool mul_ok(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
-static inline bool add_ok(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
+static inline bool mul_ok(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+static inline bool add_ok(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
 
 /* Small things whose size qdb itself decides, never a file: zeroed, exit with a message when the
  * system has nothing left. The caller owns the result and frees it with free(). */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Progress and cancellation: how long work tells a front end where it is, and hears that it should stop. */
+/* Progress and cancellation: long work tells a front end where it is, and hears when to stop. */
 #ifndef QDB_BASE_PROGRESS_H
 #define QDB_BASE_PROGRESS_H
 
@@ -13,9 +13,12 @@ struct progress {
     void *data;
 };
 
-static inline bool progress_cancelled(const struct progress *p) { return p && p->cancel && *p->cancel; }
+static inline bool progress_cancelled(const struct progress *p)
+{
+    return p && p->cancel && *p->cancel;
+}
 
-/* Report; returns false when the work should stop. Cheap: the front end decides how often to draw. */
+/* Report; returns false when the work should stop. Cheap: the front end decides when to draw. */
 static inline bool progress_tick(struct progress *p, const char *label, double done, double total)
 {
     if (p && p->show)

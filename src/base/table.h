@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Tables: what every command returns. Named, with typed columns and units; front ends render them. */
+/* Tables: what every command returns. Named, typed columns with units; front ends render them. */
 #ifndef QDB_BASE_TABLE_H
 #define QDB_BASE_TABLE_H
 
@@ -52,7 +52,7 @@ void table_free(struct table *t);
 /* Declare columns before the first row. */
 void table_column(struct table *t, enum column_type type, const char *name, const char *unit);
 void table_digits(struct table *t, int digits); /* of the column declared last */
-/* Begin a row; the put functions then fill its cells from left to right; cells left out are absent. */
+/* Begin a row; the put functions then fill its cells from left to right; the rest are absent. */
 void table_row(struct table *t);
 void table_str(struct table *t, const char *s); /* NULL = absent; copied */
 void table_strn(struct table *t, struct str s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/text.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -92,8 +93,11 @@ int utf8_decode(const char *s, size_t n, int32_t *cp)
 {
     const unsigned char *u = (const unsigned char *)s;
     static const uint32_t smallest[5] = { 0, 0, 0x80, 0x800, 0x10000 };
-    int len = u[0] < 0x80 ? 1 : u[0] >= 0xf0 && u[0] < 0xf8 ? 4 : u[0] >= 0xe0 && u[0] < 0xf0 ? 3
-                          : u[0] >= 0xc0 && u[0] < 0xe0 ? 2 : 0;
+    int len = u[0] < 0x80                   ? 1
+              : u[0] >= 0xf0 && u[0] < 0xf8 ? 4
+              : u[0] >= 0xe0 && u[0] < 0xf0 ? 3
+              : u[0] >= 0xc0 && u[0] < 0xe0 ? 2
+                                            : 0;
     *cp = -1;
     if (!len || (size_t)len > n)
         return 1;
@@ -152,8 +156,9 @@ void buf_visible(struct buf *b, struct str s)
             buf_printf(b, "\\%c", (char)cp);
         else if (cp < 0 || cp < 32 || cp == 127)
             buf_printf(b, "\\x%02x", (unsigned char)s.p[i]);
-        else if ((cp >= 0x80 && cp < 0xa0) || (cp >= 0x200b && cp <= 0x200f) || (cp >= 0x202a && cp <= 0x202e)
-                 || (cp >= 0x2066 && cp <= 0x2069) || cp == 0xfeff || cp == 0x2028 || cp == 0x2029)
+        else if ((cp >= 0x80 && cp < 0xa0) || (cp >= 0x200b && cp <= 0x200f)
+                 || (cp >= 0x202a && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) || cp == 0xfeff
+                 || cp == 0x2028 || cp == 0x2029)
             buf_printf(b, "\\u{%x}", (unsigned)cp); /* invisible or reorders the line */
         else
             buf_add(b, s.p + i, (size_t)len);
@@ -196,7 +201,7 @@ enum { NUMBER_MAX = 63 };
 
 static enum st number_text(struct str s, char out[NUMBER_MAX + 1], struct err *e)
 {
-    if (!s.n || s.n > NUMBER_MAX || memchr(s.p, '\0', s.n) || s.p[0] == ' ')
+    if (!s.n || s.n > NUMBER_MAX || memchr(s.p, '\0', s.n) || isspace((unsigned char)s.p[0]))
         return st_fail(e, ST_SYNTAX, "`%.*s` is not a number", (int)(s.n > 40 ? 40 : s.n), s.p);
     memcpy(out, s.p, s.n);
     out[s.n] = '\0';
@@ -226,9 +231,12 @@ enum st parse_f64(struct str s, double *out, struct err *e)
     enum st st = number_text(s, t, e);
     if (st)
         return st;
+    errno = 0;
     double v = strtod(t, &end);
     if (*end || end == t)
         return st_fail(e, ST_SYNTAX, "`%s` is not a number", t);
+    if (errno == ERANGE && isinf(v))
+        return st_fail(e, ST_RANGE, "%s is too large", t);
     *out = v;
     return ST_OK;
 }

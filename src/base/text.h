@@ -49,16 +49,16 @@ void buf_visible(struct buf *b, struct str s);
 void buf_json(struct buf *b, struct str s);
 int text_columns(struct str s); /* terminal columns of valid UTF-8, wide characters count 2 */
 
-/* Whole-string numbers with range; ST_SYNTAX or ST_RANGE. Decimal, or 0x hexadecimal for integers. */
+/* Whole-string numbers: ST_SYNTAX or ST_RANGE. Integers decimal or 0x hexadecimal. */
 NODISCARD enum st parse_i64(struct str s, int64_t lo, int64_t hi, int64_t *out, struct err *e);
 NODISCARD enum st parse_f64(struct str s, double *out, struct err *e);
 NODISCARD enum st parse_size(struct str s, size_t *out, struct err *e); /* 512, 64K, 1.5G */
 
-/* Print into out and return out. */
-char *text_f64(char *out, size_t size, double v);              /* shortest that reads back exactly */
-char *text_digits(char *out, size_t size, double v, int digits); /* significant digits, for people */
-char *text_bytes(char *out, size_t size, uint64_t bytes);      /* 1.5 GB (decimal) */
-char *text_count(char *out, size_t size, uint64_t n);          /* 1.1B, 260K */
+/* Print into out and return out; text_digits shows people that many significant digits. */
+char *text_f64(char *out, size_t size, double v); /* shortest that reads back exactly */
+char *text_digits(char *out, size_t size, double v, int digits);
+char *text_bytes(char *out, size_t size, uint64_t bytes); /* 1.50 GB (decimal) */
+char *text_count(char *out, size_t size, uint64_t n);     /* 1.10B, 260K */
 
 /* Damerau-Levenshtein distance, both at most 255 bytes considered. */
 int text_distance(struct str a, struct str b);

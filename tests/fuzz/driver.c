@@ -4,9 +4,9 @@
  *   fuzz_NAME [-seconds S] [-runs N] [-seed N] [-corpus DIR]     corpus, then mutations of it
  *   fuzz_NAME FILE...                                            these inputs alone
  *
- * The corpus is tests/fuzz/corpus/NAME of the source tree. The sequence of inputs depends on the seed
- * and the corpus only; the time says where it ends. An input that crashes, or takes over 20 seconds,
- * is kept in fuzz_NAME.crash. Prints TAP. */
+ * The corpus is tests/fuzz/corpus/NAME of the source tree. The sequence of inputs depends on the
+ * seed and the corpus only; the time says where it ends. An input that crashes, or takes over 20
+ * seconds, is kept in fuzz_NAME.crash. Prints TAP. */
 #include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>
@@ -179,9 +179,21 @@ static void set_byte(struct input *in)
 /* Overwrite 1, 2, 4 or 8 bytes by a little-endian number where counts and sizes go wrong. */
 static void set_number(struct input *in)
 {
-    static const uint64_t edges[] = { 0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0x80000000,
-                                      0xffffffff, 0x7fffffffffffffff, 0x8000000000000000,
-                                      0xffffffffffffffff, 0x2000000000000000, 0x4000000000000001 };
+    static const uint64_t edges[] = { 0,
+                                      1,
+                                      0x7f,
+                                      0x80,
+                                      0xff,
+                                      0x7fff,
+                                      0xffff,
+                                      0x7fffffff,
+                                      0x80000000,
+                                      0xffffffff,
+                                      0x7fffffffffffffff,
+                                      0x8000000000000000,
+                                      0xffffffffffffffff,
+                                      0x2000000000000000,
+                                      0x4000000000000001 };
     size_t width = (size_t)1 << below(4);
     if (in->n < width)
         return;
@@ -250,8 +262,8 @@ static void insert_other(struct input *in)
 static void mutate(struct input *in)
 {
     static void (*const mutations[])(struct input *) = {
-        flip_bit, set_byte, set_number, delete_range, truncate_end, repeat_range, insert_bytes,
-        insert_printable, insert_word, insert_word, insert_other,
+        flip_bit,     set_byte,         set_number,  delete_range, truncate_end, repeat_range,
+        insert_bytes, insert_printable, insert_word, insert_word,  insert_other,
     };
     const struct input *seed = &corpus.list[below(corpus.n)];
     memcpy(in->p, seed->p, seed->n);
@@ -319,7 +331,8 @@ int main(int argc, char **argv)
     snprintf(crash_path, sizeof crash_path, "%s.crash", name);
     int file = read_options(argc, argv, name);
     if (file < 0) {
-        fprintf(stderr, "usage: %s [-seconds S] [-runs N] [-seed N] [-corpus DIR] | FILE...\n", name);
+        fprintf(stderr, "usage: %s [-seconds S] [-runs N] [-seed N] [-corpus DIR] | FILE...\n",
+                name);
         return 2;
     }
     bool replay = file < argc;

@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Feed one input to the code under test. Must return 0, free everything, and depend on nothing else. */
+/* Feed one input to the code under test. Must return 0, free everything, and depend on nothing
+ * else. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Optional: words of the input language that mutations insert, ending in NULL. */

@@ -6,10 +6,22 @@
 
 #include "base/text.h"
 
-const char *const fuzz_words[] = { "0x", "1e", "-", "nan", "inf", "1.5G", "64K", "\xf0\x9f\x98\x80", "\xe2\x80\xae",
-                                   "9223372036854775807", "\\", "\"", NULL };
+const char *const fuzz_words[] = { "0x",
+                                   "1e",
+                                   "-",
+                                   "nan",
+                                   "inf",
+                                   "1.5G",
+                                   "64K",
+                                   "\xf0\x9f\x98\x80",
+                                   "\xe2\x80\xae",
+                                   "9223372036854775807",
+                                   "\\",
+                                   "\"",
+                                   NULL };
 
-/* What was valid text stays valid text, and an escaped string has nothing left that a terminal obeys. */
+/* What was valid text stays valid text, and an escaped string has nothing left that a terminal
+ * obeys. */
 static void shows(struct str s)
 {
     struct buf visible = { 0 }, json = { 0 };

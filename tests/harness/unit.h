@@ -35,17 +35,19 @@ void unit_begin(void);
 
 void unit_reason(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/* The call succeeds, else the case fails and shows the error; *e is the struct err given to the call. */
+/* The call succeeds, else the case fails and shows the error; *e is the struct err given to the
+ * call. */
 #define assert_ok(call, e) unit_assert_st((call), ST_OK, (e), #call, __FILE__, __LINE__)
 /* The call fails with exactly this status, and says something. */
 #define assert_fails(call, st, e) unit_assert_st((call), (st), (e), #call, __FILE__, __LINE__)
 
-void unit_assert_st(enum st got, enum st want, const struct err *e, const char *call, const char *file,
-                    int line);
+void unit_assert_st(enum st got, enum st want, const struct err *e, const char *call,
+                    const char *file, int line);
 
 /* Path of a file that the repository does not carry: under $QDB_DATA, else <top>/../shared/data.
  * Path of one that it does: tests/golden/NAME, and any path from the top of the source tree. All in
- * static storage that the next sixteen calls leave alone. data_path: NULL when the file is absent. */
+ * static storage that the next sixteen calls leave alone. data_path: NULL when the file is absent.
+ */
 const char *data_path(const char *name);
 const char *golden_path(const char *name);
 const char *top_path(const char *name);
