@@ -9,8 +9,8 @@
 #include "base/text.h"
 #include "file/gguf.h"
 
-/* Begin with = BUILD_INIT; end with build_free. The image is header, keys, directory, padding, data,
- * in the order of the calls. Nothing is checked: what a test asks for, it gets. */
+/* Begin with = BUILD_INIT; end with build_free. The image is header, keys, directory, padding,
+ * data, in the order of the calls. Nothing is checked: what a test asks for, it gets. */
 struct build {
     uint32_t version;
     uint64_t alignment; /* of the data; general.alignment is left to the test */
@@ -21,7 +21,7 @@ struct build {
 
 #define BUILD_INIT { .version = 3, .alignment = GGUF_ALIGNMENT }
 
-/* Raw little-endian pieces, for keys and directories that no writer would write; bytes may be > 8. */
+/* Raw little-endian pieces, for keys and directories that no writer would write (bytes: any). */
 void build_put(struct buf *b, uint64_t v, int bytes);
 void build_put_string(struct buf *b, struct str s);
 
@@ -41,7 +41,8 @@ void build_record(struct build *b, const char *name, uint32_t type, int rank, co
 void build_tensor(struct build *b, const char *name, uint32_t type, int rank, const uint64_t *ne,
                   const void *data, size_t bytes);
 /* A matrix [rows][cols] of f32; values NULL: made up, other ones for each tensor. */
-void build_f32(struct build *b, const char *name, uint64_t cols, uint64_t rows, const float *values);
+void build_f32(struct build *b, const char *name, uint64_t cols, uint64_t rows,
+               const float *values);
 
 /* The file as it would lie on disk; the caller frees it. The build may go on after. */
 uint8_t *build_image(struct build *b, size_t *size);

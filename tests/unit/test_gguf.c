@@ -18,7 +18,7 @@ static enum st open_build(struct build *b, uint8_t **image, struct gguf **g, str
     return gguf_parse(map_borrow(*image, n, "test.gguf"), g, e);
 }
 
-/* The build must be refused with this status, and the message must contain `says` and name the file. */
+/* The build must be refused with this status; the message must contain `says`, name the file. */
 static void refused(struct build *b, enum st want, const char *says)
 {
     uint8_t *image;
@@ -106,8 +106,8 @@ static void reads_arrays_of_every_type(void **state)
     struct build b = BUILD_INIT;
     build_strings(&b, "s", words, 4);
     build_strings(&b, "none", words, 0);
-    static const enum gguf_type plain[] = { GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32,
-                                            GGUF_U64, GGUF_I64 };
+    static const enum gguf_type plain[] = { GGUF_U8,  GGUF_I8,  GGUF_U16, GGUF_I16,
+                                            GGUF_U32, GGUF_I32, GGUF_U64, GGUF_I64 };
     static const int width[] = { 1, 1, 2, 2, 4, 4, 8, 8 };
     for (int t = 0; t < 8; t++) {
         build_array(&b, gguf_type_name(plain[t]), plain[t], 3);
@@ -181,7 +181,7 @@ static void survives_a_cut_at_every_byte(void **state)
     size_t n;
     uint8_t *image = build_image(&b, &n);
     for (size_t cut = 0; cut < n; cut += cut < b.header + 40 ? 1 : 97) {
-        uint8_t *part = malloc(cut ? cut : 1); /* its own allocation: a sanitizer sees every overrun */
+        uint8_t *part = malloc(cut ? cut : 1); /* its own: a sanitizer sees every overrun */
         memcpy(part, image, cut);
         struct gguf *g = NULL;
         struct err e = ERR_INIT;
@@ -210,7 +210,12 @@ static void survives_a_cut_at_every_byte(void **state)
 static void refuses_other_files(void **state)
 {
     (void)state;
-    static const struct { const char *bytes; size_t n; enum st st; const char *msg, *hint; } files[] = {
+    static const struct {
+        const char *bytes;
+        size_t n;
+        enum st st;
+        const char *msg, *hint;
+    } files[] = {
         { "", 0, ST_FORMAT, "not a GGUF file", "" },
         { "GGU", 3, ST_FORMAT, "not a GGUF file", "" },
         { "GGUF", 4, ST_FORMAT, "ends inside the version", "" },
@@ -354,8 +359,13 @@ static void keeps_the_good_half_of_a_bad_file(void **state)
     static const uint64_t fits[1] = { 32 }, odd[2] = { 33, 2 }, none[2] = { 32, 0 };
     static const uint64_t over[3] = { (uint64_t)1 << 40, (uint64_t)1 << 40, 2 };
     static const uint64_t wide[2] = { (uint64_t)1 << 40, (uint64_t)1 << 22 };
-    static const struct { uint32_t type; int rank; const uint64_t *ne; uint64_t offset; const char *says; }
-    bad[] = {
+    static const struct {
+        uint32_t type;
+        int rank;
+        const uint64_t *ne;
+        uint64_t offset;
+        const char *says;
+    } bad[] = {
         { 0, 1, fits, 1 << 20, "lies outside the file" },
         { 0, 1, fits, UINT64_MAX - 31, "lies outside the file" },
         { 0, 1, fits, 128, "ends outside the file" },
@@ -424,7 +434,7 @@ static void indexes_strings_with_one_allocation(void **state)
     build_free(&b);
 }
 
-/* Random damage to a sound header: an error or an open file, never a crash (run with sanitizers). */
+/* Random damage to a sound header: an error or an open file, never a crash (see sanitizers). */
 static void survives_random_damage(void **state)
 {
     (void)state;

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include "file/save.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "base/text.h"
+
+static enum st fail(struct save *s, const char *what, int errnum, struct err *e)
+{
+    st_fail(e, ST_IO, "%s%s%s", what, errnum ? ": " : "", errnum ? strerror(errnum) : "");
+    st_where(e, "%s", s->path);
+    save_abort(s);
+    return ST_IO;
+}
+
+static void end(struct save *s)
+{
+    free(s->path);
+    free(s->target);
+    free(s->temporary);
+    *s = (struct save){ 0 };
+}
+
+/* Permissions of the file that is replaced, else those that open() would have given. */
+static mode_t mode_for(const char *target, struct stat *old)
+{
+    if (!stat(target, old))
+        return old->st_mode & 0777;
+    mode_t mask = umask(022);
+    umask(mask);
+    return 0666 & ~mask;
+}
+
+static enum st open_temporary(struct save *s, struct err *e)
+{
+    struct buf name = { 0 };
+    buf_printf(&name, "%s.XXXXXX", s->target);
+    char *temporary = buf_take(&name);
+    int fd = mkostemp(temporary, O_CLOEXEC);
+    int errnum = errno;
+    if (fd < 0) {
+        free(temporary);
+        return fail(s, "cannot be written", errnum, e);
+    }
+    s->temporary = temporary;
+    struct stat old;
+    if (fchmod(fd, mode_for(s->target, &old)) || !(s->f = fdopen(fd, "wb"))) {
+        errnum = errno;
+        close(fd);
+        return fail(s, "cannot be written", errnum, e);
+    }
+    return ST_OK;
+}
+
+enum st save_open(struct save *s, const char *path, struct err *e)
+{
+    *s = (struct save){ .path = x_strdup(path) };
+    struct stat old;
+    bool exists = !stat(path, &old);
+    if (exists && S_ISDIR(old.st_mode))
+        return fail(s, "is a directory", 0, e);
+    if (exists && !S_ISREG(old.st_mode)) {
+        s->f = fopen(path, "wbe");
+        return s->f ? ST_OK : fail(s, "cannot be written", errno, e);
+    }
+    char *real = exists ? realpath(path, NULL) : NULL;
+    s->target = real ? real : x_strdup(path);
+    return open_temporary(s, e);
+}
+
+/* The rename itself must reach the disk; a file system that cannot do it is no reason to fail. */
+static void sync_folder(const char *target)
+{
+    char *copy = x_strdup(target);
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    free(copy);
+}
+
+enum st save_commit(struct save *s, struct err *e)
+{
+    errno = 0; /* a write that failed earlier leaves no reason */
+    bool bad = fflush(s->f) || ferror(s->f);
+    if (!bad && s->temporary)
+        bad = fsync(fileno(s->f)) != 0;
+    int errnum = errno;
+    if (fclose(s->f) && !bad) {
+        errnum = errno;
+        bad = true;
+    }
+    s->f = NULL;
+    if (bad)
+        return fail(s, "writing failed", errnum, e);
+    if (s->temporary) {
+        if (rename(s->temporary, s->target))
+            return fail(s, "cannot be replaced", errno, e);
+        sync_folder(s->target);
+    }
+    end(s);
+    return ST_OK;
+}
+
+void save_abort(struct save *s)
+{
+    if (s->f)
+        fclose(s->f);
+    if (s->temporary)
+        unlink(s->temporary);
+    end(s);
+}
+
+enum st save_bytes(const char *path, const void *p, size_t n, struct err *e)
+{
+    struct save s;
+    enum st st = save_open(&s, path, e);
+    if (st)
+        return st;
+    fwrite(p, 1, n, s.f);
+    return save_commit(&s, e);
+}

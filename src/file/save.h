@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Write a file whole or not at all: to a temporary beside it, synced, then renamed over it. */
+#ifndef QDB_FILE_SAVE_H
+#define QDB_FILE_SAVE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+struct save {
+    FILE *f;         /* write here; errors are kept and reported by save_commit */
+    char *path;      /* what the user named, for messages */
+    char *target;    /* what is replaced: path with symbolic links followed */
+    char *temporary; /* NULL when writing straight into a pipe or device */
+};
+
+/* Begin. A target that exists and is no regular file (a pipe, /dev/stdout) is written straight;
+ * else nothing changes at PATH before save_commit. ST_IO with path and reason. */
+NODISCARD enum st save_open(struct save *s, const char *path, struct err *e);
+/* Sync and rename; on failure the temporary is removed and the old file is whole. Ends *s. */
+NODISCARD enum st save_commit(struct save *s, struct err *e);
+/* Give up: remove the temporary. Ends *s; fine after save_open failed. */
+void save_abort(struct save *s);
+/* All in one. */
+NODISCARD enum st save_bytes(const char *path, const void *p, size_t n, struct err *e);
+
+#endif
