@@ -4,11 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void fill(char *out, size_t size, const char *fmt, va_list ap)
-{
-    vsnprintf(out, size, fmt, ap);
-}
-
 enum st st_fail(struct err *e, enum st st, const char *fmt, ...)
 {
     if (!e)
@@ -19,7 +14,7 @@ enum st st_fail(struct err *e, enum st st, const char *fmt, ...)
     e->where[0] = e->hint[0] = '\0';
     va_list ap;
     va_start(ap, fmt);
-    fill(e->msg, sizeof e->msg, fmt, ap);
+    vsnprintf(e->msg, sizeof e->msg, fmt, ap);
     va_end(ap);
     return st;
 }
@@ -30,7 +25,7 @@ enum st st_where(struct err *e, const char *fmt, ...)
         return ST_INTERNAL;
     va_list ap;
     va_start(ap, fmt);
-    fill(e->where, sizeof e->where, fmt, ap);
+    vsnprintf(e->where, sizeof e->where, fmt, ap);
     va_end(ap);
     return e->st;
 }
@@ -41,7 +36,7 @@ enum st st_hint(struct err *e, const char *fmt, ...)
         return ST_INTERNAL;
     va_list ap;
     va_start(ap, fmt);
-    fill(e->hint, sizeof e->hint, fmt, ap);
+    vsnprintf(e->hint, sizeof e->hint, fmt, ap);
     va_end(ap);
     return e->st;
 }
