@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "kernels/matrix.h" /* enum compute: the choices of `compute` */
 
 enum setting_id {
     SETTING_COLOR,
@@ -41,7 +42,6 @@ enum setting_type { TYPE_BOOL, TYPE_INT, TYPE_CHOICE, TYPE_SIZE, TYPE_TEXT };
 
 /* The value of a choice is its index in the list of choices; these enums follow the table. */
 enum color_choice { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
-enum compute_choice { COMPUTE_EXACT, COMPUTE_NATIVE, COMPUTE_FAST };
 enum glyphs_choice { GLYPHS_AUTO, GLYPHS_HALF, GLYPHS_ASCII };
 enum heat_choice { HEAT_LIN, HEAT_LOG, HEAT_RANK };
 enum kernels_choice { KERNELS_AUTO, KERNELS_C };

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* Weights times activations: the one entry point behind which every fast kernel plugs in. */
+#ifndef QDB_KERNELS_MATRIX_H
+#define QDB_KERNELS_MATRIX_H
+
+#include <stdint.h>
+
+#include "kernels/format.h"
+#include "kernels/pool.h"
+
+/* How numbers are combined; part of every figure. */
+enum compute { COMPUTE_EXACT, COMPUTE_NATIVE, COMPUTE_FAST, COMPUTE__COUNT };
+const char *compute_name(enum compute c);
+
+/* A weight as it lies in memory: rows x cols, row r at data + r * row_bytes. */
+struct matrix {
+    enum format format;
+    const void *data;
+    size_t row_bytes;
+    int64_t rows, cols;
+};
+
+/* y[t][r] = bias[r] + sum over c of w[r][c] * x[t][c], for `tokens` rows of x (stride cols) into y
+ * (stride rows). bias may be NULL. COMPUTE_EXACT: weights decoded, float32 products, per element
+ * abs(error) <= 2^-20 * sum abs(w x) for cols <= 32768 (sums are a fixed tree of depth 6 + log2(cols / 64)).
+ * The result of a token depends neither on the number of tokens nor on the threads of the pool.
+ * Once *cancel (may be NULL) is set, y is left unfinished. */
+void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
+                enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel);
+
+/* The same sum for one pair of float vectors: what attention scores use. */
+float dot_exact(const float *a, const float *b, int64_t n);
+
+#endif

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/execute.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+int segment_of(const struct run *r, int node)
+{
+    for (int s = 0; s < r->n_segments; s++)
+        if (node < r->segments[s].end)
+            return s;
+    return r->n_segments - 1;
+}
+
+struct matrix weight_matrix(const struct weight *w)
+{
+    if (!w)
+        return (struct matrix){ .format = FORMAT_NONE };
+    return (struct matrix){ w->format, w->data, w->row_bytes, (int64_t)w->rows, (int64_t)w->cols };
+}
+
+void batch_begin(const struct run *r, int span, struct batch *b)
+{
+    const struct span s = r->spans[span];
+    const int32_t **keys = x_alloc((size_t)s.n * sizeof *keys);
+    int32_t *visible = x_alloc((size_t)s.n * sizeof *visible);
+    int32_t *last = x_alloc(r->n_sequences * sizeof *last); /* rows of each sequence at the span's end */
+    for (int64_t t = 0; t < s.n; t++)
+        last[r->seq[s.first + t]] = r->ordinal[s.first + t] + 1;
+    *b = (struct batch){ .n = s.n, .past = s.first, .ids = r->ids + s.first, .seq = r->seq + s.first,
+                         .pos = r->pos + s.first, .keys = keys, .visible = visible };
+    for (int64_t t = 0; t < s.n; t++) {
+        const int32_t q = r->seq[s.first + t];
+        keys[t] = r->sequences[q].rows;
+        visible[t] = r->g->causal ? r->ordinal[s.first + t] + 1 : last[q];
+        b->max_keys = visible[t] > b->max_keys ? visible[t] : b->max_keys;
+    }
+    free(last);
+}
+
+void batch_free(struct batch *b)
+{
+    free((void *)b->keys);
+    free((void *)b->visible);
+}
+
+static int64_t max_keys(const struct run *r, int span)
+{
+    struct batch b;
+    batch_begin(r, span, &b);
+    int64_t n = b.max_keys;
+    batch_free(&b);
+    return n;
+}
+
+struct shape value_shape(const struct run *r, int span, int v)
+{
+    struct shape s = r->g->values[v].shape;
+    bool keys = false;
+    for (int i = 0; i < s.rank; i++)
+        keys |= s.d[i].n == DIM_KEYS;
+    return shape_resolve(s, r->spans[span].n, keys ? max_keys(r, span) : 0);
+}
+
+void frame_init(struct run *r, struct frame *f)
+{
+    f->span = -1;
+    f->segment = 0;
+    f->data = x_alloc((size_t)r->g->n_values * sizeof *f->data);
+}
+
+enum { SPARE_MAX = 64 };
+
+static void release(struct run *r, float *p, size_t bytes)
+{
+    if (r->spare.n >= SPARE_MAX) {
+        mem_free(p);
+        return;
+    }
+    x_grow(&r->spare.list, &r->spare.cap, r->spare.n + 1, sizeof *r->spare.list);
+    r->spare.list[r->spare.n].p = p;
+    r->spare.list[r->spare.n++].bytes = bytes;
+}
+
+static size_t value_bytes(const struct run *r, int span, int v)
+{
+    struct shape s = value_shape(r, span, v);
+    int64_t n = shape_count(&s);
+    return n < 0 || n > (int64_t)(SIZE_MAX / 16) ? SIZE_MAX / 2 : (size_t)n * sizeof(float);
+}
+
+static void drop(struct run *r, struct frame *f, int v)
+{
+    if (f->data[v])
+        release(r, f->data[v], value_bytes(r, f->span, v));
+    f->data[v] = NULL;
+}
+
+void frame_clear(struct run *r, struct frame *f)
+{
+    for (int v = 0; v < r->g->n_values; v++)
+        drop(r, f, v);
+    f->span = -1;
+}
+
+void frame_free(struct run *r, struct frame *f)
+{
+    for (int v = 0; f->data && v < r->g->n_values; v++)
+        mem_free(f->data[v]);
+    free(f->data);
+    f->data = NULL;
+}
+
+void frame_enter(struct run *r, struct frame *f, int node)
+{
+    int s = segment_of(r, node);
+    if (s == f->segment)
+        return;
+    f->segment = s;
+    for (int v = 0; v < r->g->n_values; v++)
+        if (f->data[v] && r->g->values[v].last_use < node)
+            drop(r, f, v);
+}
+
+enum st frame_hold(struct run *r, struct frame *f, int v, struct err *e)
+{
+    size_t bytes = value_bytes(r, f->span, v), best = r->spare.n;
+    if (f->data[v])
+        return ST_OK;
+    for (size_t i = 0; i < r->spare.n; i++)
+        if (r->spare.list[i].bytes >= bytes && r->spare.list[i].bytes / 2 <= bytes
+            && (best == r->spare.n || r->spare.list[i].bytes < r->spare.list[best].bytes))
+            best = i;
+    if (best < r->spare.n) {
+        f->data[v] = r->spare.list[best].p;
+        r->spare.list[best] = r->spare.list[--r->spare.n];
+        return ST_OK;
+    }
+    void *p;
+    enum st st = mem_alloc(&p, bytes, r->g->values[v].name, e);
+    if (!st)
+        f->data[v] = p;
+    return st;
+}
+
+static bool wanted(const struct run *r, int v, int target)
+{
+    return v == target || r->wants_all || r->wants[v];
+}
+
+/* The scores need not exist when the three attention nodes can run as one and nobody looks. */
+static bool skips(const struct run *r, int node, int target)
+{
+    const struct node *n = &r->g->nodes[node];
+    if (n->op == OP_SOFTMAX)
+        return !wanted(r, n->out, target) && !wanted(r, n->in[0], target);
+    if (n->op != OP_SCORE)
+        return false;
+    const struct node *softmax = &r->g->nodes[r->g->values[n->out].last_use];
+    return softmax->op == OP_SOFTMAX && !wanted(r, n->out, target) && !wanted(r, softmax->out, target);
+}
+
+static void fill_call(const struct run *r, struct frame *f, const struct node *n, const struct batch *b,
+                      struct tensor *in, struct tensor *out, struct op_call *c)
+{
+    const struct op_info *op = op_info(n->op);
+    *c = (struct op_call){ .node = n, .batch = b, .mode = r->o.mode, .pool = r->o.pool, .cancel = r->cancel, .out = out,
+                           .state = r->state[r->g->values[n->out].node] };
+    for (int i = 0; i < n->n_in; i++) {
+        in[i] = (struct tensor){ shape_resolve(r->g->values[n->in[i]].shape, b->n, b->max_keys), f->data[n->in[i]] };
+        c->in[i] = &in[i];
+    }
+    for (int i = 0; i < op->weights; i++) {
+        c->w[i] = weight_matrix(n->w[i]);
+        c->v[i] = n->v[i];
+    }
+    if (n->op == OP_ROPE)
+        c->rope = &r->g->ropes[n->p.rope];
+    *out = (struct tensor){ shape_resolve(r->g->values[n->out].shape, b->n, b->max_keys), f->data[n->out] };
+}
+
+static void forward(struct run *r, struct frame *f, const struct node *n, const struct batch *b)
+{
+    struct tensor in[NODE_MAX_IN], out;
+    struct op_call c;
+    fill_call(r, f, n, b, in, &out, &c);
+    if (n->op == OP_MIX && !f->data[n->in[0]]) {
+        const struct node *softmax = &r->g->nodes[r->g->values[n->in[0]].node];
+        const struct node *score = &r->g->nodes[r->g->values[softmax->in[0]].node];
+        struct tensor score_in[NODE_MAX_IN], score_out;
+        struct op_call s;
+        fill_call(r, f, score, b, score_in, &score_out, &s);
+        op_attention(&c, &s);
+    } else
+        op_info(n->op)->forward(&c);
+}
+
+enum st execute_node(struct run *r, struct frame *f, int node, int target, struct err *e)
+{
+    const struct node *n = &r->g->nodes[node];
+    if (skips(r, node, target))
+        return ST_OK;
+    enum st st;
+    for (int i = 0; i < n->n_in; i++) /* a point that was skipped and is needed after all */
+        if (!f->data[n->in[i]] && !skips(r, r->g->values[n->in[i]].node, target)
+            && (st = execute_node(r, f, r->g->values[n->in[i]].node, n->in[i], e)))
+            return st;
+    if ((st = frame_hold(r, f, n->out, e)))
+        return st;
+    struct batch b;
+    batch_begin(r, f->span, &b);
+    forward(r, f, n, &b);
+    if (r->cancel && *r->cancel) {
+        batch_free(&b);
+        drop(r, f, n->out);
+        return st_fail(e, ST_CANCELLED, "interrupted");
+    }
+    struct event ev = { r, { f->span, node + 1 }, n->out, NULL };
+    for (size_t i = 0; i < r->n_transforms; i++)
+        if (r->transforms[i].value == n->out) {
+            struct tensor x = { shape_resolve(r->g->values[n->out].shape, b.n, b.max_keys), f->data[n->out] };
+            ev.x = &x;
+            r->transforms[i].transform(r->transforms[i].data, &ev, x.data);
+        }
+    batch_free(&b);
+    return ST_OK;
+}
+
+/* --- checkpoints ------------------------------------------------------------------------------- */
+
+const float *checkpoint_find(const struct run *r, int span, int segment)
+{
+    size_t i = (size_t)span * (size_t)r->n_segments + (size_t)segment;
+    return i < r->cap_checkpoints ? r->checkpoints[i] : NULL;
+}
+
+static size_t checkpoint_bytes(const struct run *r, int span, int segment)
+{
+    return (size_t)(r->segments[segment].per_token * r->spans[span].n) * sizeof(float);
+}
+
+static void checkpoint_drop(struct run *r, int span, int segment)
+{
+    float **p = &r->checkpoints[(size_t)span * (size_t)r->n_segments + (size_t)segment];
+    if (*p) {
+        mem_free(*p);
+        *p = NULL;
+        r->checkpoint_used -= checkpoint_bytes(r, span, segment);
+    }
+}
+
+void checkpoints_drop(struct run *r)
+{
+    for (size_t i = 0; i < r->cap_checkpoints; i++)
+        mem_free(r->checkpoints[i]);
+    free(r->checkpoints);
+    r->checkpoints = NULL;
+    r->cap_checkpoints = r->checkpoint_used = 0;
+    r->checkpoint_stride = 1;
+}
+
+/* Memory is short: keep every second of the checkpoints that are left. */
+static void thin_out(struct run *r)
+{
+    r->checkpoint_stride *= 2;
+    for (size_t i = 0; i < r->cap_checkpoints; i++) {
+        int segment = (int)(i % (size_t)r->n_segments);
+        if (r->checkpoints[i] && segment % r->checkpoint_stride)
+            checkpoint_drop(r, (int)(i / (size_t)r->n_segments), segment);
+    }
+}
+
+void checkpoint_save(struct run *r, const struct frame *f, int segment)
+{
+    const struct segment *s = &r->segments[segment];
+    size_t i = (size_t)f->span * (size_t)r->n_segments + (size_t)segment;
+    size_t bytes = checkpoint_bytes(r, f->span, segment);
+    if (!segment || !s->n_carry || checkpoint_find(r, f->span, segment))
+        return;
+    while (r->checkpoint_used + bytes > r->o.checkpoint_bytes && r->checkpoint_stride <= r->n_segments)
+        thin_out(r);
+    if (segment % r->checkpoint_stride || r->checkpoint_stride > r->n_segments)
+        return;
+    void *p;
+    if (mem_alloc(&p, bytes, "a checkpoint", NULL))
+        return; /* not an error: the place can be computed again */
+    x_grow(&r->checkpoints, &r->cap_checkpoints, i + 1, sizeof *r->checkpoints);
+    float *out = r->checkpoints[i] = p;
+    r->checkpoint_used += bytes;
+    for (int c = 0; c < s->n_carry; c++) {
+        size_t n = value_bytes(r, f->span, s->carry[c]);
+        memcpy(out, f->data[s->carry[c]], n);
+        out += n / sizeof *out;
+    }
+}

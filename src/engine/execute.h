@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* The executor: evaluates single nodes into a frame. Private to the engine. */
+#ifndef QDB_ENGINE_EXECUTE_H
+#define QDB_ENGINE_EXECUTE_H
+
+#include "engine/run.h"
+
+/* The values of one span that are held at the moment. */
+struct frame {
+    int span;      /* -1 = empty */
+    int segment;   /* whose values are held */
+    float **data;  /* [n_values], NULL = not held */
+};
+
+/* A stretch of the graph between two places where few values cross: what lies before the blocks,
+ * each block, what lies after. Checkpoints are kept at the start of segments. */
+struct segment {
+    int first, end;   /* nodes [first, end) */
+    int *carry;       /* values made before and still needed */
+    int n_carry;
+    int64_t per_token; /* floats of all carried values */
+};
+
+/* Buffers of a size are needed again and again: released ones wait here. */
+struct spare {
+    struct {
+        float *p;
+        size_t bytes;
+    } *list;
+    size_t n, cap;
+};
+
+/* One sequence of tokens within a run: its rows of the cache, in order. */
+struct sequence {
+    int32_t *rows;
+    size_t n, cap;
+};
+
+struct hook {
+    int handle;
+    int value; /* transforms */
+    probe_fn probe;
+    transform_fn transform;
+    void *data;
+};
+
+struct run {
+    const struct model *model;
+    const struct graph *g;
+    struct run_options o;
+    int32_t *ids, *seq, *pos, *ordinal; /* [n_tokens]; ordinal: place within the sequence */
+    size_t n_tokens, cap_ids, cap_seq, cap_pos, cap_ordinal;
+    struct span *spans;
+    size_t n_spans, cap_spans;
+    struct sequence *sequences; /* by id */
+    size_t n_sequences, cap_sequences;
+    struct position at, reached;
+    float **state;       /* [n_nodes], [cap_rows][row] */
+    int64_t cap_rows;
+    struct segment *segments;
+    int n_segments;
+    struct frame frame, scratch;
+    struct spare spare;
+    float **checkpoints; /* [span][segment], NULL = none */
+    size_t cap_checkpoints;
+    int checkpoint_stride;
+    size_t checkpoint_used;
+    struct hook *probes, *transforms;
+    size_t n_probes, cap_probes, n_transforms, cap_transforms;
+    int next_handle;
+    int *wants; /* [n_values] */
+    int wants_all;
+    const volatile sig_atomic_t *cancel; /* of the call that is running, NULL = none */
+};
+
+int segment_of(const struct run *r, int node);
+struct matrix weight_matrix(const struct weight *w);
+
+void frame_init(struct run *r, struct frame *f);
+void frame_clear(struct run *r, struct frame *f);
+void frame_free(struct run *r, struct frame *f);
+/* Release what nobody needs once `node` begins a new segment. */
+void frame_enter(struct run *r, struct frame *f, int node);
+/* Allocate value v for the frame's span. */
+NODISCARD enum st frame_hold(struct run *r, struct frame *f, int v, struct err *e);
+struct shape value_shape(const struct run *r, int span, int v);
+
+/* Evaluate a node into the frame, transforms included. `target`: a value that must be held even if a
+ * fused kernel would skip it, -1 = none. */
+NODISCARD enum st execute_node(struct run *r, struct frame *f, int node, int target, struct err *e);
+
+void checkpoint_save(struct run *r, const struct frame *f, int segment);
+const float *checkpoint_find(const struct run *r, int span, int segment);
+void checkpoints_drop(struct run *r);
+
+/* The tokens of a span as ops see them. The arrays are freed with batch_free. */
+void batch_begin(const struct run *r, int span, struct batch *b);
+void batch_free(struct batch *b);
+
+#endif

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/run.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/execute.h"
+
+/* Cut the graph: before the blocks, each block, after them. */
+static void cut(struct run *r)
+{
+    const struct graph *g = r->g;
+    r->n_segments = g->n_blocks + 2;
+    r->segments = x_alloc((size_t)r->n_segments * sizeof *r->segments);
+    for (int s = 0; s < r->n_segments; s++) {
+        struct segment *seg = &r->segments[s];
+        seg->first = s ? r->segments[s - 1].end : 0;
+        seg->end = s == r->n_segments - 1   ? g->n_nodes
+                   : s < g->n_blocks        ? g->blocks[s].first
+                   : s == 0                 ? g->n_nodes
+                                            : g->blocks[s - 1].end;
+        seg->carry = x_alloc((size_t)g->n_values * sizeof *seg->carry);
+        for (int v = 0; v < g->n_values; v++)
+            if (g->values[v].node < seg->first && g->values[v].last_use >= seg->first) {
+                seg->carry[seg->n_carry++] = v;
+                seg->per_token += shape_per_token(&g->values[v].shape);
+            }
+    }
+}
+
+struct run *run_new(const struct model *m, const struct run_options *o)
+{
+    struct run *r = x_alloc(sizeof *r);
+    r->model = m;
+    r->g = m->graph;
+    r->o = *o;
+    if (!r->o.checkpoint_bytes)
+        r->o.checkpoint_bytes = mem_budget() ? mem_budget() / 4 : (size_t)1 << 30;
+    if (!r->g)
+        return r;
+    cut(r);
+    r->state = x_alloc((size_t)r->g->n_nodes * sizeof *r->state);
+    r->wants = x_alloc((size_t)r->g->n_values * sizeof *r->wants);
+    r->checkpoint_stride = 1;
+    frame_init(r, &r->frame);
+    frame_init(r, &r->scratch);
+    return r;
+}
+
+static void forget(struct run *r)
+{
+    frame_clear(r, &r->frame);
+    frame_clear(r, &r->scratch);
+    checkpoints_drop(r);
+    for (size_t i = 0; i < r->n_sequences; i++)
+        free(r->sequences[i].rows);
+    memset(r->sequences, 0, r->n_sequences * sizeof *r->sequences);
+    r->n_sequences = r->n_spans = r->n_tokens = 0;
+    r->at = r->reached = (struct position){ 0, 0 };
+}
+
+void run_free(struct run *r)
+{
+    if (!r)
+        return;
+    if (r->g) {
+        if (r->n_sequences)
+            forget(r);
+        frame_free(r, &r->frame);
+        frame_free(r, &r->scratch);
+        for (int i = 0; i < r->g->n_nodes; i++)
+            mem_free(r->state[i]);
+        for (int s = 0; s < r->n_segments; s++)
+            free(r->segments[s].carry);
+    }
+    for (size_t i = 0; i < r->spare.n; i++)
+        mem_free(r->spare.list[i].p);
+    checkpoints_drop(r);
+    free(r->spare.list);
+    free(r->state);
+    free(r->segments);
+    free(r->wants);
+    free(r->sequences);
+    free(r->ids);
+    free(r->seq);
+    free(r->pos);
+    free(r->ordinal);
+    free(r->spans);
+    free(r->probes);
+    free(r->transforms);
+    free(r);
+}
+
+/* --- input ------------------------------------------------------------------------------------- */
+
+static enum st runnable(const struct run *r, struct err *e)
+{
+    if (!r->g) {
+        if (e)
+            *e = r->model->no_graph;
+        return r->model->no_graph.st;
+    }
+    for (int i = 0; i < r->g->n_nodes; i++)
+        if (!op_info(r->g->nodes[i].op)->forward)
+            return st_fail(e, ST_UNSUPPORTED, "the op `%s` of %s cannot be computed yet",
+                           op_info(r->g->nodes[i].op)->name, r->g->nodes[i].name);
+    return ST_OK;
+}
+
+/* Ids and positions are indices into tables of the file. */
+static enum st check_tokens(const struct run *r, const int32_t *ids, const int32_t *pos, int64_t n, struct err *e)
+{
+    for (int i = 0; i < r->g->n_nodes; i++) {
+        const struct node *node = &r->g->nodes[i];
+        if (node->op != OP_EMBED && node->op != OP_POSITION)
+            continue;
+        const int64_t rows = (int64_t)node->w[0]->rows;
+        for (int64_t t = 0; t < n; t++) {
+            int64_t row = node->op == OP_EMBED ? ids[t] : pos[t] + node->p.offset;
+            if (row < 0 || row >= rows)
+                return st_fail(e, ST_RANGE, "%s %" PRId64 " is not in 0..%" PRId64,
+                               node->op == OP_EMBED ? "token" : "position", row, rows - 1);
+        }
+    }
+    return ST_OK;
+}
+
+static enum st reserve_state(struct run *r, int64_t rows, struct err *e)
+{
+    if (rows <= r->cap_rows)
+        return ST_OK;
+    int64_t cap = r->cap_rows ? rows + rows / 2 : rows;
+    for (int i = 0; i < r->g->n_nodes; i++) {
+        const struct node *n = &r->g->nodes[i];
+        struct shape in[NODE_MAX_IN];
+        for (int k = 0; k < n->n_in; k++)
+            in[k] = r->g->values[n->in[k]].shape;
+        size_t row = (size_t)op_state_row(n, in) * sizeof(float), bytes;
+        if (!row)
+            continue;
+        void *p;
+        if (!mul_ok(row, (size_t)cap, &bytes))
+            return st_fail(e, ST_NOMEM, "the cache of %s overflows", n->name);
+        enum st st = mem_alloc(&p, bytes, "the K/V cache", e);
+        if (st)
+            return st;
+        if (r->state[i] && r->n_tokens)
+            memcpy(p, r->state[i], row * r->n_tokens);
+        mem_free(r->state[i]);
+        r->state[i] = p;
+    }
+    r->cap_rows = cap;
+    return ST_OK;
+}
+
+static void add_token(struct run *r, int32_t id, int32_t seq, int32_t pos)
+{
+    size_t t = r->n_tokens++;
+    x_grow(&r->ids, &r->cap_ids, t + 1, sizeof *r->ids);
+    x_grow(&r->seq, &r->cap_seq, t + 1, sizeof *r->seq);
+    x_grow(&r->pos, &r->cap_pos, t + 1, sizeof *r->pos);
+    x_grow(&r->ordinal, &r->cap_ordinal, t + 1, sizeof *r->ordinal);
+    struct sequence *q = &r->sequences[seq];
+    x_grow(&q->rows, &q->cap, q->n + 1, sizeof *q->rows);
+    r->ids[t] = id;
+    r->seq[t] = seq;
+    r->pos[t] = pos;
+    r->ordinal[t] = (int32_t)q->n;
+    q->rows[q->n++] = (int32_t)t;
+}
+
+static enum st add_tokens(struct run *r, const int32_t *ids, const int32_t *seq, const int32_t *pos, int64_t n,
+                          struct err *e)
+{
+    enum { SEQUENCES_MAX = 1 << 16 };
+    if (n <= 0 || (int64_t)r->n_tokens + n > INT32_MAX)
+        return st_fail(e, ST_RANGE, n <= 0 ? "the prompt has no tokens" : "the prompt is too long");
+    int32_t *where = x_alloc((size_t)n * sizeof *where);
+    int32_t highest = 0;
+    enum st st = ST_OK;
+    for (int64_t t = 0; t < n && !st; t++) {
+        int32_t q = seq ? seq[t] : 0;
+        if (q < 0 || q >= SEQUENCES_MAX)
+            st = st_fail(e, ST_RANGE, "sequence %d is not in 0..%d", q, SEQUENCES_MAX - 1);
+        highest = q > highest ? q : highest;
+    }
+    if (!st) {
+        x_grow(&r->sequences, &r->cap_sequences, (size_t)highest + 1, sizeof *r->sequences);
+        if (r->n_sequences <= (size_t)highest)
+            r->n_sequences = (size_t)highest + 1;
+        int32_t *count = x_alloc(r->n_sequences * sizeof *count);
+        for (int64_t t = 0; t < n; t++) {
+            int32_t q = seq ? seq[t] : 0;
+            where[t] = pos ? pos[t] : (int32_t)r->sequences[q].n + count[q]++;
+        }
+        free(count);
+        st = check_tokens(r, ids, where, n, e);
+    }
+    if (!st)
+        st = reserve_state(r, (int64_t)r->n_tokens + n, e);
+    for (int64_t t = 0; t < n && !st; t++) {
+        int64_t first = r->n_spans ? r->spans[r->n_spans - 1].first : 0;
+        if (t == 0 || (r->o.span && (int64_t)r->n_tokens - first >= r->o.span)) {
+            x_grow(&r->spans, &r->cap_spans, r->n_spans + 1, sizeof *r->spans);
+            r->spans[r->n_spans++] = (struct span){ (int64_t)r->n_tokens, 0 };
+        }
+        add_token(r, ids[t], seq ? seq[t] : 0, where[t]);
+        r->spans[r->n_spans - 1].n++;
+    }
+    free(where);
+    return st;
+}
+
+enum st run_input(struct run *r, const int32_t *ids, const int32_t *seq, const int32_t *pos, int64_t n,
+                  struct err *e)
+{
+    enum st st = runnable(r, e);
+    if (st)
+        return st;
+    forget(r);
+    return add_tokens(r, ids, seq, pos, n, e);
+}
+
+enum st run_append(struct run *r, const int32_t *ids, int64_t n, struct err *e)
+{
+    enum st st = runnable(r, e);
+    if (!st && !r->g->causal)
+        st = st_fail(e, ST_UNSUPPORTED, "an encoder sees all tokens at once: nothing can be appended");
+    return st ? st : add_tokens(r, ids, NULL, NULL, n, e);
+}
+
+/* --- facts ------------------------------------------------------------------------------------- */
+
+const struct model *run_model(const struct run *r) { return r->model; }
+const struct graph *run_graph(const struct run *r) { return r->g; }
+enum compute run_mode(const struct run *r) { return r->o.mode; }
+int64_t run_n_tokens(const struct run *r) { return (int64_t)r->n_tokens; }
+const int32_t *run_tokens(const struct run *r) { return r->ids; }
+int run_n_spans(const struct run *r) { return (int)r->n_spans; }
+struct span run_span(const struct run *r, int span) { return r->spans[span]; }
+struct position run_position(const struct run *r) { return r->at; }
+struct position run_reached(const struct run *r) { return r->reached; }
+
+int run_span_of(const struct run *r, int64_t token)
+{
+    for (size_t s = 0; s < r->n_spans; s++)
+        if (token < r->spans[s].first + r->spans[s].n)
+            return (int)s;
+    return (int)r->n_spans - 1;
+}
+
+int position_compare(struct position a, struct position b)
+{
+    return a.span != b.span ? (a.span < b.span ? -1 : 1) : (a.node > b.node) - (a.node < b.node);
+}
+
+struct position run_end(const struct run *r)
+{
+    return r->n_spans ? (struct position){ (int)r->n_spans - 1, r->g->n_nodes } : (struct position){ 0, 0 };
+}
+
+bool run_done(const struct run *r) { return position_compare(r->at, run_end(r)) >= 0; }
+
+/* --- moving ------------------------------------------------------------------------------------ */
+
+/* Fill frame f with span `span` as it stands after `done` nodes: from the nearest checkpoint. */
+static enum st restore(struct run *r, struct frame *f, int span, int done, int target, struct progress *p,
+                       struct err *e)
+{
+    int s = segment_of(r, done ? done - 1 : 0);
+    const float *saved = NULL;
+    while (s > 0 && !(saved = checkpoint_find(r, span, s)))
+        s--;
+    frame_clear(r, f);
+    f->span = span;
+    f->segment = s;
+    enum st st;
+    for (int c = 0; saved && c < r->segments[s].n_carry; c++) {
+        int v = r->segments[s].carry[c];
+        if ((st = frame_hold(r, f, v, e)))
+            return st;
+        struct shape shape = value_shape(r, span, v);
+        size_t n = (size_t)shape_count(&shape);
+        memcpy(f->data[v], saved, n * sizeof *saved);
+        saved += n;
+    }
+    for (int i = r->segments[s].first; i < done; i++) {
+        if (!progress_tick(p, "recompute", i, done))
+            return st_fail(e, ST_CANCELLED, "interrupted");
+        frame_enter(r, f, i);
+        if ((st = execute_node(r, f, i, target, e)))
+            return st;
+    }
+    return ST_OK;
+}
+
+/* Tell the probes that value of `node` has been produced; true if one wants to stop. */
+static bool announce(struct run *r, int node)
+{
+    int v = r->g->nodes[node].out;
+    if (!r->frame.data[v])
+        return false;
+    struct tensor x = { value_shape(r, r->frame.span, v), r->frame.data[v] };
+    struct event ev = { r, { r->frame.span, node + 1 }, v, &x };
+    bool stop = false;
+    for (size_t i = 0; i < r->n_probes; i++)
+        stop |= r->probes[i].probe(r->probes[i].data, &ev);
+    return stop;
+}
+
+/* Execute the node at the position. */
+static enum st advance(struct run *r, struct err *e)
+{
+    if (r->at.node == r->g->n_nodes)
+        r->at = (struct position){ r->at.span + 1, 0 };
+    if (r->frame.span != r->at.span) {
+        frame_clear(r, &r->frame);
+        r->frame.span = r->at.span;
+        r->frame.segment = 0;
+    }
+    frame_enter(r, &r->frame, r->at.node);
+    if (r->at.node == r->segments[r->frame.segment].first)
+        checkpoint_save(r, &r->frame, r->frame.segment);
+    enum st st = execute_node(r, &r->frame, r->at.node, -1, e);
+    if (st)
+        return st;
+    r->at.node++;
+    if (position_compare(r->at, r->reached) > 0)
+        r->reached = r->at;
+    return ST_OK;
+}
+
+enum st run_forward(struct run *r, struct position to, struct progress *p, bool *stopped, struct err *e)
+{
+    r->cancel = p ? p->cancel : NULL;
+    if (stopped)
+        *stopped = false;
+    if (!r->n_spans)
+        return st_fail(e, ST_STATE, "there is no prompt");
+    if (position_compare(to, run_end(r)) > 0)
+        to = run_end(r);
+    frame_clear(r, &r->scratch);
+    const double total = (double)r->n_spans * r->g->n_nodes;
+    while (position_compare(r->at, to) < 0) {
+        if (r->at.node == r->g->n_nodes && to.span == r->at.span + 1 && !to.node)
+            break; /* the end of a span is the start of the next */
+        if (!progress_tick(p, "run", (double)r->at.span * r->g->n_nodes + r->at.node, total))
+            return st_fail(e, ST_CANCELLED, "interrupted");
+        enum st st = advance(r, e);
+        if (st)
+            return st;
+        if (announce(r, r->at.node - 1)) {
+            if (stopped)
+                *stopped = true;
+            break;
+        }
+    }
+    return ST_OK;
+}
+
+enum st run_goto(struct run *r, struct position to, struct progress *p, struct err *e)
+{
+    if (to.span < 0 || to.node < 0 || position_compare(to, r->reached) > 0)
+        return st_fail(e, ST_STATE, "the position has not been reached yet");
+    if (to.node > r->g->n_nodes)
+        to.node = r->g->n_nodes;
+    if (to.node == 0 && to.span > 0)
+        to = (struct position){ to.span - 1, r->g->n_nodes };
+    r->cancel = p ? p->cancel : NULL;
+    enum st st = restore(r, &r->frame, to.span, to.node, -1, p, e);
+    r->cancel = NULL;
+    if (st) { /* stay where we were, if that can be had again */
+        struct err ignored;
+        if (restore(r, &r->frame, r->at.span, r->at.node, -1, NULL, &ignored))
+            frame_clear(r, &r->frame);
+        return st;
+    }
+    r->at = to;
+    return ST_OK;
+}
+
+enum st run_read(struct run *r, int span, int value, struct tensor *out, struct err *e)
+{
+    if (!r->n_spans || span < 0 || span >= (int)r->n_spans || value < 0 || value >= r->g->n_values)
+        return st_fail(e, ST_RANGE, "there is no such point");
+    const struct value *v = &r->g->values[value];
+    if (span > r->at.span || (span == r->at.span && v->node >= r->at.node)) {
+        st_fail(e, ST_STATE, "%s has not been computed yet: the run stands at s%d:%s", v->name, r->at.span,
+                r->at.node ? r->g->nodes[r->at.node - 1].name : "start");
+        return st_hint(e, "`run`, `continue` or `until s%d:%s` first", span, v->name);
+    }
+    const float *data = r->frame.span == span ? r->frame.data[value] : NULL;
+    if (!data && r->scratch.span == span)
+        data = r->scratch.data[value];
+    if (!data) {
+        r->cancel = NULL;
+        enum st st = restore(r, &r->scratch, span, v->node + 1, value, NULL, e);
+        if (st) {
+            frame_clear(r, &r->scratch);
+            return st;
+        }
+        data = r->scratch.data[value];
+    }
+    *out = (struct tensor){ value_shape(r, span, value), (float *)data };
+    return ST_OK;
+}
+
+enum st run_head(struct run *r, const float *hidden, int64_t n, float *out, struct err *e)
+{
+    if (!r->g || r->g->logits < 0)
+        return st_fail(e, ST_UNSUPPORTED, "the model has no output head");
+    const struct node *head = &r->g->nodes[r->g->values[r->g->logits].node];
+    struct matrix w = weight_matrix(head->w[0]);
+    matrix_mul(&w, head->v[1], hidden, n, out, r->o.mode, r->o.pool, NULL);
+    return ST_OK;
+}
+
+/* --- hooks ------------------------------------------------------------------------------------- */
+
+static int add_hook(struct hook **list, size_t *n, size_t *cap, struct hook h)
+{
+    x_grow(list, cap, *n + 1, sizeof **list);
+    (*list)[(*n)++] = h;
+    return h.handle;
+}
+
+static void remove_hook(struct hook *list, size_t *n, int handle)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (list[i].handle == handle) {
+            memmove(list + i, list + i + 1, (*n - i - 1) * sizeof *list);
+            (*n)--;
+            return;
+        }
+}
+
+int run_probe(struct run *r, probe_fn fn, void *data)
+{
+    return add_hook(&r->probes, &r->n_probes, &r->cap_probes,
+                    (struct hook){ .handle = r->next_handle++, .probe = fn, .data = data });
+}
+
+void run_unprobe(struct run *r, int handle) { remove_hook(r->probes, &r->n_probes, handle); }
+
+int run_transform(struct run *r, int value, transform_fn fn, void *data)
+{
+    return add_hook(&r->transforms, &r->n_transforms, &r->cap_transforms,
+                    (struct hook){ .handle = r->next_handle++, .value = value, .transform = fn, .data = data });
+}
+
+void run_untransform(struct run *r, int handle) { remove_hook(r->transforms, &r->n_transforms, handle); }
+
+void run_want(struct run *r, int value, int delta) { r->wants[value] += delta; }
+void run_want_all(struct run *r, int delta) { r->wants_all += delta; }
+
+/* --- memory ------------------------------------------------------------------------------------ */
+
+bool run_has_checkpoint(const struct run *r, int span, int block)
+{
+    return checkpoint_find(r, span, block + 1) != NULL;
+}
+
+struct run_memory run_memory(const struct run *r)
+{
+    struct run_memory m = { .checkpoint_limit = r->o.checkpoint_bytes, .checkpoints = r->checkpoint_used };
+    for (size_t i = 0; i < r->cap_checkpoints; i++)
+        m.n_checkpoints += r->checkpoints[i] != NULL;
+    for (int i = 0; r->g && i < r->g->n_nodes; i++) {
+        const struct node *n = &r->g->nodes[i];
+        struct shape in[NODE_MAX_IN];
+        for (int k = 0; k < n->n_in; k++)
+            in[k] = r->g->values[n->in[k]].shape;
+        m.state += (size_t)op_state_row(n, in) * (size_t)r->cap_rows * sizeof(float);
+    }
+    const struct frame *frames[] = { &r->frame, &r->scratch };
+    for (int f = 0; r->g && f < 2; f++)
+        for (int v = 0; v < r->g->n_values; v++)
+            if (frames[f]->data[v]) {
+                struct shape s = value_shape(r, frames[f]->span, v);
+                m.values += (size_t)shape_count(&s) * sizeof(float);
+            }
+    return m;
+}
+
+struct run_memory run_predict(const struct model *m, int64_t n, int64_t span)
+{
+    struct run_memory p = { 0 };
+    struct run_options o = { .span = span };
+    struct run *r = run_new(m, &o);
+    const int64_t rows = span && span < n ? span : n;
+    p.checkpoint_limit = r->o.checkpoint_bytes;
+    for (int s = 0; r->g && s < r->n_segments; s++) {
+        size_t held = (size_t)(r->segments[s].per_token * rows) * sizeof(float);
+        for (int i = r->segments[s].first; i < r->segments[s].end; i++) {
+            const struct node *node = &r->g->nodes[i];
+            struct shape in[NODE_MAX_IN];
+            for (int k = 0; k < node->n_in; k++)
+                in[k] = r->g->values[node->in[k]].shape;
+            p.state += (size_t)op_state_row(node, in) * (size_t)n * sizeof(float);
+            struct shape out = shape_resolve(r->g->values[node->out].shape, rows, 0);
+            held += (size_t)shape_count(&out) * sizeof(float); /* scores are not held: the kernels fuse */
+        }
+        p.values = held > p.values ? held : p.values;
+        p.checkpoints += (size_t)(r->segments[s].per_token * n) * sizeof(float);
+        p.n_checkpoints += s > 0;
+    }
+    if (p.checkpoints > p.checkpoint_limit)
+        p.checkpoints = p.checkpoint_limit;
+    run_free(r);
+    return p;
+}

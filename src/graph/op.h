@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* Ops: the table of operations. A node of the graph is one row of it plus parameters: a pure function
+ * of its inputs and weights, plus explicit state. */
+#ifndef QDB_GRAPH_OP_H
+#define QDB_GRAPH_OP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "graph/shape.h"
+#include "kernels/matrix.h"
+#include "kernels/pool.h"
+#include "kernels/rows.h"
+
+struct node;
+
+enum op {
+    OP_EMBED,    /* w0[token]                                    -> [tok][chan] */
+    OP_POSITION, /* x + w0[position of the token]                */
+    OP_TYPE,     /* x + w0[0]: the row of the only token type    */
+    OP_RMS_NORM, /* w0 = gain                                    */
+    OP_LAYER_NORM, /* w0 = gain, w1 = bias                       */
+    OP_LINEAR,   /* w0 = matrix, w1 = bias                       */
+    OP_SLICE,    /* channels [offset, offset + n)                */
+    OP_ROPE,     /* w0 = frequency factors (already in params)   */
+    OP_SCORE,    /* q, k -> [head][tok][key]; k joins the cache  */
+    OP_SOFTMAX,  /* over the keys a token may see                */
+    OP_MIX,      /* prob, v -> [tok][head][chan]; v joins the cache */
+    OP_ACT,      /* element-wise non-linearity                   */
+    OP_MUL,      /* x * y                                        */
+    OP_ADD,      /* x + y                                        */
+    OP_SCALE,    /* x * constant                                 */
+    OP_ROUTE,    /* w0 = router: x -> weights of the used experts, [tok][exp] */
+    OP_EXPERTS,  /* x, route; w0..w2 = gate, up, down per expert */
+    OP_CONV1D,   /* causal convolution over tokens; w0, w1 = bias */
+    OP_SCAN,     /* selective state-space scan                   */
+    OP_PATCHES,  /* an image cut into patches, projected by w0   */
+    OP_POOL,     /* one row out of all tokens                    */
+    OP__COUNT
+};
+
+/* What an op keeps between spans, one row per token. */
+enum op_state { STATE_NONE, STATE_KEYS, STATE_VALUES, STATE_SSM, STATE_CONV };
+
+/* Parameters of a node; each op reads its own. */
+struct op_params {
+    float eps;            /* norms */
+    float scale;          /* OP_SCORE: 1/sqrt(head size); OP_SCALE */
+    int64_t heads, kv_heads, head_size; /* OP_LINEAR, OP_SLICE: heads > 0 splits the output */
+    enum axis axis;       /* OP_LINEAR: last axis of the output, AXIS_CHAN or AXIS_VOCAB */
+    int64_t n;            /* OP_SLICE: channels taken */
+    int64_t offset;       /* OP_SLICE; OP_POSITION: added to the position */
+    int64_t used_experts, n_experts;
+    bool causal;
+    enum activation act;
+    int rope;             /* index into graph ropes */
+};
+
+/* The tokens that pass a node together: ids, and for each its sequence and position. Rows of the
+ * cache are numbered over all spans in order; this span adds rows [past, past + n). */
+struct batch {
+    int64_t n, past;
+    const int32_t *ids, *seq, *pos;
+    /* Keys of token t, in order: cache rows keys[t][0 .. visible[t]). */
+    const int32_t *const *keys;
+    const int32_t *visible;
+    int64_t max_keys; /* the most of visible[] over the span: DIM_KEYS */
+};
+
+/* Everything one evaluation of a node sees. */
+struct op_call {
+    const struct node *node;
+    const struct batch *batch;
+    const struct tensor *in[4];
+    struct matrix w[3];   /* weights as matrices in the form to compute with; rows 0 if absent */
+    const float *v[3];    /* the same as float vectors where the op wants vectors (gain, bias), else NULL */
+    const struct rope *rope;
+    float *state;         /* [row][per row] of this node's state, NULL if none */
+    struct tensor *out;   /* shape resolved, data allocated */
+    enum compute mode;
+    struct pool *pool;
+    const volatile sig_atomic_t *cancel; /* polled; once set the output is left unfinished */
+};
+
+struct op_info {
+    const char *name;
+    const char *brief;
+    int inputs, weights;         /* weights: how many slots the op may use */
+    bool matrix;                 /* w0 is used as a matrix, not as a vector */
+    enum op_state state;
+    /* Shape of the output from those of the inputs and parameters; ST_FORMAT when they do not fit. */
+    enum st (*shape)(const struct node *n, const struct shape *in, struct shape *out, struct err *e);
+    /* NULL: described, not yet computable. */
+    void (*forward)(const struct op_call *c);
+    /* The definition, in double and without tricks; out [elements of c->out]. For tests. */
+    void (*reference)(const struct op_call *c, double *out);
+    /* Reverse mode: to come. */
+    void (*backward)(const struct op_call *c);
+    /* Floating-point operations of one evaluation. */
+    double (*flops)(const struct op_call *c);
+};
+
+const struct op_info *op_info(enum op op);
+/* State row size in floats of a node, 0 if it has none. */
+int64_t op_state_row(const struct node *n, const struct shape *in);
+
+/* The three attention ops in one pass that never holds the scores: c is the OP_MIX call; q and k are
+ * the inputs of its OP_SCORE, k_state that node's state. Same bits as the three in turn. */
+void op_attention(const struct op_call *c, const struct op_call *score);
+
+#endif
