@@ -65,7 +65,8 @@ like "a fuzz target passes while nothing is found" \
 like "a fuzz target that finds a bug keeps the input" \
     "$(cd "$tmp" && "$fuzz" -corpus "$tmp/corpus" -seconds 60 2>&1)" 'kept in fuzz_fixture.crash'
 check "the input found is the bug" grep -q boom "$tmp/fuzz_fixture.crash"
-capture "$fuzz" "$tmp/fuzz_fixture.crash"
+cd "$tmp" || exit 99
+capture "$fuzz" fuzz_fixture.crash
 like "which it shows again" "$status" '^1[0-9][0-9]$'
 like "a fuzz target without a corpus fails" "$("$fuzz" -corpus "$tmp/none")" '^not ok 1'
 finish

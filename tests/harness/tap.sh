@@ -18,6 +18,8 @@ QDB=${QDB:-$QDB_TOP/build/qdb}
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 99' HUP INT TERM
+HOME=$tmp
+export HOME
 tap_count=0
 
 # One result: result yes|no NAME, and for a failure the lines of $3.
