@@ -64,6 +64,8 @@ static const struct verb *find_exact(struct str name)
     return NULL;
 }
 
+bool verb_is_fixed(struct str name) { return find_exact(name) != NULL; }
+
 /* The only verb that begins with `name`; NULL if there are none or several. */
 static const struct verb *find_prefix(struct str name)
 {
@@ -98,7 +100,8 @@ enum st verb_find(struct str name, const struct verb **out, struct err *e)
     for (size_t i = 0; (v = verb_at(i)); i++)
         matches += !(v->flags & (VERB_EXACT | VERB_HIDDEN)) && is_prefix(name, v->name);
     int show = (int)(name.n > 40 ? 40 : name.n);
-    st_fail(e, ST_NOTFOUND, matches ? "command `%.*s` is ambiguous" : "no command `%.*s`", show, name.p);
+    st_fail(e, ST_NOTFOUND, matches ? "command `%.*s` is ambiguous" : "no command `%.*s`", show,
+            name.p);
     struct buf b = { 0 };
     suggest(name, verb_name, NULL, verb_count(), &b);
     if (memchr(name.p, '.', name.n))
@@ -109,8 +112,8 @@ enum st verb_find(struct str name, const struct verb **out, struct err *e)
     return ST_NOTFOUND;
 }
 
-void suggest(struct str name, const char *(*at)(const void *data, size_t i), const void *data, size_t n,
-             struct buf *out)
+void suggest(struct str name, const char *(*at)(const void *data, size_t i), const void *data,
+             size_t n, struct buf *out)
 {
     enum { MOST = 12 };
     int matches = 0;
@@ -170,6 +173,25 @@ static const struct verb *resolve(const struct session *s, struct str name, int 
     if (a)
         return resolve(s, lex_verb(str_from(a->text)), depth + 1);
     return v ? v : find_prefix(name);
+}
+
+const struct verb *command_verb(const struct session *s, struct str command)
+{
+    return resolve(s, lex_verb(lex_trim(command)), 0);
+}
+
+void command_quote(struct buf *out, struct str word)
+{
+    bool plain = word.n > 0;
+    for (size_t i = 0; i < word.n && plain; i++)
+        plain = (unsigned char)word.p[i] > 32 && !strchr("\"'#;|>[](){}", word.p[i]);
+    if (plain) {
+        buf_add(out, word.p, word.n);
+        return;
+    }
+    buf_addc(out, '"');
+    buf_visible(out, word);
+    buf_addc(out, '"');
 }
 
 enum st command_next(const struct session *s, struct str line, size_t *at, struct piece *out,
@@ -299,12 +321,12 @@ enum st command_parse(struct str line, struct call *out, struct buf *store, stru
     return ST_OK;
 }
 
-static enum st run_expanded(struct session *s, struct str line, bool repeat, int depth, struct result *out,
-                            struct err *e);
+static enum st run_expanded(struct session *s, struct str line, bool repeat, int depth,
+                            struct result *out, struct err *e);
 
 /* Put the text of an alias in place of its name and run that. */
-static enum st run_alias(struct session *s, const struct alias *a, struct str line, size_t name_end, bool repeat,
-                         int depth, struct result *out, struct err *e)
+static enum st run_alias(struct session *s, const struct alias *a, struct str line, size_t name_end,
+                         bool repeat, int depth, struct result *out, struct err *e)
 {
     if (depth > MAX_ALIAS_DEPTH)
         return st_fail(e, ST_STATE, "alias `%s` stands for itself", a->name);
@@ -318,8 +340,8 @@ static enum st run_alias(struct session *s, const struct alias *a, struct str li
     return st;
 }
 
-static enum st run_expanded(struct session *s, struct str line, bool repeat, int depth, struct result *out,
-                            struct err *e)
+static enum st run_expanded(struct session *s, struct str line, bool repeat, int depth,
+                            struct result *out, struct err *e)
 {
     size_t i = 0;
     while (i < line.n && lex_blank(line.p[i]))
@@ -345,7 +367,8 @@ static enum st run_expanded(struct session *s, struct str line, bool repeat, int
     return st;
 }
 
-enum st command_run(struct session *s, struct str line, bool repeat, struct result *out, struct err *e)
+enum st command_run(struct session *s, struct str line, bool repeat, struct result *out,
+                    struct err *e)
 {
     enum st st = run_expanded(s, line, repeat, 0, out, e);
     if (st)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands: ONE table of verbs (name, alias, arguments, help, examples, function -> tables), and the
- * way from a line of text to a call. Help, completion, the man page and apropos come from the table. */
+/* Commands: ONE table of verbs (name, alias, arguments, help, examples, function -> tables), and
+ * the way from a line of text to a call. Help, completion, the man page and apropos come from the
+ * table. */
 #ifndef QDB_COMMAND_COMMAND_H
 #define QDB_COMMAND_COMMAND_H
 
@@ -12,41 +13,22 @@
 #include "base/text.h"
 #include "session/session.h"
 
-/* What an argument is, for completion and help. */
-enum arg_kind {
-    ARG_NONE,
-    ARG_FILE,
-    ARG_VERB,
-    ARG_ADDRESS,   /* weights and points, slices after `[` */
-    ARG_POINT,
-    ARG_WEIGHT,
-    ARG_EXPR,
-    ARG_SETTING,
-    ARG_WORD,      /* `explain` words */
-    ARG_RUN,
-    ARG_MODEL,
-    ARG_INFO,      /* topics of `info` */
-    ARG_LEVEL,
-    ARG_NUMBER,
-    ARG_TEXT,
-    ARG_BREAK,     /* number of a breakpoint */
-    ARG_POSITION,
-};
-
 enum verb_flag {
-    VERB_REPEATS = 1,  /* an empty line repeats it */
-    VERB_EXACT = 2,    /* changes mode or destroys work: never chosen by prefix */
-    VERB_RAW = 4,      /* takes the rest of the line as it stands: no `;`, `|`, `>`, quotes; n_words = 0 */
-    VERB_COMPARES = 8, /* its arguments may hold comparisons: `>` is no redirection, and `|` is a pipe
-                        * only between blanks */
+    VERB_REPEATS = 1, /* an empty line repeats it */
+    VERB_EXACT = 2,   /* changes mode or destroys work: never chosen by prefix */
+    VERB_RAW =
+        4, /* takes the rest of the line as it stands: no `;`, `|`, `>`, quotes; n_words = 0 */
+    VERB_COMPARES = 8, /* its arguments may hold comparisons: `>` is no redirection, and `|` is a
+                        * pipe only between blanks */
     VERB_HIDDEN = 16,  /* not in help and completion */
 };
 
 enum { CALL_MAX_WORDS = 64, VERB_MAX_ARGS = 4 };
 
 /* One word of a command line: text with quotes taken away, and where it stood in the line. A word
- * ends at a blank outside (), [], {} and quotes. "..." knows \n \t \r \" \\ \xNN \u{N}, '...' takes everything
- * as it stands; a quote that does not begin the word (tok="Paris") protects blanks and stays in the text. */
+ * ends at a blank outside (), [], {} and quotes. "..." knows \n \t \r \" \\ \xNN \u{N}, '...' takes
+ * everything as it stands; a quote that does not begin the word (tok="Paris") protects blanks and
+ * stays in the text. */
 struct word {
     struct str text;
     int column, length;
@@ -56,14 +38,14 @@ struct word {
 /* A parsed command, borrowed while the verb runs. */
 struct call {
     const struct verb *verb;
-    struct str line;    /* the whole command as typed */
-    struct str rest;    /* everything after the verb (and its /format), blanks trimmed */
+    struct str line; /* the whole command as typed */
+    struct str rest; /* everything after the verb (and its /format), blanks trimmed */
     int rest_column;
-    struct str format;  /* "16f" of `x/16f`, empty if none */
+    struct str format;                 /* "16f" of `x/16f`, empty if none */
     struct word words[CALL_MAX_WORDS]; /* the arguments, the verb not among them */
     int n_words;
-    bool repeat;        /* called again by an empty line: continue where the last one ended */
-    struct str assign;  /* `NAME = EXPR`: the name (verb is NULL, EXPR is in rest) */
+    bool repeat;       /* called again by an empty line: continue where the last one ended */
+    struct str assign; /* `NAME = EXPR`: the name (verb is NULL, EXPR is in rest) */
 };
 
 struct verb {
@@ -75,18 +57,28 @@ struct verb {
     const char *examples;     /* lines of commands that work on the demo model */
     unsigned flags;
     enum arg_kind kinds[VERB_MAX_ARGS]; /* of the arguments in order; the last one repeats */
-    /* Fill *out with tables and notes; on error fill *e, whatever is in *out is the partial result. */
+    const char
+        *words; /* fixed words that may stand among the arguments: "model|kv|-f", for completion */
+    /* Fill *out with tables and notes; on error fill *e, whatever is in *out is the partial result.
+     */
     enum st (*run)(struct session *s, const struct call *c, struct result *out, struct err *e);
 };
 
 /* The tables of verbs, each ending with a row without name; one per verbs_*.c. */
-extern const struct verb verbs_files[], verbs_look[], verbs_control[], verbs_change[], verbs_analyse[],
-    verbs_study[], verbs_support[];
+extern const struct verb verbs_files[], verbs_look[], verbs_control[], verbs_change[],
+    verbs_analyse[], verbs_study[], verbs_support[];
 
 size_t verb_count(void);
 const struct verb *verb_at(size_t i); /* all verbs in the order of the tables */
-/* Exact name, fixed alias, unique prefix; else ST_NOTFOUND with "did you mean" or the candidates. */
+/* Exact name, fixed alias, unique prefix; else ST_NOTFOUND with "did you mean" or the candidates.
+ */
 NODISCARD enum st verb_find(struct str name, const struct verb **out, struct err *e);
+
+bool verb_is_fixed(struct str name); /* the exact name or a fixed alias of a verb */
+/* The verb that a command begins with, through user aliases too; NULL if there is none. */
+const struct verb *command_verb(const struct session *s, struct str command);
+/* Append a word so that it is read back as one word: quoted where it must be. */
+void command_quote(struct buf *out, struct str word);
 
 /* One command cut from a line, and where its output goes. */
 enum target_kind { TARGET_FRONT, TARGET_SHELL, TARGET_FILE, TARGET_APPEND };
@@ -95,29 +87,36 @@ struct piece {
     struct str command; /* trimmed; empty when the line holds no (further) command */
     int column;         /* of the command in the line */
     enum target_kind to;
-    struct str target;  /* the shell's command line or the file's name */
+    struct str target; /* the shell's command line or the file's name */
 };
 
-/* Cut the next command from a line with `;`, `#`, `| sh`, `> file`, `>> file`. *at starts at 0 and moves on;
- * storage for an unquoted file name is put in *store (emptied first). Columns of errors are those of the line. */
-NODISCARD enum st command_next(const struct session *s, struct str line, size_t *at, struct piece *out,
-                               struct buf *store, struct err *e);
-/* Parse one command (no `;`, `|`, `>` left in it). Storage for unquoted words is put in *store (emptied
- * first), which must outlive *out. */
-NODISCARD enum st command_parse(struct str line, struct call *out, struct buf *store, struct err *e);
+/* Cut the next command from a line with `;`, `#`, `| sh`, `> file`, `>> file`. *at starts at 0 and
+ * moves on; storage for an unquoted file name is put in *store (emptied first). Columns of errors
+ * are those of the line. */
+NODISCARD enum st command_next(const struct session *s, struct str line, size_t *at,
+                               struct piece *out, struct buf *store, struct err *e);
+/* Parse one command (no `;`, `|`, `>` left in it). Storage for unquoted words is put in *store
+ * (emptied first), which must outlive *out. */
+NODISCARD enum st command_parse(struct str line, struct call *out, struct buf *store,
+                                struct err *e);
 /* Parse and run one command in the session; user aliases are expanded. The caller frees *out with
  * result_free, also on error. Columns of errors are those of `line`. */
-enum st command_run(struct session *s, struct str line, bool repeat, struct result *out, struct err *e);
+enum st command_run(struct session *s, struct str line, bool repeat, struct result *out,
+                    struct err *e);
 
 /* The help of one verb as a text table. */
 enum st verb_help(const struct verb *v, struct result *out);
+/* The verbs and settings as Markdown (docs/commands.md) and as sections of the manual page. */
+void manual_markdown(struct buf *out);
+void manual_roff(struct buf *out);
 
 /* For verbs. */
-/* The nearest of n names: those that begin with `name`, else the one with the smallest edit distance;
- * appends "could be a, b" or "did you mean `a`?" or nothing to out. */
-void suggest(struct str name, const char *(*at)(const void *data, size_t i), const void *data, size_t n,
-             struct buf *out);
-/* An error about argument i of the call, or about the end of the line when there is no such argument. */
+/* The nearest of n names: those that begin with `name`, else the one with the smallest edit
+ * distance; appends "could be a, b" or "did you mean `a`?" or nothing to out. */
+void suggest(struct str name, const char *(*at)(const void *data, size_t i), const void *data,
+             size_t n, struct buf *out);
+/* An error about argument i of the call, or about the end of the line when there is no such
+ * argument. */
 enum st call_fail(const struct call *c, int i, struct err *e, enum st st, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 

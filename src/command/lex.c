@@ -26,7 +26,8 @@ struct str lex_verb(struct str s)
             n++;
         return str_of(s.p, n);
     }
-    while (n < s.n && (isalnum((unsigned char)s.p[n]) || s.p[n] == '-' || s.p[n] == '_' || s.p[n] == '.'))
+    while (n < s.n
+           && (isalnum((unsigned char)s.p[n]) || s.p[n] == '-' || s.p[n] == '_' || s.p[n] == '.'))
         n++;
     return str_of(s.p, n);
 }
@@ -40,7 +41,8 @@ bool lex_operator(struct str s, size_t i, unsigned flags)
     case ';': return true;
     case '#': return blank_before;
     case '>': return !(flags & LEX_COMPARES);
-    case '|': return !(flags & LEX_COMPARES) || (blank_before && i + 1 < s.n && lex_blank(s.p[i + 1]));
+    case '|':
+        return !(flags & LEX_COMPARES) || (blank_before && i + 1 < s.n && lex_blank(s.p[i + 1]));
     }
     return false;
 }
@@ -90,7 +92,9 @@ void lex_store(struct buf *store, size_t n)
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'                 ? c - '0'
+           : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                : -1;
 }
 
 /* Decode the escape after the backslash at *i; *i moves behind it. False if there is none such. */
@@ -104,7 +108,8 @@ static bool escape(struct str s, size_t *i, struct buf *store)
         *i = at + 1;
         return true;
     }
-    if (at + 2 < s.n && s.p[at] == 'x' && hex_digit(s.p[at + 1]) >= 0 && hex_digit(s.p[at + 2]) >= 0) {
+    if (at + 2 < s.n && s.p[at] == 'x' && hex_digit(s.p[at + 1]) >= 0
+        && hex_digit(s.p[at + 2]) >= 0) {
         buf_addc(store, (char)(hex_digit(s.p[at + 1]) << 4 | hex_digit(s.p[at + 2])));
         *i = at + 3;
         return true;
@@ -125,7 +130,8 @@ static bool escape(struct str s, size_t *i, struct buf *store)
 }
 
 /* Take the quotes of s[from..end) away; s[from] is the quote. */
-static enum st unquote(struct str s, size_t from, size_t end, struct str *out, struct buf *store, struct err *e)
+static enum st unquote(struct str s, size_t from, size_t end, struct str *out, struct buf *store,
+                       struct err *e)
 {
     char quote = s.p[from];
     if (end < from + 2 || s.p[end - 1] != quote) {
@@ -143,14 +149,16 @@ static enum st unquote(struct str s, size_t from, size_t end, struct str *out, s
         else if (!escape(str_of(s.p, end - 1), &i, store)) {
             st_fail(e, ST_SYNTAX, "no such escape in \"...\"");
             st_at(e, (int)i, 2);
-            return st_hint(e, "known are \\n \\t \\r \\\" \\\\ \\xNN \\u{N}; '...' takes everything as it stands");
+            return st_hint(e, "known are \\n \\t \\r \\\" \\\\ \\xNN \\u{N}; '...' takes "
+                              "everything as it stands");
         }
     }
     *out = str_of(buf_str(store) + start, store->n - start);
     return ST_OK;
 }
 
-enum st lex_word(struct str s, size_t *at, unsigned flags, struct word *out, struct buf *store, struct err *e)
+enum st lex_word(struct str s, size_t *at, unsigned flags, struct word *out, struct buf *store,
+                 struct err *e)
 {
     size_t i = *at;
     while (i < s.n && lex_blank(s.p[i]))

@@ -21,7 +21,7 @@ size_t lex_word_end(struct str s, size_t i, unsigned flags);
 /* Make room for words of a line of n bytes, so that their text does not move. */
 void lex_store(struct buf *store, size_t n);
 /* The next word from *at on; at the end of the command its length is 0. */
-NODISCARD enum st lex_word(struct str s, size_t *at, unsigned flags, struct word *out, struct buf *store,
-                           struct err *e);
+NODISCARD enum st lex_word(struct str s, size_t *at, unsigned flags, struct word *out,
+                           struct buf *store, struct err *e);
 
 #endif

@@ -5,10 +5,28 @@
 
 #include "base/memory.h"
 
+/* What depends on settings follows them. */
+static enum st follow(void *data, enum setting_id id, struct err *e)
+{
+    struct session *s = data;
+    (void)e;
+    int64_t v = setting_int(&s->settings, id);
+    switch (id) {
+    case SETTING_MEM_BUDGET: mem_set_budget(v ? (size_t)v : mem_available() / 5 * 2); break;
+    default: break;
+    }
+    return ST_OK;
+}
+
 struct session *session_new(void)
 {
     struct session *s = x_alloc(sizeof *s);
+    s->quit_status = -1;
     settings_init(&s->settings);
+    s->settings.changed = follow;
+    s->settings.changed_data = s;
+    for (int id = 0; id < SETTING_COUNT; id++)
+        follow(s, id, NULL);
     return s;
 }
 
@@ -31,8 +49,15 @@ bool session_changed(const struct session *s)
     return false;
 }
 
-enum st session_assign(struct session *s, struct str name, struct str expr, struct result *out, struct err *e)
+enum st session_assign(struct session *s, struct str name, struct str expr, struct result *out,
+                       struct err *e)
 {
     (void)s, (void)name, (void)expr, (void)out;
     return st_fail(e, ST_UNSUPPORTED, "convenience variables are not built yet");
+}
+
+void session_names(struct session *s, enum arg_kind kind, struct str prefix,
+                   void (*add)(void *data, const char *name), void *data)
+{
+    (void)s, (void)kind, (void)prefix, (void)add, (void)data;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The session: the only state above the engine. Models, runs, breakpoints, settings; every front end
- * works on it through the commands. */
+/* The session: the only state above the engine. Models, runs, breakpoints, settings; every front
+ * end works on it through the commands. */
 #ifndef QDB_SESSION_SESSION_H
 #define QDB_SESSION_SESSION_H
 
@@ -13,14 +13,35 @@
 #include "base/text.h"
 #include "session/settings.h"
 
+/* What an argument of a command is, for completion and help. */
+enum arg_kind {
+    ARG_NONE,
+    ARG_FILE,
+    ARG_VERB,
+    ARG_ADDRESS, /* weights and points, slices after `[` */
+    ARG_POINT,
+    ARG_WEIGHT,
+    ARG_EXPR,
+    ARG_SETTING,
+    ARG_WORD, /* `explain` words */
+    ARG_RUN,
+    ARG_MODEL,
+    ARG_NUMBER,
+    ARG_TEXT,
+    ARG_BREAK, /* number of a breakpoint */
+    ARG_POSITION,
+    ARG_COMMAND, /* the rest of the line is a command again */
+};
+
 struct session;
 
-/* What a front end lends to the commands that reach back to it (source, once, log, history). Any member may be
- * NULL: the command then says that it is not possible here. */
+/* What a front end lends to the commands that reach back to it (source, once, log, history). Any
+ * member may be NULL: the command then says that it is not possible here. */
 struct front {
     void *data;
-    /* Run the lines of `text` as if they were typed, showing each result; `name` is for messages. */
-    enum st (*script)(struct front *f, const char *name, struct str text, struct err *e);
+    /* Run the lines of `text` as if they were typed, showing each result; `name` is for messages.
+     * `echo`: show the commands too, and lines that begin with `#:` as prose. */
+    enum st (*script)(struct front *f, const char *name, struct str text, bool echo, struct err *e);
     /* The output of the next command goes to this file. */
     enum st (*once)(struct front *f, const char *path, struct err *e);
     /* Copy what is typed and shown to this file too; NULL ends it. */
@@ -42,7 +63,7 @@ struct session {
     struct front *front;       /* of the front end that is calling; NULL = none */
     bool interactive;          /* a person is at the other end: confirmations make sense */
     bool quit;                 /* set by `quit`: the front end leaves its loop */
-    int quit_status;           /* what `quit N` asked for */
+    int quit_status;           /* what `quit N` asked for, -1 if nothing */
     struct alias *aliases;
     size_t n_aliases, cap_aliases;
 };
@@ -50,8 +71,16 @@ struct session {
 struct session *session_new(void);
 void session_free(struct session *s);
 
-/* `NAME = EXPR`: keep the value of the expression as $NAME. Columns of errors are those of `expr`. */
-enum st session_assign(struct session *s, struct str name, struct str expr, struct result *out, struct err *e);
+/* `NAME = EXPR`: keep the value of the expression as $NAME. Columns of errors are those of `expr`.
+ */
+enum st session_assign(struct session *s, struct str name, struct str expr, struct result *out,
+                       struct err *e);
+
+/* Call add() for every name of this kind in the session that begins with `prefix`: weights and
+ * points, axes after `[`, runs, models, positions, numbers of breakpoints. Nothing for kinds that
+ * the session does not know. */
+void session_names(struct session *s, enum arg_kind kind, struct str prefix,
+                   void (*add)(void *data, const char *name), void *data);
 
 /* Does the plan hold changes? The prompt shows it. */
 bool session_changed(const struct session *s);

@@ -11,15 +11,18 @@ static const struct setting table[SETTING_COUNT] = {
     [SETTING_COLOR] = {
         .name = "color", .type = TYPE_CHOICE, .initial = "auto", .choices = "auto|always|never",
         .brief = "use colour",
-        .help = "auto asks, in this order: NO_COLOR, CLICOLOR_FORCE, whether the output is a terminal, TERM. "
+        .help = "auto asks, in this order: NO_COLOR, CLICOLOR_FORCE, whether the output is a "
+                "terminal, TERM. "
                 "Nothing is ever said by colour alone.",
     },
     [SETTING_COMPUTE] = {
         .name = "compute", .type = TYPE_CHOICE, .initial = "exact", .choices = "exact|native|fast",
         .refused = "native|fast",
         .brief = "how products of weights and activations are computed",
-        .help = "exact: weights decoded, float32 products. native: as the deployed CPU engine computes, "
-                "activations rounded to 8 bits. fast: operands rounded to bfloat16. Figures of different "
+        .help = "exact: weights decoded, float32 products. native: as the deployed CPU engine "
+                "computes, "
+                "activations rounded to 8 bits. fast: operands rounded to bfloat16. Figures of "
+                "different "
                 "modes are never mixed; every figure names its mode.",
     },
     [SETTING_CONFIRM] = {
@@ -34,34 +37,41 @@ static const struct setting table[SETTING_COUNT] = {
     [SETTING_GLYPHS] = {
         .name = "glyphs", .type = TYPE_CHOICE, .initial = "auto", .choices = "auto|half|ascii",
         .brief = "what heat maps are drawn with",
-        .help = "half: two pixels in one character, needs colour and UTF-8. ascii: the ramp \" .:-=+*#%@\". "
+        .help = "half: two pixels in one character, needs colour and UTF-8. ascii: the ramp \" "
+                ".:-=+*#%@\". "
                 "auto takes half where colour is on.",
     },
     [SETTING_HEAT_SCALE] = {
         .name = "heat-scale", .type = TYPE_CHOICE, .initial = "lin", .choices = "lin|log|rank",
         .brief = "how values become shades in heat maps",
-        .help = "lin: proportional between the extremes. log: by the logarithm of the magnitude. rank: by "
+        .help = "lin: proportional between the extremes. log: by the logarithm of the "
+                "magnitude. rank: by "
                 "the order of the values.",
     },
     [SETTING_HEIGHT] = {
-        .name = "height", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 100000, .zero = "the terminal's",
+        .name = "height", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 100000,
+        .zero = "the terminal's",
         .brief = "lines of the screen, for pagination",
     },
     [SETTING_HISTORY_SIZE] = {
-        .name = "history-size", .type = TYPE_INT, .initial = "1000", .lo = 0, .hi = 1000000, .zero = "keep nothing",
+        .name = "history-size", .type = TYPE_INT, .initial = "1000", .lo = 0, .hi = 1000000,
+        .zero = "keep nothing",
         .brief = "typed lines that are kept between sessions",
     },
     [SETTING_KERNELS] = {
-        .name = "kernels", .type = TYPE_CHOICE, .initial = "auto", .choices = "auto|c|avx2|avx512|amx",
+        .name = "kernels", .type = TYPE_CHOICE, .initial = "auto",
+        .choices = "auto|c|avx2|avx512|amx",
         .refused = "avx2|avx512|amx",
         .brief = "CPU level of the kernels",
-        .help = "auto takes the best that this machine has; c is portable C. The environment variable "
+        .help = "auto takes the best that this machine has; c is portable C. The environment "
+                "variable "
                 "QDB_KERNELS sets it too.",
     },
     [SETTING_LEVEL] = {
         .name = "level", .type = TYPE_CHOICE, .initial = "node", .choices = "node|sub|block|span",
         .brief = "what `next` steps over",
-        .help = "node: one operation. sub: one sublayer (attention, feed-forward). block: one block. span: "
+        .help = "node: one operation. sub: one sublayer (attention, feed-forward). block: one "
+                "block. span: "
                 "all blocks of a span of tokens.",
     },
     [SETTING_MAX_COMPLETIONS] = {
@@ -76,7 +86,8 @@ static const struct setting table[SETTING_COUNT] = {
     [SETTING_OUTPUT] = {
         .name = "output", .type = TYPE_CHOICE, .initial = "text", .choices = "text|json|csv|md",
         .brief = "how results are written",
-        .help = "json: one object per command on one line. csv and md: the tables; notes go to standard "
+        .help = "json: one object per command on one line. csv and md: the tables; notes go to "
+                "standard "
                 "error in csv.",
     },
     [SETTING_PAGINATION] = {
@@ -102,24 +113,28 @@ static const struct setting table[SETTING_COUNT] = {
     [SETTING_RECORD] = {
         .name = "record", .type = TYPE_TEXT, .initial = "",
         .brief = "glob of the points whose data are kept while running",
-        .help = "Statistics are kept for all points; data of other points are computed again on demand.",
+        .help = "Statistics are kept for all points; data of other points are computed again "
+                "on demand.",
     },
     [SETTING_SEED] = {
         .name = "seed", .type = TYPE_INT, .initial = "1", .lo = 0, .hi = INT64_MAX,
         .brief = "seed of everything that is drawn at random",
     },
     [SETTING_SPAN] = {
-        .name = "span", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 1 << 24, .zero = "the whole prompt",
+        .name = "span", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 1 << 24,
+        .zero = "the whole prompt",
         .brief = "tokens of a prompt that pass the graph together",
         .help = "1 runs token by token. Results do not depend on it.",
     },
     [SETTING_THREADS] = {
-        .name = "threads", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 1024, .zero = "one per core",
+        .name = "threads", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 1024,
+        .zero = "one per core",
         .brief = "threads that compute",
         .help = "Results do not depend on it.",
     },
     [SETTING_WIDTH] = {
-        .name = "width", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 10000, .zero = "the terminal's, else 80",
+        .name = "width", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 10000,
+        .zero = "the terminal's; no limit elsewhere",
         .brief = "columns of a line of output",
     },
 };
@@ -152,7 +167,9 @@ static bool is_among(const char *choices, struct str name)
 
 static enum st parse_bool(struct str v, int64_t *out, struct err *e)
 {
-    static const char *const words[][2] = { { "off", "on" }, { "no", "yes" }, { "false", "true" }, { "0", "1" } };
+    static const char *const words[][2] = {
+        { "off", "on" }, { "no", "yes" }, { "false", "true" }, { "0", "1" }
+    };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         for (int on = 0; on < 2; on++)
             if (str_is(v, words[i][on])) {
@@ -193,7 +210,8 @@ static enum st parse_choice(const struct setting *t, struct str v, int64_t *out,
     return ST_OK;
 }
 
-static enum st parse_value(const struct setting *t, struct str v, struct setting_value *out, struct err *e)
+static enum st parse_value(const struct setting *t, struct str v, struct setting_value *out,
+                           struct err *e)
 {
     size_t bytes;
     switch (t->type) {
@@ -224,6 +242,9 @@ void settings_init(struct settings *s)
 
 void settings_free(struct settings *s)
 {
+    while (s->n_holds)
+        free(s->holds[--s->n_holds].text);
+    free(s->holds);
     for (int id = 0; id < SETTING_COUNT; id++)
         free(s->values[id].s);
     *s = (struct settings){ 0 };
@@ -250,6 +271,31 @@ enum st settings_set(struct settings *s, enum setting_id id, struct str value, s
 enum st settings_reset(struct settings *s, enum setting_id id, struct err *e)
 {
     return settings_set(s, id, str_from(table[id].initial), e);
+}
+
+enum st settings_hold(struct settings *s, enum setting_id id, struct str value, struct err *e)
+{
+    struct buf old = { 0 };
+    settings_print(s, id, &old);
+    enum st st = settings_set(s, id, value, e);
+    if (st) {
+        buf_free(&old);
+        return st;
+    }
+    x_grow(&s->holds, &s->cap_holds, s->n_holds + 1, sizeof *s->holds);
+    s->holds[s->n_holds++] = (struct setting_hold){ id, buf_take(&old) };
+    return ST_OK;
+}
+
+void settings_release(struct settings *s, size_t mark)
+{
+    while (s->n_holds > mark) {
+        struct setting_hold h = s->holds[--s->n_holds];
+        struct err e = ERR_INIT;
+        enum st st = settings_set(s, h.id, str_from(h.text), &e);
+        (void)st; /* it was valid before; when a listener refuses now, the held value stays */
+        free(h.text);
+    }
 }
 
 void settings_print(const struct settings *s, enum setting_id id, struct buf *out)
@@ -321,7 +367,8 @@ enum st setting_find(struct str name, enum setting_id *out, struct err *e)
         return ST_OK;
     }
     int show = (int)(name.n > 40 ? 40 : name.n);
-    st_fail(e, ST_NOTFOUND, matches ? "setting `%.*s` is ambiguous" : "no setting `%.*s`", show, name.p);
+    st_fail(e, ST_NOTFOUND, matches ? "setting `%.*s` is ambiguous" : "no setting `%.*s`", show,
+            name.p);
     if (matches) {
         st_hint(e, "could be %s", buf_str(&candidates));
         buf_free(&candidates);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Settings: ONE table of what can be set; `set`, `show`, `help set`, completion, the rc file and the
- * manual come from it. */
+/* Settings: ONE table of what can be set; `set`, `show`, `help set`, completion, the rc file and
+ * the manual come from it. */
 #ifndef QDB_SESSION_SETTINGS_H
 #define QDB_SESSION_SETTINGS_H
 
@@ -52,13 +52,13 @@ enum progress_choice { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER };
 struct setting {
     const char *name;
     enum setting_type type;
-    const char *initial;  /* as a user would write it */
-    int64_t lo, hi;       /* TYPE_INT */
-    const char *choices;  /* TYPE_CHOICE: "a|b|c" */
-    const char *refused;  /* choices that are named but not built yet: "b|c"; NULL if none */
-    const char *zero;     /* what 0 means, "" if nothing special: TYPE_INT, TYPE_SIZE */
-    const char *brief;    /* one line */
-    const char *help;     /* a paragraph, may be "" */
+    const char *initial; /* as a user would write it */
+    int64_t lo, hi;      /* TYPE_INT */
+    const char *choices; /* TYPE_CHOICE: "a|b|c" */
+    const char *refused; /* choices that are named but not built yet: "b|c"; NULL if none */
+    const char *zero;    /* what 0 means, "" if nothing special: TYPE_INT, TYPE_SIZE */
+    const char *brief;   /* one line */
+    const char *help;    /* a paragraph, may be "" */
 };
 
 struct setting_value {
@@ -66,8 +66,16 @@ struct setting_value {
     char *s;   /* TYPE_TEXT, owned */
 };
 
+/* A value that a hold covers. */
+struct setting_hold {
+    enum setting_id id;
+    char *text;
+};
+
 struct settings {
     struct setting_value values[SETTING_COUNT];
+    struct setting_hold *holds; /* the latest last */
+    size_t n_holds, cap_holds;
     /* Called after a value was stored, so that whoever depends on it can follow. An error takes the
      * change back. NULL: nobody listens. */
     enum st (*changed)(void *data, enum setting_id id, struct err *e);
@@ -80,18 +88,30 @@ void settings_free(struct settings *s);
 const struct setting *setting_info(enum setting_id id);
 /* Exact name or unique prefix; else ST_NOTFOUND with candidates or "did you mean". */
 NODISCARD enum st setting_find(struct str name, enum setting_id *out, struct err *e);
-/* Parse, check the range, store, tell `changed`. On error the old value stays. Bool takes on off yes
- * no true false 1 0; a choice takes a unique prefix. */
-NODISCARD enum st settings_set(struct settings *s, enum setting_id id, struct str value, struct err *e);
+/* Parse, check the range, store, tell `changed`. On error the old value stays. Bool takes on off
+ * yes no true false 1 0; a choice takes a unique prefix. */
+NODISCARD enum st settings_set(struct settings *s, enum setting_id id, struct str value,
+                               struct err *e);
 /* Back to the initial value. */
 NODISCARD enum st settings_reset(struct settings *s, enum setting_id id, struct err *e);
+/* Set for a while: settings_release() puts back, latest first, what was held since there were
+ * `mark` holds (n_holds at that time). */
+NODISCARD enum st settings_hold(struct settings *s, enum setting_id id, struct str value,
+                                struct err *e);
+void settings_release(struct settings *s, size_t mark);
 /* Append the value as settings_set() reads it. */
 void settings_print(const struct settings *s, enum setting_id id, struct buf *out);
 /* Append what may be written: "on|off", "0..1024", "exact|native|fast". */
 void setting_domain(enum setting_id id, struct buf *out);
 
-static inline int64_t setting_int(const struct settings *s, enum setting_id id) { return s->values[id].i; }
-static inline bool setting_on(const struct settings *s, enum setting_id id) { return s->values[id].i != 0; }
+static inline int64_t setting_int(const struct settings *s, enum setting_id id)
+{
+    return s->values[id].i;
+}
+static inline bool setting_on(const struct settings *s, enum setting_id id)
+{
+    return s->values[id].i != 0;
+}
 static inline const char *setting_text(const struct settings *s, enum setting_id id)
 {
     return s->values[id].s ? s->values[id].s : "";

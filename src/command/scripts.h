@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Scripts of commands that are part of the program, such as the guided tour. */
+#ifndef QDB_COMMAND_SCRIPTS_H
+#define QDB_COMMAND_SCRIPTS_H
+
+#include <stddef.h>
+
+/* Lines are commands; lines that begin with `#:` are shown as prose, other comments are not shown.
+ */
+struct script {
+    const char *name, *brief, *text;
+};
+
+const struct script *script_at(size_t i); /* NULL after the last */
+const struct script *script_find(const char *name);
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* Tables as people read them in a terminal: aligned rows, records, lines, bars. */
+#include "repl/render.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+enum { GAP = 2, MIN_TEXT = 8 };
+
+/* All cells of a table as text, and how wide each column is. */
+struct layout {
+    const struct table *t;
+    char **text; /* [row + 1][column]; row 0 is the header */
+    int *width;  /* [column] */
+};
+
+static char *header(const struct column *c)
+{
+    struct buf b = { 0 };
+    render_safe(&b, str_from(c->name), false);
+    if (*c->unit) {
+        buf_adds(&b, " (");
+        render_safe(&b, str_from(c->unit), false);
+        buf_addc(&b, ')');
+    }
+    return buf_take(&b);
+}
+
+static struct layout layout_new(const struct table *t, const struct style *style)
+{
+    struct layout l = { .t = t };
+    size_t columns = t->n_columns;
+    l.text = x_alloc((t->n_rows + 1) * columns * sizeof *l.text);
+    l.width = x_alloc(columns * sizeof *l.width);
+    for (size_t row = 0; row <= t->n_rows; row++)
+        for (size_t i = 0; i < columns; i++) {
+            struct buf b = { 0 };
+            if (row)
+                render_cell(&b, &t->columns[i], table_cell(t, row - 1, i), style);
+            char *s = row ? buf_take(&b) : header(&t->columns[i]);
+            int w = text_columns(str_from(s));
+            l.text[row * columns + i] = s;
+            if (w > l.width[i])
+                l.width[i] = w;
+        }
+    return l;
+}
+
+static void layout_free(struct layout *l)
+{
+    for (size_t i = 0; i < (l->t->n_rows + 1) * l->t->n_columns; i++)
+        free(l->text[i]);
+    free(l->text);
+    free(l->width);
+}
+
+static bool is_text(enum column_type type) { return type == COL_STRING || type == COL_ADDRESS; }
+
+static int total(const struct layout *l)
+{
+    int sum = 0;
+    for (size_t i = 0; i < l->t->n_columns; i++)
+        sum += l->width[i] + (i ? GAP : 0);
+    return sum;
+}
+
+/* Narrow the widest columns of text until the line fits, or nothing can give any more. */
+static void shrink(struct layout *l, int width)
+{
+    for (int excess = total(l) - width; width && excess > 0; excess = total(l) - width) {
+        size_t widest = l->t->n_columns;
+        int second = MIN_TEXT;
+        for (size_t i = 0; i < l->t->n_columns; i++) {
+            if (!is_text(l->t->columns[i].type))
+                continue;
+            if (widest == l->t->n_columns || l->width[i] > l->width[widest]) {
+                if (widest < l->t->n_columns && l->width[widest] > second)
+                    second = l->width[widest];
+                widest = i;
+            } else if (l->width[i] > second)
+                second = l->width[i];
+        }
+        if (widest == l->t->n_columns || l->width[widest] <= MIN_TEXT)
+            return;
+        int give = l->width[widest] - (second < l->width[widest] ? second : l->width[widest] - 1);
+        l->width[widest] -= give < excess ? give : excess;
+    }
+}
+
+/* One line of columns [from, end), after column 0 when from > 0. */
+static void add_line(struct buf *out, const struct layout *l, size_t row, size_t from, size_t end,
+                     const struct style *style)
+{
+    size_t start = out->n;
+    for (size_t i = from ? 0 : from; i < end; i = i < from ? from : i + 1) {
+        if (i)
+            buf_printf(out, "%*s", GAP, "");
+        render_padded(out, str_from(l->text[row * l->t->n_columns + i]), l->width[i],
+                      !is_text(l->t->columns[i].type) && l->t->columns[i].type != COL_BOOL, style);
+    }
+    while (out->n > start && out->p[out->n - 1] == ' ')
+        out->p[--out->n] = '\0';
+    buf_addc(out, '\n');
+}
+
+static void add_rows(struct buf *out, const struct table *t, const struct style *style)
+{
+    struct layout l = layout_new(t, style);
+    shrink(&l, style->width);
+    for (size_t from = 0; from < t->n_columns;) {
+        int used = from ? l.width[0] : 0;
+        size_t end = from;
+        while (end < t->n_columns) {
+            used += l.width[end] + (end ? GAP : 0);
+            if (style->width && used > style->width && end > from)
+                break;
+            end++;
+        }
+        if (from)
+            buf_addc(out, '\n');
+        render_paint(out, "1", style);
+        add_line(out, &l, 0, from, end, style);
+        if (style->color) {
+            out->n--; /* the reset stands before the newline */
+            render_paint(out, "0", style);
+            buf_addc(out, '\n');
+        }
+        for (size_t row = 1; row <= t->n_rows; row++)
+            add_line(out, &l, row, from, end, style);
+        from = end;
+    }
+    if (!t->n_rows)
+        buf_adds(out, "(none)\n");
+    layout_free(&l);
+}
+
+static void add_records(struct buf *out, const struct table *t, const struct style *style)
+{
+    int width = 0;
+    for (size_t i = 0; i < t->n_columns; i++) {
+        int w = text_columns(str_from(t->columns[i].name));
+        width = w > width ? w : width;
+    }
+    struct buf cell = { 0 };
+    for (size_t row = 0; row < t->n_rows; row++) {
+        if (row)
+            buf_addc(out, '\n');
+        for (size_t i = 0; i < t->n_columns; i++) {
+            const struct cell *c = table_cell(t, row, i);
+            if (c->absent)
+                continue;
+            buf_clear(&cell);
+            render_cell(&cell, &t->columns[i], c, style);
+            if (*t->columns[i].unit)
+                buf_printf(&cell, " %s", t->columns[i].unit);
+            render_padded(out, str_from(t->columns[i].name), width + GAP, false, style);
+            int room = style->width - width - GAP,
+                need = text_columns(str_of(buf_str(&cell), cell.n));
+            render_padded(out, str_of(buf_str(&cell), cell.n),
+                          style->width && need > room && room > 0 ? room : need, false, style);
+            buf_addc(out, '\n');
+        }
+    }
+    buf_free(&cell);
+}
+
+static void add_lines(struct buf *out, const struct table *t)
+{
+    for (size_t row = 0; row < t->n_rows; row++)
+        for (size_t i = 0; i < t->n_columns; i++) {
+            const struct cell *c = table_cell(t, row, i);
+            if (!c->absent && is_text(t->columns[i].type))
+                render_safe(out, str_from(c->s), true);
+            buf_addc(out, i + 1 < t->n_columns ? ' ' : '\n');
+        }
+}
+
+void render_table_text(struct buf *out, const struct table *t, const struct style *style)
+{
+    if (t->form == TABLE_TEXT)
+        add_lines(out, t);
+    else if (t->form == TABLE_RECORD)
+        add_records(out, t, style);
+    else
+        add_rows(out, t, style);
+}
+
+/* A bar of `eighths` of a column, at least a trace of one when something was counted. */
+static void add_bar(struct buf *out, int eighths, const struct style *style)
+{
+    static const char *const parts[] = { "",       "\u258f", "\u258e", "\u258d",
+                                         "\u258c", "\u258b", "\u258a", "\u2589" };
+    for (int i = 0; i < eighths / 8; i++)
+        buf_adds(out, style->utf8 ? "\u2588" : "#");
+    if (style->utf8)
+        buf_adds(out, parts[eighths % 8]);
+    else if (eighths % 8 >= 4 || eighths < 8)
+        buf_adds(out, eighths ? (eighths < 4 ? "." : "#") : "");
+}
+
+void render_hist(struct buf *out, const struct table *t, const struct style *style)
+{
+    if (t->n_columns != 3 || t->columns[0].type != COL_FLOAT || t->columns[1].type != COL_FLOAT
+        || t->columns[2].type != COL_INT) {
+        add_rows(out, t, style);
+        return;
+    }
+    struct layout l = layout_new(t, style);
+    int64_t most = 1;
+    for (size_t row = 0; row < t->n_rows; row++)
+        if (!table_cell(t, row, 2)->absent && table_cell(t, row, 2)->i > most)
+            most = table_cell(t, row, 2)->i;
+    int room = (style->width ? style->width : 80) - total(&l) - GAP;
+    add_line(out, &l, 0, 0, 3, style);
+    for (size_t row = 0; row < t->n_rows; row++) {
+        add_line(out, &l, row + 1, 0, 3, style);
+        const struct cell *c = table_cell(t, row, 2);
+        int eighths = c->absent || room < 8 ? 0 : (int)((double)c->i / (double)most * room * 8);
+        if (!c->absent && c->i > 0 && eighths == 0 && room >= 8)
+            eighths = 1;
+        if (!eighths)
+            continue;
+        out->n--; /* the bar stands on the same line */
+        buf_printf(out, "%*s", GAP, "");
+        add_bar(out, eighths, style);
+        buf_addc(out, '\n');
+    }
+    layout_free(&l);
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+/* From a line to what is shown: commands are run, results rendered and brought where they belong.
+ */
+#include "repl/repl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "command/command.h"
+#include "file/text_file.h"
+#include "repl/render.h"
+
+enum { MAX_SCRIPT = 16 << 20, MAX_DEPTH = 16 };
+
+/* ---------------------------------------------------------------- one command */
+
+static void set_status(struct repl *r, enum st st, const struct result *result)
+{
+    if (st == ST_CANCELLED)
+        r->status = EXIT_INTERRUPTED;
+    else if (st && r->status != EXIT_INTERRUPTED)
+        r->status = EXIT_FAILED;
+    else if (!st && result->status == RESULT_FOUND && r->status == 0)
+        r->status = EXIT_FOUND;
+}
+
+void repl_show_error(struct repl *r, const struct err *e, struct str line)
+{
+    struct buf out = { 0 }, prefix = { 0 };
+    struct style style;
+    repl_style(r, r->stderr_tty, &style);
+    if (r->script_name)
+        buf_printf(&prefix, "%s:%d: ", r->script_name, r->script_line);
+    render_error(&out, e, line, buf_str(&prefix), &style);
+    fflush(stdout);
+    fwrite(buf_str(&out), 1, out.n, stderr);
+    repl_log(r, str_of(buf_str(&out), out.n));
+    buf_free(&out);
+    buf_free(&prefix);
+}
+
+/* Render the result of a command, and its error where the mode shows errors in the output. */
+static void show(struct repl *r, const struct piece *p, const struct result *result,
+                 const struct err *e)
+{
+    struct buf out = { 0 }, messages = { 0 };
+    struct style style;
+    repl_style(r, r->stdout_tty && !r->sink && !r->once, &style);
+    if (style.mode == OUTPUT_JSON)
+        render_json(&out, p->command, result, e);
+    else
+        render_result(&out, &messages, result, &style);
+    repl_put(r, str_of(buf_str(&out), out.n), style.mode == OUTPUT_TEXT);
+    if (messages.n) {
+        fflush(stdout);
+        fwrite(messages.p, 1, messages.n, stderr);
+    }
+    buf_free(&out);
+    buf_free(&messages);
+}
+
+/* Bring collected output to a file or a shell command. */
+static enum st deliver(const struct piece *p, struct str text, struct err *e)
+{
+    if (p->to != TARGET_SHELL) {
+        char *path = x_strndup(p->target.p, p->target.n);
+        enum st st = text_file_write(path, p->to == TARGET_APPEND, text, e);
+        free(path);
+        return st;
+    }
+    char *command = x_strndup(p->target.p, p->target.n);
+    int status = repl_pipe(command, text);
+    free(command);
+    if (status == 0)
+        return ST_OK;
+    if (status < 0)
+        return st_fail(e, ST_IO, "the shell did not start: %s", strerror(errno));
+    return st_fail(e, ST_IO, "the shell command ended with status %d", status);
+}
+
+/* Take `once FILE` up for a command that has no target of its own. */
+static char *take_once(struct repl *r, struct piece *p)
+{
+    if (p->to != TARGET_FRONT || !r->once || r->sink)
+        return NULL;
+    char *path = r->once;
+    r->once = NULL;
+    p->to = TARGET_FILE;
+    p->target = str_from(path);
+    return path;
+}
+
+static enum st run_piece(struct repl *r, struct str line, struct piece *p, bool repeat)
+{
+    struct result result = { 0 };
+    struct err e = ERR_INIT;
+    struct buf collected = { 0 }, *outer = r->sink;
+    size_t mark = r->s->settings.n_holds;
+    char *once = take_once(r, p);
+    if (p->to != TARGET_FRONT)
+        r->sink = &collected;
+    r->reported = false;
+    repl_progress_begin(r);
+    enum st st = command_run(r->s, p->command, repeat, &result, &e);
+    repl_progress_end(r);
+    if (st == ST_CANCELLED && !*e.msg)
+        st_fail(&e, st, "the command was stopped");
+    set_status(r, st, &result);
+    show(r, p, &result, &e);
+    bool shown = r->reported;
+    if (st && !shown && setting_int(&r->s->settings, SETTING_OUTPUT) != OUTPUT_JSON) {
+        if (e.column >= 0)
+            e.column += p->column;
+        repl_show_error(r, &e, line);
+    }
+    r->sink = outer;
+    if (p->to != TARGET_FRONT) {
+        struct err late = ERR_INIT;
+        enum st failed = deliver(p, str_of(buf_str(&collected), collected.n), &late);
+        if (failed) {
+            repl_show_error(r, &late, line);
+            set_status(r, failed, &result);
+            st = st ? st : failed;
+        }
+    }
+    settings_release(&r->s->settings, mark);
+    result_free(&result);
+    buf_free(&collected);
+    free(once);
+    r->reported = st != ST_OK;
+    return st;
+}
+
+/* Remember a command that an empty line may repeat. */
+static void remember(struct repl *r, struct str command)
+{
+    const struct verb *v = command_verb(r->s, command);
+    buf_clear(&r->again);
+    if (v && v->flags & VERB_REPEATS)
+        buf_add(&r->again, command.p, command.n);
+}
+
+enum st repl_line(struct repl *r, struct str line)
+{
+    struct buf store = { 0 };
+    enum st st = ST_OK;
+    for (size_t at = 0; !r->s->quit;) {
+        struct piece p;
+        struct err e = ERR_INIT;
+        st = command_next(r->s, line, &at, &p, &store, &e);
+        if (st) {
+            struct result none = { .status = RESULT_ERROR };
+            p = (struct piece){ .command = line };
+            set_status(r, st, &none);
+            if (setting_int(&r->s->settings, SETTING_OUTPUT) == OUTPUT_JSON)
+                show(r, &p, &none, &e);
+            else
+                repl_show_error(r, &e, line);
+            r->reported = true;
+            break;
+        }
+        if (!p.command.n)
+            break;
+        if (r->script_depth == 0)
+            remember(r, p.command);
+        st = run_piece(r, line, &p, false);
+        if (st && (!r->keep_going || st == ST_CANCELLED))
+            break;
+    }
+    buf_free(&store);
+    return st;
+}
+
+enum st repl_again(struct repl *r, struct str command)
+{
+    struct piece p = { .command = command };
+    return run_piece(r, command, &p, true);
+}
+
+/* ---------------------------------------------------------------- scripts */
+
+/* The next line of a script, lines that end with a backslash joined; false at the end. */
+static bool next_line(struct str text, size_t *at, struct buf *line, int *number)
+{
+    buf_clear(line);
+    if (*at >= text.n)
+        return false;
+    bool more = true;
+    while (more && *at < text.n) {
+        const char *from = text.p + *at, *end = memchr(from, '\n', text.n - *at);
+        size_t n = end ? (size_t)(end - from) : text.n - *at;
+        *at += n + 1;
+        ++*number;
+        more = n && from[n - 1] == '\\';
+        buf_add(line, from, more ? n - 1 : n);
+    }
+    return true;
+}
+
+/* Show a line of a script that explains itself; true when it is prose and not to be run. */
+static bool echo_line(struct repl *r, struct str line)
+{
+    if (setting_int(&r->s->settings, SETTING_OUTPUT) != OUTPUT_TEXT)
+        return str_starts(line, "#:");
+    struct style style;
+    repl_style(r, r->stdout_tty && !r->sink, &style);
+    struct buf b = { 0 };
+    bool prose = str_starts(line, "#:");
+    if (prose) {
+        size_t skip = line.n > 2 && line.p[2] == ' ' ? 3 : 2;
+        buf_add(&b, line.p + skip, line.n - skip);
+    } else if (line.n && line.p[0] != '#') {
+        render_paint(&b, "1", &style);
+        buf_adds(&b, "(qdb) ");
+        buf_add(&b, line.p, line.n);
+        render_paint(&b, "0", &style);
+    }
+    if (prose || b.n || !line.n) {
+        buf_addc(&b, '\n');
+        repl_put(r, str_of(b.p, b.n), false);
+    }
+    buf_free(&b);
+    return prose;
+}
+
+enum st repl_script(struct repl *r, const char *name, struct str text, bool echo)
+{
+    const char *outer_name = r->script_name;
+    int outer_line = r->script_line, number = 0;
+    struct buf line = { 0 };
+    enum st st = ST_OK, first = ST_OK;
+    r->script_depth++;
+    for (size_t at = 0; !r->s->quit;) {
+        int start = number + 1;
+        if (!next_line(text, &at, &line, &number))
+            break;
+        r->script_name = name;
+        r->script_line = start;
+        struct str s = str_of(buf_str(&line), line.n);
+        if (echo && echo_line(r, s))
+            continue;
+        st = repl_line(r, s);
+        first = first ? first : st;
+        if (st && (!r->keep_going || st == ST_CANCELLED))
+            break;
+    }
+    r->script_depth--;
+    r->script_name = outer_name;
+    r->script_line = outer_line;
+    buf_free(&line);
+    return st == ST_CANCELLED ? st : first;
+}
+
+enum st repl_file(struct repl *r, const char *path)
+{
+    struct buf text = { 0 };
+    struct err e = ERR_INIT;
+    enum st st = text_file_read(path, MAX_SCRIPT, &text, &e);
+    if (st) {
+        repl_show_error(r, &e, str_of("", 0));
+        r->status = EXIT_FAILED;
+    } else
+        st = repl_script(r, path, str_of(buf_str(&text), text.n), false);
+    buf_free(&text);
+    return st;
+}
+
+size_t repl_stream(struct repl *r, const char *name, FILE *in)
+{
+    char *line = NULL;
+    size_t cap = 0, lines = 0;
+    ssize_t n;
+    r->script_depth++;
+    while (!r->s->quit && (n = getline(&line, &cap, in)) > 0) {
+        lines++;
+        r->script_name = name;
+        r->script_line = (int)lines;
+        if (line[n - 1] == '\n')
+            n--;
+        enum st st = repl_line(r, str_of(line, (size_t)n));
+        if (st && (!r->keep_going || st == ST_CANCELLED))
+            break;
+    }
+    r->script_depth--;
+    r->script_name = NULL;
+    if (repl_interrupts)
+        r->status = EXIT_INTERRUPTED;
+    free(line);
+    return lines;
+}
+
+/* ---------------------------------------------------------------- what commands reach back for */
+
+static enum st front_script(struct front *f, const char *name, struct str text, bool echo,
+                            struct err *e)
+{
+    struct repl *r = f->data;
+    if (r->script_depth >= MAX_DEPTH)
+        return st_fail(e, ST_STATE, "scripts are nested more than %d deep", MAX_DEPTH);
+    enum st st = repl_script(r, name, text, echo);
+    r->reported = st != ST_OK;
+    return st ? st_fail(e, st, "%s stopped at an error", name) : ST_OK;
+}
+
+static enum st front_once(struct front *f, const char *path, struct err *e)
+{
+    struct repl *r = f->data;
+    enum st st = text_file_write(path, false, str_of("", 0),
+                                 e); /* say now that it cannot be written */
+    if (st)
+        return st;
+    free(r->once);
+    r->once = x_strdup(path);
+    return ST_OK;
+}
+
+static enum st front_log(struct front *f, const char *path, struct err *e)
+{
+    struct repl *r = f->data;
+    FILE *log = NULL;
+    enum st st = path ? text_file_append(path, &log, e) : ST_OK;
+    if (st)
+        return st;
+    if (r->log)
+        fclose(r->log);
+    r->log = log;
+    return ST_OK;
+}
+
+static bool front_confirm(struct front *f, const char *question)
+{
+    struct repl *r = f->data;
+    if (!r->s->interactive || r->script_depth || !setting_on(&r->s->settings, SETTING_CONFIRM))
+        return true;
+    fprintf(stderr, "%s (y or n) ", question);
+    char answer[16];
+    return fgets(answer, sizeof answer, stdin) && (answer[0] | 32) == 'y';
+}
+
+void repl_init(struct repl *r, struct session *s)
+{
+    *r = (struct repl){ .s = s };
+    r->front = (struct front){ .data = r,
+                               .script = front_script,
+                               .once = front_once,
+                               .log = front_log,
+                               .confirm = front_confirm };
+    r->stdout_tty = isatty(STDOUT_FILENO);
+    r->stderr_tty = isatty(STDERR_FILENO);
+    repl_progress_init(r);
+    s->front = &r->front;
+    s->progress = &r->progress;
+}
+
+void repl_free(struct repl *r)
+{
+    if (r->log)
+        fclose(r->log);
+    free(r->once);
+    buf_free(&r->again);
+    r->s->front = NULL;
+    r->s->progress = NULL;
+}
