@@ -23,7 +23,8 @@ static int feed_forward(struct builder *b, const struct decoder *d, int x)
         return b_experts(b, x, d->experts, d->used_experts, ACT_SILU);
     int gate = b_linear(b, x, "ffn_gate", "gate before its non-linearity");
     int up = b_linear(b, x, "ffn_up", "up projection");
-    return b_linear(b, b_glu(b, gate, up, ACT_SILU), "ffn_down", "what the feed-forward layer adds to the residual stream");
+    return b_linear(b, b_glu(b, gate, up, ACT_SILU), "ffn_down",
+                    "what the feed-forward layer adds to the residual stream");
 }
 
 static void build(struct builder *b, bool half_split)
