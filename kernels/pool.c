@@ -221,7 +221,7 @@ struct pool *pool_new(int threads)
     pthread_mutex_init(&p->in_use, NULL);
     pthread_cond_init(&p->opened, NULL);
     pthread_cond_init(&p->emptied, NULL);
-    /* Some tens of microseconds; spinning on a core that another thread needs would only delay it. */
+    /* Some tens of microseconds; spinning on a core that another one needs only delays it. */
     p->spins = threads <= pool_cpus() ? 1000 : 0;
     p->threads = 1;
     while (p->threads < threads && start_worker(p))

@@ -12,19 +12,19 @@ struct pool;
 enum { POOL_MAX_THREADS = 256 };
 
 /* One chunk of a loop. `worker` is 0 .. pool_threads() - 1, for scratch memory that two chunks must
- * not share at one time; which worker runs which chunk is chance, so results must not depend on it. */
+ * not share at one time; which worker runs a chunk is chance, so results must not depend on it. */
 typedef void pool_fn(void *data, int64_t chunk, int worker);
 
-/* A pool of `threads` threads, the caller of pool_for among them; fewer when the system refuses some;
- * NULL, which is a valid pool of one thread, when nothing can be had. Workers take no signals. */
+/* A pool of `threads` threads, the caller of pool_for among them; fewer when the system refuses
+ * some; NULL, a valid pool of one thread, when nothing can be had. Workers take no signals. */
 struct pool *pool_new(int threads);
 void pool_free(struct pool *p);
 int pool_threads(const struct pool *p); /* 1 for NULL */
 int pool_cpus(void);                    /* CPUs this process may use, at least 1 */
 
-/* Call fn(data, chunk, worker) once for every chunk in 0 .. chunks - 1, and return when all are done.
- * What a chunk is must be decided from the problem's size alone. Chunks are handed out in ascending
- * order. Called from inside a chunk, or while another thread uses the pool, the loop runs on the
+/* Call fn(data, chunk, worker) once for every chunk in 0 .. chunks - 1, and return when all are
+ * done. What a chunk is must be decided from the problem's size alone. Chunks are handed out in
+ * ascending order. Called from inside a chunk, or while another thread uses the pool, the loop runs on the
  * calling thread alone. `cancel` (may be NULL) is polled between chunks; false: some chunks were
  * left out because of it. */
 bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* Statistics: every statistic and error metric of qdb, defined once: formula, unit, edge cases,
+ * source.
+ *
+ * The table (statistic_find) holds the definitions in words; the functions below compute them.
+ * Everything is accumulated in double over fixed chunks, so that a result depends on the values and
+ * their order alone: not on threads, and not on how the array was handed over. Only finite values
+ * count; the others are counted apart. A result that is undefined is NaN. */
+#ifndef QDB_KERNELS_STATISTICS_H
+#define QDB_KERNELS_STATISTICS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/pool.h"
+
+/* ---- the table ---- */
+
+enum statistic_kind {
+    STATISTIC_ARRAY,      /* of any array of numbers: statistic_of */
+    STATISTIC_QUANTILE,   /* of any array, by selection: quantiles */
+    STATISTIC_PAIR,       /* of an array against its reference: statistic_between */
+    STATISTIC_ROW,        /* of one row of probabilities */
+    STATISTIC_CHANNELS,   /* of activations [tok][chan] */
+    STATISTIC_PREDICTION, /* of next-token predictions against a text or a reference */
+    STATISTIC_PREDICATE,  /* true or false */
+};
+
+struct statistic {
+    const char *name;  /* as commands and conditions write it */
+    const char *alias; /* a second spelling, or NULL */
+    const char *unit;  /* "" = that of the data, or none */
+    enum statistic_kind kind;
+    const char *brief;    /* what it is, one line */
+    const char *lines[3]; /* in plain words; the formula; how to read it, and the source */
+    const char *edge;     /* edge cases, one line */
+};
+
+size_t statistic_count(void);
+const struct statistic *statistic_at(size_t i);
+const struct statistic *statistic_find(const char *name); /* or alias; NULL if none */
+
+/* Value of a STATISTIC_ARRAY by name, or of a STATISTIC_ROW; false: no such of an array. */
+bool statistic_of(const char *name, struct pool *pool, const float *x, int64_t n, double *out);
+struct summary;
+bool statistic_of_summary(const char *name, const struct summary *sum, double *out);
+/* Value of a STATISTIC_PAIR by name, but not rmse/scale; `kl` takes both arrays as logits. */
+bool statistic_between(const char *name, const float *ref, const float *x, int64_t n, double *out);
+
+/* ---- one array ---- */
+
+enum { STATISTICS_CHUNK = 4096 };
+
+struct summary {
+    int64_t n, nan, inf, zero; /* n counts all values, zero both signs of it */
+    int64_t absmax_at;         /* index of the first value of that size, -1 if none */
+    double min, max, absmax;   /* NaN when there is no finite value, as all that follow */
+    double mean, sd;           /* sd divides by the number of values, not by one less */
+    double rms, l2;
+    double kurt; /* excess: 0 for a normal distribution; NaN when sd = 0 */
+};
+
+/* n >= 0 values. pool may be NULL. */
+void summary_of(struct pool *pool, const float *x, int64_t n, struct summary *out);
+
+/* Moments of some values; private to the stream. */
+struct summary_part {
+    int64_t n, nan, inf, zero; /* n counts finite values here */
+    float min, max;
+    double sum, squares, m2, m3, m4; /* powers of deviations from the mean */
+};
+
+/* The same for values that come piece by piece: same bits as summary_of on all of them in a row. */
+struct summary_stream {
+    struct summary_part total;
+    int64_t seen, absmax_at; /* values merged into total */
+    int n_rest;
+    float rest[STATISTICS_CHUNK]; /* values that do not fill a chunk yet */
+};
+
+void summary_begin(struct summary_stream *s);
+void summary_add(struct summary_stream *s, struct pool *pool, const float *x, int64_t n);
+void summary_end(struct summary_stream *s, struct summary *out); /* s may go on */
+
+/* Quantiles p[0..k) (0 <= p <= 1) by linear interpolation between order statistics at p (n - 1).
+ * scratch holds the values and is left in another order; n >= 0. Returns how many were finite;
+ * out[] is NaN when none. */
+int64_t quantiles(float *scratch, int64_t n, const double *p, int k, double *out);
+int64_t quantiles_f64(double *scratch, int64_t n, const double *p, int k, double *out);
+double median(float *scratch, int64_t n);
+
+/* Equal bins between lo and hi, on a linear scale or on a logarithmic one (of abs(x), lo > 0). A
+ * bin holds its lower edge, the last one both. count[bins] is set, `rest` counts what is in no bin.
+ * False: the range is empty, infinite or not positive where it must be, or bins < 1. */
+enum histogram_scale { HISTOGRAM_LINEAR, HISTOGRAM_LOG };
+struct histogram_rest {
+    int64_t below, above, zero, nonfinite; /* zero: on the logarithmic scale only */
+};
+bool histogram_of(const float *x, int64_t n, enum histogram_scale scale, double lo, double hi,
+                  int bins, int64_t *count, struct histogram_rest *rest);
+/* Edge i of 0..bins. */
+double histogram_edge(enum histogram_scale scale, double lo, double hi, int bins, int i);
+
+/* ---- an array against its reference ---- */
+
+struct pair_error {
+    int64_t n, nonfinite; /* pairs; pairs left out because either is not finite */
+    int64_t maxerr_at;    /* -1 if none */
+    double relerr;        /* l2(x - ref) / l2(ref); 0 if both are zero, inf if only ref is */
+    double rmse, maxerr;
+    double cos;           /* NaN if either is all zero */
+    double sqnr;          /* dB; inf if there is no error */
+};
+
+void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_error *out);
+
+/* Root of the mean of ((x - ref) / scale of its sub-block)^2; those with scale 0 are left out. */
+double rmse_over_scale(const float *ref, const float *x, int64_t n, const float *scale,
+                       int sub_size);
+
+/* ---- distributions ---- */
+
+double log_sum_exp(const float *logits, int64_t n); /* -inf for n = 0 */
+/* Sum of p (log p - log q), natural logarithm, over terms with log p > cut (-INFINITY: all). */
+double kl_of_log_probs(const float *logp, const float *logq, int64_t n, double cut);
+double kl_of_logits(const float *ref, const float *x, int64_t n, double cut);
+#define KL_COMPAT_CUT (-16.0) /* terms that llama.cpp sums */
+
+double entropy_nats(const float *p, int64_t n);
+/* The first n entries are the keys the row can see; NaN for n < 2. */
+double entropy_normalised(const float *p, int64_t n);
+double sink_mass(const float *p, int64_t n); /* p[0] */
+
+/* ---- activations [rows][cols] = [tok][chan] ---- */
+
+/* One entry per channel; the caller gives the memory. Rows count from 0, rows set apart too. */
+struct channel_table {
+    float *absmax;       /* [cols] */
+    int32_t *absmax_row; /* [cols]; -1 where the channel is zero */
+    int32_t *hits;       /* [cols] tokens at which the channel holds an outlier */
+    double *squares;     /* [cols] sum of x^2 */
+    int32_t *row_hits;   /* [rows], may be NULL: outliers at the token; 0 if it is apart */
+};
+
+struct outlier_report {
+    int64_t rows, live;    /* tokens counted; channels that are not identically zero there */
+    int64_t hits;          /* values with abs(x) > threshold */
+    double rms, threshold; /* over live channels; k * rms */
+    double absmax, median_absmax, ratio; /* channels' absmax: largest, median, ratio */
+    int64_t absmax_row, absmax_col;      /* -1 if none */
+};
+
+/* Outliers by abs(x) > k * rms; the first `apart` rows (usually 1, the first token) are left out of
+ * everything. scratch [cols]. */
+void outliers_of(const float *x, int64_t rows, int64_t cols, int64_t apart, double k,
+                 struct channel_table *t, float *scratch, struct outlier_report *out);
+
+/* A channel with outliers at `hits` of `rows` tokens. */
+enum outlier_kind { OUTLIER_NONE, OUTLIER_FEW_TOKENS, OUTLIER_PERSISTENT };
+enum outlier_kind outlier_kind(int64_t hits, int64_t rows);
+
+#endif

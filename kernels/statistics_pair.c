@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* Error metrics of an array against its reference, and distances between distributions. */
+#include <math.h>
+
+#include "kernels/lanes.h"
+#include "kernels/statistics.h"
+
+enum { CHUNK = STATISTICS_CHUNK };
+
+/* Sums over pairs: squares of reference, array and difference, and the product. */
+struct sums {
+    double ref, x, product, error;
+};
+
+/* n <= CHUNK pairs. A value that is not finite makes `error` not finite, and nothing else does: the
+ * square of a float's difference cannot overflow a double. */
+static void chunk_sums(const float *ref, const float *x, int n, struct sums *out)
+{
+    double r2[LANES] = { 0 }, x2[LANES] = { 0 }, rx[LANES] = { 0 }, e2[LANES] = { 0 };
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int l = 0; l < LANES; l++) {
+            double r = (double)ref[i + l], v = (double)x[i + l], e = v - r;
+            r2[l] += r * r;
+            x2[l] += v * v;
+            rx[l] += r * v;
+            e2[l] += e * e;
+        }
+    }
+    for (; i < n; i++) {
+        double r = (double)ref[i], v = (double)x[i], e = v - r;
+        r2[0] += r * r;
+        x2[0] += v * v;
+        rx[0] += r * v;
+        e2[0] += e * e;
+    }
+    *out = (struct sums){ sum_lanes(r2), sum_lanes(x2), sum_lanes(rx), sum_lanes(e2) };
+}
+
+/* Copy the pairs in which both are finite; returns how many. */
+static int keep_finite(const float *ref, const float *x, int n, float *ref_out, float *x_out)
+{
+    int m = 0;
+    for (int i = 0; i < n; i++) {
+        if (isfinite(ref[i]) && isfinite(x[i])) {
+            ref_out[m] = ref[i];
+            x_out[m++] = x[i];
+        }
+    }
+    return m;
+}
+
+/* The largest difference of a chunk that begins at index `at`. */
+static void chunk_max(const float *ref, const float *x, int n, int64_t at, struct pair_error *out)
+{
+    for (int i = 0; i < n; i++) {
+        double e = fabs((double)x[i] - (double)ref[i]);
+        if (isfinite(e) && (e > out->maxerr || out->maxerr_at < 0)) {
+            out->maxerr = e;
+            out->maxerr_at = at + i;
+        }
+    }
+}
+
+void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_error *out)
+{
+    struct sums all = { 0 }, s;
+    *out = (struct pair_error){ n, 0, -1, NAN, NAN, NAN, NAN, NAN };
+    for (int64_t at = 0; at < n; at += CHUNK) {
+        int m = n - at < CHUNK ? (int)(n - at) : CHUNK;
+        chunk_sums(ref + at, x + at, m, &s);
+        if (!isfinite(s.error)) {
+            float a[CHUNK], b[CHUNK];
+            int kept = keep_finite(ref + at, x + at, m, a, b);
+            out->nonfinite += m - kept;
+            chunk_sums(a, b, kept, &s);
+        }
+        /* a difference larger than all before has a square that is larger than theirs */
+        if (out->maxerr_at < 0 || s.error >= out->maxerr * out->maxerr)
+            chunk_max(ref + at, x + at, m, at, out);
+        all.ref += s.ref;
+        all.x += s.x;
+        all.product += s.product;
+        all.error += s.error;
+    }
+    if (n == out->nonfinite)
+        return;
+    out->rmse = sqrt(all.error / (double)(n - out->nonfinite));
+    out->relerr = all.error == 0 ? 0 : sqrt(all.error / all.ref);
+    out->sqnr = all.error == 0 ? INFINITY : 10 * log10(all.ref / all.error);
+    if (all.ref > 0 && all.x > 0)
+        out->cos = fmax(-1, fmin(1, all.product / (sqrt(all.ref) * sqrt(all.x))));
+}
+
+double rmse_over_scale(const float *ref, const float *x, int64_t n, const float *scale,
+                       int sub_size)
+{
+    double sum = 0;
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double s = (double)scale[i / sub_size], e = ((double)x[i] - (double)ref[i]) / s;
+        if (s != 0 && isfinite(e)) {
+            sum += e * e;
+            count++;
+        }
+    }
+    return count ? sqrt(sum / (double)count) : NAN;
+}
+
+double log_sum_exp(const float *logits, int64_t n)
+{
+    float largest = -INFINITY;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(logits[i]))
+            return NAN;
+        largest = logits[i] > largest ? logits[i] : largest;
+    }
+    if (isinf(largest))
+        return (double)largest;
+    for (int64_t i = 0; i < n; i++)
+        sum += exp((double)logits[i] - (double)largest);
+    return (double)largest + log(sum);
+}
+
+/* One term of the divergence; p = 0 counts nothing whatever q is. */
+static double kl_term(double logp, double logq, double cut)
+{
+    if (logp <= cut || logp == -INFINITY)
+        return 0;
+    return exp(logp) * (logp - logq);
+}
+
+double kl_of_log_probs(const float *logp, const float *logq, int64_t n, double cut)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += kl_term((double)logp[i], (double)logq[i], cut);
+    return sum;
+}
+
+double kl_of_logits(const float *ref, const float *x, int64_t n, double cut)
+{
+    double sum = 0, ref_all = log_sum_exp(ref, n), x_all = log_sum_exp(x, n);
+    for (int64_t i = 0; i < n; i++)
+        sum += kl_term((double)ref[i] - ref_all, (double)x[i] - x_all, cut);
+    return sum;
+}
+
+double entropy_nats(const float *p, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!(p[i] >= 0))
+            return NAN;
+        if (p[i] > 0)
+            sum -= (double)p[i] * log((double)p[i]);
+    }
+    return sum;
+}
+
+double entropy_normalised(const float *p, int64_t n)
+{
+    return n < 2 ? NAN : entropy_nats(p, n) / log((double)n);
+}
+
+double sink_mass(const float *p, int64_t n) { return n > 0 ? (double)p[0] : NAN; }
