@@ -93,6 +93,8 @@ void run_free(struct run *r)
     free(r);
 }
 
+void run_set_pool(struct run *r, struct pool *pool) { r->o.pool = pool; }
+
 /* --- input ------------------------------------------------------------------------------------- */
 
 static enum st runnable(const struct run *r, struct err *e)

@@ -47,6 +47,7 @@ struct run_options {
 
 struct run *run_new(const struct model *m, const struct run_options *o);
 void run_free(struct run *r);
+void run_set_pool(struct run *r, struct pool *pool); /* results do not change; NULL = this thread */
 
 /* Set the input: n ids, of which token i belongs to sequence seq[i] at position pos[i]; seq NULL = all 0,
  * pos NULL = counting up in each sequence. Forgets whatever the run had. ST_RANGE for an id outside the

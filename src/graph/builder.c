@@ -426,7 +426,7 @@ void b_alias(struct builder *b, int x, const char *point, const char *brief)
     if (s.rank > 2)
         s = shape2(s.d[0], dim(AXIS_CHAN, shape_per_token(&s)));
     x_grow(&g->aliases, &g->cap_aliases, (size_t)g->n_aliases + 1, sizeof *g->aliases);
-    g->aliases[g->n_aliases++] = (struct alias){ x_strdup(full), brief, s, x };
+    g->aliases[g->n_aliases++] = (struct point_alias){ x_strdup(full), brief, s, x };
 }
 
 enum st builder_end(struct builder *b, struct graph **out)

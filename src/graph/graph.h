@@ -38,7 +38,7 @@ struct value {
 };
 
 /* A second name of a value, perhaps seen under another shape of the same memory. */
-struct alias {
+struct point_alias {
     char *name;
     const char *brief;
     struct shape shape;
@@ -57,7 +57,7 @@ struct graph {
     int n_nodes;
     struct value *values;
     int n_values;
-    struct alias *aliases;
+    struct point_alias *aliases;
     int n_aliases;
     struct block *blocks;
     int n_blocks;

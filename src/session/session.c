@@ -39,6 +39,8 @@ void session_free(struct session *s)
         free(s->aliases[i].text);
     }
     free(s->aliases);
+    session_models_free(s);
+    breakpoints_free(&s->breaks);
     settings_free(&s->settings);
     free(s);
 }

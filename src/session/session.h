@@ -11,6 +11,8 @@
 #include "base/progress.h"
 #include "base/table.h"
 #include "base/text.h"
+#include "session/breakpoint.h"
+#include "session/runs.h"
 #include "session/settings.h"
 
 /* What an argument of a command is, for completion and help. */
@@ -59,6 +61,8 @@ struct alias {
 
 struct session {
     struct settings settings;
+    struct session_models models;
+    struct breakpoints breaks;
     struct progress *progress; /* of the front end that is calling; NULL = silent */
     struct front *front;       /* of the front end that is calling; NULL = none */
     bool interactive;          /* a person is at the other end: confirmations make sense */

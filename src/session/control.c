@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+#include "session/control.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/glob.h"
+
+const char *stop_name(enum stop_reason r)
+{
+    static const char *const names[] = { "none", "breakpoint", "step", "position", "start", "end", "interrupted" };
+    return names[r];
+}
+
+static bool same_unit(const struct graph *g, int a, int b, enum level_choice level)
+{
+    const struct node *x = &g->nodes[a], *y = &g->nodes[b];
+    switch (level) {
+    case LEVEL_NODE:
+        return a == b;
+    case LEVEL_SUB:
+        return x->block == y->block && !strcmp(x->sub, y->sub);
+    case LEVEL_BLOCK:
+        return x->block == y->block && (x->block >= 0 || !strcmp(x->sub, y->sub));
+    case LEVEL_SPAN:
+        break;
+    }
+    return true;
+}
+
+int unit_end(const struct graph *g, int node, enum level_choice level)
+{
+    int i = node + 1;
+    while (i < g->n_nodes && same_unit(g, node, i, level))
+        i++;
+    return i;
+}
+
+int unit_start(const struct graph *g, int node, enum level_choice level)
+{
+    int i = node;
+    while (i > 0 && same_unit(g, node, i - 1, level))
+        i--;
+    return i;
+}
+
+/* What the probe of a forward movement needs. */
+struct watch {
+    struct session *s;
+    int hit; /* number of the breakpoint that stopped the run */
+};
+
+static bool probe(void *data, const struct event *ev)
+{
+    struct watch *w = data;
+    bool stop = false;
+    for (size_t i = 0; i < w->s->breaks.n; i++) {
+        struct breakpoint *b = &w->s->breaks.list[i];
+        if (!breakpoint_holds(b, ev->run, ev->at.span, ev->value))
+            continue;
+        b->hits++;
+        if (!w->hit)
+            w->hit = b->number;
+        stop = true;
+    }
+    return stop;
+}
+
+/* A breakpoint inside a fused kernel opens it. */
+static void want(struct session *s, struct run *r, int delta)
+{
+    const struct graph *g = run_graph(r);
+    for (size_t i = 0; i < s->breaks.n; i++)
+        for (int v = 0; s->breaks.list[i].enabled && v < g->n_values; v++)
+            if (breakpoint_matches(&s->breaks.list[i], g, v))
+                run_want(r, v, delta);
+}
+
+static enum st forward(struct session *s, struct session_run *r, struct position to, int *hit, bool *stopped,
+                       struct err *e)
+{
+    struct watch w = { s, 0 };
+    session_pool(s);
+    int handle = run_probe(r->run, probe, &w);
+    want(s, r->run, 1);
+    enum st st = run_forward(r->run, to, s->progress, stopped, e);
+    want(s, r->run, -1);
+    run_unprobe(r->run, handle);
+    *hit = w.hit;
+    const struct breakpoint *b = breakpoint_find(&s->breaks, w.hit);
+    if (b && b->temporary)
+        breakpoint_delete(&s->breaks, w.hit);
+    return st;
+}
+
+enum st control_forward(struct session *s, struct session_run *r, struct position to, enum stop_reason reason,
+                        struct stop *stop, struct err *e)
+{
+    bool stopped = false;
+    *stop = (struct stop){ reason, 0 };
+    enum st st = forward(s, r, to, &stop->breakpoint, &stopped, e);
+    if (st == ST_CANCELLED)
+        stop->reason = STOP_INTERRUPTED;
+    else if (stopped)
+        stop->reason = STOP_BREAKPOINT;
+    else if (run_done(r->run))
+        stop->reason = STOP_END;
+    return st;
+}
+
+enum st control_step(struct session *s, struct session_run *r, enum level_choice level, int64_t n, struct stop *stop,
+                     struct err *e)
+{
+    const struct graph *g = run_graph(r->run);
+    enum st st = ST_OK;
+    *stop = (struct stop){ STOP_END, 0 };
+    run_want_all(r->run, 1); /* somebody is looking at every node */
+    for (int64_t i = 0; i < n && !st && !run_done(r->run); i++) {
+        struct position at = run_position(r->run);
+        if (at.node == g->n_nodes)
+            at = (struct position){ at.span + 1, 0 };
+        struct position to = { at.span, unit_end(g, at.node, level) };
+        st = control_forward(s, r, to, STOP_STEP, stop, e);
+        if (stop->reason == STOP_BREAKPOINT)
+            break;
+    }
+    run_want_all(r->run, -1);
+    return st;
+}
+
+enum st control_goto(struct session *s, struct session_run *r, struct position to, struct stop *stop, struct err *e)
+{
+    *stop = (struct stop){ STOP_POSITION, 0 };
+    session_pool(s);
+    enum st st = ST_OK;
+    if (position_compare(to, run_reached(r->run)) > 0) {
+        st = run_goto(r->run, run_reached(r->run), s->progress, e);
+        if (!st)
+            st = run_forward(r->run, to, s->progress, NULL, e);
+    } else
+        st = run_goto(r->run, to, s->progress, e);
+    if (st == ST_CANCELLED)
+        stop->reason = STOP_INTERRUPTED;
+    return st;
+}
+
+static bool at_start(struct position p) { return !p.span && !p.node; }
+
+enum st control_reverse(struct session *s, struct session_run *r, enum level_choice level, int64_t n,
+                        struct stop *stop, struct err *e)
+{
+    const struct graph *g = run_graph(r->run);
+    struct position p = run_position(r->run);
+    for (int64_t i = 0; i < n && !at_start(p); i++) {
+        if (!p.node)
+            p = (struct position){ p.span - 1, g->n_nodes };
+        p.node = unit_start(g, p.node - 1, level);
+    }
+    enum st st = control_goto(s, r, p, stop, e);
+    if (!st)
+        stop->reason = at_start(p) ? STOP_START : STOP_STEP;
+    return st;
+}
+
+enum st control_reverse_continue(struct session *s, struct session_run *r, struct stop *stop, struct err *e)
+{
+    const struct graph *g = run_graph(r->run);
+    struct position p = run_position(r->run);
+    int hit = 0;
+    while (!at_start(p) && !hit) {
+        p = p.node > 1 || (p.node == 1 && !p.span) ? (struct position){ p.span, p.node - 1 }
+                                                   : (struct position){ p.span - 1, g->n_nodes };
+        for (size_t i = 0; p.node && i < s->breaks.n; i++)
+            if (breakpoint_holds(&s->breaks.list[i], r->run, p.span, g->nodes[p.node - 1].out))
+                hit = s->breaks.list[i].number;
+    }
+    enum st st = control_goto(s, r, p, stop, e);
+    if (!st)
+        *stop = (struct stop){ hit ? STOP_BREAKPOINT : STOP_START, hit };
+    return st;
+}
+
+void position_print(const struct run *r, struct position p, struct buf *out)
+{
+    if (p.node)
+        buf_printf(out, "s%d:%s", p.span, run_graph(r)->nodes[p.node - 1].name);
+    else if (p.span)
+        buf_printf(out, "s%d:%s", p.span - 1, run_graph(r)->nodes[run_graph(r)->n_nodes - 1].name);
+    else
+        buf_adds(out, "s0:start");
+}
+
+enum st position_parse(const struct run *r, struct str text, struct position *out, struct err *e)
+{
+    const struct graph *g = run_graph(r);
+    int span = run_position(r).span;
+    struct str name = text;
+    size_t digits = 1;
+    while (digits < text.n && text.p[digits] >= '0' && text.p[digits] <= '9')
+        digits++;
+    if (text.n > digits && text.p[0] == 's' && digits > 1 && text.p[digits] == ':') {
+        int64_t v;
+        enum st st = parse_i64(str_of(text.p + 1, digits - 1), 0, run_n_spans(r) - 1, &v, e);
+        if (st)
+            return st_fail(e, st, "there is no span %.*s: the run has spans 0..%d", (int)digits - 1, text.p + 1,
+                           run_n_spans(r) - 1);
+        span = (int)v;
+        name = str_of(text.p + digits + 1, text.n - digits - 1);
+    } else if (str_is(text, "start")) {
+        *out = (struct position){ 0, 0 };
+        return ST_OK;
+    } else if (str_is(text, "end")) {
+        *out = run_end(r);
+        return ST_OK;
+    }
+    int v = graph_point(g, name, NULL, NULL);
+    if (str_is(name, "start"))
+        *out = (struct position){ span, 0 };
+    else if (str_is(name, "end"))
+        *out = (struct position){ span, g->n_nodes };
+    else if (v >= 0)
+        *out = (struct position){ span, g->values[v].node + 1 };
+    else {
+        st_fail(e, ST_NOTFOUND, "no point `%.*s`", (int)(name.n > 100 ? 100 : name.n), name.p);
+        return st_hint(e, "positions look like s0:blk.1.ffn_down.out; `when` prints the one now");
+    }
+    return ST_OK;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+#include "session/runs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "models/demo.h"
+#include "session/session.h"
+
+static struct session_models *state(const struct session *s) { return (struct session_models *)&s->models; }
+
+struct session_model *session_find_model(const struct session *s, struct str name)
+{
+    for (size_t i = 0; i < s->models.n_models; i++)
+        if (str_is(name, s->models.models[i]->name))
+            return s->models.models[i];
+    return NULL;
+}
+
+struct session_run *session_find_run(const struct session *s, struct str name)
+{
+    for (size_t i = 0; i < s->models.n_runs; i++)
+        if (str_is(name, s->models.runs[i]->name))
+            return s->models.runs[i];
+    return NULL;
+}
+
+static enum st open_weights(const char *path, struct weights **out, struct err *e)
+{
+    static const char flag[] = "--demo";
+    if (strncmp(path, flag, sizeof flag - 1))
+        return weights_open(path, out, e);
+    const char *name = path[sizeof flag - 1] == '=' ? path + sizeof flag : NULL;
+    size_t n;
+    const struct demo_model *all = demo_models(&n), *m = name ? demo_find(name) : n ? &all[0] : NULL;
+    if (!m) {
+        st_fail(e, ST_NOTFOUND, "there is no demo model `%.60s`", name ? name : "");
+        struct buf b = { 0 };
+        for (size_t i = 0; i < n; i++)
+            buf_printf(&b, "%s%s", i ? ", " : "", all[i].name);
+        st_hint(e, "there are: %s", buf_str(&b));
+        buf_free(&b);
+        return ST_NOTFOUND;
+    }
+    return weights_borrow(m->start, (size_t)(m->end - m->start), m->name, out, e);
+}
+
+/* a, b, ... z, then m27, m28, ... */
+static char *free_label(struct session *s)
+{
+    char name[16];
+    do {
+        int i = state(s)->next_label++;
+        if (i < 26)
+            snprintf(name, sizeof name, "%c", 'a' + i);
+        else
+            snprintf(name, sizeof name, "m%d", i + 1);
+    } while (session_find_model(s, str_from(name)));
+    return x_strdup(name);
+}
+
+enum st session_open(struct session *s, const char *path, const char *name, struct session_model **out,
+                     struct err *e)
+{
+    struct session_models *all = state(s);
+    if (name && (session_find_model(s, str_from(name)) || session_find_run(s, str_from(name))))
+        return st_fail(e, ST_STATE, "the name `%.60s` is taken", name);
+    struct weights *w;
+    enum st st = open_weights(path, &w, e);
+    if (st)
+        return st;
+    struct session_model *m = x_alloc(sizeof *m);
+    m->model = model_new(w);
+    m->path = x_strdup(path);
+    m->name = name ? x_strdup(name) : free_label(s);
+    x_grow(&all->models, &all->cap_models, all->n_models + 1, sizeof *all->models);
+    all->models[all->n_models++] = m;
+    session_use_model(s, m);
+    *out = m;
+    return ST_OK;
+}
+
+void session_kill(struct session *s, struct session_run *r)
+{
+    struct session_models *all = state(s);
+    for (size_t i = 0; i < all->n_runs; i++)
+        if (all->runs[i] == r) {
+            memmove(all->runs + i, all->runs + i + 1, (all->n_runs - i - 1) * sizeof *all->runs);
+            all->n_runs--;
+            break;
+        }
+    if (all->run == r)
+        all->run = NULL;
+    run_free(r->run);
+    free(r->name);
+    free(r);
+}
+
+void session_close(struct session *s, struct session_model *m)
+{
+    struct session_models *all = state(s);
+    for (size_t i = all->n_runs; i-- > 0;)
+        if (all->runs[i]->model == m)
+            session_kill(s, all->runs[i]);
+    for (size_t i = 0; i < all->n_models; i++)
+        if (all->models[i] == m) {
+            memmove(all->models + i, all->models + i + 1, (all->n_models - i - 1) * sizeof *all->models);
+            all->n_models--;
+            break;
+        }
+    if (all->model == m) {
+        all->model = NULL;
+        if (all->n_models)
+            session_use_model(s, all->models[all->n_models - 1]);
+    }
+    model_free(m->model);
+    free(m->name);
+    free(m->path);
+    free(m);
+}
+
+void session_models_free(struct session *s)
+{
+    struct session_models *all = state(s);
+    while (all->n_models)
+        session_close(s, all->models[all->n_models - 1]);
+    free(all->models);
+    free(all->runs);
+    pool_free(all->pool);
+}
+
+void session_use_run(struct session *s, struct session_run *r)
+{
+    state(s)->run = r;
+    state(s)->model = r->model;
+}
+
+/* The model's latest run becomes active with it. */
+void session_use_model(struct session *s, struct session_model *m)
+{
+    struct session_models *all = state(s);
+    all->model = m;
+    if (all->run && all->run->model == m)
+        return;
+    all->run = NULL;
+    for (size_t i = 0; i < all->n_runs; i++)
+        if (all->runs[i]->model == m)
+            all->run = all->runs[i];
+}
+
+enum st session_need_model(const struct session *s, struct session_model **out, struct err *e)
+{
+    if (!s->models.model) {
+        st_fail(e, ST_STATE, "no model is open");
+        return st_hint(e, "`open FILE`, or `open --demo`");
+    }
+    *out = s->models.model;
+    return ST_OK;
+}
+
+enum st session_need_graph(const struct session *s, struct session_model **out, struct err *e)
+{
+    struct session_model *m;
+    enum st st = session_need_model(s, &m, e);
+    if (!st && !m->model->graph) {
+        *e = m->model->no_graph;
+        return e->st;
+    }
+    if (!st)
+        *out = m;
+    return st;
+}
+
+enum st session_need_tokenizer(const struct session *s, struct session_model **out, struct err *e)
+{
+    struct session_model *m;
+    enum st st = session_need_model(s, &m, e);
+    if (!st && !m->model->tokenizer) {
+        *e = m->model->no_tokenizer;
+        return e->st;
+    }
+    if (!st)
+        *out = m;
+    return st;
+}
+
+enum st session_need_run(const struct session *s, struct session_run **out, struct err *e)
+{
+    struct session_model *m;
+    enum st st = session_need_graph(s, &m, e);
+    if (st)
+        return st;
+    if (!s->models.run) {
+        st_fail(e, ST_STATE, "there is no run");
+        return st_hint(e, "`prompt \"TEXT\"` sets the input");
+    }
+    *out = s->models.run;
+    return ST_OK;
+}
+
+struct pool *session_pool(struct session *s)
+{
+    struct session_models *all = state(s);
+    int threads = (int)setting_int(&s->settings, SETTING_THREADS);
+    if (threads <= 0)
+        threads = pool_cpus();
+    if (all->pool && pool_threads(all->pool) != threads) {
+        for (size_t i = 0; i < all->n_runs; i++)
+            run_set_pool(all->runs[i]->run, NULL);
+        pool_free(all->pool);
+        all->pool = NULL;
+    }
+    if (!all->pool && threads > 1) {
+        all->pool = pool_new(threads);
+        for (size_t i = 0; i < all->n_runs; i++)
+            run_set_pool(all->runs[i]->run, all->pool);
+    }
+    return all->pool;
+}
+
+struct run_options session_run_options(struct session *s)
+{
+    return (struct run_options){ .mode = (enum compute)setting_int(&s->settings, SETTING_COMPUTE),
+                                 .pool = session_pool(s),
+                                 .span = setting_int(&s->settings, SETTING_SPAN) };
+}
+
+enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const char *name, struct session_run **out,
+                       struct err *e)
+{
+    struct session_models *all = state(s);
+    struct session_model *m;
+    enum st st = session_need_graph(s, &m, e);
+    if (st)
+        return st;
+    name = name ? name : "main";
+    if (session_find_model(s, str_from(name)))
+        return st_fail(e, ST_STATE, "the name `%.60s` is that of a model", name);
+    struct run_options o = session_run_options(s);
+    struct run *run = run_new(m->model, &o);
+    if ((st = run_input(run, ids, NULL, NULL, n, e))) {
+        run_free(run);
+        return st;
+    }
+    struct session_run *old = session_find_run(s, str_from(name));
+    if (old)
+        session_kill(s, old);
+    struct session_run *r = x_alloc(sizeof *r);
+    *r = (struct session_run){ .name = x_strdup(name), .model = m, .run = run, .n_prompt = (size_t)n };
+    x_grow(&all->runs, &all->cap_runs, all->n_runs + 1, sizeof *all->runs);
+    all->runs[all->n_runs++] = r;
+    session_use_run(s, r);
+    *out = r;
+    return ST_OK;
+}
+
+void session_token_text(const struct session_run *r, int32_t id, struct buf *out)
+{
+    const struct tokenizer *t = r->model->model->tokenizer;
+    if (!t || id < 0 || id >= tokenizer_size(t)) {
+        buf_printf(out, "#%d", id);
+        return;
+    }
+    struct buf bytes = { 0 };
+    tokenizer_bytes(t, id, &bytes);
+    if (bytes.n)
+        buf_visible(out, str_of(bytes.p, bytes.n));
+    else
+        buf_visible(out, tokenizer_piece(t, id)); /* control tokens stand for no text: show their name */
+    buf_free(&bytes);
+}

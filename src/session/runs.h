@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* Models and runs of a session: opening, naming, choosing. Several of each live at once; one model
+ * and one run are active. */
+#ifndef QDB_SESSION_RUNS_H
+#define QDB_SESSION_RUNS_H
+
+#include "base/error.h"
+#include "base/text.h"
+#include "engine/run.h"
+
+struct session;
+
+/* An open model under its label. */
+struct session_model {
+    char *name;  /* "a", "b", ... or as the user said */
+    char *path;
+    struct model *model;
+};
+
+/* A run under its name. */
+struct session_run {
+    char *name;
+    struct session_model *model;
+    struct run *run;
+    bool generated; /* tokens after the prompt came from `gen` */
+    size_t n_prompt; /* tokens of the prompt */
+};
+
+struct session_models {
+    struct session_model **models;
+    size_t n_models, cap_models;
+    struct session_run **runs;
+    size_t n_runs, cap_runs;
+    struct session_model *model; /* active, NULL if none */
+    struct session_run *run;     /* active, NULL if none; belongs to `model` */
+    struct pool *pool;           /* made when first needed; threads as the setting says */
+    int next_label;
+};
+
+/* Open a file, or a demo model when path is "--demo[=NAME]". The model becomes active. name NULL: the
+ * next free letter. ST_STATE when the name is taken. */
+NODISCARD enum st session_open(struct session *s, const char *path, const char *name, struct session_model **out,
+                               struct err *e);
+/* Runs of the model go with it. */
+void session_close(struct session *s, struct session_model *m);
+void session_kill(struct session *s, struct session_run *r);
+void session_models_free(struct session *s);
+
+struct session_model *session_find_model(const struct session *s, struct str name); /* NULL if none */
+struct session_run *session_find_run(const struct session *s, struct str name);
+/* The active one, or ST_STATE with what to do about it. */
+NODISCARD enum st session_need_model(const struct session *s, struct session_model **out, struct err *e);
+NODISCARD enum st session_need_graph(const struct session *s, struct session_model **out, struct err *e);
+NODISCARD enum st session_need_tokenizer(const struct session *s, struct session_model **out, struct err *e);
+NODISCARD enum st session_need_run(const struct session *s, struct session_run **out, struct err *e);
+void session_use_model(struct session *s, struct session_model *m);
+void session_use_run(struct session *s, struct session_run *r);
+
+/* A new run of the active model over these ids; replaces a run of the same name. name NULL: "main". */
+NODISCARD enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const char *name,
+                                 struct session_run **out, struct err *e);
+/* Options of a run as the settings say. */
+struct run_options session_run_options(struct session *s);
+struct pool *session_pool(struct session *s);
+/* Text of tokens of the run's model with control bytes visible, appended. */
+void session_token_text(const struct session_run *r, int32_t id, struct buf *out);
+
+#endif
