@@ -70,26 +70,61 @@ static int32_t find_near(const struct vocab *v, struct str piece, int32_t *guess
     return id;
 }
 
-static void add_merge(struct bpe *b, struct str rule, uint32_t rank, char *joined, int32_t *guess)
+/* Merges on their way into the table, two pieces each. */
+struct batch {
+    struct str pieces[VOCAB_BATCH];
+    int32_t ids[VOCAB_BATCH];
+    struct bpe_merge merges[VOCAB_BATCH / 2];
+    size_t n;      /* pieces */
+    char *joined;  /* max_piece bytes */
+    int32_t guess; /* what the merge before became */
+};
+
+/* What the i-th merge of the batch makes, -1 if it can never happen. */
+static int32_t merged_id(const struct vocab *v, struct batch *q, size_t i)
 {
-    const struct vocab *v = b->vocab;
+    int32_t l = q->ids[2 * i], r = q->ids[2 * i + 1];
+    struct str left = q->pieces[2 * i], right = q->pieces[2 * i + 1];
+    if (l < 0 || r < 0 || !vocab_is_text(v, l) || !vocab_is_text(v, r)
+        || left.n + right.n > v->max_piece)
+        return -1;
+    memcpy(q->joined, left.p, left.n);
+    memcpy(q->joined + left.n, right.p, right.n);
+    return find_near(v, str_of(q->joined, left.n + right.n), &q->guess);
+}
+
+static void add_batch(struct bpe *b, struct batch *q)
+{
+    vocab_find_many(b->vocab, q->pieces, q->ids, q->n);
+    for (size_t i = 0; i < q->n / 2; i++) {
+        struct bpe_merge *m = &q->merges[i];
+        m->id = merged_id(b->vocab, q, i);
+        m->pair = (uint64_t)(uint32_t)q->ids[2 * i] << 32 | (uint32_t)q->ids[2 * i + 1];
+        __builtin_prefetch(b->merges + (pair_hash(m->pair) & b->mask));
+    }
+    for (size_t i = 0; i < q->n / 2; i++) {
+        const struct bpe_merge *m = &q->merges[i];
+        uint32_t s = pair_hash(m->pair) & b->mask;
+        while (b->merges[s].id >= 0 && b->merges[s].pair != m->pair)
+            s = (s + 1) & b->mask;
+        if (m->id >= 0 && b->merges[s].id < 0)
+            b->merges[s] = *m;
+    }
+    q->n = 0;
+}
+
+/* A merge is two pieces with a space between; neither is empty. */
+static void queue_merge(struct bpe *b, struct batch *q, struct str rule, uint32_t rank)
+{
     const char *space = rule.n > 1 ? memchr(rule.p + 1, ' ', rule.n - 1) : NULL;
-    if (!space || rule.n - 1 > v->max_piece)
+    if (!space)
         return;
-    struct str left = str_of(rule.p, (size_t)(space - rule.p));
-    struct str right = str_of(space + 1, rule.n - left.n - 1);
-    memcpy(joined, left.p, left.n);
-    memcpy(joined + left.n, right.p, right.n);
-    int32_t l = vocab_find_text(v, left), r = vocab_find_text(v, right);
-    int32_t id = l < 0 || r < 0 ? -1 : find_near(v, str_of(joined, rule.n - 1), guess);
-    if (id < 0)
-        return;
-    uint64_t pair = (uint64_t)l << 32 | (uint32_t)r;
-    uint32_t s = pair_hash(pair) & b->mask;
-    for (; b->merges[s].id >= 0; s = (s + 1) & b->mask)
-        if (b->merges[s].pair == pair)
-            return;
-    b->merges[s] = (struct bpe_merge){ pair, rank, id };
+    size_t n = (size_t)(space - rule.p);
+    q->merges[q->n / 2].rank = rank;
+    q->pieces[q->n++] = str_of(rule.p, n);
+    q->pieces[q->n++] = str_of(space + 1, rule.n - n - 1);
+    if (q->n == VOCAB_BATCH)
+        add_batch(b, q);
 }
 
 static enum st load_merges(struct bpe *b, const struct gguf_kv *kv, struct err *e)
@@ -107,9 +142,10 @@ static enum st load_merges(struct bpe *b, const struct gguf_kv *kv, struct err *
     st = mem_alloc(&p, b->vocab->max_piece + 1, "tokenizer merges", e);
     if (st)
         return st;
-    int32_t guess = 0;
+    struct batch q = { .joined = p };
     for (uint64_t i = 0; i < kv->n; i++)
-        add_merge(b, gguf_string(b->vocab->file, kv, i), (uint32_t)i, p, &guess);
+        queue_merge(b, &q, gguf_string(b->vocab->file, kv, i), (uint32_t)i);
+    add_batch(b, &q);
     mem_free(p);
     return ST_OK;
 }

@@ -74,21 +74,23 @@ static void load_ends(struct tokenizer *t, const struct weights *w)
         v->ends[end] = 0;
 }
 
+/* A file without token types: the named tokens are special all the same, if they look like it. */
+static void guess_type(struct vocab *v, int32_t id, enum token_type type)
+{
+    struct str piece = id < 0 ? STR("") : vocab_piece(v, id);
+    if (!v->typed && str_starts(piece, "<") && str_ends(piece, ">"))
+        v->type[id] = (uint8_t)type;
+}
+
 static void load_specials(struct tokenizer *t, const struct weights *w)
 {
     struct vocab *v = &t->vocab;
     t->bos = special_id(t, w, KEY "bos_token_id", t->model->bos);
     t->eos = special_id(t, w, KEY "eos_token_id", t->model->eos);
     v->unk = special_id(t, w, KEY "unknown_token_id", t->model->unk);
-    if (!v->typed && t->spm) {
-        /* A file without token types: the named tokens are special all the same. */
-        if (v->unk >= 0)
-            v->type[v->unk] = TOKEN_UNKNOWN;
-        if (t->bos >= 0)
-            v->type[t->bos] = TOKEN_CONTROL;
-        if (t->eos >= 0)
-            v->type[t->eos] = TOKEN_CONTROL;
-    }
+    guess_type(v, v->unk, TOKEN_UNKNOWN);
+    guess_type(v, t->bos, TOKEN_CONTROL);
+    guess_type(v, t->eos, TOKEN_CONTROL);
     load_ends(t, w);
 }
 

@@ -39,6 +39,29 @@ int32_t vocab_find(const struct vocab *v, struct str piece)
     return -1;
 }
 
+void vocab_find_many(const struct vocab *v, const struct str *pieces, int32_t *ids, size_t n)
+{
+    uint32_t hash[VOCAB_BATCH];
+    for (size_t i = 0; i < n; i++) {
+        hash[i] = vocab_hash(pieces[i].p, pieces[i].n);
+        __builtin_prefetch(v->slots + (hash[i] & v->mask));
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t s = hash[i] & v->mask;
+        while (v->slots[s].id && v->slots[s].hash != hash[i])
+            s = (s + 1) & v->mask;
+        ids[i] = v->slots[s].id - 1; /* or another piece with the same hash */
+        if (ids[i] >= 0)
+            __builtin_prefetch(v->pieces->strings + ids[i]);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] >= 0)
+            __builtin_prefetch(v->file->map.p + v->pieces->strings[ids[i]]);
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] >= 0 && !str_eq(vocab_piece(v, ids[i]), pieces[i]))
+            ids[i] = vocab_find(v, pieces[i]);
+}
+
 static int hex_digit(char c)
 {
     return c >= '0' && c <= '9'   ? c - '0'

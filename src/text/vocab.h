@@ -40,6 +40,9 @@ void vocab_free(struct vocab *v);
 struct str vocab_piece(const struct vocab *v, int32_t id);
 /* The first token with exactly this piece, -1 if none. Empty pieces are not found. */
 int32_t vocab_find(const struct vocab *v, struct str piece);
+/* The same for n pieces at once, for n <= VOCAB_BATCH: memory is asked for before it is needed. */
+enum { VOCAB_BATCH = 64 };
+void vocab_find_many(const struct vocab *v, const struct str *pieces, int32_t *ids, size_t n);
 /* Tokens that running text may become without being asked for by name. A control token in the
  * middle of text would be taken for the real one, and could not be read back. */
 static inline bool vocab_is_text(const struct vocab *v, int32_t id)
