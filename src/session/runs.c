@@ -162,7 +162,7 @@ enum st session_need_model(const struct session *s, struct session_model **out, 
 
 enum st session_need_graph(const struct session *s, struct session_model **out, struct err *e)
 {
-    struct session_model *m;
+    struct session_model *m = NULL;
     enum st st = session_need_model(s, &m, e);
     if (!st && !m->model->graph) {
         *e = m->model->no_graph;
@@ -175,7 +175,7 @@ enum st session_need_graph(const struct session *s, struct session_model **out, 
 
 enum st session_need_tokenizer(const struct session *s, struct session_model **out, struct err *e)
 {
-    struct session_model *m;
+    struct session_model *m = NULL;
     enum st st = session_need_model(s, &m, e);
     if (!st && !m->model->tokenizer) {
         *e = m->model->no_tokenizer;
@@ -188,7 +188,7 @@ enum st session_need_tokenizer(const struct session *s, struct session_model **o
 
 enum st session_need_run(const struct session *s, struct session_run **out, struct err *e)
 {
-    struct session_model *m;
+    struct session_model *m = NULL;
     enum st st = session_need_graph(s, &m, e);
     if (st)
         return st;
@@ -231,7 +231,7 @@ enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const c
                        struct err *e)
 {
     struct session_models *all = state(s);
-    struct session_model *m;
+    struct session_model *m = NULL;
     enum st st = session_need_graph(s, &m, e);
     if (st)
         return st;
