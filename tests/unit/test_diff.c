@@ -183,7 +183,7 @@ static void says_what_it_cannot_compare(void **state)
     build_tensor(&b, "opaque", 139, 1, ne, other, sizeof other);
     build_record(&a, "bad", 0, 1, ne, 1 << 20);
     build_record(&b, "bad", 0, 1, ne, 160);
-    build_put(&b.data, 0, 1024);
+    build_put(&b.data, 0, 2048);
     struct pair p = compare(&a, &b);
     assert_int_equal(tensor(&p, "opaque")->change, DIFF_CHANGED);
     assert_non_null(strstr(tensor(&p, "opaque")->uncompared, "does not decode"));
