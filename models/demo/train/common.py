@@ -236,11 +236,28 @@ def base_vocab():
 BOS, EOS, NEWLINE = 1, 2, 3 + 0x0A                  # ids in base_vocab()
 
 
-def export(model, path, vocab, kind, name, description, extra=None, eos=EOS, bos=BOS):
+def sentencepiece(vocab, bos=BOS, eos=EOS):
+    """A function that writes this vocabulary's metadata, for export()."""
+    def write(w):
+        w.add_tokenizer_model("llama")
+        w.add_tokenizer_pre("default")
+        w.add_token_list([t for t, _, _ in vocab])
+        w.add_token_scores([s for _, s, _ in vocab])
+        w.add_token_types([k for _, _, k in vocab])
+        w.add_bos_token_id(bos)
+        w.add_eos_token_id(eos)
+        w.add_unk_token_id(0)
+        w.add_add_bos_token(True)
+        w.add_add_eos_token(False)
+        w.add_add_space_prefix(False)
+    return write
+
+
+def export(model, path, tokenizer, kind, name, description, extra=None):
     """Write the model as GGUF.  kind: "f32", "f16" or "q8_0" for the matrices; gains stay float32.
-    extra: further metadata {key: str | int | float | bool}."""
+    tokenizer: a function of the writer that adds tokenizer.ggml.*.
+    extra: further metadata {key: str | int | float | bool | list of one of these}."""
     cfg = model.cfg
-    assert len(vocab) == cfg.vocab
     types = {"f32": (gguf.GGMLQuantizationType.F32, gguf.LlamaFileType.ALL_F32),
              "f16": (gguf.GGMLQuantizationType.F16, gguf.LlamaFileType.MOSTLY_F16),
              "q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0)}
@@ -261,19 +278,10 @@ def export(model, path, vocab, kind, name, description, extra=None, eos=EOS, bos
     w.add_layer_norm_rms_eps(cfg.eps)
     w.add_file_type(ftype)
     w.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    w.add_tokenizer_model("llama")
-    w.add_tokenizer_pre("default")
-    w.add_token_list([t for t, _, _ in vocab])
-    w.add_token_scores([s for _, s, _ in vocab])
-    w.add_token_types([k for _, _, k in vocab])
-    w.add_bos_token_id(bos)
-    w.add_eos_token_id(eos)
-    w.add_unk_token_id(0)
-    w.add_add_bos_token(True)
-    w.add_add_eos_token(False)
-    w.add_add_space_prefix(False)
+    tokenizer(w)
     for key, value in (extra or {}).items():
-        add = {bool: w.add_bool, int: w.add_uint32, float: w.add_float32, str: w.add_string}
+        add = {bool: w.add_bool, int: w.add_uint32, float: w.add_float32, str: w.add_string,
+               list: w.add_array}
         add[type(value)](key, value)
     for tensor, value in model.state_dict().items():
         data = value.detach().float().contiguous().numpy()
