@@ -25,11 +25,11 @@ static int feed_forward(struct builder *b, int x)
     return b_linear(b, act, "ffn_down", "what the feed-forward layer adds to the residual stream");
 }
 
-void build_gpt2(struct builder *b)
+void graph_gpt2(struct builder *b)
 {
     struct decoder d = decoder_read(b);
-    int x = b_embed(b, "token_embd", "embeddings of the tokens");
-    x = b_position(b, x, "position_embd", "embd.pos", "embeddings plus learned positions");
+    int x = b_embed(b, "token_embd", "embd.token", "embeddings of the tokens");
+    x = b_position(b, x, "position_embd", "embd.out", "embeddings plus learned positions");
     for (int i = 0; i < d.blocks && !b->st; i++) {
         b_block(b, i, x);
         b_sub(b, "attn");

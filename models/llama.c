@@ -31,7 +31,7 @@ static void build(struct builder *b, bool half_split)
 {
     struct decoder d = decoder_read(b);
     struct rope rope = rope_read(b, &d, half_split);
-    int x = b_embed(b, "token_embd", "embeddings of the tokens");
+    int x = b_embed(b, "token_embd", "embd.out", "embeddings of the tokens");
     for (int i = 0; i < d.blocks && !b->st; i++) {
         b_block(b, i, x);
         decoder_block(b, &d, i);
@@ -46,5 +46,5 @@ static void build(struct builder *b, bool half_split)
     b_head(b, b_rms_norm(b, x, "output_norm", d.eps), "output", "token_embd");
 }
 
-void build_llama(struct builder *b) { build(b, false); }
-void build_qwen2(struct builder *b) { build(b, true); }
+void graph_llama(struct builder *b) { build(b, false); }
+void graph_qwen2(struct builder *b) { build(b, true); }

@@ -4,9 +4,9 @@
 #include <string.h>
 
 static const struct architecture architectures[] = {
-    { "llama", "Llama, Mistral, Mixtral and kin: RMSNorm, RoPE, grouped queries, gated feed-forward", build_llama },
-    { "qwen2", "Qwen 2: as llama, half-split RoPE, biases on queries, keys, values", build_qwen2 },
-    { "gpt2", "GPT-2: layer norm, learned positions, fused QKV, biases", build_gpt2 },
+    { "llama", "Llama, Mistral, Mixtral and kin: RMSNorm, RoPE, grouped queries, gated feed-forward", graph_llama },
+    { "qwen2", "Qwen 2: as llama, half-split RoPE, biases on queries, keys, values", graph_qwen2 },
+    { "gpt2", "GPT-2: layer norm, learned positions, fused QKV, biases", graph_gpt2 },
 };
 
 const struct architecture *architecture_at(size_t i)

@@ -19,8 +19,8 @@ const struct architecture *architecture_at(size_t i); /* NULL past the end */
  * for everything that needs no run), ST_FORMAT when the file does not fit its architecture. */
 NODISCARD enum st model_graph(const struct weights *w, struct graph **out, struct err *e);
 
-void build_llama(struct builder *b);
-void build_qwen2(struct builder *b);
-void build_gpt2(struct builder *b);
+void graph_llama(struct builder *b);
+void graph_qwen2(struct builder *b);
+void graph_gpt2(struct builder *b);
 
 #endif

@@ -247,9 +247,9 @@ void b_block_end(struct builder *b, int output)
     b->sub = "head";
 }
 
-int b_embed(struct builder *b, const char *name, const char *brief)
+int b_embed(struct builder *b, const char *name, const char *point, const char *brief)
 {
-    return node(b, OP_EMBED, -1, -1, "embd", ".out", (struct node){ .w = { need(b, name, ".weight") } }, brief);
+    return node(b, OP_EMBED, -1, -1, point, "", (struct node){ .w = { need(b, name, ".weight") } }, brief);
 }
 
 int b_position(struct builder *b, int x, const char *name, const char *point, const char *brief)

@@ -39,7 +39,8 @@ void b_block(struct builder *b, int n, int input); /* the residual `input` enter
 void b_sub(struct builder *b, const char *sub);
 void b_block_end(struct builder *b, int output);
 
-int b_embed(struct builder *b, const char *name, const char *brief);
+/* Rows of the weight `name` by token; `point` is embd.out unless more is added before the first block. */
+int b_embed(struct builder *b, const char *name, const char *point, const char *brief);
 int b_position(struct builder *b, int x, const char *name, const char *point, const char *brief);
 int b_token_type(struct builder *b, int x, const char *name, const char *point, const char *brief);
 int b_rms_norm(struct builder *b, int x, const char *name, float eps);
