@@ -278,9 +278,9 @@ def command_train(args):
              "qdb.task.answer": "digits of a+b, least significant first, then a newline",
              "qdb.task.max_digits": MAX_DIGITS,
              "qdb.task.held_out": "uint32((a * 100000 + b) * 2654435761) >> 28 == 0"}
-    common.export(model, args.out, common.sentencepiece(VOCAB), args.kind, "add",
-                  DESCRIPTION.format(sums=sums, steps=args.steps, seed=args.seed), extra,
-                  eos=common.NEWLINE)
+    common.export(model, args.out, common.sentencepiece(VOCAB, eos=common.NEWLINE),
+                  args.kind, "add", DESCRIPTION.format(sums=sums, steps=args.steps, seed=args.seed),
+                  extra)
     print(f"trained in {spent / 60:.1f} minutes on {args.threads} threads")
 
 
