@@ -3,8 +3,11 @@
  * the line. */
 #include "repl/repl.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 #include <readline/history.h>
@@ -14,14 +17,57 @@
 #include "command/lex.h"
 #include "file/text_file.h"
 
-/* Called by readline when a signal woke it up. */
-static int on_signal(void)
+/* readline's callbacks carry no data of ours; one REPL reads lines at a time. */
+static char *typed;
+static bool line_done;
+
+static void on_line(char *line)
 {
-    if (repl_interrupts) {
-        rl_replace_line("", 1);
-        rl_done = 1;
+    typed = line;
+    line_done = true;
+    rl_callback_handler_remove();
+}
+
+/* ^C at the prompt: forget what was typed, show a new prompt. */
+static void clear_line(void)
+{
+    repl_interrupts = 0;
+    fputs("^C\n", rl_outstream);
+    rl_replace_line("", 1);
+    rl_point = rl_end = rl_mark = 0;
+    rl_on_new_line();
+    rl_redisplay();
+}
+
+/* A line from the person, without its newline; NULL at the end of input. The caller frees it.
+ * Signals are taken only while we wait, so that none is lost between a check and the wait. */
+static char *read_line(const char *prompt)
+{
+    sigset_t block, before;
+    sigemptyset(&block);
+    sigaddset(&block, SIGINT);
+    sigaddset(&block, SIGTSTP);
+    sigaddset(&block, SIGWINCH);
+    sigprocmask(SIG_BLOCK, &block, &before);
+    line_done = false;
+    repl_interrupts = 0;
+    rl_callback_handler_install(prompt, on_line);
+    while (!line_done) {
+        fd_set in;
+        FD_ZERO(&in);
+        FD_SET(STDIN_FILENO, &in);
+        int n = pselect(STDIN_FILENO + 1, &in, NULL, NULL, NULL, &before);
+        rl_check_signals();
+        if (repl_interrupts)
+            clear_line();
+        else if (n > 0)
+            rl_callback_read_char();
+        else if (n < 0 && errno != EINTR)
+            on_line(NULL);
     }
-    return 0;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    repl_interrupts = 0;
+    return typed;
 }
 
 /* The text of the setting `prompt` with its %-signs replaced. */
@@ -128,7 +174,7 @@ void repl_interactive(struct repl *r)
     r->front.history = front_history;
     rl_readline_name = "qdb";
     rl_change_environment = 0;
-    rl_signal_event_hook = on_signal;
+    rl_persistent_signal_handlers = 1;
     repl_complete_init(r);
     using_history();
     stifle_history(most_history(r));
@@ -136,19 +182,14 @@ void repl_interactive(struct repl *r)
         read_history(path);
     while (!r->s->quit) {
         char *prompt = prompt_text(r);
-        repl_interrupts = 0;
-        char *line = readline(prompt);
+        char *line = read_line(prompt);
         free(prompt);
         if (!line) {
             puts("quit");
             break;
         }
-        if (repl_interrupts)
-            putchar('\n');
-        else {
-            added += keep_line(r, line);
-            one_line(r, line);
-        }
+        added += keep_line(r, line);
+        one_line(r, line);
         free(line);
     }
     save_history(r, path, added);

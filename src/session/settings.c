@@ -12,18 +12,15 @@ static const struct setting table[SETTING_COUNT] = {
         .name = "color", .type = TYPE_CHOICE, .initial = "auto", .choices = "auto|always|never",
         .brief = "use colour",
         .help = "auto asks, in this order: NO_COLOR, CLICOLOR_FORCE, whether the output is a "
-                "terminal, TERM. "
-                "Nothing is ever said by colour alone.",
+                "terminal, TERM. Nothing is ever said by colour alone.",
     },
     [SETTING_COMPUTE] = {
         .name = "compute", .type = TYPE_CHOICE, .initial = "exact", .choices = "exact|native|fast",
         .refused = "native|fast",
         .brief = "how products of weights and activations are computed",
         .help = "exact: weights decoded, float32 products. native: as the deployed CPU engine "
-                "computes, "
-                "activations rounded to 8 bits. fast: operands rounded to bfloat16. Figures of "
-                "different "
-                "modes are never mixed; every figure names its mode.",
+                "computes, activations rounded to 8 bits. fast: operands rounded to bfloat16. "
+                "Figures of different modes are never mixed; every figure names its mode.",
     },
     [SETTING_CONFIRM] = {
         .name = "confirm", .type = TYPE_BOOL, .initial = "on",
@@ -38,15 +35,13 @@ static const struct setting table[SETTING_COUNT] = {
         .name = "glyphs", .type = TYPE_CHOICE, .initial = "auto", .choices = "auto|half|ascii",
         .brief = "what heat maps are drawn with",
         .help = "half: two pixels in one character, needs colour and UTF-8. ascii: the ramp \" "
-                ".:-=+*#%@\". "
-                "auto takes half where colour is on.",
+                ".:-=+*#%@\". auto takes half where colour is on.",
     },
     [SETTING_HEAT_SCALE] = {
         .name = "heat-scale", .type = TYPE_CHOICE, .initial = "lin", .choices = "lin|log|rank",
         .brief = "how values become shades in heat maps",
         .help = "lin: proportional between the extremes. log: by the logarithm of the "
-                "magnitude. rank: by "
-                "the order of the values.",
+                "magnitude. rank: by the order of the values.",
     },
     [SETTING_HEIGHT] = {
         .name = "height", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 100000,
@@ -64,15 +59,13 @@ static const struct setting table[SETTING_COUNT] = {
         .refused = "avx2|avx512|amx",
         .brief = "CPU level of the kernels",
         .help = "auto takes the best that this machine has; c is portable C. The environment "
-                "variable "
-                "QDB_KERNELS sets it too.",
+                "variable QDB_KERNELS sets it too.",
     },
     [SETTING_LEVEL] = {
         .name = "level", .type = TYPE_CHOICE, .initial = "node", .choices = "node|sub|block|span",
         .brief = "what `next` steps over",
         .help = "node: one operation. sub: one sublayer (attention, feed-forward). block: one "
-                "block. span: "
-                "all blocks of a span of tokens.",
+                "block. span: all blocks of a span of tokens.",
     },
     [SETTING_MAX_COMPLETIONS] = {
         .name = "max-completions", .type = TYPE_INT, .initial = "200", .lo = 0, .hi = 100000,
@@ -87,8 +80,7 @@ static const struct setting table[SETTING_COUNT] = {
         .name = "output", .type = TYPE_CHOICE, .initial = "text", .choices = "text|json|csv|md",
         .brief = "how results are written",
         .help = "json: one object per command on one line. csv and md: the tables; notes go to "
-                "standard "
-                "error in csv.",
+                "standard error in csv.",
     },
     [SETTING_PAGINATION] = {
         .name = "pagination", .type = TYPE_BOOL, .initial = "on",
