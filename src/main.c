@@ -26,16 +26,16 @@ static const char usage_text[] =
     "  --output MODE      text, json, csv or md\n"
     "  --color WHEN       auto, always or never\n"
     "  --threads N        threads that compute (default: one per core)\n"
-    "  --mem SIZE         memory budget: 512M, 4G (default: 40 % of what is available)\n"
+    "  --mem SIZE         memory budget, as 4G (default: 40 % of available memory)\n"
     "  --kernels LEVEL    auto or c\n"
     "  --seed N           of everything drawn at random\n"
     "  -k                 go on after a failed command\n"
     "  -n                 do not read ~/.config/qdb/qdbrc\n"
     "  -q                 no greeting\n"
     "  --version, --help\n"
-    "\n"
-    "Commands are read from standard input when it is no terminal. `help` inside lists them.\n"
-    "Exit status: 0 ok, 1 a command failed, 2 usage, 3 a check found something, 130 interrupted.\n";
+    "Without a terminal, commands are read from standard input. `help` lists them.\n"
+    "Exit status: 0 ok, 1 a command failed, 2 usage, 3 a check found something,\n"
+    "130 interrupted.\n";
 
 /* Values of long options: below OPT_SETTING as named, from there on the setting that they set. */
 enum {

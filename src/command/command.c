@@ -182,7 +182,7 @@ const struct verb *command_verb(const struct session *s, struct str command)
 
 void command_quote(struct buf *out, struct str word)
 {
-    bool plain = word.n > 0;
+    bool plain = word.n > 0 && word.p[0] != '='; /* `echo =x` would be an assignment */
     for (size_t i = 0; i < word.n && plain; i++)
         plain = (unsigned char)word.p[i] > 32 && !strchr("\"'#;|>[](){}", word.p[i]);
     if (plain) {

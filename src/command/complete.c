@@ -79,7 +79,8 @@ static size_t operand(struct str line, size_t from)
     return from;
 }
 
-static void complete_setting(struct request *q, size_t from)
+/* `with` takes NAME=VALUE, the others the name alone. */
+static void complete_setting(struct request *q, bool equals_follows, size_t from)
 {
     const char *equals = memchr(q->line.p + from, '=', q->line.n - from);
     if (equals) {
@@ -88,8 +89,12 @@ static void complete_setting(struct request *q, size_t from)
         return;
     }
     set_prefix(q, from);
-    for (int id = 0; id < SETTING_COUNT; id++)
-        add(q, setting_info(id)->name);
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        struct buf b = { 0 };
+        buf_printf(&b, "%s%s", setting_info(id)->name, equals_follows ? "=" : "");
+        add(q, buf_str(&b));
+        buf_free(&b);
+    }
 }
 
 static void complete_word(struct request *q, const struct verb *v, enum arg_kind kind, size_t from)
@@ -105,7 +110,7 @@ static void complete_word(struct request *q, const struct verb *v, enum arg_kind
     case ARG_COMMAND: break;
     case ARG_FILE: q->out->files = true; break;
     case ARG_VERB: add_verbs(q); break;
-    case ARG_SETTING: complete_setting(q, from); break;
+    case ARG_SETTING: complete_setting(q, v->flags & VERB_COMPARES, from); break;
     case ARG_WORD: explain_words(add, q); break;
     case ARG_EXPR:
         set_prefix(q, operand(q->line, from));

@@ -57,13 +57,13 @@ enum st verb_help(const struct verb *v, struct result *out)
     add_wrapped(out, "help", buf_str(&b));
     buf_clear(&b);
     if (v->alias)
-        buf_printf(&b, "Short: %s. ", v->alias);
+        buf_printf(&b, " Short: %s.", v->alias);
     if (v->flags & VERB_REPEATS)
-        buf_adds(&b, "An empty line repeats it. ");
+        buf_adds(&b, " An empty line repeats it.");
     if (v->flags & VERB_EXACT)
-        buf_adds(&b, "Its name must be written whole. ");
+        buf_adds(&b, " Its name must be written whole.");
     if (b.n)
-        add_wrapped(out, "help", buf_str(&b));
+        add_wrapped(out, "help", b.p + 1);
     buf_free(&b);
     if (v->examples && *v->examples) {
         result_line(out, "help", "%s", "");

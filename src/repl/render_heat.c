@@ -197,12 +197,12 @@ static void add_legend(struct buf *out, const struct table *t, const struct map 
         buf_printf(out, "'%c' %s to '%c' %s", ramp[0], lo, ramp[RAMP - 1], hi);
     buf_printf(out, " (%s); ! is not finite or absent", names[style->heat]);
     size_t first = label_columns(t);
-    if (m->fold > 1)
-        buf_printf(out, "; %zu columns in one, the largest magnitude shown", m->fold);
     buf_adds(out, "\ncolumns: ");
     render_safe(out, str_from(t->columns[first].name), false);
     buf_adds(out, " to ");
     render_safe(out, str_from(t->columns[t->n_columns - 1].name), false);
+    if (m->fold > 1)
+        buf_printf(out, ", %zu in one (the largest magnitude)", m->fold);
     buf_addc(out, '\n');
 }
 

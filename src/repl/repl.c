@@ -32,7 +32,7 @@ static void on_line(char *line)
 static void clear_line(void)
 {
     repl_interrupts = 0;
-    fputs("^C\n", rl_outstream);
+    fputc('\n', rl_outstream); /* readline has shown ^C */
     rl_replace_line("", 1);
     rl_point = rl_end = rl_mark = 0;
     rl_on_new_line();

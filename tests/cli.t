@@ -1,0 +1,146 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The command line: options, scripts, where output goes, exit statuses.
+. "${QDB_TOP:-.}/tests/harness/tap.sh"
+
+NO_COLOR=1
+export NO_COLOR
+qdb() { capture "$QDB" -n "$@" </dev/null; }
+
+qdb --version
+is "--version" "$out $status" "$("$QDB" --version) 0"
+qdb --help
+is "--help succeeds" "$status" 0
+check "--help fits a screen" test "$(printf '%s\n' "$out" | wc -l)" -le 24
+unlike "--help is at most 80 columns wide" "$out" '.{81}'
+
+# Usage errors come before anything runs.
+for args in --nonsense -ex --output=xml --threads=many --mem=much 'a b' '--demo a' \
+    '--lua x' '--ref x' --tui; do
+    # shellcheck disable=SC2086 # several words
+    qdb -ex 'echo ran' $args
+    is "usage error: $args" "$status $out" "2 "
+    like "which says why: $args" "$err" 'qdb'
+done
+
+# -ex and -x run in order; the first failure ends a batch, unless -k.
+echo 'echo from file' >"$tmp/script"
+qdb -batch -ex 'echo one' -x "$tmp/script" -ex 'echo two; echo three'
+is "-ex and -x in order" "$out" "one
+from file
+two
+three"
+is "success" "$status$err" 0
+qdb -batch -ex 'echo one' -ex 'nonsense' -ex 'echo two'
+is "the first failure ends a batch" "$status $out" "1 one"
+qdb -batch -k -ex 'echo one; nonsense; echo two' -ex 'echo three'
+is "-k goes on" "$status $out" "1 one
+two
+three"
+qdb -batch -ex 'echo one; nonsense; echo two'
+is "a failure ends its line" "$status $out" "1 one"
+qdb -batch -ex 'quit 7' -ex 'echo no'
+is "quit ends with a status" "$status $out" "7 "
+qdb -batch -x "$tmp/none"
+is "a script that is absent" "$status" 1
+like "is named" "$err" 'none'
+qdb -batch -ex 'source /'
+like "a folder is no script" "$err" 'is a directory'
+
+# Errors: what, the line with a caret, the hint; on standard error.
+qdb -batch -ex 'echo ok; sett width 3'
+is "an error" "$err" "error: no command \`sett\`
+  echo ok; sett width 3
+           ^~~~
+did you mean \`set\`?"
+printf '# comment\n\nset width 3\n  set \\\n wdith 4\necho no\n' >"$tmp/bad"
+qdb -batch -x "$tmp/bad"
+like "names file and line" "$err" "bad:4: error: no setting \`wdith\`"
+is "and ends the script" "$out" ""
+echo "source $tmp/bad" >"$tmp/outer"
+qdb -batch -ex "source $tmp/outer" -ex 'echo no'
+is "an error in a script inside a script is shown once" "$(printf '%s\n' "$err" | grep -c error:)" 1
+is "and ends all" "$status $out" "1 "
+echo "source $tmp/self" >"$tmp/self"
+qdb -batch -x "$tmp/self"
+like "a script that runs itself ends" "$err" 'nested more than'
+
+# Standard input.
+capture "$QDB" -n <<'END'
+echo one
+echo two # comment
+nonsense
+echo three
+END
+is "commands from a pipe" "$status $out" "1 one
+two"
+like "errors name the line" "$err" '^stdin:3: error:'
+printf 'echo no newline' | "$QDB" -n >"$tmp/out"
+is "a last line without newline" "$(cat "$tmp/out")" "no newline"
+capture "$QDB" -n -ex 'echo a' </dev/null
+is "-ex does not read a pipe" "$status $out" "0 a"
+
+# Output: modes, files, shells.
+qdb -batch --output json -ex 'echo a; nonsense'
+is "json: one line per command" "$(printf '%s\n' "$out" | grep -c '^{"command": .*}$')" 2
+is "json: errors are in it" "$status$err" 1
+like "json: with their hints" "$out" '"error": \{"message": "no command `nonsense`", "where": "", "hint":'
+qdb -batch --output csv -ex 'show seed'
+is "csv" "$out" "setting,value,choices,meaning
+seed,1,0 and up,seed of everything that is drawn at random"
+qdb -batch --output md -ex 'show seed'
+like "md" "$out" '^\| --- \| --- \| --- \| --- \|$'
+qdb -batch -ex "show seed > $tmp/one; echo more >> $tmp/one; once $tmp/two; echo second; echo third"
+is "> and once" "$out" "third"
+is "> writes, >> appends" "$(sed -n '1p;$p' "$tmp/one")" "setting  seed
+more"
+is "once writes" "$(cat "$tmp/two")" "second"
+qdb -batch -ex "echo a > $tmp"
+is "> to a folder fails" "$status" 1
+qdb -batch -ex 'echo b | tr b c; x' -ex 'pipe echo "d;e" | cat' -ex '!echo shell; exit 0'
+is "| gives the rest of the line to the shell" "$status" 1
+qdb -batch -ex 'echo b | tr b c' -ex 'pipe echo "d;e" | cat' -ex '!echo shell; exit 0'
+is "pipes and shells" "$out" "c
+d;e
+shell"
+qdb -batch -ex 'echo a | false'
+is "a shell command that fails" "$status" 1
+qdb -batch -ex 'show | head -n 1'
+is "one that stops reading does not" "$status" 0
+qdb -batch -ex "log on $tmp/log; echo logged; log off; echo not"
+is "log" "$(cat "$tmp/log")" "logged"
+qdb -batch -ex 'with output=csv -- show seed' -ex 'show output'
+is "with holds while the result is shown" "$(printf '%s\n' "$out" | sed -n '1p;4p')" \
+    "setting,value,choices,meaning
+value    text"
+
+# Colour and settings from the command line, the rc file and the environment.
+capture "$QDB" -n -batch --color always -ex nonsense
+like "--color always" "$err" "$(printf '\033')"
+unset NO_COLOR
+capture "$QDB" -n -batch -ex nonsense
+unlike "no colour where there is no terminal" "$err" "$(printf '\033')"
+mkdir -p "$HOME/.config/qdb"
+echo 'set seed 5; nonsense' >"$HOME/.config/qdb/qdbrc"
+capture "$QDB" -batch --seed 6 -ex 'show seed'
+like "the command line wins over the rc file" "$out" '^value +6$'
+like "a bad rc file is named" "$err" 'qdbrc:1: error'
+is "and does not count" "$status" 0
+capture "$QDB" -batch -n -ex 'show seed'
+like "-n leaves it out" "$out" '^value +1$'
+QDB_KERNELS=c capture "$QDB" -n -batch -ex 'show kernels'
+like "QDB_KERNELS" "$out" '^value +c$'
+
+# Every command has help that fits a screen, and the documents are those of the program.
+qdb -batch -ex 'with output=csv -- help all'
+bad=
+for verb in $(printf '%s\n' "$out" | sed '1d;s/,.*//'); do
+    text=$("$QDB" -n -batch -ex "help $verb") || bad="$bad $verb"
+    printf '%s\n' "$text" | grep -Eq '.{81}' && bad="$bad $verb(wide)"
+done
+is "help of every command" "$bad" ""
+qdb -batch -ex 'help nonsense'
+is "help for what is not there" "$status" 1
+qdb -batch -ex 'explain perplexity'
+like "explain" "$out" 'exp of the mean'
+finish

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: MIT */
+/* Renderers: what JSON and CSV carry exactly, and how tables fit a screen. */
+#include "tests/harness/unit.h"
+
+#include <locale.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "repl/render.h"
+#include "tests/harness/json.h"
+
+static const struct style plain = { .mode = OUTPUT_TEXT, .width = 80, .digits = 5 };
+
+static char *text_of(const struct result *r, const struct style *style)
+{
+    struct buf out = { 0 }, messages = { 0 };
+    render_result(&out, &messages, r, style);
+    if (messages.n)
+        buf_printf(&out, "<%s>", messages.p);
+    buf_free(&messages);
+    return buf_take(&out);
+}
+
+static void assert_text(const struct result *r, const struct style *style, const char *want)
+{
+    char *got = text_of(r, style);
+    assert_string_equal(got, want);
+    free(got);
+}
+
+/* One row with a cell of every kind, awkward text included. */
+static struct table *awkward(struct result *r)
+{
+    struct table *t = result_table(r, "t", TABLE_ROWS);
+    table_column(t, COL_STRING, "name", "");
+    table_column(t, COL_INT, "n", "B");
+    table_column(t, COL_FLOAT, "v", "");
+    table_column(t, COL_BOOL, "ok", "");
+    table_column(t, COL_ADDRESS, "at", "");
+    table_row(t);
+    table_str(t, "a,\"b\"|\n\x01\xff*");
+    table_int(t, INT64_MIN);
+    table_float(t, 0.1);
+    table_bool(t, true);
+    table_str(t, "blk.0");
+    table_row(t);
+    return t;
+}
+
+static void json_is_exact(void **state)
+{
+    (void)state;
+    static const double values[] = { 0, -0.0, 0.1,     1e300, 5e-324,   1.0 / 3,
+                                     3, 1e15, -2.5e-8, NAN,   INFINITY, -INFINITY };
+    enum { N = sizeof values / sizeof *values };
+    struct result r = { 0 };
+    struct table *t = result_table(&r, "v", TABLE_ROWS);
+    table_column(t, COL_FLOAT, "v", "nat");
+    for (int i = 0; i < N; i++) {
+        table_row(t);
+        table_float(t, values[i]);
+    }
+    struct buf out = { 0 };
+    render_json(&out, STR("x \"y\""), &r, NULL);
+    assert_int_equal(out.p[out.n - 1], '\n');
+    assert_ptr_equal(strchr(out.p, '\n'), out.p + out.n - 1);
+    struct json *j = json_parse(out.p, out.n);
+    assert_string_equal(json_text(j, "command"), "x \"y\"");
+    assert_string_equal(json_text(j, "status"), "ok");
+    assert_int_equal(json_get(j, "error")->kind, JSON_NULL);
+    const struct json *table = &json_list(j, "tables")->items[0];
+    const struct json *column = &json_list(table, "columns")->items[0];
+    assert_string_equal(json_text(column, "unit"), "nat");
+    assert_string_equal(json_text(column, "type"), "float");
+    const struct json *rows = json_list(table, "rows");
+    assert_int_equal(rows->n, N);
+    for (int i = 0; i < N - 3; i++) {
+        double got = json_number(&rows->items[i], 0);
+        assert_memory_equal(&got, &values[i], sizeof got);
+    }
+    assert_string_equal(rows->items[N - 3].items[0].text, "nan");
+    assert_string_equal(rows->items[N - 2].items[0].text, "inf");
+    assert_string_equal(rows->items[N - 1].items[0].text, "-inf");
+    json_free(j);
+    buf_free(&out);
+    result_free(&r);
+}
+
+static void json_carries_everything(void **state)
+{
+    (void)state;
+    struct result r = { .status = RESULT_FOUND };
+    awkward(&r);
+    result_note(&r, "a note");
+    struct err e = ERR_INIT;
+    st_fail(&e, ST_RANGE, "too \"far\"");
+    st_where(&e, "blk.99");
+    struct buf out = { 0 };
+    render_json(&out, STR("c"), &r, &e);
+    struct json *j = json_parse(out.p, out.n);
+    assert_string_equal(json_text(j, "status"), "error");
+    assert_string_equal(json_text(json_get(j, "error"), "message"), "too \"far\"");
+    assert_string_equal(json_text(json_get(j, "error"), "where"), "blk.99");
+    assert_string_equal(json_text(json_get(j, "error"), "hint"), "");
+    assert_string_equal(json_list(j, "notes")->items[0].text, "a note");
+    const struct json *rows = json_list(&json_list(j, "tables")->items[0], "rows");
+    assert_string_equal(rows->items[0].items[0].text, "a,\"b\"|\n\x01\xef\xbf\xbd*");
+    assert_non_null(strstr(out.p, "-9223372036854775808"));
+    assert_int_equal(rows->items[0].items[3].kind, JSON_BOOL);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(rows->items[1].items[i].kind, JSON_NULL);
+    json_free(j);
+    buf_clear(&out);
+    e.st = ST_CANCELLED;
+    r.status = RESULT_PARTIAL;
+    render_json(&out, STR("c"), &r, &e);
+    assert_non_null(strstr(out.p, "\"status\": \"partial\""));
+    buf_free(&out);
+    result_free(&r);
+}
+
+static void csv_quotes(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    awkward(&r);
+    result_note(&r, "a note");
+    struct style csv = plain;
+    csv.mode = OUTPUT_CSV;
+    assert_text(&r, &csv,
+                "name,n,v,ok,at\n"
+                "\"a,\"\"b\"\"|\n\x01\xff*\",-9223372036854775808,0.1,true,blk.0\n"
+                ",,,,\n"
+                "<a note\n>");
+    result_free(&r);
+}
+
+static void markdown_escapes(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    awkward(&r);
+    result_line(&r, "lines", "as | it *stands*");
+    struct style md = plain;
+    md.mode = OUTPUT_MD;
+    assert_text(&r, &md,
+                "**t**\n\n"
+                "| name | n (B) | v | ok | at |\n"
+                "| --- | ---: | ---: | --- | --- |\n"
+                "| a,\"b\"\\|\\\\n\\\\x01\\\\xff\\* | -9223372036854775808 | 0.1 | yes | blk.0 |\n"
+                "| - | - | - | - | - |\n"
+                "\n```\nas | it *stands*\n```\n");
+    result_free(&r);
+}
+
+static void rows_are_aligned(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct table *t = result_table(&r, "t", TABLE_ROWS);
+    table_column(t, COL_STRING, "name", "");
+    table_column(t, COL_FLOAT, "rms", "nat");
+    table_column(t, COL_INT, "n", "");
+    table_digits(t, 3);
+    table_row(t);
+    table_str(t, "caf\xc3\xa9");
+    table_float(t, 1234.5678);
+    table_int(t, 7);
+    table_row(t);
+    table_str(t, "x");
+    table_skip(t);
+    table_int(t, 12345);
+    result_note(&r, "done");
+    assert_text(&r, &plain,
+                "name  rms (nat)      n\n"
+                "caf\xc3\xa9     1234.6      7\n"
+                "x             -  12345\n"
+                "done\n");
+    result_free(&r);
+}
+
+/* The longest line of a text, in columns. */
+static int widest(const char *text)
+{
+    int most = 0;
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, "\n");
+        int w = text_columns(str_of(p, n));
+        most = w > most ? w : most;
+        p += n + (p[n] == '\n');
+    }
+    return most;
+}
+
+static void long_rows_fit(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct table *t = result_table(&r, "t", TABLE_ROWS);
+    table_column(t, COL_STRING, "first", "");
+    table_column(t, COL_STRING, "second", "");
+    for (int i = 0; i < 12; i++)
+        table_column(t, COL_INT, "number", "");
+    table_row(t);
+    table_str(t, "a name of a tensor that is as long as two hundred characters may be, or nearly");
+    table_str(t, "\xe6\xbc\xa2\xe5\xad\x97\xe6\xbc\xa2\xe5\xad\x97\xe6\xbc\xa2\xe5\xad\x97");
+    for (int i = 0; i < 12; i++)
+        table_int(t, 1000000 + i);
+    static const int widths[] = { 80, 40, 24 };
+    for (int i = 0; i < 3; i++)
+        for (int utf8 = 0; utf8 < 2; utf8++) {
+            struct style style = plain;
+            style.width = widths[i];
+            style.utf8 = utf8;
+            char *text = text_of(&r, &style);
+            assert_true(widest(text) <= widths[i]);
+            assert_non_null(strstr(text, "1000011")); /* no number is lost */
+            assert_true((strstr(text, "\xe2\x80\xa6") != NULL) == utf8);
+            free(text);
+        }
+    struct style unlimited = plain;
+    unlimited.width = 0;
+    char *text = text_of(&r, &unlimited);
+    assert_non_null(strstr(text, "or nearly"));
+    free(text);
+    result_free(&r);
+}
+
+static void records_and_lines(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct table *t = result_table(&r, "t", TABLE_RECORD);
+    table_column(t, COL_STRING, "a", "");
+    table_column(t, COL_FLOAT, "longer", "ms");
+    table_column(t, COL_INT, "left out", "");
+    table_row(t);
+    table_str(t, "\x1b[31mred");
+    table_float(t, 0.25);
+    result_line(&r, "lines", "one\ttab");
+    result_line(&r, "lines", "%s", "");
+    assert_text(&r, &plain, "a         \\x1b[31mred\nlonger    0.25 ms\n\none\ttab\n\n");
+    result_free(&r);
+}
+
+static void nothing_is_said_as_nothing(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    assert_text(&r, &plain, "");
+    struct table *t = result_table(&r, "t", TABLE_ROWS);
+    table_column(t, COL_STRING, "a", "");
+    assert_text(&r, &plain, "a\n(none)\n");
+    result_free(&r);
+}
+
+static struct table *heat(struct result *r, int columns)
+{
+    struct table *t = result_table(r, "h", TABLE_HEAT);
+    table_column(t, COL_STRING, "row", "");
+    for (int i = 0; i < columns; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "c%d", i);
+        table_column(t, COL_FLOAT, name, "");
+    }
+    return t;
+}
+
+static void heat_is_a_ramp(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct table *t = heat(&r, 5);
+    table_row(t);
+    table_str(t, "a");
+    table_float(t, 0);
+    table_float(t, 5.01);
+    table_float(t, 10);
+    table_float(t, NAN);
+    table_row(t);
+    table_str(t, "bb");
+    for (int i = 0; i < 5; i++)
+        table_float(t, 2.5 * i);
+    assert_text(&r, &plain,
+                "a   +@!!|\n"
+                "bb  :+#@|\n"
+                "' ' 0 to '@' 10.000 (lin); ! is not finite or absent\ncolumns: c0 to c4\n");
+    struct style rank = plain;
+    rank.heat = HEAT_RANK;
+    char *text = text_of(&r, &rank);
+    assert_non_null(strstr(text, "(rank)"));
+    free(text);
+    struct style color = plain;
+    color.color = color.utf8 = true;
+    text = text_of(&r, &color);
+    assert_non_null(strstr(text, "\xe2\x96\x80")); /* two rows in one line */
+    assert_non_null(strstr(text, "!"));
+    free(text);
+    color.glyphs = GLYPHS_ASCII;
+    text = text_of(&r, &color);
+    assert_null(strstr(text, "\xe2\x96\x80"));
+    free(text);
+    result_free(&r);
+}
+
+static void wide_heat_folds_and_keeps_peaks(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct table *t = heat(&r, 1000);
+    table_row(t);
+    table_str(t, "a");
+    for (int i = 0; i < 1000; i++)
+        table_float(t, i == 501 ? 9 : 0);
+    char *text = text_of(&r, &plain);
+    assert_true(widest(text) <= 80);
+    assert_non_null(strchr(text, '@'));
+    assert_non_null(strstr(text, "13 in one"));
+    free(text);
+    result_free(&r);
+}
+
+static void histograms_have_bars(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct table *t = result_table(&r, "h", TABLE_HIST);
+    table_column(t, COL_FLOAT, "from", "");
+    table_column(t, COL_FLOAT, "to", "");
+    table_column(t, COL_INT, "count", "");
+    static const int counts[] = { 1, 0, 1000, 500 };
+    for (int i = 0; i < 4; i++) {
+        table_row(t);
+        table_float(t, i);
+        table_float(t, i + 1);
+        table_int(t, counts[i]);
+    }
+    struct style narrow = plain;
+    narrow.width = 32;
+    assert_text(&r, &narrow,
+                "  from      to  count\n"
+                "     0  1.0000      1  .\n"
+                "1.0000  2.0000      0\n"
+                "2.0000  3.0000   1000  #########\n"
+                "3.0000  4.0000    500  #####\n");
+    result_free(&r);
+}
+
+static void errors_have_carets(void **state)
+{
+    (void)state;
+    struct buf out = { 0 };
+    struct err e = ERR_INIT;
+    st_fail(&e, ST_RANGE, "no block 99");
+    st_where(&e, "blk.99.out");
+    st_at(&e, 8, 6);
+    st_hint(&e, "blocks are 0..4");
+    render_error(&out, &e, STR("caf\xc3\xa9\tx blk.99 y"), "f:3: ", &plain);
+    assert_string_equal(out.p, "f:3: error: no block 99 - blk.99.out\n"
+                               "  caf\xc3\xa9\\tx blk.99 y\n"
+                               "          ^~~~~~\n"
+                               "blocks are 0..4\n");
+    buf_clear(&out);
+    st_fail(&e, ST_IO, "no such file");
+    render_error(&out, &e, STR("open x"), "", &plain);
+    assert_string_equal(out.p, "error: no such file\n");
+    buf_free(&out);
+}
+
+static void long_lines_show_the_place(void **state)
+{
+    (void)state;
+    char line[1000];
+    memset(line, 'a', sizeof line);
+    memcpy(line + 700, "HERE", 4);
+    struct err e = ERR_INIT;
+    st_fail(&e, ST_SYNTAX, "wrong");
+    for (int column = 0; column <= 1000; column += 100) {
+        struct buf out = { 0 };
+        st_at(&e, column, column == 700 ? 4 : 2000);
+        render_error(&out, &e, str_of(line, sizeof line), "", &plain);
+        assert_true(widest(out.p) <= 80);
+        const char *caret = strchr(strchr(strchr(out.p, '\n') + 1, '\n') + 1, '^');
+        assert_non_null(caret);
+        if (column == 700) {
+            const char *here = strstr(out.p, "HERE");
+            const char *shown = strchr(out.p, '\n') + 1, *marks = strchr(shown, '\n') + 1;
+            assert_int_equal(here - shown, caret - marks);
+        }
+        buf_free(&out);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        CASE(json_is_exact),
+        CASE(json_carries_everything),
+        CASE(csv_quotes),
+        CASE(markdown_escapes),
+        CASE(rows_are_aligned),
+        CASE(long_rows_fit),
+        CASE(records_and_lines),
+        CASE(nothing_is_said_as_nothing),
+        CASE(heat_is_a_ramp),
+        CASE(wide_heat_folds_and_keeps_peaks),
+        CASE(histograms_have_bars),
+        CASE(errors_have_carets),
+        CASE(long_lines_show_the_place),
+    };
+    setlocale(LC_CTYPE, "C.UTF-8"); /* widths of characters */
+    unit_begin();
+    return cmocka_run_group_tests(cases, NULL, NULL);
+}
