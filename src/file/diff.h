@@ -16,18 +16,18 @@ enum diff_change { DIFF_SAME, DIFF_ADDED, DIFF_REMOVED, DIFF_CHANGED };
 /* A metadata key of the two first files. */
 struct diff_key {
     enum diff_change change;
-    struct str key;             /* borrowed */
+    struct str key;              /* borrowed */
     const struct gguf_kv *a, *b; /* NULL where absent; gguf_print gives the values */
 };
 
 /* A tensor of either file; a is the reference of the errors. */
 struct diff_tensor {
-    enum diff_change change; /* DIFF_CHANGED: another shape, type or value */
-    struct str name;         /* borrowed */
+    enum diff_change change;    /* DIFF_CHANGED: another shape, type or value */
+    struct str name;            /* borrowed */
     const struct weight *a, *b; /* NULL where absent */
-    bool shape, type;        /* whether these differ */
-    bool identical;          /* the same shape, type and bytes */
-    const char *uncompared;  /* why values were not compared, static text; NULL if they were */
+    bool shape, type;           /* whether these differ */
+    bool identical;             /* the same shape, type and bytes */
+    const char *uncompared;     /* why values were not compared, static text; NULL if they were */
     /* Over the elements where both values are finite: sqrt(sum (b - a)^2 / sum a^2), which is 0 for
      * equal tensors and infinite when a alone is all zero; 10 log10 of the inverse square, in dB;
      * the largest |b - a| and its element (row-major over ne); sqrt(mean (b - a)^2). Identical

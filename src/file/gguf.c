@@ -11,18 +11,18 @@
 
 enum {
     /* The smallest records that the format allows; they bound the counts a header may claim. */
-    MIN_KV = 8 + 1 + 4 + 1,              /* key length, key, type, a bool */
-    MIN_TENSOR = 8 + 1 + 4 + 0 + 4 + 8,  /* name length, name, rank, no dimension, type, offset */
+    MIN_KV = 8 + 1 + 4 + 1,             /* key length, key, type, a bool */
+    MIN_TENSOR = 8 + 1 + 4 + 0 + 4 + 8, /* name length, name, rank, no dimension, type, offset */
 };
 
 static const struct {
     const char *name;
     int bytes; /* 0: not of fixed size */
 } types[GGUF_TYPE__COUNT] = {
-    [GGUF_U8] = { "u8", 1 },         [GGUF_I8] = { "i8", 1 },    [GGUF_U16] = { "u16", 2 },
-    [GGUF_I16] = { "i16", 2 },       [GGUF_U32] = { "u32", 4 },  [GGUF_I32] = { "i32", 4 },
-    [GGUF_F32] = { "f32", 4 },       [GGUF_BOOL] = { "bool", 1 }, [GGUF_STRING] = { "string", 0 },
-    [GGUF_ARRAY] = { "array", 0 },   [GGUF_U64] = { "u64", 8 },  [GGUF_I64] = { "i64", 8 },
+    [GGUF_U8] = { "u8", 1 },       [GGUF_I8] = { "i8", 1 },     [GGUF_U16] = { "u16", 2 },
+    [GGUF_I16] = { "i16", 2 },     [GGUF_U32] = { "u32", 4 },   [GGUF_I32] = { "i32", 4 },
+    [GGUF_F32] = { "f32", 4 },     [GGUF_BOOL] = { "bool", 1 }, [GGUF_STRING] = { "string", 0 },
+    [GGUF_ARRAY] = { "array", 0 }, [GGUF_U64] = { "u64", 8 },   [GGUF_I64] = { "i64", 8 },
     [GGUF_F64] = { "f64", 8 },
 };
 
@@ -43,8 +43,8 @@ static enum st read_strings(struct reader *r, struct gguf_kv *kv, const char *ke
     if (!kv->n)
         return ST_OK;
     void *index;
-    enum st st =
-        mem_alloc(&index, (size_t)kv->n * sizeof *kv->strings, "an index of strings", r->e);
+    enum st st = mem_alloc(&index, (size_t)kv->n * sizeof *kv->strings, "an index of strings",
+                           r->e);
     if (st)
         return st;
     kv->strings = index;
@@ -280,8 +280,8 @@ static int by_offset(const void *a, const void *b)
 static enum st check_overlap(struct gguf *g, struct err *e)
 {
     void *p;
-    enum st st =
-        mem_alloc(&p, (g->n_tensors + 1) * sizeof(struct gguf_tensor *), "the tensor order", e);
+    enum st st = mem_alloc(&p, (g->n_tensors + 1) * sizeof(struct gguf_tensor *),
+                           "the tensor order", e);
     if (st)
         return st;
     struct gguf_tensor **order = p, *last = NULL;

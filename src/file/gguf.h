@@ -13,37 +13,49 @@
 #include "kernels/format.h"
 
 enum gguf_type {
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING,
-    GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPE__COUNT
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_TYPE__COUNT
 };
 
 enum {
     GGUF_MAX_RANK = 4,
-    GGUF_MAX_NAME = 127,   /* of a tensor; some programs stop at 63 (lint says so) */
+    GGUF_MAX_NAME = 127, /* of a tensor; some programs stop at 63 (lint says so) */
     GGUF_MAX_KEY = 65535,
-    GGUF_ALIGNMENT = 32,   /* where the file does not say */
+    GGUF_ALIGNMENT = 32, /* where the file does not say */
 };
 
 struct gguf_kv {
-    struct str key;       /* borrowed from the map, as are all strings */
-    enum gguf_type type;  /* GGUF_ARRAY: elem and n say of what */
-    enum gguf_type elem;  /* = type for a scalar */
-    uint64_t n;           /* elements of the array, 1 for a scalar */
-    const uint8_t *data;  /* first element, unaligned; a string begins with its u64 length */
-    size_t bytes;         /* of all elements */
-    uint64_t *strings;    /* arrays of strings: offset in the map of each element's length field */
+    struct str key;      /* borrowed from the map, as are all strings */
+    enum gguf_type type; /* GGUF_ARRAY: elem and n say of what */
+    enum gguf_type elem; /* = type for a scalar */
+    uint64_t n;          /* elements of the array, 1 for a scalar */
+    const uint8_t *data; /* first element, unaligned; a string begins with its u64 length */
+    size_t bytes;        /* of all elements */
+    uint64_t *strings;   /* arrays of strings: offset in the map of each element's length field */
 };
 
 struct gguf_tensor {
     struct str name;
-    int rank;                     /* 1..4 (0 dimensions in the file read as one of 1) */
-    uint64_t ne[GGUF_MAX_RANK];   /* ne[0] = row length (contiguous); unused = 1 */
-    uint32_t type_id;             /* the number in the file */
-    enum format format;           /* FORMAT_NONE: unknown type, then bytes = 0 and data = NULL */
-    uint64_t offset;              /* in the data section */
-    size_t bytes;                 /* 0 when it cannot be computed */
-    const uint8_t *data;          /* in the map; NULL when the tensor is bad (see problem) */
-    const char *problem;          /* NULL, or what is wrong with it: static text */
+    int rank;                   /* 1..4 (0 dimensions in the file read as one of 1) */
+    uint64_t ne[GGUF_MAX_RANK]; /* ne[0] = row length (contiguous); unused = 1 */
+    uint32_t type_id;           /* the number in the file */
+    enum format format;         /* FORMAT_NONE: unknown type, then bytes = 0 and data = NULL */
+    uint64_t offset;            /* in the data section */
+    size_t bytes;               /* 0 when it cannot be computed */
+    const uint8_t *data;        /* in the map; NULL when the tensor is bad (see problem) */
+    const char *problem;        /* NULL, or what is wrong with it: static text */
 };
 
 struct gguf {

@@ -13,10 +13,7 @@ const struct gguf_kv *gguf_find(const struct gguf *g, const char *key)
     return i == NAMES_NONE ? NULL : &g->kvs[i];
 }
 
-bool gguf_is_integer(enum gguf_type t)
-{
-    return t <= GGUF_I32 || t == GGUF_U64 || t == GGUF_I64;
-}
+bool gguf_is_integer(enum gguf_type t) { return t <= GGUF_I32 || t == GGUF_U64 || t == GGUF_I64; }
 
 bool gguf_is_number(enum gguf_type t)
 {
@@ -62,44 +59,30 @@ int64_t gguf_integer(const struct gguf_kv *kv, uint64_t i)
 {
     switch (kv->elem) {
     case GGUF_U8:
-    case GGUF_BOOL:
-        return kv->data[i];
-    case GGUF_I8:
-        return (int8_t)kv->data[i];
-    case GGUF_U16:
-        return (int64_t)little(kv->data + 2 * i, 2);
-    case GGUF_I16:
-        return (int16_t)little(kv->data + 2 * i, 2);
-    case GGUF_U32:
-        return (int64_t)little(kv->data + 4 * i, 4);
-    case GGUF_I32:
-        return (int32_t)little(kv->data + 4 * i, 4);
-    case GGUF_I64:
-        return (int64_t)little(kv->data + 8 * i, 8);
+    case GGUF_BOOL: return kv->data[i];
+    case GGUF_I8: return (int8_t)kv->data[i];
+    case GGUF_U16: return (int64_t)little(kv->data + 2 * i, 2);
+    case GGUF_I16: return (int16_t)little(kv->data + 2 * i, 2);
+    case GGUF_U32: return (int64_t)little(kv->data + 4 * i, 4);
+    case GGUF_I32: return (int32_t)little(kv->data + 4 * i, 4);
+    case GGUF_I64: return (int64_t)little(kv->data + 8 * i, 8);
     case GGUF_U64: {
         uint64_t v = little(kv->data + 8 * i, 8);
         return v > INT64_MAX ? INT64_MAX : (int64_t)v;
     }
-    case GGUF_F32:
-        return whole(real(GGUF_F32, kv->data + 4 * i));
-    case GGUF_F64:
-        return whole(real(GGUF_F64, kv->data + 8 * i));
-    default:
-        return 0;
+    case GGUF_F32: return whole(real(GGUF_F32, kv->data + 4 * i));
+    case GGUF_F64: return whole(real(GGUF_F64, kv->data + 8 * i));
+    default: return 0;
     }
 }
 
 double gguf_number(const struct gguf_kv *kv, uint64_t i)
 {
     switch (kv->elem) {
-    case GGUF_F32:
-        return real(GGUF_F32, kv->data + 4 * i);
-    case GGUF_F64:
-        return real(GGUF_F64, kv->data + 8 * i);
-    case GGUF_U64:
-        return (double)little(kv->data + 8 * i, 8);
-    default:
-        return (double)gguf_integer(kv, i);
+    case GGUF_F32: return real(GGUF_F32, kv->data + 4 * i);
+    case GGUF_F64: return real(GGUF_F64, kv->data + 8 * i);
+    case GGUF_U64: return (double)little(kv->data + 8 * i, 8);
+    default: return (double)gguf_integer(kv, i);
     }
 }
 

@@ -8,9 +8,9 @@
 #include "file/lint_checks.h"
 
 enum {
-    PIECE = 1 << 16,         /* elements decoded at a time: a multiple of every block */
-    PLAIN_BLOCK = 256,       /* elements looked at together where the format has no blocks */
-    DUPLICATE_BYTES = 1024,  /* smaller tensors are often equal by chance (norms of ones) */
+    PIECE = 1 << 16,        /* elements decoded at a time: a multiple of every block */
+    PLAIN_BLOCK = 256,      /* elements looked at together where the format has no blocks */
+    DUPLICATE_BYTES = 1024, /* smaller tensors are often equal by chance (norms of ones) */
 };
 
 /* Infinity's bits: as unsigned integers, magnitudes of floats sort as the numbers do, NaN above. */
@@ -18,9 +18,9 @@ enum {
 
 struct scan {
     uint64_t nan, inf, bad_blocks, zero_blocks, zero_rows, blocks;
-    uint64_t first_bad;      /* element */
+    uint64_t first_bad; /* element */
     uint64_t first_zero_row;
-    uint32_t largest;        /* bits of the largest finite magnitude */
+    uint32_t largest; /* bits of the largest finite magnitude */
     uint64_t hash;
 };
 
@@ -105,7 +105,7 @@ static uint64_t hash_bytes(uint64_t h, const uint8_t *p, size_t n)
 }
 
 struct walk {
-    float *values; /* [PIECE] */
+    float *values;  /* [PIECE] */
     uint64_t limit; /* elements per tensor */
     struct progress *progress;
     double done, total; /* bytes */
@@ -213,11 +213,10 @@ static void report_duplicates(struct duplicate *d, size_t n, struct lint *l)
         }
         struct buf other = { 0 };
         buf_visible(&other, d[first].w->name);
-        bool tied =
-            str_is(d[i].w->name, "output.weight") || str_is(d[first].w->name, "output.weight");
-        lint_add(l, LINT_WARNING, "duplicate", d[i].w->name,
-                 "the same %zu bytes as %s%s", d[i].bytes, buf_str(&other),
-                 tied ? " (a tied output need not be stored)" : "");
+        bool tied = str_is(d[i].w->name, "output.weight")
+                    || str_is(d[first].w->name, "output.weight");
+        lint_add(l, LINT_WARNING, "duplicate", d[i].w->name, "the same %zu bytes as %s%s",
+                 d[i].bytes, buf_str(&other), tied ? " (a tied output need not be stored)" : "");
         buf_free(&other);
     }
 }

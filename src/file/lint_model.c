@@ -171,12 +171,12 @@ static void check_shapes(const struct model *m)
         bool rows;         /* the tensor's rows, else its columns */
         bool feed_forward; /* ... are the feed-forward width, else the width of the model */
     } rules[] = {
-        { ".attn_norm.weight", false, false },   { ".attn_q.weight", false, false },
-        { ".attn_k.weight", false, false },      { ".attn_v.weight", false, false },
-        { ".attn_output.weight", true, false },  { ".ffn_norm.weight", false, false },
-        { ".ffn_gate.weight", false, false },    { ".ffn_gate.weight", true, true },
-        { ".ffn_up.weight", false, false },      { ".ffn_down.weight", true, false },
-        { ".ffn_down.weight", false, true },     { "token_embd.weight", false, false },
+        { ".attn_norm.weight", false, false },  { ".attn_q.weight", false, false },
+        { ".attn_k.weight", false, false },     { ".attn_v.weight", false, false },
+        { ".attn_output.weight", true, false }, { ".ffn_norm.weight", false, false },
+        { ".ffn_gate.weight", false, false },   { ".ffn_gate.weight", true, true },
+        { ".ffn_up.weight", false, false },     { ".ffn_down.weight", true, false },
+        { ".ffn_down.weight", false, true },    { "token_embd.weight", false, false },
     };
     for (size_t i = 0; i < m->w->n; i++) {
         const struct weight *x = &m->w->list[i];

@@ -16,24 +16,42 @@ static const struct {
     int id;
     const char *label, *mostly, *or_mostly;
 } labels[] = {
-    { 0, "F32", "f32", NULL },             { 1, "F16", "f16", NULL },
-    { 2, "Q4_0", "q4_0", NULL },           { 3, "Q4_1", "q4_1", NULL },
-    { 7, "Q8_0", "q8_0", NULL },           { 8, "Q5_0", "q5_0", NULL },
-    { 9, "Q5_1", "q5_1", NULL },           { 10, "Q2_K", "q2_k", "q3_k" },
-    { 11, "Q3_K_S", "q3_k", NULL },        { 12, "Q3_K_M", "q3_k", NULL },
-    { 13, "Q3_K_L", "q3_k", "q5_k" },      { 14, "Q4_K_S", "q4_k", NULL },
-    { 15, "Q4_K_M", "q4_k", NULL },        { 16, "Q5_K_S", "q5_k", NULL },
-    { 17, "Q5_K_M", "q5_k", NULL },        { 18, "Q6_K", "q6_k", NULL },
-    { 19, "IQ2_XXS", "iq2_xxs", NULL },    { 20, "IQ2_XS", "iq2_xs", NULL },
-    { 21, "Q2_K_S", "q2_k", NULL },        { 22, "IQ3_XS", "iq3_xxs", "iq3_s" },
-    { 23, "IQ3_XXS", "iq3_xxs", NULL },    { 24, "IQ1_S", "iq1_s", NULL },
-    { 25, "IQ4_NL", "iq4_nl", NULL },      { 26, "IQ3_S", "iq3_s", NULL },
-    { 27, "IQ3_M", "iq3_s", NULL },        { 28, "IQ2_S", "iq2_xs", "iq2_s" },
-    { 29, "IQ2_M", "iq2_s", NULL },        { 30, "IQ4_XS", "iq4_xs", NULL },
-    { 31, "IQ1_M", "iq1_m", NULL },        { 32, "BF16", "bf16", NULL },
-    { 36, "TQ1_0", "tq1_0", NULL },        { 37, "TQ2_0", "tq2_0", NULL },
-    { 38, "MXFP4_MOE", "mxfp4", "q8_0" },  { 39, "NVFP4", "nvfp4", NULL },
-    { 40, "Q1_0", "q1_0", NULL },          { 41, "Q2_0", "q2_0", NULL },
+    { 0, "F32", "f32", NULL },
+    { 1, "F16", "f16", NULL },
+    { 2, "Q4_0", "q4_0", NULL },
+    { 3, "Q4_1", "q4_1", NULL },
+    { 7, "Q8_0", "q8_0", NULL },
+    { 8, "Q5_0", "q5_0", NULL },
+    { 9, "Q5_1", "q5_1", NULL },
+    { 10, "Q2_K", "q2_k", "q3_k" },
+    { 11, "Q3_K_S", "q3_k", NULL },
+    { 12, "Q3_K_M", "q3_k", NULL },
+    { 13, "Q3_K_L", "q3_k", "q5_k" },
+    { 14, "Q4_K_S", "q4_k", NULL },
+    { 15, "Q4_K_M", "q4_k", NULL },
+    { 16, "Q5_K_S", "q5_k", NULL },
+    { 17, "Q5_K_M", "q5_k", NULL },
+    { 18, "Q6_K", "q6_k", NULL },
+    { 19, "IQ2_XXS", "iq2_xxs", NULL },
+    { 20, "IQ2_XS", "iq2_xs", NULL },
+    { 21, "Q2_K_S", "q2_k", NULL },
+    { 22, "IQ3_XS", "iq3_xxs", "iq3_s" },
+    { 23, "IQ3_XXS", "iq3_xxs", NULL },
+    { 24, "IQ1_S", "iq1_s", NULL },
+    { 25, "IQ4_NL", "iq4_nl", NULL },
+    { 26, "IQ3_S", "iq3_s", NULL },
+    { 27, "IQ3_M", "iq3_s", NULL },
+    { 28, "IQ2_S", "iq2_xs", "iq2_s" },
+    { 29, "IQ2_M", "iq2_s", NULL },
+    { 30, "IQ4_XS", "iq4_xs", NULL },
+    { 31, "IQ1_M", "iq1_m", NULL },
+    { 32, "BF16", "bf16", NULL },
+    { 36, "TQ1_0", "tq1_0", NULL },
+    { 37, "TQ2_0", "tq2_0", NULL },
+    { 38, "MXFP4_MOE", "mxfp4", "q8_0" },
+    { 39, "NVFP4", "nvfp4", NULL },
+    { 40, "Q1_0", "q1_0", NULL },
+    { 41, "Q2_0", "q2_0", NULL },
 };
 
 enum { FTYPE_GUESSED = 1024 };
@@ -90,7 +108,8 @@ static void check_version(const struct weights *w, bool quantized, struct lint *
         lint_add(l, LINT_WARNING, "quantization-version", str_from(key),
                  "absent, though tensors are quantized");
     else if (!gguf_is_integer(kv->type) || gguf_integer(kv, 0) != 2)
-        lint_add(l, LINT_WARNING, "quantization-version", str_from(key), "not 2, the version in use");
+        lint_add(l, LINT_WARNING, "quantization-version", str_from(key),
+                 "not 2, the version in use");
 }
 
 /* The second-level scale of NVFP4 lies in a tensor of its own, named X.scale beside X.weight. */

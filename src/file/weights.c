@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "file/gguf_read.h"
 
 /* ---- opening ---- */
 
@@ -59,7 +60,8 @@ static enum st open_parts(struct weights *w, const char *path, int64_t count, st
     int64_t no = scalar(given, "split.no", -1), total = scalar(given, "split.tensors.count", -1);
     int stem = (int)strlen(path) - SPLIT_TAIL;
     char *expected = count <= SPLIT_MAX && no >= 0 && no < count && stem > 0
-                         ? part_path(path, stem, no, count) : NULL;
+                         ? part_path(path, stem, no, count)
+                         : NULL;
     bool named = expected && !strcmp(expected, path);
     free(expected);
     if (!named) {
@@ -99,9 +101,16 @@ static enum st open_parts(struct weights *w, const char *path, int64_t count, st
 
 static void fill(struct weights *w, struct weight *x, const struct gguf_tensor *t, int file)
 {
-    *x = (struct weight){ .name = t->name, .rank = t->rank, .cols = t->ne[0], .format = t->format,
-                          .type_id = t->type_id, .bytes = t->bytes, .data = t->data,
-                          .problem = t->problem, .offset = t->offset, .file = file };
+    *x = (struct weight){ .name = t->name,
+                          .rank = t->rank,
+                          .cols = t->ne[0],
+                          .format = t->format,
+                          .type_id = t->type_id,
+                          .bytes = t->bytes,
+                          .data = t->data,
+                          .problem = t->problem,
+                          .offset = t->offset,
+                          .file = file };
     memcpy(x->ne, t->ne, sizeof x->ne);
     x->rows = 1;
     for (int d = 1; d < GGUF_MAX_RANK; d++)
@@ -135,8 +144,9 @@ static enum st build_list(struct weights *w, struct err *e)
             fill(w, &w->list[i], &w->files[f]->tensors[t], (int)f);
             if (names_add(&w->by_name, i) == NAMES_NONE)
                 continue;
-            st_fail(e, ST_FORMAT, "tensor `%.*s` is in two parts of the split",
-                    (int)w->list[i].name.n, w->list[i].name.p);
+            char name[READER_NAME];
+            reader_show(name, w->list[i].name);
+            st_fail(e, ST_FORMAT, "tensor `%s` is in two parts of the split", name);
             st_where(e, "%s", w->files[f]->map.path);
             return ST_FORMAT;
         }
@@ -221,6 +231,14 @@ int64_t weights_integer(const struct weights *w, const char *key, int64_t otherw
 
 /* ---- decoding ---- */
 
+static enum st at_tensor(struct err *e, const struct weight *w, enum st st)
+{
+    char name[READER_NAME];
+    reader_show(name, w->name);
+    st_where(e, "%s", name);
+    return st;
+}
+
 enum st weight_check(const struct weight *w, struct err *e)
 {
     enum st st;
@@ -233,8 +251,7 @@ enum st weight_check(const struct weight *w, struct err *e)
                      f->type);
     else
         return ST_OK;
-    st_where(e, "%.*s", (int)w->name.n, w->name.p);
-    return st;
+    return at_tensor(e, w, st);
 }
 
 void weight_decode_flat(const struct weight *w, uint64_t at, uint64_t n, float *dst)
@@ -252,8 +269,7 @@ enum st weight_decode(const struct weight *w, uint64_t row, uint64_t n, float *d
         st_fail(e, ST_RANGE, "rows %llu..%llu do not exist; there are %llu",
                 (unsigned long long)row, (unsigned long long)(row + n - 1),
                 (unsigned long long)w->rows);
-        st_where(e, "%.*s", (int)w->name.n, w->name.p);
-        return ST_RANGE;
+        return at_tensor(e, w, ST_RANGE);
     }
     weight_decode_flat(w, row * w->cols, n * w->cols, dst);
     return ST_OK;

@@ -29,10 +29,10 @@ struct weight {
 };
 
 struct weights {
-    char *path;           /* of the first file */
-    struct gguf **files;  /* one, or all parts of a split in order */
+    char *path;          /* of the first file */
+    struct gguf **files; /* one, or all parts of a split in order */
     size_t n_files, cap_files;
-    struct weight *list;  /* in file order */
+    struct weight *list; /* in file order */
     size_t n;
     uint64_t n_params;    /* elements of all tensors that are not bad */
     uint64_t n_bytes;     /* bytes of the same */

@@ -125,7 +125,7 @@ uint8_t *build_image(struct build *b, size_t *size)
     return image;
 }
 
-static void llama_keys(struct build *b)
+void build_llama_keys(struct build *b)
 {
     static const char *const tokens[] = { "<unk>", "<s>", "</s>", "a", "b", "ab" };
     build_string(b, "general.architecture", "llama");
@@ -154,7 +154,7 @@ static void llama_keys(struct build *b)
 
 void build_llama(struct build *b)
 {
-    llama_keys(b);
+    build_llama_keys(b);
     build_f32(b, "token_embd.weight", 32, 6, NULL);
     build_f32(b, "blk.0.attn_norm.weight", 32, 1, NULL);
     build_f32(b, "blk.0.attn_q.weight", 32, 32, NULL);

@@ -13,13 +13,16 @@
  * data, in the order of the calls. Nothing is checked: what a test asks for, it gets. */
 struct build {
     uint32_t version;
-    uint64_t alignment; /* of the data; general.alignment is left to the test */
+    uint64_t alignment;        /* of the data; general.alignment is left to the test */
     uint64_t n_kvs, n_tensors; /* counted by the calls; a test may make them lie */
     struct buf kvs, directory, data;
     size_t header; /* bytes before the padding, set by build_image */
 };
 
-#define BUILD_INIT { .version = 3, .alignment = GGUF_ALIGNMENT }
+#define BUILD_INIT \
+    { \
+        .version = 3, .alignment = GGUF_ALIGNMENT \
+    }
 
 /* Raw little-endian pieces, for keys and directories that no writer would write (bytes: any). */
 void build_put(struct buf *b, uint64_t v, int bytes);
@@ -49,6 +52,7 @@ uint8_t *build_image(struct build *b, size_t *size);
 /* Keys and tensors of a llama model of one block that lint finds nothing wrong with: width 32,
  * 4 heads, 2 K/V heads, feed-forward 64, vocabulary 6, f32. */
 void build_llama(struct build *b);
+void build_llama_keys(struct build *b); /* without the tensors */
 void build_free(struct build *b);
 
 #endif

@@ -84,7 +84,10 @@ static void finds_keys_that_differ(void **state)
     build_strings(&b, "list", two, 2);
     build_string(&b, "new", "x");
     struct pair p = compare(&a, &b);
-    static const struct { const char *key; enum diff_change change; } want[] = {
+    static const struct {
+        const char *key;
+        enum diff_change change;
+    } want[] = {
         { "gone", DIFF_REMOVED }, { "value", DIFF_CHANGED }, { "type", DIFF_CHANGED },
         { "list", DIFF_CHANGED }, { "new", DIFF_ADDED },
     };

@@ -54,10 +54,10 @@ static void half_bad(struct build *b, const char *problem)
 }
 
 static const int64_t extremes[][3] = {
-    { GGUF_U8, 0, 255 },          { GGUF_I8, -128, 127 },
-    { GGUF_U16, 0, 65535 },       { GGUF_I16, -32768, 32767 },
-    { GGUF_U32, 0, UINT32_MAX },  { GGUF_I32, INT32_MIN, INT32_MAX },
-    { GGUF_U64, 0, INT64_MAX },   { GGUF_I64, INT64_MIN, INT64_MAX },
+    { GGUF_U8, 0, 255 },         { GGUF_I8, -128, 127 },
+    { GGUF_U16, 0, 65535 },      { GGUF_I16, -32768, 32767 },
+    { GGUF_U32, 0, UINT32_MAX }, { GGUF_I32, INT32_MIN, INT32_MAX },
+    { GGUF_U64, 0, INT64_MAX },  { GGUF_I64, INT64_MIN, INT64_MAX },
     { GGUF_BOOL, 0, 1 },
 };
 

@@ -303,7 +303,9 @@ static void finds_bad_vocabularies(void **state)
     build_strings(&b, "tokenizer.ggml.merges", merges, 2);
     build_f32(&b, "token_embd.weight", 32, 3, NULL);
     struct lint l = lint_build(&b, 0);
-    static const struct { const char *subject, *says; } want[] = {
+    static const struct {
+        const char *subject, *says;
+    } want[] = {
         { "tokenizer.ggml.tokens", "1 tokens occur twice; the first is 2, the same as 0" },
         { "tokenizer.ggml.scores", "3 entries for 4 tokens" },
         { "tokenizer.ggml.token_type", "token 0 has the unknown type 7" },

@@ -84,7 +84,11 @@ static void refuses_other_arrays(void **state)
     (void)state;
 #define HEAD(descr, order, shape) \
     "{'descr': '" descr "', 'fortran_order': " order ", 'shape': (" shape "), }\n"
-    static const struct { const char *head; size_t data; enum st st; } cases[] = {
+    static const struct {
+        const char *head;
+        size_t data;
+        enum st st;
+    } cases[] = {
         { HEAD("<f8", "False", "1,"), 8, ST_UNSUPPORTED },
         { HEAD(">f4", "False", "1,"), 4, ST_UNSUPPORTED },
         { HEAD("<f4", "True", "1,"), 4, ST_UNSUPPORTED },

@@ -17,7 +17,9 @@ static void refuses_what_is_no_file(void **state)
 {
     (void)state;
     const char *folder = scratch_begin();
-    static const struct { const char *name, *says; } cases[] = {
+    static const struct {
+        const char *name, *says;
+    } cases[] = {
         { "missing.gguf", "No such file" },
         { "folder", "is a directory" },
         { "empty.gguf", "is empty" },
@@ -60,7 +62,7 @@ static void finds_tensors_and_metadata(void **state)
     assert_true(
         str_is(weights_string(w, "general.file_type", "other"), "other")); /* not a string */
     assert_int_equal(weights_integer(w, "llama.block_count", -1), 1);
-    assert_int_equal(weights_integer(w, "llama.rope.freq_base", -1), -1); /* not an integer */
+    assert_int_equal(weights_integer(w, "llama.rope.freq_base", -1), -1);  /* not an integer */
     assert_int_equal(weights_integer(w, "tokenizer.ggml.tokens", -1), -1); /* not a scalar */
     assert_true(weights_number(w, "llama.rope.freq_base", 0) == 10000.0);
     assert_true(weights_number(w, "llama.block_count", 0) == 1.0);
@@ -202,7 +204,10 @@ static void refuses_splits_that_do_not_fit(void **state)
 static void opens_real_files(void **state)
 {
     (void)state;
-    static const struct { const char *name; uint64_t params, bytes; } files[] = {
+    static const struct {
+        const char *name;
+        uint64_t params, bytes;
+    } files[] = {
         { "stories260K/stories260K-f32.gguf", 260032, 1040128 },
         { "stories260K/stories260K-ffn192-Q8_0.gguf", 279232, 298752 },
         { "stories260K/stories260K-ffn192-Q4_0.gguf", 279232, 159488 },
