@@ -189,16 +189,12 @@ struct encoder {
     struct id_list *out;
 };
 
-static enum st emit_byte(const struct encoder *c, unsigned char byte, struct err *e)
+static void emit_byte(const struct encoder *c, unsigned char byte)
 {
     const struct vocab *v = c->bpe->vocab;
-    int32_t id = v->bytes[byte] >= 0 ? v->bytes[byte] : v->unk;
-    if (id < 0)
-        return st_fail(e, ST_FORMAT,
-                       "the vocabulary has neither a token for byte 0x%02x nor an unknown token",
-                       byte);
-    id_push(c->out, id);
-    return ST_OK;
+    int32_t id = v->bytes[byte] >= 0 ? v->bytes[byte] : vocab_unknown(v);
+    if (id >= 0)
+        id_push(c->out, id);
 }
 
 /* The token that is this whole pre-token, -1 if none. */
@@ -222,8 +218,10 @@ static enum st encode_word(void *context, struct str word, struct err *e)
 {
     struct encoder *c = context;
     struct merge *m = c->m;
-    if (word.n == 1)
-        return emit_byte(c, (unsigned char)word.p[0], e);
+    if (word.n == 1) {
+        emit_byte(c, (unsigned char)word.p[0]);
+        return ST_OK;
+    }
     int32_t id = pretokenizer_flags(c->bpe->pre) & PRE_WHOLE_WORDS ? whole(c, word) : -1;
     if (id >= 0) {
         id_push(c->out, id);
@@ -239,7 +237,7 @@ static enum st encode_word(void *context, struct str word, struct err *e)
         if (m->symbols[i].id >= 0)
             id_push(c->out, m->symbols[i].id);
         else
-            st = emit_byte(c, (unsigned char)word.p[m->symbols[i].at], e);
+            emit_byte(c, (unsigned char)word.p[m->symbols[i].at]);
     return st;
 }
 

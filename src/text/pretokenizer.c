@@ -53,6 +53,11 @@ static const struct family {
       0,
       { "[\\r\\n]", "[" WS "]?\\p{L}+", "[" WS "]?\\p{P}+",
         "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}" } },
+    { " deepseek-v3 hunyuan-dense joyai-llm ",
+      0,
+      { "\\p{N}{1,3}", "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{30ff}]+",
+        "[!-/:-@\\[-`{-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+        "| ?[\\p{P}\\p{S}]+[\\r\\n]*|" LINES } },
     { " gpt-4o llama4 kanana2 ", 0, { CASED(APOSTROPHES "?", "\\p{N}{1,3}") } },
     { " tekken ", PRE_WHOLE_WORDS | PRE_ADDS_BOS, { CASED("", "\\p{N}") } },
     { " default ", 0, { "[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9]{3}" } },
@@ -86,8 +91,8 @@ static enum st unknown(struct str name, struct err *e)
     buf_visible(&shown, str_of(name.p, name.n < 40 ? name.n : 40));
     st_fail(e, ST_UNSUPPORTED, "pre-tokenizer `%s` is not known", buf_str(&shown));
     buf_free(&shown);
-    return st_hint(
-        e, "known are the families of gpt-2, llama-bpe, qwen2, starcoder, falcon, gpt-4o, tekken");
+    return st_hint(e, "known are the families of gpt-2, llama-bpe, qwen2, deepseek-v3, gpt-4o, "
+                      "tekken, starcoder");
 }
 
 enum st pretokenizer_new(struct str name, struct pretokenizer **out, struct err *e)

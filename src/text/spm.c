@@ -60,26 +60,18 @@ static bool spm_rule(const void *context, const struct symbol *left, const struc
 }
 
 /* A symbol without a token: its bytes, else the unknown token once. */
-static enum st fall_back(struct encoder *c, struct str text, struct err *e)
+static void fall_back(struct encoder *c, struct str text)
 {
     const struct vocab *v = c->spm->vocab;
-    if (str_eq(text, STR(SPM_SPACE)) && v->bytes[' '] >= 0) {
-        id_push(c->out, v->bytes[' ']);
-        return ST_OK;
-    }
+    if (str_eq(text, STR(SPM_SPACE)) && v->bytes[' '] >= 0)
+        text = STR(" ");
     bool all = true;
     for (size_t i = 0; i < text.n; i++)
         all &= v->bytes[(unsigned char)text.p[i]] >= 0;
     for (size_t i = 0; all && i < text.n; i++)
         id_push(c->out, v->bytes[(unsigned char)text.p[i]]);
-    if (all)
-        return ST_OK;
-    if (v->unk < 0)
-        return st_fail(e, ST_FORMAT,
-                       "the vocabulary has neither a token for byte 0x%02x nor an unknown token",
-                       (unsigned char)text.p[0]);
-    id_push(c->out, v->unk);
-    return ST_OK;
+    if (!all && vocab_unknown(v) >= 0)
+        id_push(c->out, vocab_unknown(v));
 }
 
 /* Merge and emit the symbols collected so far. */
@@ -92,7 +84,7 @@ static enum st flush(struct encoder *c, struct err *e)
         if (sym->id >= 0)
             id_push(c->out, sym->id);
         else
-            st = fall_back(c, str_of(c->b->p + sym->at, sym->n), e);
+            fall_back(c, str_of(c->b->p + sym->at, sym->n));
     }
     m->n = 0;
     buf_clear(c->b);

@@ -37,8 +37,8 @@ enum {
 
 /* Append the ids of text to *ids (grown with x_grow; caller frees); on failure *n stays as it was.
  * Any byte string is legal. With all 256 bytes in the vocabulary, decode gives back exactly what
- * was encoded; without, what cannot be written becomes the unknown token (ST_FORMAT if there is
- * none).
+ * was encoded; without, what cannot be written becomes the unknown token, or nothing if there is
+ * none.
  * Of special tokens the leftmost wins, then the longest. EOS is never added. */
 NODISCARD enum st tokenizer_encode(const struct tokenizer *t, struct str text, int flags,
                                    int32_t **ids, size_t *n, size_t *cap, struct err *e);
