@@ -23,6 +23,13 @@ static inline uint32_t load_u32(const void *p)
     return v;
 }
 
+/* gcc unrolls short loops before its vectoriser sees them, unless they are marked. */
+#if defined __GNUC__ && !defined __clang__
+#define KEEP_LOOP _Pragma("GCC unroll 1")
+#else
+#define KEEP_LOOP
+#endif
+
 static inline float float_of_bits(uint32_t bits)
 {
     float f;
@@ -40,11 +47,12 @@ static inline uint32_t bits_of_float(float f)
 /* Half to float without branches, so that loops over it vectorise. Exact; NaN payloads are kept. */
 static inline float half_to_float(uint16_t h)
 {
-    uint32_t magnitude = h & 0x7fffu;
+    uint32_t magnitude = h & 0x7fffu, sign = (uint32_t)(h & 0x8000u) << 16;
     uint32_t normal = (magnitude << 13) + (112u << 23);
     uint32_t small = bits_of_float((float)(int32_t)magnitude * 0x1p-24f);
-    normal += magnitude >= 0x7c00u ? 112u << 23 : 0;
-    return float_of_bits((magnitude < 0x400u ? small : normal) | (uint32_t)(h & 0x8000u) << 16);
+    uint32_t is_small = 0u - (magnitude < 0x400u), is_special = 0u - (magnitude >= 0x7c00u);
+    normal += is_special & 112u << 23;
+    return float_of_bits((small & is_small) | (normal & ~is_small) | sign);
 }
 
 static inline float load_f16(const void *p) { return half_to_float(load_u16(p)); }

@@ -19,6 +19,21 @@ static void levels_minus(struct block_view *v, int zero)
         v->level[j] = (float)(v->code[j] - zero);
 }
 
+/* Eight bits to eight bytes, `on` where a bit is set, the lowest bit first. */
+static inline void spread_bits(uint8_t bits, uint8_t on, uint8_t *out)
+{
+    uint64_t v = bits * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201);
+    v = ((v + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7 & UINT64_C(0x0101010101010101)) * on;
+    memcpy(out, &v, sizeof v);
+}
+
+/* Four pairs of bits to four bytes, the lowest pair first. */
+static inline void spread_pairs(uint8_t bits, uint8_t *out)
+{
+    uint32_t b = bits, v = (b | b << 6 | b << 12 | b << 18) & 0x03030303u;
+    memcpy(out, &v, sizeof v);
+}
+
 /* Q1_0: f16 d; one bit per weight, 1 means +d and 0 means -d. */
 void decode_q1_0(const void *src, float *dst, int64_t n)
 {
@@ -26,8 +41,11 @@ void decode_q1_0(const void *src, float *dst, int64_t n)
     float *restrict y = dst;
     for (int64_t i = 0; i < n; i += 128, p += 18, y += 128) {
         float d = load_f16(p);
+        uint8_t two[128]; /* 0 or 2 */
+        for (int j = 0; j < 16; j++)
+            spread_bits(p[2 + j], 2, two + 8 * j);
         for (int j = 0; j < 128; j++)
-            y[j] = p[2 + j / 8] >> j % 8 & 1 ? d : -d;
+            y[j] = d * (float)(two[j] - 1);
     }
 }
 
@@ -52,8 +70,11 @@ void decode_q2_0(const void *src, float *dst, int64_t n)
     float *restrict y = dst;
     for (int64_t i = 0; i < n; i += 64, p += 18, y += 64) {
         float d = load_f16(p);
+        uint8_t q[64];
+        for (int j = 0; j < 16; j++)
+            spread_pairs(p[2 + j], q + 4 * j);
         for (int j = 0; j < 64; j++)
-            y[j] = d * (float)((p[2 + j / 4] >> 2 * (j % 4) & 3) - 1);
+            y[j] = d * (float)(q[j] - 1);
     }
 }
 
@@ -77,6 +98,7 @@ void decode_q4_0(const void *src, float *dst, int64_t n)
     float *restrict y = dst;
     for (int64_t i = 0; i < n; i += 32, p += 18, y += 32) {
         float d = load_f16(p);
+        KEEP_LOOP
         for (int j = 0; j < 16; j++) {
             y[j] = d * (float)((p[2 + j] & 15) - 8);
             y[j + 16] = d * (float)((p[2 + j] >> 4) - 8);
@@ -103,6 +125,7 @@ void decode_q4_1(const void *src, float *dst, int64_t n)
     float *restrict y = dst;
     for (int64_t i = 0; i < n; i += 32, p += 20, y += 32) {
         float d = load_f16(p), m = load_f16(p + 2);
+        KEEP_LOOP
         for (int j = 0; j < 16; j++) {
             y[j] = d * (float)(p[4 + j] & 15) + m;
             y[j + 16] = d * (float)(p[4 + j] >> 4) + m;
@@ -127,9 +150,8 @@ void view_q4_1(const void *block, struct block_view *v)
  * to 0 or 16 each. */
 static inline void fifth_bits(const uint8_t *qh, uint8_t *out)
 {
-    static const uint8_t bit[8] = { 1, 2, 4, 8, 16, 32, 64, 128 };
-    for (int j = 0; j < 32; j++)
-        out[j] = qh[j / 8] & bit[j % 8] ? 16 : 0;
+    for (int j = 0; j < 4; j++)
+        spread_bits(qh[j], 16, out + 8 * j);
 }
 
 static void five_bit_codes(struct block_view *v, const uint8_t *qh, const uint8_t *qs)
@@ -150,6 +172,7 @@ void decode_q5_0(const void *src, float *dst, int64_t n)
         float d = load_f16(p);
         uint8_t high[32];
         fifth_bits(p + 2, high);
+        KEEP_LOOP
         for (int j = 0; j < 16; j++) {
             y[j] = d * (float)(((p[6 + j] & 15) | high[j]) - 16);
             y[j + 16] = d * (float)((p[6 + j] >> 4 | high[j + 16]) - 16);
@@ -179,6 +202,7 @@ void decode_q5_1(const void *src, float *dst, int64_t n)
         float d = load_f16(p), m = load_f16(p + 2);
         uint8_t high[32];
         fifth_bits(p + 4, high);
+        KEEP_LOOP
         for (int j = 0; j < 16; j++) {
             y[j] = d * (float)((p[8 + j] & 15) | high[j]) + m;
             y[j + 16] = d * (float)(p[8 + j] >> 4 | high[j + 16]) + m;
@@ -338,7 +362,7 @@ void decode_nvfp4(const void *src, float *dst, int64_t n)
         for (int s = 0; s < 4; s++, y += 16) {
             const uint8_t *qs = p + 4 + 8 * s;
             float d = ue4m3_half(p[s]);
-            for (int j = 0; j < 8; j++) {
+                for (int j = 0; j < 8; j++) {
                 y[j] = d * codebook_e2m1_doubled[qs[j] & 15];
                 y[j + 8] = d * codebook_e2m1_doubled[qs[j] >> 4];
             }

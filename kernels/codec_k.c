@@ -17,6 +17,7 @@ void decode_q2_k(const void *src, float *dst, int64_t n)
             const uint8_t *q = p + 16 + s / 8 * 32 + s % 2 * 16;
             float scale = d * (float)(p[s] & 15), min = dmin * (float)(p[s] >> 4);
             int shift = s % 8 / 2 * 2;
+            KEEP_LOOP
             for (int l = 0; l < 16; l++)
                 y[l] = scale * (float)(q[l] >> shift & 3) - min;
         }
@@ -67,6 +68,7 @@ void decode_q3_k(const void *src, float *dst, int64_t n)
             const uint8_t *h = p + s % 2 * 16, *q = p + 32 + s / 8 * 32 + s % 2 * 16;
             float scale = d * (float)q3_k_scale(p + 96, s);
             int group = s / 2, shift = s % 8 / 2 * 2;
+            KEEP_LOOP
             for (int l = 0; l < 16; l++)
                 y[l] = scale * (float)((q[l] >> shift & 3) + (h[l] >> group & 1) * 4 - 4);
         }
@@ -201,6 +203,7 @@ void decode_q6_k(const void *src, float *dst, int64_t n)
             for (int k = 0; k < 8; k++)
                 scale[k] = d * (float)(int8_t)p[192 + s + k];
             for (int h = 0; h < 2; h++) {
+                KEEP_LOOP
                 for (int j = 0; j < 16; j++) {
                     int l = 16 * h + j, a = ql[l], b = ql[l + 32], c = qh[l];
                     y[l] = scale[h] * (float)(((a & 15) | (c & 3) << 4) - 32);

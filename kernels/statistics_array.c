@@ -34,49 +34,47 @@ static bool all_finite(const float *x, int n)
     return !bad;
 }
 
-/* First powers: range, zeros, sum and squares of n > 0 finite values. */
-static void first_powers(const float *x, int n, struct summary_part *p)
+/* n is a multiple of LANES in the three loops over lanes. */
+LANES_LOOP void range_lanes(const float *x, int n, float *lo_out, float *hi_out, int32_t *zero_out)
 {
-    double sum[LANES] = { 0 }, squares[LANES] = { 0 };
     float lo[LANES], hi[LANES];
     int32_t zero[LANES] = { 0 };
-    int i = 0;
     for (int l = 0; l < LANES; l++)
         lo[l] = hi[l] = x[0];
-    for (; i + LANES <= n; i += LANES) {
+    for (int i = 0; i < n; i += LANES) {
         for (int l = 0; l < LANES; l++) {
             float v = x[i + l];
             lo[l] = v < lo[l] ? v : lo[l];
             hi[l] = v > hi[l] ? v : hi[l];
             zero[l] += v == 0;
-            sum[l] += (double)v;
-            squares[l] += (double)v * (double)v;
         }
     }
-    for (; i < n; i++) {
-        lo[0] = x[i] < lo[0] ? x[i] : lo[0];
-        hi[0] = x[i] > hi[0] ? x[i] : hi[0];
-        zero[0] += x[i] == 0;
-        sum[0] += (double)x[i];
-        squares[0] += (double)x[i] * (double)x[i];
-    }
-    p->n = n;
-    p->min = lo[0];
-    p->max = hi[0];
     for (int l = 0; l < LANES; l++) {
-        p->min = lo[l] < p->min ? lo[l] : p->min;
-        p->max = hi[l] > p->max ? hi[l] : p->max;
-        p->zero += zero[l];
+        lo_out[l] = lo[l];
+        hi_out[l] = hi[l];
+        zero_out[l] = zero[l];
     }
-    p->sum = sum_lanes(sum);
-    p->squares = sum_lanes(squares);
 }
 
-static void central_powers(const float *x, int n, struct summary_part *p)
+LANES_LOOP void raw_lanes(const float *x, int n, double *sum_out, double *squares_out)
 {
-    double m2[LANES] = { 0 }, m3[LANES] = { 0 }, m4[LANES] = { 0 }, mean = p->sum / n;
-    int i = 0;
-    for (; i + LANES <= n; i += LANES) {
+    double sum[LANES] = { 0 }, squares[LANES] = { 0 };
+    for (int i = 0; i < n; i += LANES) {
+        for (int l = 0; l < LANES; l++) {
+            double v = (double)x[i + l];
+            sum[l] += v;
+            squares[l] += v * v;
+        }
+    }
+    memcpy(sum_out, sum, sizeof sum);
+    memcpy(squares_out, squares, sizeof squares);
+}
+
+LANES_LOOP void central_lanes(const float *x, int n, double mean, double *m2_out, double *m3_out,
+                              double *m4_out)
+{
+    double m2[LANES] = { 0 }, m3[LANES] = { 0 }, m4[LANES] = { 0 };
+    for (int i = 0; i < n; i += LANES) {
         for (int l = 0; l < LANES; l++) {
             double d = (double)x[i + l] - mean, d2 = d * d;
             m2[l] += d2;
@@ -84,15 +82,54 @@ static void central_powers(const float *x, int n, struct summary_part *p)
             m4[l] += d2 * d2;
         }
     }
-    for (; i < n; i++) {
-        double d = (double)x[i] - mean, d2 = d * d;
-        m2[0] += d2;
-        m3[0] += d2 * d;
-        m4[0] += d2 * d2;
+    memcpy(m2_out, m2, sizeof m2);
+    memcpy(m3_out, m3, sizeof m3);
+    memcpy(m4_out, m4, sizeof m4);
+}
+
+/* Range and zeros of n > 0 finite values. */
+static void range_of(const float *x, int n, struct summary_part *p)
+{
+    float lo[LANES], hi[LANES];
+    int32_t zero[LANES];
+    int whole = n - n % LANES;
+    range_lanes(x, whole, lo, hi, zero);
+    p->min = p->max = x[0];
+    for (int l = 0; l < LANES; l++) {
+        p->min = lo[l] < p->min ? lo[l] : p->min;
+        p->max = hi[l] > p->max ? hi[l] : p->max;
+        p->zero += zero[l];
     }
-    p->m2 = sum_lanes(m2);
-    p->m3 = sum_lanes(m3);
-    p->m4 = sum_lanes(m4);
+    for (int i = whole; i < n; i++) {
+        p->min = x[i] < p->min ? x[i] : p->min;
+        p->max = x[i] > p->max ? x[i] : p->max;
+        p->zero += x[i] == 0;
+    }
+}
+
+/* Sums of powers of n > 0 finite values, and of their deviations from the mean. */
+static void powers_of(const float *x, int n, struct summary_part *p)
+{
+    double a[LANES], b[LANES], c[LANES];
+    int whole = n - n % LANES;
+    raw_lanes(x, whole, a, b);
+    for (int i = whole; i < n; i++) {
+        a[0] += (double)x[i];
+        b[0] += (double)x[i] * (double)x[i];
+    }
+    p->sum = sum_lanes(a);
+    p->squares = sum_lanes(b);
+    double mean = p->sum / n;
+    central_lanes(x, whole, mean, a, b, c);
+    for (int i = whole; i < n; i++) {
+        double d = (double)x[i] - mean, d2 = d * d;
+        a[0] += d2;
+        b[0] += d2 * d;
+        c[0] += d2 * d2;
+    }
+    p->m2 = sum_lanes(a);
+    p->m3 = sum_lanes(b);
+    p->m4 = sum_lanes(c);
 }
 
 /* Moments of one chunk of n <= CHUNK values. */
@@ -106,8 +143,9 @@ static void part_of(const float *x, int n, struct summary_part *p)
     }
     if (n == 0)
         return;
-    first_powers(x, n, p);
-    central_powers(x, n, p);
+    p->n = n;
+    range_of(x, n, p);
+    powers_of(x, n, p);
 }
 
 /* a becomes the moments of both (Pébay 2008, formulas for pairwise merging up to order 4). */

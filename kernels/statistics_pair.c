@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Error metrics of an array against its reference, and distances between distributions. */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/lanes.h"
 #include "kernels/statistics.h"
@@ -12,13 +13,12 @@ struct sums {
     double ref, x, product, error;
 };
 
-/* n <= CHUNK pairs. A value that is not finite makes `error` not finite, and nothing else does: the
- * square of a float's difference cannot overflow a double. */
-static void chunk_sums(const float *ref, const float *x, int n, struct sums *out)
+/* n is a multiple of LANES; the results are [LANES] each. */
+LANES_LOOP void pair_lanes(const float *ref, const float *x, int n, double *ref_out, double *x_out,
+                           double *product_out, double *error_out)
 {
     double r2[LANES] = { 0 }, x2[LANES] = { 0 }, rx[LANES] = { 0 }, e2[LANES] = { 0 };
-    int i = 0;
-    for (; i + LANES <= n; i += LANES) {
+    for (int i = 0; i < n; i += LANES) {
         for (int l = 0; l < LANES; l++) {
             double r = (double)ref[i + l], v = (double)x[i + l], e = v - r;
             r2[l] += r * r;
@@ -27,7 +27,20 @@ static void chunk_sums(const float *ref, const float *x, int n, struct sums *out
             e2[l] += e * e;
         }
     }
-    for (; i < n; i++) {
+    memcpy(ref_out, r2, sizeof r2);
+    memcpy(x_out, x2, sizeof x2);
+    memcpy(product_out, rx, sizeof rx);
+    memcpy(error_out, e2, sizeof e2);
+}
+
+/* n <= CHUNK pairs. A value that is not finite makes `error` not finite, and nothing else does: the
+ * square of a float's difference cannot overflow a double. */
+static void chunk_sums(const float *ref, const float *x, int n, struct sums *out)
+{
+    double r2[LANES], x2[LANES], rx[LANES], e2[LANES];
+    int whole = n - n % LANES;
+    pair_lanes(ref, x, whole, r2, x2, rx, e2);
+    for (int i = whole; i < n; i++) {
         double r = (double)ref[i], v = (double)x[i], e = v - r;
         r2[0] += r * r;
         x2[0] += v * v;
