@@ -56,7 +56,8 @@ static void forget(struct run *r)
     checkpoints_drop(r);
     for (size_t i = 0; i < r->n_sequences; i++)
         free(r->sequences[i].rows);
-    memset(r->sequences, 0, r->n_sequences * sizeof *r->sequences);
+    if (r->n_sequences)
+        memset(r->sequences, 0, r->n_sequences * sizeof *r->sequences);
     r->n_sequences = r->n_spans = r->n_tokens = 0;
     r->at = r->reached = (struct position){ 0, 0 };
 }
