@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Decode speed of every format on one thread: weights per second, GB/s of file, and what share of the
- * time a plain copy of the decoded floats takes.
+/* Decode speed of every format on one thread: weights per second, GB/s of file, and what
+ * share of the time a plain copy of the decoded floats takes.
  *
  * usage: bench_decode [FORMAT...] */
 #include <stdio.h>
@@ -79,7 +79,8 @@ int main(int argc, char **argv)
     struct job job = { NULL, src, dst };
     double copy = best(decode, &job);
     printf("%-8s %10s %9s %12s\n", "format", "Gweight/s", "file GB/s", "copy/decode");
-    printf("%-8s %10.2f %9.2f %12.2f\n", "copy", WEIGHTS / copy * 1e-9, WEIGHTS * 4 / copy * 1e-9, 1.0);
+    printf("%-8s %10.2f %9.2f %12.2f\n", "copy", WEIGHTS / copy * 1e-9, WEIGHTS * 4 / copy * 1e-9,
+           1.0);
     for (int k = 0; k < format_count(); k++) {
         job.info = format_info((enum format)k);
         if (!wanted(job.info, argc, argv))
