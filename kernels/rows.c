@@ -52,17 +52,6 @@ void row_softmax(const float *x, int64_t visible, int64_t n, float *p)
         memset(p + visible, 0, (size_t)(n - visible) * sizeof *p);
 }
 
-double row_log_sum_exp(const float *x, int64_t n)
-{
-    float max = -INFINITY;
-    for (int64_t i = 0; i < n; i++)
-        max = x[i] > max ? x[i] : max;
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += exp((double)x[i] - max);
-    return max + log(sum);
-}
-
 const char *activation_name(enum activation a)
 {
     static const char *const names[ACT__COUNT] = { "silu", "gelu_tanh", "gelu_erf", "relu" };

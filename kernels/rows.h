@@ -15,8 +15,6 @@ void row_layer_norm(const float *x, const float *gain, const float *bias, int64_
 /* p = exp(x - max) / sum over the first `visible` of n entries; the rest becomes 0. In place is fine.
  * A row whose maximum is -inf or NaN becomes NaN. */
 void row_softmax(const float *x, int64_t visible, int64_t n, float *p);
-/* log(sum(exp(x))), in double. */
-double row_log_sum_exp(const float *x, int64_t n);
 
 enum activation { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_RELU, ACT__COUNT };
 const char *activation_name(enum activation a);

@@ -11,6 +11,10 @@
 #include "command/lex.h"
 
 static const struct verb *const tables[] = {
+    verbs_files,
+    verbs_control,
+    verbs_break,
+    verbs_study,
     verbs_support,
 };
 

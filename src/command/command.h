@@ -65,7 +65,7 @@ struct verb {
 };
 
 /* The tables of verbs, each ending with a row without name; one per verbs_*.c. */
-extern const struct verb verbs_files[], verbs_look[], verbs_control[], verbs_change[],
+extern const struct verb verbs_files[], verbs_break[], verbs_look[], verbs_control[], verbs_change[],
     verbs_analyse[], verbs_study[], verbs_support[];
 
 size_t verb_count(void);

@@ -93,6 +93,13 @@ void session_kill(struct session *s, struct session_run *r)
         }
     if (all->run == r)
         all->run = NULL;
+    size_t kept = 0;
+    for (size_t i = 0; i < s->n_marks; i++)
+        if (s->marks[i].run == r)
+            free(s->marks[i].name);
+        else
+            s->marks[kept++] = s->marks[i];
+    s->n_marks = kept;
     run_free(r->run);
     free(r->name);
     free(r);

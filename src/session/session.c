@@ -40,6 +40,7 @@ void session_free(struct session *s)
     }
     free(s->aliases);
     session_models_free(s);
+    free(s->marks);
     breakpoints_free(&s->breaks);
     settings_free(&s->settings);
     free(s);

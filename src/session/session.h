@@ -59,10 +59,20 @@ struct alias {
     char *name, *text;
 };
 
+/* A place of a run that was given a name. */
+struct mark {
+    char *name;
+    const struct session_run *run;
+    struct position at;
+};
+
 struct session {
     struct settings settings;
     struct session_models models;
     struct breakpoints breaks;
+    struct mark *marks; /* those of a killed run go with it */
+    size_t n_marks, cap_marks;
+    int list_next; /* node at which `list` goes on */
     struct progress *progress; /* of the front end that is calling; NULL = silent */
     struct front *front;       /* of the front end that is calling; NULL = none */
     bool interactive;          /* a person is at the other end: confirmations make sense */

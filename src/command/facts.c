@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+#include "command/facts.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "graph/glob.h"
+
+/* "q4_k 60 %, q6_k 40 %": the formats by bytes, most first. */
+static void formats_of(const struct weights *w, struct buf *out)
+{
+    const int n = format_count();
+    uint64_t *bytes = x_alloc((size_t)n * sizeof *bytes);
+    for (size_t i = 0; i < w->n; i++)
+        if (w->list[i].format >= 0)
+            bytes[w->list[i].format] += w->list[i].bytes;
+    for (int shown = 0; shown < 4; shown++) {
+        int best = 0;
+        for (int f = 1; f < n; f++)
+            best = bytes[f] > bytes[best] ? f : best;
+        if (!bytes[best])
+            break;
+        buf_printf(out, "%s%s %.0f %%", shown ? ", " : "", format_info((enum format)best)->name,
+                   100.0 * (double)bytes[best] / (double)w->n_bytes);
+        bytes[best] = 0;
+    }
+    free(bytes);
+}
+
+static void int_cell(struct table *t, int64_t v)
+{
+    if (v > 0)
+        table_int(t, v);
+    else
+        table_skip(t);
+}
+
+void facts_model(const struct session_model *m, struct result *out)
+{
+    const struct weights *w = m->model->weights;
+    const struct graph *g = m->model->graph;
+    struct buf formats = { 0 };
+    formats_of(w, &formats);
+    struct str name = weights_string(w, "general.name", "");
+    struct table *t = result_table(out, "model", TABLE_RECORD);
+    table_column(t, COL_STRING, "label", "");
+    table_column(t, COL_STRING, "name", "");
+    table_column(t, COL_STRING, "file", "");
+    table_column(t, COL_STRING, "architecture", "");
+    table_column(t, COL_INT, "parameters", "");
+    table_column(t, COL_INT, "bytes", "B");
+    table_column(t, COL_FLOAT, "bits_per_weight", "bit");
+    table_column(t, COL_STRING, "formats", "");
+    table_column(t, COL_INT, "tensors", "");
+    table_column(t, COL_INT, "blocks", "");
+    table_column(t, COL_INT, "width", "");
+    table_column(t, COL_INT, "heads", "");
+    table_column(t, COL_INT, "kv_heads", "");
+    table_column(t, COL_INT, "head_size", "");
+    table_column(t, COL_INT, "context", "");
+    table_column(t, COL_INT, "vocabulary", "");
+    table_row(t);
+    table_str(t, m->name);
+    table_strn(t, name);
+    table_str(t, m->path);
+    table_strn(t, weights_string(w, "general.architecture", "?"));
+    table_int(t, (int64_t)w->n_params);
+    table_int(t, (int64_t)w->n_bytes);
+    if (w->n_params)
+        table_float(t, 8.0 * (double)w->n_bytes / (double)w->n_params);
+    else
+        table_skip(t);
+    table_str(t, buf_str(&formats));
+    table_int(t, (int64_t)w->n);
+    int_cell(t, g ? g->n_blocks : 0);
+    int_cell(t, g ? g->width : 0);
+    int_cell(t, g ? g->heads : 0);
+    int_cell(t, g ? g->kv_heads : 0);
+    int_cell(t, g ? g->head_size : 0);
+    int_cell(t, g ? g->context : 0);
+    int_cell(t, m->model->tokenizer ? tokenizer_size(m->model->tokenizer) : g ? g->vocab : 0);
+    buf_free(&formats);
+    if (!g)
+        result_note(out, "it cannot run: %s", m->model->no_graph.msg);
+    if (!m->model->tokenizer)
+        result_note(out, "no tokenizer: %s", m->model->no_tokenizer.msg);
+    size_t bad = 0;
+    for (size_t i = 0; i < w->n; i++)
+        bad += w->list[i].problem != NULL;
+    if (bad)
+        result_note(out, "%zu tensors have a problem: `lint` says which", bad);
+}
+
+void facts_kv_cell(const struct gguf *g, const struct gguf_kv *kv, struct table *t)
+{
+    if (!kv) {
+        table_skip(t);
+        return;
+    }
+    struct buf b = { 0 };
+    gguf_print(g, kv, 4, 60, &b);
+    table_str(t, buf_str(&b));
+    buf_free(&b);
+}
+
+void facts_weight_cell(const struct weight *w, struct table *t)
+{
+    if (!w) {
+        table_skip(t);
+        return;
+    }
+    const struct format_info *f = format_info(w->format);
+    struct buf b = { 0 };
+    if (f)
+        buf_printf(&b, "%s ", f->name);
+    else
+        buf_printf(&b, "type %" PRIu32 " ", w->type_id);
+    if (w->rank > 1)
+        buf_printf(&b, "%" PRIu64 "x", w->rows);
+    buf_printf(&b, "%" PRIu64, w->cols);
+    table_str(t, buf_str(&b));
+    buf_free(&b);
+}
+
+void facts_kv(const struct session_model *m, struct result *out)
+{
+    struct table *t = result_table(out, "kv", TABLE_ROWS);
+    table_column(t, COL_STRING, "key", "");
+    table_column(t, COL_STRING, "type", "");
+    table_column(t, COL_STRING, "value", "");
+    const struct gguf *g = m->model->weights->files[0];
+    for (size_t i = 0; i < g->n_kvs; i++) {
+        const struct gguf_kv *kv = &g->kvs[i];
+        table_row(t);
+        table_strn(t, kv->key);
+        if (kv->type == GGUF_ARRAY)
+            table_fmt(t, "%s[%" PRIu64 "]", gguf_type_name(kv->elem), kv->n);
+        else
+            table_str(t, gguf_type_name(kv->type));
+        facts_kv_cell(g, kv, t);
+    }
+}
+
+void facts_tensors(const struct session_model *m, const char *glob, struct result *out)
+{
+    struct table *t = result_table(out, "tensors", TABLE_ROWS);
+    table_column(t, COL_ADDRESS, "tensor", "");
+    table_column(t, COL_STRING, "format", "");
+    table_column(t, COL_STRING, "type", "");
+    table_column(t, COL_INT, "rows", "");
+    table_column(t, COL_INT, "cols", "");
+    table_column(t, COL_INT, "bytes", "B");
+    table_column(t, COL_FLOAT, "bpw", "bit");
+    table_column(t, COL_STRING, "problem", "");
+    const struct weights *w = m->model->weights;
+    for (size_t i = 0; i < w->n; i++) {
+        const struct weight *x = &w->list[i];
+        const struct format_info *f = format_info(x->format);
+        if (glob && !glob_match(str_from(glob), x->name))
+            continue;
+        table_row(t);
+        table_strn(t, x->name);
+        table_str(t, f ? f->name : NULL);
+        if (f)
+            table_str(t, f->type);
+        else
+            table_fmt(t, "%" PRIu32, x->type_id);
+        table_int(t, (int64_t)x->rows);
+        table_int(t, (int64_t)x->cols);
+        table_int(t, (int64_t)x->bytes);
+        if (x->rows && x->cols)
+            table_float(t, 8.0 * (double)x->bytes / ((double)x->rows * (double)x->cols));
+        else
+            table_skip(t);
+        table_str(t, x->problem);
+    }
+}
+
+void facts_shape(const struct shape *s, struct buf *out) { shape_print(s, out); }
+
+static void point_row(const struct graph *g, struct table *t, const char *name, const char *of, const struct shape *s,
+                      const char *brief, int value)
+{
+    struct buf b = { 0 };
+    facts_shape(s, &b);
+    table_row(t);
+    table_str(t, name);
+    table_str(t, buf_str(&b));
+    table_str(t, of ? of : op_info(g->nodes[g->values[value].node].op)->name);
+    table_str(t, brief);
+    buf_free(&b);
+}
+
+void facts_points(const struct session_model *m, const char *glob, struct result *out)
+{
+    const struct graph *g = m->model->graph;
+    struct table *t = result_table(out, "points", TABLE_ROWS);
+    table_column(t, COL_ADDRESS, "point", "");
+    table_column(t, COL_STRING, "axes", "");
+    table_column(t, COL_STRING, "op", "");
+    table_column(t, COL_STRING, "meaning", "");
+    for (int v = 0; v < g->n_values; v++) {
+        const struct value *x = &g->values[v];
+        if (!glob || glob_match(str_from(glob), str_from(x->name)))
+            point_row(g, t, x->name, NULL, &x->shape, x->brief, v);
+        for (int a = 0; a < g->n_aliases; a++) {
+            struct buf same = { 0 };
+            buf_printf(&same, "= %s", x->name);
+            if (g->aliases[a].value == v && (!glob || glob_match(str_from(glob), str_from(g->aliases[a].name))))
+                point_row(g, t, g->aliases[a].name, buf_str(&same), &g->aliases[a].shape, g->aliases[a].brief, v);
+            buf_free(&same);
+        }
+    }
+}
+
+void facts_tokenizer(const struct session_model *m, struct result *out)
+{
+    const struct tokenizer *k = m->model->tokenizer;
+    struct table *t = result_table(out, "tokenizer", TABLE_RECORD);
+    table_column(t, COL_STRING, "model", "");
+    table_column(t, COL_STRING, "pre", "");
+    table_column(t, COL_INT, "tokens", "");
+    table_column(t, COL_INT, "bos", "");
+    table_column(t, COL_INT, "eos", "");
+    table_column(t, COL_INT, "unknown", "");
+    table_column(t, COL_BOOL, "adds_bos", "");
+    table_row(t);
+    table_str(t, tokenizer_model(k));
+    table_str(t, tokenizer_pre(k));
+    table_int(t, tokenizer_size(k));
+    const int32_t ids[] = { tokenizer_bos(k), tokenizer_eos(k), tokenizer_unk(k) };
+    for (int i = 0; i < 3; i++)
+        if (ids[i] >= 0)
+            table_int(t, ids[i]);
+        else
+            table_skip(t);
+    table_bool(t, tokenizer_adds_bos(k));
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "command/stops.h"
+
+#include "command/facts.h"
+#include "graph/glob.h"
+#include "kernels/statistics.h"
+
+/* The evidence: what stands at the point now. */
+static void evidence(struct session_run *r, int span, int value, struct table *t)
+{
+    struct tensor x;
+    struct summary sum;
+    if (run_read(r->run, span, value, &x, NULL)) {
+        for (int i = 0; i < 4; i++)
+            table_skip(t);
+        return;
+    }
+    summary_of(NULL, x.data, shape_count(&x.shape), &sum);
+    struct buf axes = { 0 };
+    facts_shape(&x.shape, &axes);
+    table_str(t, buf_str(&axes));
+    table_str(t, "absmax");
+    table_float(t, sum.absmax);
+    table_int(t, sum.nan + sum.inf);
+    buf_free(&axes);
+}
+
+static void stop_table(struct session_run *r, const struct stop *stop, struct result *out)
+{
+    const struct graph *g = run_graph(r->run);
+    struct position at = run_position(r->run);
+    struct buf position = { 0 };
+    position_print(r->run, at, &position);
+    struct table *t = result_table(out, "stop", TABLE_ROWS);
+    table_column(t, COL_STRING, "reason", "");
+    table_column(t, COL_INT, "number", "");
+    table_column(t, COL_ADDRESS, "position", "");
+    table_column(t, COL_ADDRESS, "point", "");
+    table_column(t, COL_STRING, "axes", "");
+    table_column(t, COL_STRING, "statistic", "");
+    table_column(t, COL_FLOAT, "value", "");
+    table_column(t, COL_INT, "nan_inf", "");
+    table_row(t);
+    table_str(t, stop_name(stop->reason));
+    if (stop->breakpoint)
+        table_int(t, stop->breakpoint);
+    else
+        table_skip(t);
+    table_str(t, buf_str(&position));
+    if (at.node) {
+        table_str(t, g->nodes[at.node - 1].name);
+        evidence(r, at.span, g->nodes[at.node - 1].out, t);
+    }
+    buf_free(&position);
+}
+
+enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct result *out, struct err *e)
+{
+    if (st && st != ST_CANCELLED)
+        return st;
+    if (s->models.run)
+        stop_table(s->models.run, stop, out);
+    if (st) {
+        out->status = RESULT_PARTIAL;
+        return st;
+    }
+    out->status = RESULT_STOPPED;
+    (void)e;
+    return ST_OK;
+}
+
+void show_where(const struct session_run *r, struct result *out)
+{
+    const struct graph *g = run_graph(r->run);
+    struct position at = run_position(r->run);
+    struct span span = run_span(r->run, at.span < run_n_spans(r->run) ? at.span : run_n_spans(r->run) - 1);
+    struct buf b = { 0 };
+    struct table *t = result_table(out, "where", TABLE_ROWS);
+    table_column(t, COL_STRING, "level", "");
+    table_column(t, COL_STRING, "what", "");
+    table_column(t, COL_INT, "done", "");
+    table_column(t, COL_INT, "of", "");
+    table_row(t);
+    table_str(t, "span");
+    session_token_text(r, run_tokens(r->run)[span.first], &b);
+    if (span.n > 1) {
+        buf_adds(&b, " ... ");
+        session_token_text(r, run_tokens(r->run)[span.first + span.n - 1], &b);
+    }
+    table_fmt(t, "tokens %d..%d  %s", (int)span.first, (int)(span.first + span.n - 1), buf_str(&b));
+    table_int(t, at.span + 1);
+    table_int(t, run_n_spans(r->run));
+    const struct node *n = at.node ? &g->nodes[at.node - 1] : NULL;
+    if (n && n->block >= 0) {
+        table_row(t);
+        table_str(t, "block");
+        table_fmt(t, "blk.%d", n->block);
+        table_int(t, n->block + 1);
+        table_int(t, g->n_blocks);
+    }
+    if (n) {
+        table_row(t);
+        table_str(t, "sub");
+        table_str(t, n->sub);
+    }
+    table_row(t);
+    table_str(t, "node");
+    if (n)
+        table_fmt(t, "%s  (%s)", n->name, op_info(n->op)->name);
+    else
+        table_str(t, "start");
+    table_int(t, at.node);
+    table_int(t, g->n_nodes);
+    buf_free(&b);
+}
+
+void show_nodes(const struct graph *g, int first, int end, int here, const char *glob, struct result *out)
+{
+    struct table *t = result_table(out, "nodes", TABLE_ROWS);
+    table_column(t, COL_STRING, "at", "");
+    table_column(t, COL_INT, "node", "");
+    table_column(t, COL_ADDRESS, "point", "");
+    table_column(t, COL_STRING, "op", "");
+    table_column(t, COL_STRING, "axes", "");
+    table_column(t, COL_STRING, "weight", "");
+    for (int i = first; i < end; i++) {
+        const struct node *n = &g->nodes[i];
+        if (glob && !glob_match(str_from(glob), str_from(n->name)))
+            continue;
+        struct buf axes = { 0 };
+        facts_shape(&g->values[n->out].shape, &axes);
+        table_row(t);
+        table_str(t, i == here ? "-->" : "");
+        table_int(t, i);
+        table_str(t, n->name);
+        table_str(t, op_info(n->op)->name);
+        table_str(t, buf_str(&axes));
+        facts_weight_cell(n->w[0], t);
+        buf_free(&axes);
+    }
+}

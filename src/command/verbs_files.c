@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/* The verbs of files: open, close, use, lint, diff. */
+#include <string.h>
+
+#include "command/command.h"
+#include "command/facts.h"
+#include "command/verbs_info.h"
+#include "file/diff.h"
+#include "file/lint.h"
+
+/* `as NAME` at word i: the name, or NULL when the words end there. */
+static enum st label(const struct call *c, int i, char name[64], bool *given, struct err *e)
+{
+    *given = i < c->n_words;
+    if (!*given)
+        return ST_OK;
+    if (!str_is(c->words[i].text, "as") || i + 2 != c->n_words)
+        return call_fail(c, i, e, ST_SYNTAX, "expected `as NAME`");
+    struct str t = c->words[i + 1].text;
+    if (!t.n || t.n > 40 || memchr(t.p, '!', t.n) || memchr(t.p, ':', t.n) || memchr(t.p, '\0', t.n))
+        return call_fail(c, i + 1, e, ST_SYNTAX, "a name has 1 to 40 characters, no `!` or `:`");
+    memcpy(name, t.p, t.n);
+    name[t.n] = '\0';
+    return ST_OK;
+}
+
+static enum st run_open(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    if (!c->n_words)
+        return call_fail(c, 0, e, ST_SYNTAX, "which file?");
+    char name[64];
+    bool given;
+    enum st st = label(c, 1, name, &given, e);
+    if (st)
+        return st;
+    struct buf path = { 0 };
+    buf_add(&path, c->words[0].text.p, c->words[0].text.n);
+    struct session_model *m;
+    st = session_open(s, buf_str(&path), given ? name : NULL, &m, e);
+    buf_free(&path);
+    if (st)
+        return st;
+    facts_model(m, out);
+    return ST_OK;
+}
+
+/* The model or run that word i names. */
+static enum st named_model(struct session *s, const struct call *c, int i, struct session_model **out, struct err *e)
+{
+    if (i >= c->n_words)
+        return session_need_model(s, out, e);
+    *out = session_find_model(s, c->words[i].text);
+    if (*out)
+        return ST_OK;
+    call_fail(c, i, e, ST_NOTFOUND, "no model `%.*s`", (int)c->words[i].text.n, c->words[i].text.p);
+    return st_hint(e, "`info models` lists them");
+}
+
+static enum st run_close(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct session_model *m;
+    enum st st = named_model(s, c, 0, &m, e);
+    if (st)
+        return st;
+    result_note(out, "closed %s (%s)", m->name, m->path);
+    session_close(s, m);
+    return ST_OK;
+}
+
+static enum st run_use(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    if (c->n_words != 1)
+        return call_fail(c, 0, e, ST_SYNTAX, "use which run or model?");
+    struct session_run *r = session_find_run(s, c->words[0].text);
+    struct session_model *m = r ? r->model : session_find_model(s, c->words[0].text);
+    if (!m) {
+        call_fail(c, 0, e, ST_NOTFOUND, "no run or model `%.*s`", (int)c->words[0].text.n, c->words[0].text.p);
+        return st_hint(e, "`info runs` and `info models` list them");
+    }
+    if (r)
+        session_use_run(s, r);
+    else
+        session_use_model(s, m);
+    result_note(out, "model %s, run %s", m->name, s->models.run ? s->models.run->name : "none");
+    return ST_OK;
+}
+
+/* The weights that word i stands for: an open model, a file, or the active model when there is no such
+ * word. *owned: to be closed by the caller. */
+static enum st weights_of(struct session *s, const struct call *c, int i, const struct weights **out,
+                          struct weights **owned, struct err *e)
+{
+    struct session_model *m = NULL;
+    enum st st = ST_OK;
+    *owned = NULL;
+    if (i >= c->n_words)
+        st = session_need_model(s, &m, e);
+    else if (!c->words[i].quoted)
+        m = session_find_model(s, c->words[i].text);
+    if (st)
+        return st;
+    if (m) {
+        *out = m->model->weights;
+        return ST_OK;
+    }
+    struct buf path = { 0 };
+    buf_add(&path, c->words[i].text.p, c->words[i].text.n);
+    st = weights_open(buf_str(&path), owned, e);
+    buf_free(&path);
+    *out = *owned;
+    return st;
+}
+
+static enum st run_lint(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    const struct weights *w;
+    struct weights *owned;
+    enum st st = weights_of(s, c, 0, &w, &owned, e);
+    if (st)
+        return st;
+    struct lint found;
+    st = lint_weights(w, 0, s->progress, &found, e);
+    struct table *t = result_table(out, "findings", TABLE_ROWS);
+    table_column(t, COL_STRING, "severity", "");
+    table_column(t, COL_STRING, "check", "");
+    table_column(t, COL_STRING, "subject", "");
+    table_column(t, COL_STRING, "message", "");
+    for (size_t i = 0; i < found.n; i++) {
+        table_row(t);
+        table_str(t, lint_severity_name(found.list[i].severity));
+        table_str(t, found.list[i].check);
+        table_str(t, found.list[i].subject);
+        table_str(t, found.list[i].message);
+    }
+    result_note(out, "%zu errors, %zu warnings, %zu notes", found.count[LINT_ERROR], found.count[LINT_WARNING],
+                found.count[LINT_NOTE]);
+    if (found.count[LINT_ERROR] || found.count[LINT_WARNING])
+        out->status = RESULT_FOUND;
+    lint_free(&found);
+    weights_close(owned);
+    return st;
+}
+
+static void diff_keys(const struct diff *d, const struct weights *a, const struct weights *b, struct result *out)
+{
+    struct table *t = result_table(out, "keys", TABLE_ROWS);
+    table_column(t, COL_STRING, "change", "");
+    table_column(t, COL_STRING, "key", "");
+    table_column(t, COL_STRING, "a", "");
+    table_column(t, COL_STRING, "b", "");
+    for (size_t i = 0; i < d->n_keys; i++) {
+        table_row(t);
+        table_str(t, diff_change_name(d->keys[i].change));
+        table_strn(t, d->keys[i].key);
+        facts_kv_cell(a->files[0], d->keys[i].a, t);
+        facts_kv_cell(b->files[0], d->keys[i].b, t);
+    }
+}
+
+static void diff_tensors(const struct diff *d, struct result *out)
+{
+    struct table *t = result_table(out, "tensors", TABLE_ROWS);
+    table_column(t, COL_STRING, "change", "");
+    table_column(t, COL_ADDRESS, "tensor", "");
+    table_column(t, COL_STRING, "a", "");
+    table_column(t, COL_STRING, "b", "");
+    table_column(t, COL_FLOAT, "relative_l2", "");
+    table_column(t, COL_FLOAT, "sqnr", "dB");
+    table_column(t, COL_FLOAT, "max_abs", "");
+    table_column(t, COL_STRING, "remark", "");
+    for (size_t i = 0; i < d->n_tensors; i++) {
+        const struct diff_tensor *x = &d->tensors[i];
+        if (x->change == DIFF_SAME)
+            continue;
+        table_row(t);
+        table_str(t, diff_change_name(x->change));
+        table_strn(t, x->name);
+        facts_weight_cell(x->a, t);
+        facts_weight_cell(x->b, t);
+        bool compared = x->change == DIFF_CHANGED && !x->uncompared;
+        for (int k = 0; k < 3; k++)
+            if (compared)
+                table_float(t, k == 0 ? x->relative_l2 : k == 1 ? x->sqnr_db : x->max_abs);
+            else
+                table_skip(t);
+        table_str(t, x->uncompared);
+    }
+}
+
+static enum st run_diff(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    if (c->n_words < 1 || c->n_words > 2)
+        return call_fail(c, c->n_words, e, ST_SYNTAX, "expected two files or models");
+    const struct weights *a, *b;
+    struct weights *own_a = NULL, *own_b = NULL;
+    int second = c->n_words - 1; /* one word: the active model against it */
+    enum st st = weights_of(s, c, c->n_words == 2 ? 0 : CALL_MAX_WORDS, &a, &own_a, e);
+    if (!st)
+        st = weights_of(s, c, second, &b, &own_b, e);
+    if (!st) {
+        struct diff d;
+        st = diff_weights(a, b, s->progress, &d, e);
+        if (d.n_keys)
+            diff_keys(&d, a, b, out);
+        if (d.n_changed)
+            diff_tensors(&d, out);
+        result_note(out, "%zu keys differ, %zu are the same; %zu of %zu tensors differ", d.n_keys, d.n_keys_same,
+                    d.n_changed, d.n_tensors);
+        if (d.n_keys || d.n_changed)
+            out->status = RESULT_FOUND;
+        diff_free(&d);
+    }
+    weights_close(own_b);
+    weights_close(own_a);
+    return st;
+}
+
+const struct verb verbs_files[] = {
+    { .name = "open",
+      .alias = "o",
+      .class = "files",
+      .args = "FILE | --demo[=NAME] [as LABEL]",
+      .brief = "open a model file (GGUF) or a built-in demo model; it becomes the active model",
+      .help = "The file is mapped, not read: even a large one opens at once. All parts of a split file are opened "
+              "when one is named. A file that cannot run (unknown architecture, damaged tensors) still opens for "
+              "everything that needs no run. Without `as` the label is the next free letter.",
+      .examples = "open --demo\nopen --demo=add as adder\ninfo models",
+      .kinds = { ARG_FILE, ARG_TEXT },
+      .run = run_open },
+    { .name = "info",
+      .alias = "i",
+      .class = "files",
+      .args = "[TOPIC [GLOB]]",
+      .brief = "facts about the session: model, kv, tensors, points, runs, memory, ...",
+      .help = "Without a topic it lists the topics. tensors and points take a glob: `info points blk.0.*`.",
+      .examples = "info\ninfo model\ninfo tensors blk.0.*\ninfo points blk.0.attn.*\ninfo memory 512",
+      .words = INFO_TOPICS,
+      .run = run_info },
+    { .name = "close",
+      .class = "files",
+      .args = "[MODEL]",
+      .brief = "close a model and its runs",
+      .help = "Without a label the active model is closed.",
+      .examples = "open --demo as x\nclose x",
+      .flags = VERB_EXACT,
+      .kinds = { ARG_MODEL },
+      .run = run_close },
+    { .name = "use",
+      .class = "files",
+      .args = "RUN | MODEL",
+      .brief = "make another run or model the active one",
+      .help = "Commands without an explicit model or run are about the active ones.",
+      .examples = "prompt \"one\" as first\nprompt \"two\" as second\nuse first",
+      .kinds = { ARG_RUN },
+      .run = run_use },
+    { .name = "lint",
+      .class = "files",
+      .args = "[FILE | MODEL]",
+      .brief = "look for what is wrong in a model file, without running it",
+      .help = "Checks the directory (overlaps, gaps, sizes, unknown types), the metadata (hyper-parameters, tokenizer "
+              "tables) and all data (NaN and infinite values or scales, all-zero rows, duplicated tensors). Exit "
+              "status 3 under -batch when there are errors or warnings; notes alone are fine.",
+      .examples = "lint",
+      .kinds = { ARG_FILE },
+      .run = run_lint },
+    { .name = "diff",
+      .class = "files",
+      .args = "[A] B",
+      .brief = "compare two model files: metadata, types, shapes, values",
+      .help = "A is the reference (the active model when only B is given). relative_l2 is |b - a| / |a|; sqnr is "
+              "10 log10(|a|^2 / |b - a|^2) in dB; max_abs is the largest |b - a|; all over decoded values. Exit "
+              "status 3 under -batch when the files differ.",
+      .examples = "open --demo as one\ndiff one one",
+      .kinds = { ARG_FILE, ARG_FILE },
+      .run = run_diff },
+    { 0 },
+};

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/* `info`: one table of topics; each is a read-only fact about the session. */
+#include <string.h>
+
+#include "base/memory.h"
+#include "command/command.h"
+#include "command/facts.h"
+#include "command/verbs_info.h"
+#include "models/registry.h"
+#include "session/control.h"
+
+/* The word after the topic, as a glob; NULL if there is none. Borrowed from *store. */
+static const char *glob_of(const struct call *c, struct buf *store)
+{
+    if (c->n_words < 2)
+        return NULL;
+    buf_clear(store);
+    buf_add(store, c->words[1].text.p, c->words[1].text.n);
+    return buf_str(store);
+}
+
+static enum st info_model(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c;
+    struct session_model *m;
+    enum st st = session_need_model(s, &m, e);
+    if (!st)
+        facts_model(m, out);
+    return st;
+}
+
+static enum st info_kv(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c;
+    struct session_model *m;
+    enum st st = session_need_model(s, &m, e);
+    if (!st)
+        facts_kv(m, out);
+    return st;
+}
+
+static enum st info_tensors(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct session_model *m;
+    struct buf b = { 0 };
+    enum st st = session_need_model(s, &m, e);
+    if (!st)
+        facts_tensors(m, glob_of(c, &b), out);
+    buf_free(&b);
+    return st;
+}
+
+static enum st info_points(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct session_model *m;
+    struct buf b = { 0 };
+    enum st st = session_need_graph(s, &m, e);
+    if (!st)
+        facts_points(m, glob_of(c, &b), out);
+    buf_free(&b);
+    return st;
+}
+
+static enum st info_tokenizer(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c;
+    struct session_model *m;
+    enum st st = session_need_tokenizer(s, &m, e);
+    if (!st)
+        facts_tokenizer(m, out);
+    return st;
+}
+
+static enum st info_tokens(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c;
+    struct session_run *r;
+    enum st st = session_need_run(s, &r, e);
+    if (st)
+        return st;
+    struct table *t = result_table(out, "tokens", TABLE_ROWS);
+    table_column(t, COL_INT, "tok", "");
+    table_column(t, COL_INT, "span", "");
+    table_column(t, COL_INT, "id", "");
+    table_column(t, COL_STRING, "text", "");
+    table_column(t, COL_STRING, "from", "");
+    struct buf b = { 0 };
+    for (int64_t i = 0; i < run_n_tokens(r->run); i++) {
+        buf_clear(&b);
+        session_token_text(r, run_tokens(r->run)[i], &b);
+        table_row(t);
+        table_int(t, i);
+        table_int(t, run_span_of(r->run, i));
+        table_int(t, run_tokens(r->run)[i]);
+        table_str(t, buf_str(&b));
+        table_str(t, (size_t)i < r->n_prompt ? "prompt" : "generated");
+    }
+    buf_free(&b);
+    return ST_OK;
+}
+
+static enum st info_formats(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)s, (void)c, (void)e;
+    struct table *t = result_table(out, "formats", TABLE_ROWS);
+    table_column(t, COL_STRING, "format", "");
+    table_column(t, COL_STRING, "type", "");
+    table_column(t, COL_INT, "id", "");
+    table_column(t, COL_INT, "block", "weights");
+    table_column(t, COL_INT, "bytes", "B");
+    table_column(t, COL_FLOAT, "bpw", "bit");
+    table_column(t, COL_BOOL, "decodes", "");
+    table_column(t, COL_STRING, "block_holds", "");
+    for (int i = 0; i < format_count(); i++) {
+        const struct format_info *f = format_info((enum format)i);
+        table_row(t);
+        table_str(t, f->name);
+        table_str(t, f->type);
+        table_int(t, f->id);
+        table_int(t, f->block);
+        table_int(t, f->bytes);
+        table_float(t, format_bpw((enum format)i));
+        table_bool(t, f->decode != NULL);
+        table_str(t, f->brief);
+    }
+    return ST_OK;
+}
+
+static void memory_row(struct table *t, const char *what, size_t bytes, const char *remark)
+{
+    table_row(t);
+    table_str(t, what);
+    table_int(t, (int64_t)bytes);
+    table_str(t, remark);
+}
+
+static enum st info_memory(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)e;
+    struct table *t = result_table(out, "memory", TABLE_ROWS);
+    table_column(t, COL_STRING, "what", "");
+    table_column(t, COL_INT, "bytes", "B");
+    table_column(t, COL_STRING, "remark", "");
+    memory_row(t, "budget", mem_budget(), mem_budget() ? "set mem-budget, --mem" : "no limit");
+    memory_row(t, "in use", mem_used(), "large buffers of qdb itself");
+    memory_row(t, "peak", mem_peak(), "the most since the start");
+    for (size_t i = 0; i < s->models.n_models; i++)
+        memory_row(t, "mapped", s->models.models[i]->model->weights->n_bytes, s->models.models[i]->path);
+    if (s->models.run) {
+        struct run_memory m = run_memory(s->models.run->run);
+        memory_row(t, "cache", m.state, "keys and values of the active run");
+        memory_row(t, "values", m.values, "activations that are held now");
+        memory_row(t, "checkpoints", m.checkpoints, "residual streams kept, to go back quickly");
+    }
+    int64_t n = 0;
+    struct session_model *m = s->models.model;
+    if (c->n_words > 1 && m && m->model->graph && !parse_i64(c->words[1].text, 1, 1 << 30, &n, NULL)) {
+        struct run_memory p = run_predict(m->model, n, setting_int(&s->settings, SETTING_SPAN));
+        struct buf b = { 0 };
+        buf_printf(&b, "predicted for a prompt of %d tokens", (int)n);
+        memory_row(t, "cache", p.state, buf_str(&b));
+        memory_row(t, "values", p.values, buf_str(&b));
+        memory_row(t, "checkpoints", p.checkpoints, buf_str(&b));
+        buf_free(&b);
+    }
+    return ST_OK;
+}
+
+static enum st info_kernels(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c, (void)e;
+    struct table *t = result_table(out, "kernels", TABLE_ROWS);
+    table_column(t, COL_STRING, "level", "");
+    table_column(t, COL_STRING, "state", "");
+    table_column(t, COL_INT, "threads", "");
+    table_column(t, COL_STRING, "remark", "");
+    table_row(t);
+    table_str(t, "c");
+    table_str(t, "chosen");
+    struct pool *p = session_pool(s);
+    table_int(t, pool_threads(p));
+    table_str(t, "portable C; the same bits whatever the number of threads");
+    return ST_OK;
+}
+
+static enum st info_breaks(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c, (void)e;
+    struct table *t = result_table(out, "breaks", TABLE_ROWS);
+    table_column(t, COL_INT, "number", "");
+    table_column(t, COL_STRING, "kind", "");
+    table_column(t, COL_BOOL, "enabled", "");
+    table_column(t, COL_ADDRESS, "points", "");
+    table_column(t, COL_STRING, "tokens", "");
+    table_column(t, COL_INT, "matches", "points");
+    table_column(t, COL_INT, "hits", "");
+    for (size_t i = 0; i < s->breaks.n; i++) {
+        const struct breakpoint *b = &s->breaks.list[i];
+        table_row(t);
+        table_int(t, b->number);
+        table_str(t, b->temporary ? "tbreak" : "break");
+        table_bool(t, b->enabled);
+        table_str(t, b->pattern);
+        if (b->tok_first >= 0)
+            table_fmt(t, "%d:%d", (int)b->tok_first, (int)b->tok_last + 1);
+        else
+            table_str(t, "*");
+        if (s->models.model && s->models.model->model->graph)
+            table_int(t, breakpoint_count(b, s->models.model->model->graph));
+        else
+            table_skip(t);
+        table_int(t, b->hits);
+    }
+    return ST_OK;
+}
+
+static enum st info_checkpoints(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c;
+    struct session_run *r;
+    enum st st = session_need_run(s, &r, e);
+    if (st)
+        return st;
+    struct run_memory m = run_memory(r->run);
+    struct table *t = result_table(out, "checkpoints", TABLE_ROWS);
+    table_column(t, COL_STRING, "name", "");
+    table_column(t, COL_ADDRESS, "position", "");
+    table_column(t, COL_STRING, "run", "");
+    struct buf b = { 0 };
+    for (size_t i = 0; i < s->n_marks; i++) {
+        const struct mark *k = &s->marks[i];
+        if (k->run != r)
+            continue;
+        buf_clear(&b);
+        position_print(r->run, k->at, &b);
+        table_row(t);
+        table_str(t, k->name);
+        table_str(t, buf_str(&b));
+        table_str(t, r->name);
+    }
+    buf_free(&b);
+    char used[16], limit[16];
+    result_note(out, "%d block boundaries are kept automatically (%s of at most %s); other places are recomputed",
+                m.n_checkpoints, text_bytes(used, sizeof used, m.checkpoints),
+                text_bytes(limit, sizeof limit, m.checkpoint_limit));
+    return ST_OK;
+}
+
+static enum st info_models(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c, (void)e;
+    struct table *t = result_table(out, "models", TABLE_ROWS);
+    table_column(t, COL_STRING, "label", "");
+    table_column(t, COL_BOOL, "active", "");
+    table_column(t, COL_STRING, "architecture", "");
+    table_column(t, COL_INT, "parameters", "");
+    table_column(t, COL_INT, "bytes", "B");
+    table_column(t, COL_BOOL, "runs", "");
+    table_column(t, COL_STRING, "file", "");
+    for (size_t i = 0; i < s->models.n_models; i++) {
+        const struct session_model *m = s->models.models[i];
+        table_row(t);
+        table_str(t, m->name);
+        table_bool(t, m == s->models.model);
+        table_strn(t, weights_string(m->model->weights, "general.architecture", "?"));
+        table_int(t, (int64_t)m->model->weights->n_params);
+        table_int(t, (int64_t)m->model->weights->n_bytes);
+        table_bool(t, m->model->graph != NULL);
+        table_str(t, m->path);
+    }
+    return ST_OK;
+}
+
+static enum st info_runs(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c, (void)e;
+    struct table *t = result_table(out, "runs", TABLE_ROWS);
+    table_column(t, COL_STRING, "run", "");
+    table_column(t, COL_BOOL, "active", "");
+    table_column(t, COL_STRING, "model", "");
+    table_column(t, COL_STRING, "compute", "");
+    table_column(t, COL_INT, "tokens", "");
+    table_column(t, COL_INT, "spans", "");
+    table_column(t, COL_ADDRESS, "position", "");
+    struct buf b = { 0 };
+    for (size_t i = 0; i < s->models.n_runs; i++) {
+        const struct session_run *r = s->models.runs[i];
+        buf_clear(&b);
+        position_print(r->run, run_position(r->run), &b);
+        table_row(t);
+        table_str(t, r->name);
+        table_bool(t, r == s->models.run);
+        table_str(t, r->model->name);
+        table_str(t, compute_name(run_mode(r->run)));
+        table_int(t, run_n_tokens(r->run));
+        table_int(t, run_n_spans(r->run));
+        table_str(t, buf_str(&b));
+    }
+    buf_free(&b);
+    return ST_OK;
+}
+
+static enum st info_arch(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)s, (void)c, (void)e;
+    struct table *t = result_table(out, "architectures", TABLE_ROWS);
+    table_column(t, COL_STRING, "architecture", "");
+    table_column(t, COL_STRING, "meaning", "");
+    for (size_t i = 0; architecture_at(i); i++) {
+        table_row(t);
+        table_str(t, architecture_at(i)->name);
+        table_str(t, architecture_at(i)->brief);
+    }
+    return ST_OK;
+}
+
+static const struct topic {
+    const char *name, *brief;
+    enum st (*run)(struct session *s, const struct call *c, struct result *out, struct err *e);
+} topics[] = {
+    { "arch", "architectures that have a graph", info_arch },
+    { "breaks", "breakpoints", info_breaks },
+    { "checkpoints", "named places of the run, and memory for going back", info_checkpoints },
+    { "formats", "how weights can be stored", info_formats },
+    { "kernels", "which compute kernels are in use", info_kernels },
+    { "kv", "metadata of the model file", info_kv },
+    { "memory", "budget and use; `info memory N` predicts for a prompt of N tokens", info_memory },
+    { "model", "the active model", info_model },
+    { "models", "open models", info_models },
+    { "points", "places where an activation can be looked at; `info points GLOB`", info_points },
+    { "runs", "prompts on their way through a model", info_runs },
+    { "tensors", "weights; `info tensors GLOB`", info_tensors },
+    { "tokenizer", "the tokenizer of the active model", info_tokenizer },
+    { "tokens", "tokens of the active run", info_tokens },
+};
+
+enum { N_TOPICS = sizeof topics / sizeof *topics };
+
+static const char *topic_name(const void *data, size_t i)
+{
+    (void)data;
+    return topics[i].name;
+}
+
+static enum st list_topics(struct result *out)
+{
+    struct table *t = result_table(out, "topics", TABLE_ROWS);
+    table_column(t, COL_STRING, "topic", "");
+    table_column(t, COL_STRING, "meaning", "");
+    for (int i = 0; i < N_TOPICS; i++) {
+        table_row(t);
+        table_str(t, topics[i].name);
+        table_str(t, topics[i].brief);
+    }
+    return ST_OK;
+}
+
+enum st run_info(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    if (!c->n_words)
+        return list_topics(out);
+    struct str name = c->words[0].text;
+    const struct topic *found = NULL;
+    int matches = 0;
+    for (int i = 0; i < N_TOPICS && !(found && matches < 0); i++)
+        if (str_is(name, topics[i].name)) {
+            found = &topics[i];
+            matches = -1;
+        } else if (name.n && name.n < strlen(topics[i].name)
+                   && !memcmp(name.p, topics[i].name, name.n)) {
+            found = &topics[i];
+            matches++;
+        }
+    if (found && matches <= 1)
+        return found->run(s, c, out, e);
+    call_fail(c, 0, e, ST_NOTFOUND, matches > 1 ? "`info %.*s` is ambiguous" : "no topic `%.*s`",
+              (int)(name.n > 40 ? 40 : name.n), name.p);
+    struct buf b = { 0 };
+    suggest(name, topic_name, NULL, N_TOPICS, &b);
+    st_hint(e, "%s", b.n ? buf_str(&b) : "`info` lists the topics");
+    buf_free(&b);
+    return e->st;
+}

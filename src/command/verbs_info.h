@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* `info` and its topics. */
+#ifndef QDB_COMMAND_VERBS_INFO_H
+#define QDB_COMMAND_VERBS_INFO_H
+
+#include "command/command.h"
+
+enum st run_info(struct session *s, const struct call *c, struct result *out, struct err *e);
+
+#define INFO_TOPICS "arch|breaks|checkpoints|formats|kernels|kv|memory|model|models|points|runs|tensors|tokenizer|tokens"
+
+#endif

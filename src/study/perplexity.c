@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+#include "study/perplexity.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "kernels/statistics.h"
+
+enum { TILE = 16 /* rows of logits at a time */ };
+
+struct sums {
+    double nll, square;
+    int64_t n;
+};
+
+/* Score positions [from, to) of a chunk whose hidden states are x. */
+static enum st score(struct run *r, const struct tensor *x, const int32_t *ids, int64_t from, int64_t to,
+                     float *logits, struct sums *sums, struct err *e)
+{
+    const struct graph *g = run_graph(r);
+    const int64_t width = shape_per_token(&x->shape);
+    for (int64_t first = from; first < to; first += TILE) {
+        const int64_t n = to - first < TILE ? to - first : TILE;
+        enum st st = run_head(r, x->data + first * width, n, logits, e);
+        if (st)
+            return st;
+        for (int64_t t = 0; t < n; t++) {
+            const float *row = logits + t * g->vocab;
+            double nll = log_sum_exp(row, g->vocab) - row[ids[first + t + 1]];
+            sums->nll += nll;
+            sums->square += nll * nll;
+            sums->n++;
+        }
+    }
+    return ST_OK;
+}
+
+/* Run one chunk up to what the output head reads; the logits of unscored tokens are never made. */
+static enum st chunk(struct run *r, const int32_t *ids, int32_t *input, int64_t context, int32_t bos, float *logits,
+                     struct progress *p, struct sums *sums, struct err *e)
+{
+    const struct graph *g = run_graph(r);
+    memcpy(input, ids, (size_t)context * sizeof *input);
+    if (bos >= 0)
+        input[0] = bos;
+    enum st st = run_input(r, input, NULL, NULL, context, e);
+    for (int s = 0; !st && s < run_n_spans(r); s++) {
+        const struct span span = run_span(r, s);
+        struct tensor x;
+        struct position to = { s, g->values[g->hidden].node + 1 };
+        st = run_forward(r, to, p, NULL, e);
+        if (!st)
+            st = run_read(r, s, g->hidden, &x, e);
+        int64_t from = context / 2 - span.first, end = context - 1 - span.first;
+        from = from < 0 ? 0 : from;
+        end = end > span.n ? span.n : end;
+        if (!st && from < end)
+            st = score(r, &x, ids + span.first, from, end, logits, sums, e);
+    }
+    return st;
+}
+
+static void finish(const struct sums *s, struct perplexity *out)
+{
+    const double n = (double)s->n;
+    out->scored = s->n;
+    out->nll = s->n ? s->nll / n : NAN;
+    out->value = exp(out->nll);
+    double var = (s->square / n - out->nll * out->nll) / (n - 1);
+    out->error = s->n > 1 ? out->value * sqrt(fmax(0, var)) : NAN;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The front end's progress counts chunks; the run inside only hears of cancellation. */
+static enum st all_chunks(struct run *r, const struct model *m, const int32_t *ids, int64_t context, float *logits,
+                          int32_t *input, struct progress *p, struct perplexity *out, struct sums *sums,
+                          struct err *e)
+{
+    struct progress quiet = { .cancel = p ? p->cancel : NULL };
+    const int32_t bos = m->tokenizer && tokenizer_adds_bos(m->tokenizer) ? tokenizer_bos(m->tokenizer) : -1;
+    for (; out->chunks < out->chunks_of; out->chunks++) {
+        if (!progress_tick(p, "perplexity", (double)out->chunks, (double)out->chunks_of))
+            return st_fail(e, ST_CANCELLED, "interrupted");
+        enum st st = chunk(r, ids + out->chunks * context, input, context, bos, logits, &quiet, sums, e);
+        if (st)
+            return st;
+    }
+    return ST_OK;
+}
+
+enum st perplexity_of(const struct model *m, const struct run_options *o, const int32_t *ids, int64_t n,
+                      int64_t context, int64_t limit, struct progress *p, struct perplexity *out, struct err *e)
+{
+    if (!m->graph) {
+        if (e)
+            *e = m->no_graph;
+        return m->no_graph.st;
+    }
+    if (m->graph->logits < 0)
+        return st_fail(e, ST_UNSUPPORTED, "the model has no output head");
+    if (context < 4)
+        return st_fail(e, ST_RANGE, "a context of %d tokens scores nothing; at least 4", (int)context);
+    if (n < context)
+        return st_fail(e, ST_RANGE, "the text has %d tokens, less than one chunk of %d", (int)n, (int)context);
+    for (int64_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= m->graph->vocab)
+            return st_fail(e, ST_FORMAT, "token %d of the text is not in the model's vocabulary", ids[i]);
+    *out = (struct perplexity){ .tokens = n, .chunks_of = n / context };
+    if (limit > 0 && limit < out->chunks_of)
+        out->chunks_of = limit;
+    void *logits;
+    enum st st = mem_alloc(&logits, (size_t)(TILE * m->graph->vocab) * sizeof(float), "logits", e);
+    if (st)
+        return st;
+    int32_t *input = x_alloc((size_t)context * sizeof *input);
+    struct run_options options = *o;
+    struct run *r = run_new(m, &options);
+    struct sums sums = { 0 };
+    const double start = now();
+    st = all_chunks(r, m, ids, context, logits, input, p, out, &sums, e);
+    finish(&sums, out);
+    out->seconds = now() - start;
+    run_free(r);
+    free(input);
+    mem_free(logits);
+    return st;
+}
