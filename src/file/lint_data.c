@@ -39,13 +39,17 @@ static uint32_t magnitude(float f)
 
 static uint32_t largest_of(const float *v, uint64_t n)
 {
-    uint32_t m = 0;
-    for (; n >= 32; n -= 32, v += 32) /* a constant length vectorises */
-        for (int i = 0; i < 32; i++)
-            m = magnitude(v[i]) > m ? magnitude(v[i]) : m;
+    int32_t lane[8] = { 0 }, m = 0; /* signed, because SSE2 compares no unsigned integers */
+    for (; n >= 8; n -= 8, v += 8)
+        for (int i = 0; i < 8; i++) {
+            int32_t bits = (int32_t)magnitude(v[i]);
+            lane[i] = bits > lane[i] ? bits : lane[i];
+        }
     for (uint64_t i = 0; i < n; i++)
-        m = magnitude(v[i]) > m ? magnitude(v[i]) : m;
-    return m;
+        lane[i] = (int32_t)magnitude(v[i]) > lane[i] ? (int32_t)magnitude(v[i]) : lane[i];
+    for (int i = 0; i < 8; i++)
+        m = lane[i] > m ? lane[i] : m;
+    return (uint32_t)m;
 }
 
 static void look_closer(struct scan *s, const float *v, uint64_t n, uint64_t at)

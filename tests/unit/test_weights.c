@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "file/diff.h"
+#include "file/lint.h"
 #include "file/weights.h"
 #include "tests/harness/gguf_build.h"
 #include "tests/harness/scratch.h"
@@ -201,6 +203,40 @@ static void refuses_splits_that_do_not_fit(void **state)
     scratch_end();
 }
 
+/* Every allocation refused in turn: an error, nothing leaked, and then it works. */
+static void survives_a_tight_budget(void **state)
+{
+    (void)state;
+    struct build b = BUILD_INIT;
+    build_llama(&b);
+    size_t n, refusals = 0;
+    uint8_t *image = build_image(&b, &n);
+    bool done = false;
+    for (size_t budget = 64; !done; budget += 64) {
+        mem_set_budget(budget);
+        struct weights *w = NULL;
+        struct lint l = { 0 };
+        struct diff d = { 0 };
+        struct err e = ERR_INIT;
+        enum st st = weights_borrow(image, n, "tiny", &w, &e);
+        if (!st)
+            st = lint_weights(w, 0, NULL, &l, &e);
+        if (!st)
+            st = diff_weights(w, w, NULL, &d, &e);
+        assert_true(st == ST_OK || st == ST_NOMEM);
+        refusals += st != ST_OK;
+        done = !st;
+        lint_free(&l);
+        diff_free(&d);
+        weights_close(w);
+        assert_int_equal(mem_used(), 0);
+    }
+    mem_set_budget(0);
+    assert_true(refusals > 10);
+    free(image);
+    build_free(&b);
+}
+
 static void opens_real_files(void **state)
 {
     (void)state;
@@ -230,4 +266,5 @@ static void opens_real_files(void **state)
 
 UNIT_MAIN(CASE(refuses_what_is_no_file), CASE(finds_tensors_and_metadata),
           CASE(decodes_rows_and_pieces), CASE(opens_all_parts_of_a_split),
-          CASE(refuses_splits_that_do_not_fit), CASE(opens_real_files))
+          CASE(refuses_splits_that_do_not_fit), CASE(survives_a_tight_budget),
+          CASE(opens_real_files))
