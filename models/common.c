@@ -3,8 +3,6 @@
 
 #include <math.h>
 
-#include "base/memory.h"
-
 enum { MAX_BLOCKS = 4096, MAX_HEADS = 4096 };
 static const int64_t max_width = 1 << 24;
 
@@ -56,11 +54,10 @@ static const float *rope_factors(struct builder *b, int64_t n_rot)
                (long long)n_rot / 2);
         return NULL;
     }
-    struct graph *g = b->g;
-    float *v = x_alloc((size_t)w->cols * sizeof *v);
-    x_grow(&g->decoded, &g->cap_decoded, g->n_decoded + 1, sizeof *g->decoded);
-    g->decoded[g->n_decoded++] = v;
-    b->st = weight_decode(w, 0, 1, v, b->e);
+    const float *v = b_vector(b, w);
+    for (int64_t i = 0; v && i < n_rot / 2; i++)
+        if (!(v[i] > 0 && isfinite(v[i])))
+            b_fail(b, "rope_freqs.weight: factor %lld is %g", (long long)i, (double)v[i]);
     return v;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/execute.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,52 @@ struct matrix weight_matrix(const struct weight *w)
     if (!w)
         return (struct matrix){ .format = FORMAT_NONE };
     return (struct matrix){ w->format, w->data, w->row_bytes, (int64_t)w->rows, (int64_t)w->cols };
+}
+
+enum st check_tokens(const struct graph *g, int first, int end, const int32_t *ids, const int32_t *pos, int64_t n,
+                     struct err *e)
+{
+    for (int i = first; i < end; i++) {
+        const struct node *node = &g->nodes[i];
+        if (node->op != OP_EMBED && node->op != OP_POSITION)
+            continue;
+        const bool embed = node->op == OP_EMBED;
+        const int64_t rows = (int64_t)node->w[0]->rows - (embed ? 0 : node->p.offset);
+        for (int64_t t = 0; t < n; t++) {
+            const int64_t row = embed ? ids[t] : pos[t];
+            if (row < 0 || row >= rows)
+                return st_fail(e, ST_RANGE, "%s %" PRId64 " is not in 0..%" PRId64, embed ? "token" : "position", row,
+                               rows - 1);
+        }
+    }
+    return ST_OK;
+}
+
+void rope_turns(const struct rope *rope, const int32_t *pos, int64_t n, float *out)
+{
+    for (int64_t t = 0; t < n; t++, out += rope->n_rot)
+        rope_angles(rope, pos[t], out, out + rope->n_rot / 2);
+}
+
+/* The angles of the span, computed once for all nodes that turn alike. */
+static enum st turns_of(struct run *r, int rope, int span, const struct batch *b, struct err *e)
+{
+    struct turns *t = &r->turns[rope];
+    const size_t bytes = (size_t)(b->n * r->g->ropes[rope].n_rot) * sizeof(float);
+    if (t->span == span)
+        return ST_OK;
+    if (t->bytes < bytes) {
+        void *p;
+        enum st st = mem_alloc(&p, bytes, "the angles of the positions", e);
+        if (st)
+            return st;
+        mem_free(t->data);
+        t->data = p;
+        t->bytes = bytes;
+    }
+    rope_turns(&r->g->ropes[rope], b->pos, b->n, t->data);
+    t->span = span;
+    return ST_OK;
 }
 
 void batch_begin(const struct run *r, int span, struct batch *b)
@@ -140,6 +187,11 @@ enum st frame_hold(struct run *r, struct frame *f, int v, struct err *e)
     }
     void *p;
     enum st st = mem_alloc(&p, bytes, r->g->values[v].name, e);
+    if (st && r->spare.n) { /* buffers of other sizes may be in the way */
+        while (r->spare.n)
+            mem_free(r->spare.list[--r->spare.n].p);
+        st = mem_alloc(&p, bytes, r->g->values[v].name, e);
+    }
     if (!st)
         f->data[v] = p;
     return st;
@@ -176,8 +228,10 @@ static void fill_call(const struct run *r, struct frame *f, const struct node *n
         c->w[i] = weight_matrix(n->w[i]);
         c->v[i] = n->v[i];
     }
-    if (n->op == OP_ROPE)
+    if (n->op == OP_ROPE) {
         c->rope = &r->g->ropes[n->p.rope];
+        c->angles = r->turns[n->p.rope].data;
+    }
     *out = (struct tensor){ shape_resolve(r->g->values[n->out].shape, b->n, b->max_keys), f->data[n->out] };
 }
 
@@ -211,11 +265,15 @@ enum st execute_node(struct run *r, struct frame *f, int node, int target, struc
         return st;
     struct batch b;
     batch_begin(r, f->span, &b);
-    forward(r, f, n, &b);
-    if (r->cancel && *r->cancel) {
+    st = n->op == OP_ROPE ? turns_of(r, n->p.rope, f->span, &b, e) : ST_OK;
+    if (!st)
+        forward(r, f, n, &b);
+    if (!st && r->cancel && *r->cancel)
+        st = st_fail(e, ST_CANCELLED, "interrupted");
+    if (st) {
         batch_free(&b);
         drop(r, f, n->out);
-        return st_fail(e, ST_CANCELLED, "interrupted");
+        return st;
     }
     struct event ev = { r, { f->span, node + 1 }, n->out, NULL };
     for (size_t i = 0; i < r->n_transforms; i++)
@@ -259,6 +317,15 @@ void checkpoints_drop(struct run *r)
     r->checkpoints = NULL;
     r->cap_checkpoints = r->checkpoint_used = 0;
     r->checkpoint_stride = 1;
+}
+
+void checkpoints_drop_after(struct run *r, int node)
+{
+    for (size_t i = 0; i < r->cap_checkpoints; i++) {
+        int segment = (int)(i % (size_t)r->n_segments);
+        if (r->checkpoints[i] && r->segments[segment].first > node)
+            checkpoint_drop(r, (int)(i / (size_t)r->n_segments), segment);
+    }
 }
 
 /* Memory is short: keep every second of the checkpoints that are left. */

@@ -44,6 +44,13 @@ struct hook {
     void *data;
 };
 
+/* Sines and cosines of one span, for one of the graph's ropes. */
+struct turns {
+    int span; /* -1 = none */
+    float *data;
+    size_t bytes;
+};
+
 struct run {
     const struct model *model;
     const struct graph *g;
@@ -61,6 +68,7 @@ struct run {
     int n_segments;
     struct frame frame, scratch;
     struct spare spare;
+    struct turns *turns; /* [n_ropes] */
     float **checkpoints; /* [span][segment], NULL = none */
     size_t cap_checkpoints;
     int checkpoint_stride;
@@ -74,6 +82,11 @@ struct run {
 };
 
 int segment_of(const struct run *r, int node);
+/* Ids and positions are indices into tables of the file: ST_RANGE when nodes [first, end) have no such row. */
+NODISCARD enum st check_tokens(const struct graph *g, int first, int end, const int32_t *ids, const int32_t *pos,
+                               int64_t n, struct err *e);
+/* out [n][n_rot] as op_call.angles. */
+void rope_turns(const struct rope *rope, const int32_t *pos, int64_t n, float *out);
 struct matrix weight_matrix(const struct weight *w);
 
 void frame_init(struct run *r, struct frame *f);
@@ -92,6 +105,8 @@ NODISCARD enum st execute_node(struct run *r, struct frame *f, int node, int tar
 void checkpoint_save(struct run *r, const struct frame *f, int segment);
 const float *checkpoint_find(const struct run *r, int span, int segment);
 void checkpoints_drop(struct run *r);
+/* Those of segments that begin after `node`, in every span. */
+void checkpoints_drop_after(struct run *r, int node);
 
 /* The tokens of a span as ops see them. The arrays are freed with batch_free. */
 void batch_begin(const struct run *r, int span, struct batch *b);

@@ -27,6 +27,8 @@ enum st node_evaluate(const struct graph *g, int node, const float *const *in, c
     const struct op_info *op = op_info(nd->op);
     if (!op->forward)
         return st_fail(e, ST_UNSUPPORTED, "the op `%s` cannot be computed yet", op->name);
+    if (n <= 0)
+        return st_fail(e, ST_RANGE, "there are no tokens");
     struct batch b;
     int32_t *numbers;
     plain_batch(n, ids, g->causal, &b, &numbers);
@@ -42,10 +44,17 @@ enum st node_evaluate(const struct graph *g, int node, const float *const *in, c
         c.w[i] = weight_matrix(nd->w[i]);
         c.v[i] = nd->v[i];
     }
-    if (nd->op == OP_ROPE)
+    void *data = NULL, *state = NULL, *angles = NULL;
+    enum st st = check_tokens(g, node, node + 1, b.ids, b.pos, n, e);
+    if (!st && nd->op == OP_ROPE) {
         c.rope = &g->ropes[nd->p.rope];
-    void *data = NULL, *state = NULL;
-    enum st st = mem_alloc(&data, (size_t)shape_count(&y.shape) * sizeof(float), nd->name, e);
+        st = mem_alloc(&angles, (size_t)(n * c.rope->n_rot) * sizeof(float), "angles", e);
+        if (!st)
+            rope_turns(c.rope, b.pos, n, angles);
+        c.angles = angles;
+    }
+    if (!st)
+        st = mem_alloc(&data, (size_t)shape_count(&y.shape) * sizeof(float), nd->name, e);
     if (!st && op->state)
         st = mem_alloc(&state, (size_t)(op_state_row(nd, shapes) * n) * sizeof(float), "state", e);
     if (!st) {
@@ -56,6 +65,7 @@ enum st node_evaluate(const struct graph *g, int node, const float *const *in, c
     } else
         mem_free(data);
     mem_free(state);
+    mem_free(angles);
     free((void *)b.keys);
     free(numbers);
     return st;

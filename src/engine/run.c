@@ -43,6 +43,7 @@ struct run *run_new(const struct model *m, const struct run_options *o)
     cut(r);
     r->state = x_alloc((size_t)r->g->n_nodes * sizeof *r->state);
     r->wants = x_alloc((size_t)r->g->n_values * sizeof *r->wants);
+    r->turns = x_alloc((r->g->n_ropes + 1) * sizeof *r->turns);
     r->checkpoint_stride = 1;
     frame_init(r, &r->frame);
     frame_init(r, &r->scratch);
@@ -58,6 +59,8 @@ static void forget(struct run *r)
         free(r->sequences[i].rows);
     if (r->n_sequences)
         memset(r->sequences, 0, r->n_sequences * sizeof *r->sequences);
+    for (size_t i = 0; i < r->g->n_ropes; i++)
+        r->turns[i].span = -1;
     r->n_sequences = r->n_spans = r->n_tokens = 0;
     r->at = r->reached = (struct position){ 0, 0 };
 }
@@ -75,12 +78,15 @@ void run_free(struct run *r)
             mem_free(r->state[i]);
         for (int s = 0; s < r->n_segments; s++)
             free(r->segments[s].carry);
+        for (size_t i = 0; i < r->g->n_ropes; i++)
+            mem_free(r->turns[i].data);
     }
     for (size_t i = 0; i < r->spare.n; i++)
         mem_free(r->spare.list[i].p);
     checkpoints_drop(r);
     free(r->spare.list);
     free(r->state);
+    free(r->turns);
     free(r->segments);
     free(r->wants);
     free(r->sequences);
@@ -105,28 +111,12 @@ static enum st runnable(const struct run *r, struct err *e)
             *e = r->model->no_graph;
         return r->model->no_graph.st;
     }
+    if (r->o.mode != COMPUTE_EXACT)
+        return st_fail(e, ST_UNSUPPORTED, "compute mode %s is not there yet", compute_name(r->o.mode));
     for (int i = 0; i < r->g->n_nodes; i++)
         if (!op_info(r->g->nodes[i].op)->forward)
             return st_fail(e, ST_UNSUPPORTED, "the op `%s` of %s cannot be computed yet",
                            op_info(r->g->nodes[i].op)->name, r->g->nodes[i].name);
-    return ST_OK;
-}
-
-/* Ids and positions are indices into tables of the file. */
-static enum st check_tokens(const struct run *r, const int32_t *ids, const int32_t *pos, int64_t n, struct err *e)
-{
-    for (int i = 0; i < r->g->n_nodes; i++) {
-        const struct node *node = &r->g->nodes[i];
-        if (node->op != OP_EMBED && node->op != OP_POSITION)
-            continue;
-        const int64_t rows = (int64_t)node->w[0]->rows;
-        for (int64_t t = 0; t < n; t++) {
-            int64_t row = node->op == OP_EMBED ? ids[t] : pos[t] + node->p.offset;
-            if (row < 0 || row >= rows)
-                return st_fail(e, ST_RANGE, "%s %" PRId64 " is not in 0..%" PRId64,
-                               node->op == OP_EMBED ? "token" : "position", row, rows - 1);
-        }
-    }
     return ST_OK;
 }
 
@@ -187,6 +177,8 @@ static enum st add_tokens(struct run *r, const int32_t *ids, const int32_t *seq,
         int32_t q = seq ? seq[t] : 0;
         if (q < 0 || q >= SEQUENCES_MAX)
             st = st_fail(e, ST_RANGE, "sequence %d is not in 0..%d", q, SEQUENCES_MAX - 1);
+        else if (pos && pos[t] < 0)
+            st = st_fail(e, ST_RANGE, "position %d of token %" PRId64 " is negative", pos[t], t);
         highest = q > highest ? q : highest;
     }
     if (!st) {
@@ -199,13 +191,13 @@ static enum st add_tokens(struct run *r, const int32_t *ids, const int32_t *seq,
             where[t] = pos ? pos[t] : (int32_t)r->sequences[q].n + count[q]++;
         }
         free(count);
-        st = check_tokens(r, ids, where, n, e);
+        st = check_tokens(r->g, 0, r->g->n_nodes, ids, where, n, e);
     }
     if (!st)
         st = reserve_state(r, (int64_t)r->n_tokens + n, e);
     for (int64_t t = 0; t < n && !st; t++) {
         int64_t first = r->n_spans ? r->spans[r->n_spans - 1].first : 0;
-        if (t == 0 || (r->o.span && (int64_t)r->n_tokens - first >= r->o.span)) {
+        if (t == 0 || (r->o.span && r->g->causal && (int64_t)r->n_tokens - first >= r->o.span)) {
             x_grow(&r->spans, &r->cap_spans, r->n_spans + 1, sizeof *r->spans);
             r->spans[r->n_spans++] = (struct span){ (int64_t)r->n_tokens, 0 };
         }
@@ -318,15 +310,20 @@ static enum st advance(struct run *r, struct err *e)
 {
     if (r->at.node == r->g->n_nodes)
         r->at = (struct position){ r->at.span + 1, 0 };
+    enum st st;
     if (r->frame.span != r->at.span) {
         frame_clear(r, &r->frame);
+        if (r->at.node && (st = restore(r, &r->frame, r->at.span, r->at.node, -1, NULL, e))) {
+            frame_clear(r, &r->frame);
+            return st;
+        }
         r->frame.span = r->at.span;
-        r->frame.segment = 0;
+        r->frame.segment = segment_of(r, r->at.node ? r->at.node - 1 : 0);
     }
     frame_enter(r, &r->frame, r->at.node);
     if (r->at.node == r->segments[r->frame.segment].first)
         checkpoint_save(r, &r->frame, r->frame.segment);
-    enum st st = execute_node(r, &r->frame, r->at.node, -1, e);
+    st = execute_node(r, &r->frame, r->at.node, -1, e);
     if (st)
         return st;
     r->at.node++;
@@ -374,14 +371,11 @@ enum st run_goto(struct run *r, struct position to, struct progress *p, struct e
     r->cancel = p ? p->cancel : NULL;
     enum st st = restore(r, &r->frame, to.span, to.node, -1, p, e);
     r->cancel = NULL;
-    if (st) { /* stay where we were, if that can be had again */
-        struct err ignored;
-        if (restore(r, &r->frame, r->at.span, r->at.node, -1, NULL, &ignored))
-            frame_clear(r, &r->frame);
-        return st;
-    }
-    r->at = to;
-    return ST_OK;
+    if (st)
+        frame_clear(r, &r->frame); /* the run stays where it was; moving on restores what it needs */
+    else
+        r->at = to;
+    return st;
 }
 
 enum st run_read(struct run *r, int span, int value, struct tensor *out, struct err *e)
@@ -398,8 +392,10 @@ enum st run_read(struct run *r, int span, int value, struct tensor *out, struct 
     if (!data && r->scratch.span == span)
         data = r->scratch.data[value];
     if (!data) {
+        const volatile sig_atomic_t *cancel = r->cancel; /* of the move that a probe may be part of */
         r->cancel = NULL;
         enum st st = restore(r, &r->scratch, span, v->node + 1, value, NULL, e);
+        r->cancel = cancel;
         if (st) {
             frame_clear(r, &r->scratch);
             return st;
@@ -447,13 +443,37 @@ int run_probe(struct run *r, probe_fn fn, void *data)
 
 void run_unprobe(struct run *r, int handle) { remove_hook(r->probes, &r->n_probes, handle); }
 
+/* The output of `node` changes from the first span on: forget what it touches. */
+static void rewind_to(struct run *r, int node)
+{
+    const struct position p = { 0, node };
+    frame_clear(r, &r->scratch);
+    checkpoints_drop_after(r, node);
+    if (position_compare(r->reached, p) > 0)
+        r->reached = p;
+    if (position_compare(r->at, p) > 0) {
+        r->at = p;
+        frame_clear(r, &r->frame);
+    }
+}
+
 int run_transform(struct run *r, int value, transform_fn fn, void *data)
 {
+    rewind_to(r, r->g->values[value].node);
+    run_want(r, value, 1); /* no fused kernel may skip it */
     return add_hook(&r->transforms, &r->n_transforms, &r->cap_transforms,
                     (struct hook){ .handle = r->next_handle++, .value = value, .transform = fn, .data = data });
 }
 
-void run_untransform(struct run *r, int handle) { remove_hook(r->transforms, &r->n_transforms, handle); }
+void run_untransform(struct run *r, int handle)
+{
+    for (size_t i = 0; i < r->n_transforms; i++)
+        if (r->transforms[i].handle == handle) {
+            rewind_to(r, r->g->values[r->transforms[i].value].node);
+            run_want(r, r->transforms[i].value, -1);
+        }
+    remove_hook(r->transforms, &r->n_transforms, handle);
+}
 
 void run_want(struct run *r, int value, int delta) { r->wants[value] += delta; }
 void run_want_all(struct run *r, int delta) { r->wants_all += delta; }

@@ -41,7 +41,7 @@ typedef void (*transform_fn)(void *data, const struct event *ev, float *x);
 struct run_options {
     enum compute mode;
     struct pool *pool;      /* borrowed; NULL = this thread */
-    int64_t span;           /* longest span, 0 = the whole prompt in one */
+    int64_t span;           /* longest span, 0 = the whole prompt in one, as for encoders always */
     size_t checkpoint_bytes; /* memory for checkpoints, 0 = a quarter of the budget */
 };
 
@@ -90,6 +90,8 @@ void run_unprobe(struct run *r, int handle);
 /* Say that somebody wants value v: a fused kernel that would skip it opens. Counted. */
 void run_want(struct run *r, int value, int delta);
 void run_want_all(struct run *r, int delta); /* as if every value were wanted */
+/* A transform that comes or goes puts the run back to before the first node it touches, and what lay
+ * behind is no longer reached. */
 int run_transform(struct run *r, int value, transform_fn fn, void *data);
 void run_untransform(struct run *r, int handle);
 

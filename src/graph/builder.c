@@ -156,23 +156,22 @@ static const struct weight *need(struct builder *b, const char *name, const char
     return b->st ? NULL : w;
 }
 
-/* Gains and biases are small: decoded once, owned by the graph. */
-static const float *vector(struct builder *b, const struct weight *w)
+const float *b_vector(struct builder *b, const struct weight *w)
 {
     struct graph *g = b->g;
-    if (!w || b->st)
+    size_t bytes;
+    void *v;
+    if (!w || b->st || (b->st = weight_check(w, b->e)))
         return NULL;
-    float *v;
-    if (w->cols > SIZE_MAX / sizeof *v / (w->rows ? w->rows : 1)) {
+    if (!mul_ok((size_t)(w->rows * w->cols), sizeof(float), &bytes)) {
         b_fail(b, "%.*s is too large", (int)w->name.n, w->name.p);
         return NULL;
     }
-    v = x_alloc((size_t)(w->rows * w->cols) * sizeof *v);
+    if ((b->st = mem_alloc(&v, bytes, "a gain or bias", b->e)))
+        return NULL;
     x_grow(&g->decoded, &g->cap_decoded, g->n_decoded + 1, sizeof *g->decoded);
     g->decoded[g->n_decoded++] = v;
-    enum st st = weight_decode(w, 0, w->rows, v, b->e);
-    if (st)
-        b->st = st;
+    b->st = weight_decode(w, 0, w->rows, v, b->e);
     return v;
 }
 
@@ -186,10 +185,11 @@ static int append(struct builder *b, struct node n, const char *brief)
     struct shape in[NODE_MAX_IN] = { 0 }, out;
     for (int i = 0; i < n.n_in; i++)
         in[i] = g->values[n.in[i]].shape;
+    b->st = op->shape(&n, in, &out, b->e);
     for (int i = 0; i < op->weights; i++)
-        if (n.w[i] && !(i == 0 && op->matrix) && n.op != OP_EXPERTS)
-            n.v[i] = vector(b, n.w[i]);
-    if (b->st || (b->st = op->shape(&n, in, &out, b->e))) {
+        if (n.w[i] && !(i == 0 && op->matrix))
+            n.v[i] = b_vector(b, n.w[i]);
+    if (b->st) {
         if (b->w->path && b->e && !b->e->where[0])
             st_where(b->e, "%s", b->w->path);
         return -1;
@@ -312,6 +312,25 @@ int b_slice_heads(struct builder *b, int x, const char *name, int64_t offset, in
                 brief);
 }
 
+static bool same_rope(const struct rope *a, const struct rope *b)
+{
+    return a->half_split == b->half_split && a->n_rot == b->n_rot && a->base == b->base && a->scale == b->scale
+           && a->ext == b->ext && a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow
+           && a->original_context == b->original_context && a->magnitude == b->magnitude
+           && a->factors == b->factors;
+}
+
+/* Index of the rope in the graph: nodes that turn alike share one. */
+static int rope_index(struct graph *g, const struct rope *r)
+{
+    for (size_t i = 0; i < g->n_ropes; i++)
+        if (same_rope(&g->ropes[i], r))
+            return (int)i;
+    x_grow(&g->ropes, &g->cap_ropes, g->n_ropes + 1, sizeof *g->ropes);
+    g->ropes[g->n_ropes] = *r;
+    return (int)g->n_ropes++;
+}
+
 int b_rope(struct builder *b, int x, const char *name, const struct rope *r)
 {
     struct graph *g = b->g;
@@ -320,9 +339,7 @@ int b_rope(struct builder *b, int x, const char *name, const struct rope *r)
     if (r->n_rot > g->values[x].shape.d[2].n || r->n_rot % 2)
         return b_fail(b, "rope turns %" PRId64 " channels of heads of %" PRId64, r->n_rot,
                       g->values[x].shape.d[2].n), -1;
-    x_grow(&g->ropes, &g->cap_ropes, g->n_ropes + 1, sizeof *g->ropes);
-    g->ropes[g->n_ropes++] = *r;
-    return node(b, OP_ROPE, x, -1, name, ".rope", (struct node){ .p = { .rope = (int)g->n_ropes - 1 } },
+    return node(b, OP_ROPE, x, -1, name, ".rope", (struct node){ .p = { .rope = rope_index(g, r) } },
                 "after rotary position embedding");
 }
 

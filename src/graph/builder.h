@@ -33,6 +33,9 @@ struct str b_string_or(struct builder *b, const char *name, const char *otherwis
 bool b_has(struct builder *b, const char *weight); /* in the current block */
 enum st b_fail(struct builder *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* All of a small weight (a gain, a bias) as floats, owned by the graph; NULL if w is NULL or on error. */
+const float *b_vector(struct builder *b, const struct weight *w);
+
 /* Names below are without the block prefix: "attn_q" means blk.N.attn_q.weight (and .bias when
  * present), and the point blk.N.attn_q.out. */
 void b_block(struct builder *b, int n, int input); /* the residual `input` enters block n */

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/memory.h"
+
 void graph_free(struct graph *g)
 {
     if (!g)
@@ -14,7 +16,7 @@ void graph_free(struct graph *g)
     for (int i = 0; i < g->n_aliases; i++)
         free(g->aliases[i].name);
     for (size_t i = 0; i < g->n_decoded; i++)
-        free(g->decoded[i]);
+        mem_free(g->decoded[i]);
     free(g->nodes);
     free(g->values);
     free(g->aliases);

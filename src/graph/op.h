@@ -76,6 +76,7 @@ struct op_call {
     struct matrix w[3];   /* weights as matrices in the form to compute with; rows 0 if absent */
     const float *v[3];    /* the same as float vectors where the op wants vectors (gain, bias), else NULL */
     const struct rope *rope;
+    const float *angles;  /* OP_ROPE: [tok][n_rot], cosines then sines of rope_angles */
     float *state;         /* [row][per row] of this node's state, NULL if none */
     struct tensor *out;   /* shape resolved, data allocated */
     enum compute mode;

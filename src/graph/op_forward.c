@@ -103,12 +103,10 @@ void forward_slice(const struct op_call *c)
 static void rope_token(const struct op_call *c, int64_t t)
 {
     const int64_t heads = c->out->shape.d[1].n, n = c->out->shape.d[2].n;
-    float *angles = x_alloc((size_t)c->rope->n_rot * sizeof *angles);
-    rope_angles(c->rope, c->batch->pos[t], angles, angles + c->rope->n_rot / 2);
+    const float *angles = c->angles + t * c->rope->n_rot;
     for (int64_t h = 0; h < heads; h++)
         row_rope(c->rope, angles, angles + c->rope->n_rot / 2, c->in[0]->data + (t * heads + h) * n, n,
                  c->out->data + (t * heads + h) * n);
-    free(angles);
 }
 
 void forward_rope(const struct op_call *c) { each_row(c, c->batch->n, rope_token); }
