@@ -213,16 +213,16 @@ static void run(struct repl *r, const struct options *o)
             return;
         }
     }
-    bool go_on = open_model(r, o) == ST_OK || r->keep_going || (!o->batch && isatty(STDIN_FILENO));
+    bool person = isatty(STDIN_FILENO) && !o->batch;
+    bool go_on = open_model(r, o) == ST_OK || r->keep_going || person;
     for (size_t i = 0; i < o->n_todo && go_on && !r->s->quit; i++) {
         const char *text = o->todo[i].text;
         enum st st = o->todo[i].is_file ? repl_file(r, text) : repl_line(r, str_from(text));
-        go_on = !st
-                || (st != ST_CANCELLED && (r->keep_going || (!o->batch && isatty(STDIN_FILENO))));
+        go_on = !st || (st != ST_CANCELLED && (r->keep_going || person));
     }
     if (!go_on || o->batch || r->s->quit)
         return;
-    if (isatty(STDIN_FILENO)) {
+    if (person) {
         if (!o->quiet)
             puts(PACKAGE_STRING
                  ". `help` lists the commands, `explain WORD` explains, `quit` leaves.");

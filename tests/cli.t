@@ -142,5 +142,5 @@ is "help of every command" "$bad" ""
 qdb -batch -ex 'help nonsense'
 is "help for what is not there" "$status" 1
 qdb -batch -ex 'explain perplexity'
-like "explain" "$out" 'exp of the mean'
+like "explain" "$out" 'guessing between that many'
 finish

@@ -51,7 +51,7 @@ struct call {
 struct verb {
     const char *name, *alias; /* alias NULL if none; two aliases separated by a blank */
     const char *class;        /* files data break run change analyse support */
-    const char *args;         /* synopsis: "ADDR [by STAT] [N]" */
+    const char *args;         /* synopsis: "ADDR [by STAT] [N]", NULL if none */
     const char *brief;        /* one line */
     const char *help;         /* paragraphs; definitions of what is shown, units */
     const char *examples;     /* lines of commands that work on the demo model */
@@ -65,9 +65,10 @@ struct verb {
 };
 
 /* The tables of verbs, each ending with a row without name; one per verbs_*.c. */
-extern const struct verb verbs_files[], verbs_break[], verbs_look[], verbs_control[], verbs_change[],
-    verbs_analyse[], verbs_study[], verbs_support[];
+extern const struct verb verbs_files[], verbs_break[], verbs_look[], verbs_control[],
+    verbs_change[], verbs_analyse[], verbs_study[], verbs_support[];
 
+static inline const char *verb_args(const struct verb *v) { return v->args ? v->args : ""; }
 size_t verb_count(void);
 const struct verb *verb_at(size_t i); /* all verbs in the order of the tables */
 /* Exact name, fixed alias, unique prefix; else ST_NOTFOUND with "did you mean" or the candidates.

@@ -22,7 +22,7 @@ static const struct glossary_entry table[] = {
         "The weights are softmax(q.k / sqrt(d)) per head: blk.N.attn.prob, rows add up to 1.",
         "Errors in q and k change where a token looks, errors in v what it takes." } },
     { "attention sink",
-      "sink",
+      NULL,
       { "A token, mostly the first, that many heads look at although it says nothing.",
         "It is where a head puts its attention when it has nothing to do: a no-op.",
         "Its key is large in a few channels, so that quantizing those hurts all tokens at "
@@ -70,11 +70,6 @@ static const struct glossary_entry table[] = {
       { "One coordinate of an activation: position i of the last axis, the same i for every token.",
         "A few channels are often far larger than the rest (outliers) and set the scale of all.",
         "`channels ADDR` ranks them." } },
-    { "channel ratio",
-      NULL,
-      { "absmax of a channel / median absmax of the channels that are not zero everywhere.",
-        "1 is an ordinary channel; beyond about 20 it rules the scale of its whole row.",
-        "No unit." } },
     { "checkpoint",
       NULL,
       { "The residual stream at a block boundary, kept so that one can go back.",
@@ -86,16 +81,6 @@ static const struct glossary_entry table[] = {
         "activations in 8 bits.",
         "fast: operands rounded to bfloat16. Each has its own rounding error.",
         "Figures name their mode and are never compared across modes silently." } },
-    { "cosine",
-      "cos|cosine similarity",
-      { "Dot product of two arrays / product of their lengths: 1 same direction, 0 none in common.",
-        "Blind to scale, and to small channels: one large outlier keeps it near 1.",
-        "Read it together with the relative error." } },
-    { "dead channel",
-      "dead",
-      { "A channel that is zero for every token.",
-        "It wastes weights but does no harm; statistics per channel leave it out.",
-        "`channels` marks it." } },
     { "effective scale",
       "scale|sub-block",
       { "The step between neighbouring levels of a format inside one sub-block of a weight.",
@@ -106,11 +91,6 @@ static const struct glossary_entry table[] = {
       { "The table that turns a token into a vector: one row per token of the vocabulary.",
         "token_embd.weight; the first point is embd.out.",
         "Often tied: the same table is used at the end to turn the stream into logits." } },
-    { "entropy",
-      NULL,
-      { "How spread a distribution is: -sum p ln p, in nats; 0 is certain.",
-        "Of attention: divided by ln(number of keys the row can see), so that 1 is uniform.",
-        "Of the next token: exp(entropy) is the number of equally likely choices." } },
     { "feed-forward",
       "ffn|mlp",
       { "The second half of a block: a wider hidden layer that works on each token alone.",
@@ -151,16 +131,6 @@ static const struct glossary_entry table[] = {
         "It takes two blocks: one head marks each token with its predecessor, the next looks the "
         "mark up.",
         "It is the simplest form of learning in context." } },
-    { "KL",
-      "kl divergence|kullback-leibler",
-      { "Sum over the vocabulary of p ln(p / q), p the reference's next-token probabilities, q the "
-        "model's.",
-        "In nats per token; 0 is no change. 0.01 is hard to notice, 0.1 is not.",
-        "It sees damage that perplexity averages away, and needs far less text." } },
-    { "kurtosis",
-      "kurt",
-      { "Mean of ((x - mean) / sd)^4: 3 for a normal distribution.",
-        "Large values mean few, far outliers: hard to quantize with one scale.", "No unit." } },
     { "KV cache",
       "kv|k/v cache",
       { "Keys and values of earlier tokens, kept so that each new token costs one row only.",
@@ -176,12 +146,6 @@ static const struct glossary_entry table[] = {
       { "The model's score for every token of the vocabulary: point output.out.",
         "softmax turns them into probabilities; only differences between logits matter.",
         "`topk` lists the largest, `logits A - B` follows a difference of two tokens." } },
-    { "massive activation",
-      "massive",
-      { "A value hundreds of times the rest, at one or two tokens, in the same few channels of "
-        "many blocks.",
-        "Mostly at the first token, where it makes the attention sink.",
-        "Not the same as an outlier channel, which is large for every token." } },
     { "measurement",
       NULL,
       { "Model, plan, data, compute mode and metric, with the value found and its error bar.",
@@ -198,11 +162,6 @@ static const struct glossary_entry table[] = {
       { "A rule that gives each tensor of a model its format, under a name: Q4_K_M.",
         "Sensitive tensors (ffn_down, attn_v, output) get more bits than the rest.",
         "`info tensors` shows what a file really uses." } },
-    { "nan",
-      "inf|not finite",
-      { "Not a number: 0/0, inf - inf. Once there, it spreads to everything computed from it.",
-        "inf is a number too large for the format: f16 ends at 65504.",
-        "`summary` counts both; statistics leave them out and say so." } },
     { "nat",
       "nats|bit",
       { "Unit of information with the natural logarithm: 1 nat = 1.443 bits.",
@@ -212,17 +171,6 @@ static const struct glossary_entry table[] = {
       { "One operation of the model's graph: norm, linear, rope, attention scores.",
         "A pure function of named inputs, plus explicit state such as the K/V cache.",
         "`list` shows the nodes around the present one, `step` runs one." } },
-    { "outlier",
-      "outlier channel|outliers",
-      { "outlier(k): abs(x) > k * rms, rms over the channels that are not zero everywhere, first "
-        "token apart.",
-        "One outlier stretches the scale of its block, and the other values lose their bits.",
-        "`outliers` tells channels that are large for all tokens from single massive tokens." } },
-    { "perplexity",
-      "ppl",
-      { "exp of the mean of -ln p(next token): how many tokens the model hesitates between.",
-        "Lower is better; values depend on tokenizer and text, so compare on the same data only.",
-        "`ppl FILE` computes it and says with which protocol." } },
     { "plan",
       NULL,
       { "The set of active changes: what is different from the file.",
@@ -262,27 +210,12 @@ static const struct glossary_entry table[] = {
       { "The model, or the same model without changes, that runs are compared with.",
         "Best an f16 or bf16 file of the same model.",
         "KL and relative errors are taken against it, reference first." } },
-    { "relative error",
-      "relerr",
-      { "norm(x - ref) / norm(ref), per token; `compare` shows the median over tokens.",
-        "First token and massive channels apart, since they would hide the rest.",
-        "No unit; 0.01 is 1 %." } },
     { "residual stream",
       "residual|stream",
       { "The vector of each token that every block reads and adds to: blk.N.in, blk.N.mid, "
         "blk.N.out.",
         "Everything one part of a model tells another passes through it.",
         "An error put in stays in, unless a later norm shrinks it." } },
-    { "rms",
-      "root mean square",
-      { "sqrt(mean(x^2)): the usual size of the values.",
-        "Unlike the standard deviation it does not take the mean away.", "Unit of the values." } },
-    { "RMSE",
-      NULL,
-      { "sqrt(mean((x - y)^2)): the usual size of an error.",
-        "RMSE/scale divides by the effective scale of the sub-block: about 0.29 is what rounding "
-        "alone costs.",
-        "Larger means clipping, or a scale badly chosen." } },
     { "RMSNorm",
       "norm|rms norm|layer norm",
       { "x / sqrt(mean(x^2) + eps) * gain, per token: brings the stream to a common size before "
@@ -300,11 +233,6 @@ static const struct glossary_entry table[] = {
       { "One prompt going through one model under one plan in one compute mode.",
         "It has a position and checkpoints; several live at once (`prompt \"...\" as clean`).",
         "`info runs` lists them, `use NAME` switches." } },
-    { "sigma",
-      "sd|standard deviation",
-      { "sqrt(mean((x - mean)^2)): how far values usually are from their mean.",
-        "Beyond 6 sigma a normal distribution has one value in a thousand million.",
-        "Unit of the values." } },
     { "softmax",
       NULL,
       { "exp(x_i) / sum exp(x_j): turns scores into probabilities.",
@@ -354,6 +282,23 @@ static const struct glossary_entry table[] = {
         "Factors are in the metadata (rope.scaling.*) or a tensor (rope_freqs)." } },
 };
 
+/* Other words for statistics, whose definitions are in their own table. */
+static const char *const synonyms[][2] = {
+    { "channel ratio", "ratio" },
+    { "cosine similarity", "cos" },
+    { "crest factor", "absmax" },
+    { "dead channel", "dead" },
+    { "kl divergence", "kl" },
+    { "kullback leibler", "kl" },
+    { "loss", "nll" },
+    { "massive activation", "massive" },
+    { "outlier channel", "outlier" },
+    { "relative error", "relerr" },
+    { "root mean square", "rms" },
+    { "sigma", "sd" },
+    { "standard deviation", "sd" },
+};
+
 enum { N = sizeof table / sizeof *table };
 
 const struct glossary_entry *glossary_at(size_t i) { return i < N ? &table[i] : NULL; }
@@ -382,5 +327,24 @@ const struct glossary_entry *glossary_find(struct str word)
                 return &table[i];
             p += n + (p[n] == '|');
         }
+    return NULL;
+}
+
+const char *glossary_synonym(size_t i)
+{
+    return i < sizeof synonyms / sizeof *synonyms ? synonyms[i][0] : NULL;
+}
+
+const struct statistic *glossary_statistic(struct str word)
+{
+    for (size_t i = 0; i < sizeof synonyms / sizeof *synonyms; i++)
+        if (same(word, synonyms[i][0], strlen(synonyms[i][0])))
+            return statistic_find(synonyms[i][1]);
+    for (size_t i = 0; i < statistic_count(); i++) {
+        const struct statistic *t = statistic_at(i);
+        if (same(word, t->name, strlen(t->name))
+            || (t->alias && same(word, t->alias, strlen(t->alias))))
+            return t;
+    }
     return NULL;
 }

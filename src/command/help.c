@@ -12,13 +12,13 @@
 enum { TEXT_WIDTH = 78 };
 
 static const struct verb_class classes[] = {
-    { "files", "open, look into, compare and write files" },
-    { "data", "look at weights and activations" },
-    { "break", "stop where it matters" },
-    { "run", "prompts, runs, stepping, going back" },
-    { "change", "change the model, and take it back" },
-    { "analyse", "find out what quantization does" },
-    { "support", "help, settings, scripts, output" },
+    { "files", "files", "open, look into, compare and write files" },
+    { "data", "data", "look at weights and activations" },
+    { "break", "breakpoints", "stop where it matters" },
+    { "run", "running", "prompts, runs, stepping, going back" },
+    { "change", "changing", "change the model, and take it back" },
+    { "analyse", "analysis", "find out what quantization does" },
+    { "support", "support", "help, settings, scripts, output" },
 };
 
 const struct verb_class *verb_class_at(size_t i)
@@ -46,7 +46,7 @@ static void add_wrapped(struct result *out, const char *name, const char *text)
 
 enum st verb_help(const struct verb *v, struct result *out)
 {
-    result_line(out, "help", "%s%s%s", v->name, *v->args ? " " : "", v->args);
+    result_line(out, "help", "%s%s%s", v->name, *verb_args(v) ? " " : "", verb_args(v));
     result_line(out, "help", "%s", "");
     struct buf b = { 0 };
     buf_printf(&b, "%c%s.",
@@ -111,7 +111,7 @@ static void add_verb(struct table *t, const struct verb *v)
     table_row(t);
     table_str(t, v->name);
     table_str(t, v->alias ? v->alias : "");
-    table_str(t, v->args);
+    table_str(t, verb_args(v));
     table_str(t, v->brief);
 }
 
@@ -146,7 +146,7 @@ static void add_overview(struct result *out)
             columns += n;
         }
         if (b.n) {
-            result_line(out, "help", "%-11s %s", classes[c].name, classes[c].brief);
+            result_line(out, "help", "%-11s %s", classes[c].title, classes[c].brief);
             result_line(out, "help", "%11s%s", "", buf_str(&b));
         }
         buf_free(&b);
@@ -160,12 +160,12 @@ static void add_overview(struct result *out)
         "A unique beginning of a name will do. COMMAND | sh, COMMAND > file, several with `;`.");
 }
 
-static bool is_class(struct str name)
+static const struct verb_class *find_class(struct str title)
 {
     for (size_t i = 0; verb_class_at(i); i++)
-        if (str_is(name, classes[i].name))
-            return true;
-    return false;
+        if (str_is(title, classes[i].title))
+            return &classes[i];
+    return NULL;
 }
 
 enum st run_help(struct session *s, const struct call *c, struct result *out, struct err *e)
@@ -175,10 +175,9 @@ enum st run_help(struct session *s, const struct call *c, struct result *out, st
         return ST_OK;
     }
     struct str word = c->words[0].text;
-    if (str_is(word, "all") || is_class(word)) {
-        char *class = str_is(word, "all") ? NULL : x_strndup(word.p, word.n);
-        add_class(out, class);
-        free(class);
+    const struct verb_class *class = find_class(word);
+    if (class || str_is(word, "all")) {
+        add_class(out, class ? class->name : NULL);
         return ST_OK;
     }
     if (c->n_words > 1 && (str_is(word, "set") || str_is(word, "show"))) {
@@ -194,8 +193,9 @@ enum st run_help(struct session *s, const struct call *c, struct result *out, st
             result_note(out, "`show` lists the settings, `help set NAME` explains one");
         return ST_OK;
     }
-    return glossary_find(word) ? run_explain(s, c, out, e)
-                               : st_at(e, c->words[0].column, c->words[0].length);
+    return glossary_find(word) || glossary_statistic(word)
+               ? run_explain(s, c, out, e)
+               : st_at(e, c->words[0].column, c->words[0].length);
 }
 
 /* ---------------------------------------------------------------- apropos */
@@ -240,7 +240,7 @@ enum st run_apropos(struct session *s, const struct call *c, struct result *out,
     table_column(t, COL_STRING, "meaning", "");
     for (size_t i = 0; i < verb_count(); i++) {
         const struct verb *v = verb_at(i);
-        const char *texts[] = { v->name, v->brief, v->help, v->args };
+        const char *texts[] = { v->name, v->brief, v->help, verb_args(v) };
         if (!(v->flags & VERB_HIDDEN) && all_occur(c, texts, 4))
             add_found(t, "command", v->name, v->brief);
     }
@@ -256,23 +256,59 @@ enum st run_apropos(struct session *s, const struct call *c, struct result *out,
         if (all_occur(c, texts, 5))
             add_found(t, "word", g->word, g->lines[0]);
     }
+    for (size_t i = 0; i < statistic_count(); i++) {
+        const struct statistic *v = statistic_at(i);
+        const char *texts[] = {
+            v->name, v->alias, v->brief, v->lines[0], v->lines[1], v->lines[2]
+        };
+        if (all_occur(c, texts, 6))
+            add_found(t, "statistic", v->name, v->brief);
+    }
     return ST_OK;
 }
 
 /* ---------------------------------------------------------------- explain */
 
-static const char *known_word(const void *data, size_t i)
-{
-    (void)data;
-    return glossary_at(i)->word;
-}
-
 void explain_words(void (*add)(void *data, const char *word), void *data)
 {
     for (size_t i = 0; glossary_at(i); i++)
         add(data, glossary_at(i)->word);
+    for (size_t i = 0; glossary_synonym(i); i++)
+        add(data, glossary_synonym(i));
+    for (size_t i = 0; i < statistic_count(); i++)
+        add(data, statistic_at(i)->name);
     for (int f = 0; f < format_count(); f++)
         add(data, format_info(f)->name);
+}
+
+struct word_list {
+    const char **at;
+    size_t n, cap;
+};
+
+static void add_name(void *data, const char *word)
+{
+    struct word_list *names = data;
+    x_grow(&names->at, &names->cap, names->n + 1, sizeof *names->at);
+    names->at[names->n++] = word;
+}
+
+static const char *name_at(const void *data, size_t i)
+{
+    return ((const struct word_list *)data)->at[i];
+}
+
+static bool explain_statistic(struct str word, struct result *out)
+{
+    const struct statistic *t = glossary_statistic(word);
+    if (!t)
+        return false;
+    for (int i = 0; i < 3; i++)
+        add_wrapped(out, "explain", t->lines[i]);
+    if (t->edge && *t->edge)
+        result_note(out, "%s%s%s%s: %s", t->name, *t->unit ? " (" : "", t->unit,
+                    *t->unit ? ")" : "", t->edge);
+    return true;
 }
 
 static bool explain_format(struct str word, struct result *out)
@@ -292,20 +328,33 @@ static bool explain_format(struct str word, struct result *out)
     return true;
 }
 
+/* Names as lines "title: a, b, c", wrapped. */
+static void add_names(struct result *out, const char *title, const struct word_list *names)
+{
+    struct buf b = { 0 };
+    buf_printf(&b, "%s: ", title);
+    for (size_t i = 0; i < names->n; i++)
+        buf_printf(&b, "%s%s", names->at[i], i + 1 < names->n ? ", " : ".");
+    add_wrapped(out, "explain", b.p);
+    buf_free(&b);
+}
+
 static void list_words(struct result *out)
 {
-    struct buf line = { 0 };
-    for (size_t i = 0; glossary_at(i); i++) {
-        const char *word = glossary_at(i)->word;
-        if (line.n && line.n + strlen(word) + 2 > TEXT_WIDTH) {
-            result_line(out, "explain", "%s,", buf_str(&line));
-            buf_clear(&line);
-        }
-        buf_printf(&line, "%s%s", line.n ? ", " : "", word);
-    }
-    result_line(out, "explain", "%s", buf_str(&line));
-    result_note(out, "and every format, statistic, setting and command");
-    buf_free(&line);
+    struct word_list words = { 0 }, statistics = { 0 }, formats = { 0 };
+    for (size_t i = 0; glossary_at(i); i++)
+        add_name(&words, glossary_at(i)->word);
+    for (size_t i = 0; i < statistic_count(); i++)
+        add_name(&statistics, statistic_at(i)->name);
+    for (int f = 0; f < format_count(); f++)
+        add_name(&formats, format_info(f)->name);
+    add_names(out, "Words", &words);
+    add_names(out, "Statistics", &statistics);
+    add_names(out, "Formats", &formats);
+    result_note(out, "Settings and commands are explained too.");
+    free(words.at);
+    free(statistics.at);
+    free(formats.at);
 }
 
 enum st run_explain(struct session *s, const struct call *c, struct result *out, struct err *e)
@@ -316,25 +365,24 @@ enum st run_explain(struct session *s, const struct call *c, struct result *out,
     }
     struct str word = c->n_words == 1 ? c->words[0].text : c->rest;
     const struct glossary_entry *g = glossary_find(word);
-    if (g) {
-        for (int i = 0; i < 3; i++)
-            add_wrapped(out, "explain", g->lines[i]);
+    for (int i = 0; g && i < 3; i++)
+        add_wrapped(out, "explain", g->lines[i]);
+    if (g)
         return ST_OK;
-    }
     enum setting_id id;
     const struct verb *v;
     struct err ignored = ERR_INIT;
-    if (explain_format(word, out))
+    if (explain_statistic(word, out) || explain_format(word, out))
         return ST_OK;
     if (!setting_find(word, &id, &ignored))
         return setting_help(id, s, out);
     if (!verb_find(word, &v, &ignored))
         return verb_help(v, out);
-    size_t n = 0;
-    while (glossary_at(n))
-        n++;
+    struct word_list names = { 0 };
     struct buf b = { 0 };
-    suggest(word, known_word, NULL, n, &b);
+    explain_words(add_name, &names);
+    suggest(word, name_at, &names, names.n, &b);
+    free(names.at);
     call_fail(c, 0, e, ST_NOTFOUND, "no explanation of `%.*s`", (int)(word.n > 40 ? 40 : word.n),
               word.p);
     st_hint(e, "%s", b.n ? buf_str(&b) : "`explain` lists the words, `apropos` searches");

@@ -7,7 +7,9 @@
 
 /* Classes of verbs in the order they are shown: name and what they are for. */
 struct verb_class {
-    const char *name, *brief;
+    const char *name;  /* as in struct verb */
+    const char *title; /* as people call it; not the name of a verb */
+    const char *brief;
 };
 
 const struct verb_class *verb_class_at(size_t i); /* NULL after the last */

@@ -31,9 +31,16 @@ static void md_example(struct buf *out, struct str s)
 
 static void md_verb(struct buf *out, const struct verb *v)
 {
-    buf_printf(out, "### %s\n\n`%s%s%s`", v->name, v->name, *v->args ? " " : "", v->args);
-    if (v->alias)
-        buf_printf(out, " (short: `%s`)", v->alias);
+    buf_printf(out, "### %s\n\n`%s%s%s`", v->name, v->name, *verb_args(v) ? " " : "", verb_args(v));
+    if (v->alias) {
+        buf_adds(out, " (short:");
+        for (const char *p = v->alias; *p;) {
+            size_t n = strcspn(p, " ");
+            buf_printf(out, "%s `%.*s`", p == v->alias ? "" : ",", (int)n, p);
+            p += n + (p[n] == ' ');
+        }
+        buf_addc(out, ')');
+    }
     buf_adds(out, "\n\n");
     sentence(out, v->brief);
     if (v->help && *v->help)
@@ -51,7 +58,7 @@ void manual_markdown(struct buf *out)
                   "'manual markdown'`.\n\n");
     for (size_t c = 0; verb_class_at(c); c++) {
         size_t before = out->n;
-        buf_printf(out, "## %s: %s\n\n", verb_class_at(c)->name, verb_class_at(c)->brief);
+        buf_printf(out, "## %s: %s\n\n", verb_class_at(c)->title, verb_class_at(c)->brief);
         size_t title = out->n;
         for (size_t i = 0; i < verb_count(); i++)
             if (!(verb_at(i)->flags & VERB_HIDDEN)
@@ -116,9 +123,9 @@ static void roff_verb(struct buf *out, const struct verb *v)
 {
     buf_adds(out, ".TP\n.B ");
     roff_text(out, str_from(v->name));
-    if (*v->args) {
+    if (*verb_args(v)) {
         buf_addc(out, ' ');
-        roff_text(out, str_from(v->args));
+        roff_text(out, str_from(verb_args(v)));
     }
     if (v->alias) {
         buf_adds(out, " (");
@@ -136,7 +143,6 @@ static void roff_verb(struct buf *out, const struct verb *v)
 
 void manual_roff(struct buf *out)
 {
-    buf_adds(out, ".SH COMMANDS\n");
     for (size_t c = 0; verb_class_at(c); c++) {
         bool any = false;
         for (size_t i = 0; i < verb_count(); i++) {
@@ -144,7 +150,7 @@ void manual_roff(struct buf *out)
             if ((v->flags & VERB_HIDDEN) || strcmp(v->class, verb_class_at(c)->name) != 0)
                 continue;
             if (!any)
-                buf_printf(out, ".SS %s: %s\n", verb_class_at(c)->name, verb_class_at(c)->brief);
+                buf_printf(out, ".SS %s: %s\n", verb_class_at(c)->title, verb_class_at(c)->brief);
             any = true;
             roff_verb(out, v);
         }
