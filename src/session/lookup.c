@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: MIT */
+#include "session/lookup.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "graph/glob.h"
+#include "kernels/statistics.h"
+#include "session/control.h"
+#include "session/session.h"
+
+void view_free(struct view *v)
+{
+    for (int d = 0; d < SHAPE_MAX; d++)
+        free(v->index[d]);
+    mem_free(v->data);
+    free(v->name);
+    *v = (struct view){ .value = -1 };
+}
+
+int64_t view_count(const struct view *v) { return shape_count(&v->shape); }
+
+enum st view_new(const struct shape *s, const char *name, struct view *out, struct err *e)
+{
+    struct view v = { .shape = *s, .value = -1 };
+    int64_t n = shape_count(s);
+    if (n < 0 || n > INT64_MAX / (int64_t)sizeof(float))
+        return st_fail(e, ST_NOMEM, "%s is too large", name ? name : "the result");
+    void *p;
+    enum st st = mem_alloc(&p, (size_t)n * sizeof(float), name ? name : "the result", e);
+    if (st)
+        return st;
+    v.data = p;
+    for (int d = 0; d < s->rank; d++) {
+        v.index[d] = x_alloc((size_t)s->d[d].n * sizeof *v.index[d]);
+        for (int64_t i = 0; i < s->d[d].n; i++)
+            v.index[d][i] = i;
+    }
+    v.name = name ? x_strdup(name) : NULL;
+    *out = v;
+    return ST_OK;
+}
+
+enum st view_scalar(double x, struct view *out, struct err *e)
+{
+    static const struct shape none = { 0 };
+    enum st st = view_new(&none, NULL, out, e);
+    if (!st)
+        out->data[0] = (float)x;
+    return st;
+}
+
+enum st lookup_who(struct session *s, const struct address *a, struct session_model **m, struct session_run **r,
+                   struct err *e)
+{
+    *r = s->models.run;
+    if (!a->model.n && !a->run.n)
+        return session_need_model(s, m, e);
+    struct str run = a->run.n ? a->run : a->model;
+    *m = session_find_model(s, a->model);
+    *r = session_find_run(s, run);
+    if (a->run.n && (!*m || !*r || (*r)->model != *m)) {
+        st_fail(e, ST_NOTFOUND, "no run `%.*s` of a model `%.*s`", (int)run.n, run.p, (int)a->model.n, a->model.p);
+        return st_hint(e, "`info runs` lists them");
+    }
+    if (*r && !*m)
+        *m = (*r)->model;
+    if (!*m) {
+        st_fail(e, ST_NOTFOUND, "no model or run `%.*s`", (int)a->model.n, a->model.p);
+        return st_hint(e, "`info models` and `info runs` list them");
+    }
+    if (*r && (*r)->model != *m)
+        *r = NULL;
+    for (size_t i = 0; !*r && i < s->models.n_runs; i++)
+        if (s->models.runs[i]->model == *m)
+            *r = s->models.runs[i];
+    return ST_OK;
+}
+
+struct shape weight_shape(const struct weight *w)
+{
+    if (w->rank < 2)
+        return shape1(dim(AXIS_CHAN, (int64_t)w->cols));
+    if (w->rank == 2)
+        return shape2(dim(AXIS_ROW, (int64_t)w->rows), dim(AXIS_COL, (int64_t)w->cols));
+    const int64_t rows = (int64_t)w->ne[1];
+    return shape3(dim(AXIS_EXP, rows ? (int64_t)w->rows / rows : 0), dim(AXIS_ROW, rows),
+                  dim(AXIS_COL, (int64_t)w->cols));
+}
+
+static void add_match(struct match **list, size_t *n, size_t *cap, struct match m)
+{
+    x_grow(list, cap, *n + 1, sizeof **list);
+    (*list)[(*n)++] = m;
+}
+
+/* The name nearest to what was asked for, of weights and points. */
+static void nearest_name(const struct session_model *m, struct str name, struct err *e)
+{
+    const struct weights *w = m->model->weights;
+    const struct graph *g = m->model->graph;
+    int best = (int)(name.n / 3) + 1;
+    struct str found = { 0 };
+    for (size_t i = 0; i < w->n + (g ? (size_t)graph_n_points(g) : 0); i++) {
+        struct str one = i < w->n ? w->list[i].name : str_from(graph_point_name(g, (int)(i - w->n)));
+        int d = text_distance(name, one);
+        if (d < best) {
+            best = d;
+            found = one;
+        }
+    }
+    if (found.n)
+        st_hint(e, "did you mean `%.*s`?", (int)(found.n > 150 ? 150 : found.n), found.p);
+    else
+        st_hint(e, "`info points` and `info tensors` list the names");
+}
+
+enum st lookup_names(struct session *s, const struct address *a, struct match **out, size_t *n, struct err *e)
+{
+    struct session_model *m;
+    struct session_run *r;
+    enum st st = lookup_who(s, a, &m, &r, e);
+    if (st)
+        return st;
+    struct match *list = NULL;
+    size_t cap = 0;
+    *n = 0;
+    const struct weights *w = m->model->weights;
+    const struct graph *g = m->model->graph;
+    const bool glob = glob_is_pattern(a->name);
+    const struct weight *exact = glob ? NULL : weights_find(w, a->name);
+    if (exact)
+        add_match(&list, n, &cap, (struct match){ exact->name, exact, -1, weight_shape(exact) });
+    for (size_t i = 0; glob && i < w->n; i++)
+        if (glob_match(a->name, w->list[i].name))
+            add_match(&list, n, &cap, (struct match){ w->list[i].name, &w->list[i], -1, weight_shape(&w->list[i]) });
+    for (int i = 0; g && !exact && i < graph_n_points(g); i++) {
+        struct str name = str_from(graph_point_name(g, i));
+        struct shape shape;
+        if (glob && i >= g->n_values)
+            break; /* aliases would show everything twice */
+        if (glob ? glob_match(a->name, name) : str_eq(a->name, name)) {
+            int value = graph_point(g, name, &shape, NULL);
+            add_match(&list, n, &cap, (struct match){ name, NULL, value, shape });
+        }
+    }
+    if (!*n && glob) /* only an alias matches */
+        for (int i = g ? g->n_values : 0; g && i < graph_n_points(g); i++) {
+            struct str name = str_from(graph_point_name(g, i));
+            struct shape shape;
+            if (!glob_match(a->name, name))
+                continue;
+            int value = graph_point(g, name, &shape, NULL);
+            add_match(&list, n, &cap, (struct match){ name, NULL, value, shape });
+        }
+    if (*n) {
+        *out = list;
+        return ST_OK;
+    }
+    st_fail(e, ST_NOTFOUND, "no weight or point `%.*s`", (int)(a->name.n > 200 ? 200 : a->name.n), a->name.p);
+    if (!g)
+        st_hint(e, "this model has weights only: %s", m->model->no_graph.msg);
+    else
+        nearest_name(m, a->name, e);
+    return st_at(e, a->column, a->length);
+}
+
+/* --- slices ------------------------------------------------------------------------------------ */
+
+static bool token_is(const struct session_run *r, int32_t id, struct str text)
+{
+    const struct tokenizer *t = r ? r->model->model->tokenizer : NULL;
+    struct buf b = { 0 };
+    if (t && id >= 0 && id < tokenizer_size(t))
+        tokenizer_bytes(t, id, &b);
+    struct str have = str_of(buf_str(&b), b.n);
+    bool same = str_eq(have, text);
+    if (!same && have.n && have.p[0] == ' ') /* the blank in front of a word need not be typed */
+        same = str_eq(str_of(have.p + 1, have.n - 1), text);
+    buf_free(&b);
+    return same;
+}
+
+/* tok="Paris", vocab="Paris": all entries whose text it is. first: the run's token of entry 0. */
+static enum st text_index(const struct index *i, enum axis axis, int64_t n, const struct session_run *r,
+                          int64_t **list, int64_t *count, struct err *e)
+{
+    int64_t *l = x_alloc((size_t)n * sizeof *l);
+    *count = 0;
+    for (int64_t v = 0; v < n && r && (axis == AXIS_TOK || axis == AXIS_KEY || axis == AXIS_VOCAB); v++)
+        if (token_is(r, axis == AXIS_VOCAB ? (int32_t)v : v < run_n_tokens(r->run) ? run_tokens(r->run)[v] : -1,
+                     i->text))
+            l[(*count)++] = v;
+    if (*count) {
+        *list = l;
+        return ST_OK;
+    }
+    free(l);
+    st_fail(e, ST_NOTFOUND, "no entry of axis %s has the text \"%.*s\"", axis_info(axis)->name,
+            (int)(i->text.n > 60 ? 60 : i->text.n), i->text.p);
+    return st_at(e, i->column, i->length);
+}
+
+/* The entries asked for along each dimension; selectors take all for now. full: the sizes. */
+static enum st resolve(const struct address *a, const struct shape *full, const struct session_run *r,
+                       struct shape *shape, int64_t *lists[SHAPE_MAX], struct err *e)
+{
+    enum st st = ST_OK;
+    *shape = *full;
+    for (int d = 0; d < full->rank && !st; d++) {
+        const struct index *i;
+        int64_t count = 0;
+        if ((st = address_item(a, full, d, &i, e)))
+            break;
+        if (i && i->kind == INDEX_TEXT)
+            st = text_index(i, full->d[d].axis, full->d[d].n, r, &lists[d], &count, e);
+        else
+            st = index_resolve(i && i->kind < INDEX_TOP ? i : NULL, full->d[d].axis, full->d[d].n, &lists[d], &count, e);
+        shape->d[d].n = count;
+    }
+    return st;
+}
+
+/* Keep entries `keep` [n] of dimension d. */
+static enum st narrow(struct view *v, int d, const int64_t *keep, int64_t n, struct err *e)
+{
+    struct shape shape = v->shape;
+    shape.d[d].n = n;
+    struct view out;
+    enum st st = view_new(&shape, v->name, &out, e);
+    if (st)
+        return st;
+    int64_t outer = 1, inner = 1, old = v->shape.d[d].n;
+    for (int i = 0; i < d; i++)
+        outer *= shape.d[i].n;
+    for (int i = d + 1; i < shape.rank; i++)
+        inner *= shape.d[i].n;
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t k = 0; k < n; k++)
+            memcpy(out.data + (o * n + k) * inner, v->data + (o * old + keep[k]) * inner,
+                   (size_t)inner * sizeof(float));
+    for (int i = 0; i < shape.rank; i++)
+        for (int64_t k = 0; k < shape.d[i].n; k++)
+            out.index[i][k] = v->index[i][i == d ? keep[k] : k];
+    out.run = v->run;
+    out.value = v->value;
+    out.weight = v->weight;
+    view_free(v);
+    *v = out;
+    return ST_OK;
+}
+
+struct ranked {
+    double key;
+    int64_t entry;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    return x->key != y->key ? (x->key < y->key ? 1 : -1) : (x->entry > y->entry) - (x->entry < y->entry);
+}
+
+/* top8(absmax) along dimension d: the entries ranked by a statistic over all other axes. */
+static enum st select_entries(struct view *v, int d, const struct index *i, struct err *e)
+{
+    const int64_t n = v->shape.d[d].n, rest = n ? view_count(v) / n : 0;
+    int64_t inner = 1;
+    for (int k = d + 1; k < v->shape.rank; k++)
+        inner *= v->shape.d[k].n;
+    char name[32];
+    snprintf(name, sizeof name, "%.*s", (int)(i->text.n > 31 ? 31 : i->text.n), i->text.p);
+    float *slab = x_alloc((size_t)rest * sizeof *slab);
+    struct ranked *rank = x_alloc((size_t)n * sizeof *rank);
+    enum st st = ST_OK;
+    for (int64_t k = 0; k < n && !st; k++) {
+        for (int64_t j = 0; j < rest; j++)
+            slab[j] = v->data[(j / inner * n + k) * inner + j % inner];
+        double key;
+        if (!statistic_of(name, NULL, slab, rest, &key)) {
+            st_fail(e, ST_NOTFOUND, "no statistic `%s`", name);
+            st_hint(e, "min max absmax mean sd rms l2 kurt nan inf zero");
+            st = st_at(e, i->column, i->length);
+        } else
+            rank[k] = (struct ranked){ isnan(key) ? -INFINITY : i->kind == INDEX_TOP ? key : -key, k };
+    }
+    if (!st) {
+        qsort(rank, (size_t)n, sizeof *rank, by_key);
+        int64_t kept = i->from < n ? i->from : n, *keep = x_alloc((size_t)n * sizeof *keep);
+        for (int64_t k = 0; k < kept; k++)
+            keep[k] = rank[k].entry;
+        st = narrow(v, d, keep, kept, e);
+        free(keep);
+    }
+    free(slab);
+    free(rank);
+    return st;
+}
+
+static enum st apply_selectors(const struct address *a, const struct shape *full, struct view *v, struct err *e)
+{
+    enum st st = ST_OK;
+    for (int d = 0; d < full->rank && !st; d++) {
+        const struct index *i;
+        st = address_item(a, full, d, &i, e);
+        if (!st && i && (i->kind == INDEX_TOP || i->kind == INDEX_BOTTOM))
+            st = select_entries(v, d, i, e);
+    }
+    return st;
+}
+
+/* --- weights ----------------------------------------------------------------------------------- */
+
+static enum st read_weight(const struct weight *w, int64_t *const *lists, struct view *v, struct err *e)
+{
+    const struct shape *s = &v->shape;
+    const int last = s->rank - 1;
+    float *row = x_alloc((size_t)w->cols * sizeof *row);
+    const int64_t n = s->d[last].n, rows = n ? view_count(v) / n : 0;
+    enum st st = ST_OK;
+    for (int64_t r = 0; r < rows && !st; r++) {
+        int64_t at = s->rank == 1   ? 0
+                     : s->rank == 2 ? lists[0][r]
+                                    : lists[0][r / s->d[1].n] * (int64_t)w->ne[1] + lists[1][r % s->d[1].n];
+        st = weight_decode(w, (uint64_t)at, 1, row, e);
+        for (int64_t c = 0; c < n && !st; c++)
+            v->data[r * n + c] = row[lists[last][c]];
+    }
+    free(row);
+    return st;
+}
+
+/* --- points ------------------------------------------------------------------------------------ */
+
+/* Spans [first, end) of the run that hold the point; all that are through, or the one that @ names. */
+static enum st spans_of(const struct session_run *r, const struct address *a, int value, int *first, int *end,
+                        struct err *e)
+{
+    const struct graph *g = run_graph(r->run);
+    struct position at = run_position(r->run);
+    *first = 0;
+    *end = at.span + (at.node > g->values[value].node);
+    if (!a->position.n)
+        return ST_OK;
+    struct position p;
+    struct buf b = { 0 };
+    buf_add(&b, a->position.p, a->position.n);
+    if (!memchr(a->position.p, ':', a->position.n) && a->position.p[0] == 's')
+        buf_adds(&b, ":end"); /* @s1 */
+    enum st st = position_parse(r->run, str_of(b.p, b.n), &p, e);
+    buf_free(&b);
+    if (st)
+        return st;
+    *first = p.span;
+    *end = p.span + 1;
+    return ST_OK;
+}
+
+/* Copy what is asked of one span; td: the token dimension (-1 none), kd: the key dimension (-1 none). */
+static void gather(const struct tensor *x, struct span span, int td, int kd, int64_t *const *lists, struct view *v)
+{
+    const struct shape *s = &v->shape;
+    int64_t at[SHAPE_MAX] = { 0 };
+    for (int64_t i = 0, n = view_count(v); i < n; i++) {
+        int64_t offset = 0;
+        bool here = true;
+        for (int d = 0; d < s->rank; d++) {
+            int64_t k = lists[d][at[d]];
+            if (d == td) {
+                here &= k >= span.first && k < span.first + span.n;
+                k -= span.first;
+            } else if (d == kd)
+                here &= k < x->shape.d[d].n;
+            offset = offset * x->shape.d[d].n + k;
+        }
+        if (here)
+            v->data[i] = x->data[offset];
+        for (int d = s->rank - 1; d >= 0 && ++at[d] == s->d[d].n; d--)
+            at[d] = 0;
+    }
+}
+
+static bool asks_for(const struct view *v, int td, int64_t *const *lists, struct span span)
+{
+    if (td < 0)
+        return true;
+    for (int64_t i = 0; i < v->shape.d[td].n; i++)
+        if (lists[td][i] >= span.first && lists[td][i] < span.first + span.n)
+            return true;
+    return false;
+}
+
+/* Sizes of the point over the spans: tokens of the run up to `end`, the longest key axis. */
+static struct shape full_shape(const struct session_run *r, const struct match *m, int end)
+{
+    struct span last = run_span(r->run, end - 1);
+    int64_t keys = last.first + last.n; /* no token sees more than all */
+    return shape_resolve(m->shape, last.first + last.n, keys);
+}
+
+static enum st read_point(struct session_run *r, const struct match *m, int first, int end, int td, int kd,
+                          int64_t *const *lists, struct view *v, struct err *e)
+{
+    const float masked = op_info(run_graph(r->run)->nodes[run_graph(r->run)->values[m->value].node].op)
+                                 == op_info(OP_SCORE) ? -INFINITY : 0.0f;
+    for (int64_t i = 0, n = view_count(v); i < n; i++)
+        v->data[i] = masked;
+    for (int s = first; s < end; s++) {
+        struct span span = run_span(r->run, s);
+        struct tensor x;
+        if (!asks_for(v, td, lists, span))
+            continue;
+        enum st st = run_read(r->run, s, m->value, &x, e);
+        if (st)
+            return st;
+        struct shape as = shape_resolve(m->shape, span.n, kd >= 0 ? x.shape.d[x.shape.rank - 1].n : 0);
+        x.shape = as; /* an alias may see the same memory under another shape */
+        gather(&x, span, td, kd, lists, v);
+    }
+    return ST_OK;
+}
+
+/* --- both -------------------------------------------------------------------------------------- */
+
+static enum st need_run(struct session_run *r, const struct match *m, struct err *e)
+{
+    if (!r) {
+        st_fail(e, ST_STATE, "%.*s is an activation: there is no run", (int)m->name.n, m->name.p);
+        return st_hint(e, "`prompt \"TEXT\"`, then `run`");
+    }
+    return ST_OK;
+}
+
+enum st lookup_read(struct session *s, const struct address *a, const struct match *m, struct view *out,
+                    struct err *e)
+{
+    struct session_model *model;
+    struct session_run *r;
+    int first = 0, end = 0;
+    enum st st = lookup_who(s, a, &model, &r, e);
+    struct shape full = m->shape, shape;
+    if (!st && !m->weight) {
+        st = need_run(r, m, e);
+        if (!st)
+            st = spans_of(r, a, m->value, &first, &end, e);
+        if (!st && end <= first) { /* nothing there yet: the engine says where the run stands */
+            struct tensor x;
+            st = run_read(r->run, first, m->value, &x, e);
+        }
+        if (!st)
+            full = full_shape(r, m, end);
+    }
+    if (st)
+        return st;
+    int64_t *lists[SHAPE_MAX] = { 0 };
+    struct index span_only = { .axis = AXIS_TOK, .kind = INDEX_RANGE, .step = 1, .has_from = true };
+    struct address narrowed = *a;
+    if (!m->weight && a->position.n && shape_axis(&full, AXIS_TOK) >= 0 && !a->n_items) {
+        span_only.from = run_span(r->run, first).first; /* `point@s1` is that span's tokens */
+        narrowed.items[narrowed.n_items++] = span_only;
+    }
+    struct view v = { .value = -1 };
+    st = resolve(&narrowed, &full, m->weight ? NULL : r, &shape, lists, e);
+    struct buf name = { 0 };
+    buf_add(&name, m->name.p, m->name.n);
+    if (!st)
+        st = view_new(&shape, buf_str(&name), &v, e);
+    buf_free(&name);
+    if (!st)
+        st = m->weight ? read_weight(m->weight, lists, &v, e)
+                       : read_point(r, m, first, end, shape_axis(&full, AXIS_TOK), shape_axis(&full, AXIS_KEY), lists,
+                                    &v, e);
+    for (int d = 0; !st && d < shape.rank; d++)
+        memcpy(v.index[d], lists[d], (size_t)shape.d[d].n * sizeof *lists[d]);
+    v.run = m->weight ? NULL : r;
+    v.value = m->value;
+    v.weight = m->weight;
+    if (!st)
+        st = apply_selectors(a, &full, &v, e);
+    for (int d = 0; d < SHAPE_MAX; d++)
+        free(lists[d]);
+    if (st)
+        view_free(&v);
+    else
+        *out = v;
+    return st;
+}
+
+enum st lookup_one(struct session *s, const struct address *a, struct view *out, struct err *e)
+{
+    struct match *list;
+    size_t n;
+    enum st st = lookup_names(s, a, &list, &n, e);
+    if (st)
+        return st;
+    if (n > 1) {
+        st_fail(e, ST_SYNTAX, "%zu names match; one is needed here", n);
+        st_hint(e, "for example %.*s", (int)list[0].name.n, list[0].name.p);
+        st = st_at(e, a->column, a->length);
+    } else
+        st = lookup_read(s, a, &list[0], out, e);
+    free(list);
+    return st;
+}
+
+enum st lookup_text(struct session *s, struct str text, struct view *out, struct err *e)
+{
+    struct address a;
+    enum st st = address_parse(text, &a, e);
+    if (!st && a.used < text.n) {
+        st = st_fail(e, ST_SYNTAX, "unexpected text after the address");
+        st_at(e, (int)a.used, (int)(text.n - a.used));
+    }
+    return st ? st : lookup_one(s, &a, out, e);
+}
