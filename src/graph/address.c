@@ -270,7 +270,9 @@ static enum st scan_slice(struct scan *s, struct address *a)
                 return fail(s, (size_t)i->column, "this axis is already there");
         }
     } while (take(s, ','));
-    return take(s, ']') ? ST_OK : fail(s, peek(s) ? s->at : open, peek(s) ? "expected `,` or `]`" : "`[` without its `]`");
+    if (take(s, ']'))
+        return ST_OK;
+    return peek(s) ? fail(s, s->at, "expected `,` or `]`") : fail(s, open, "`[` without its `]`");
 }
 
 /* "who!" in front of the name, if there is one. */
@@ -356,7 +358,8 @@ static void print_item(const struct index *i, struct buf *out)
         break;
     case INDEX_TOP:
     case INDEX_BOTTOM:
-        buf_printf(out, "%s%" PRId64 "(%.*s)", i->kind == INDEX_TOP ? "top" : "bot", i->from, (int)i->text.n, i->text.p);
+        buf_printf(out, "%s%" PRId64 "(%.*s)", i->kind == INDEX_TOP ? "top" : "bot", i->from,
+                   (int)i->text.n, i->text.p);
         break;
     case INDEX_TEXT:
         buf_printf(out, "\"%.*s\"", (int)i->text.n, i->text.p);

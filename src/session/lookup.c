@@ -219,7 +219,8 @@ static enum st resolve(const struct address *a, const struct shape *full, const 
         if (i && i->kind == INDEX_TEXT)
             st = text_index(i, full->d[d].axis, full->d[d].n, r, &lists[d], &count, e);
         else
-            st = index_resolve(i && i->kind < INDEX_TOP ? i : NULL, full->d[d].axis, full->d[d].n, &lists[d], &count, e);
+            st = index_resolve(i && i->kind < INDEX_TOP ? i : NULL, full->d[d].axis, full->d[d].n, &lists[d],
+                               &count, e);
         shape->d[d].n = count;
     }
     return st;
