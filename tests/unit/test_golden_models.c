@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "kernels/statistics.h"
 #include "tests/harness/json.h"
 #include "tests/harness/models.h"
 
