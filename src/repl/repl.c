@@ -33,6 +33,7 @@ static void clear_line(void)
 {
     repl_interrupts = 0;
     fputc('\n', rl_outstream); /* readline has shown ^C */
+    using_history();           /* the new line is no old one, which stays what it was */
     rl_replace_line("", 1);
     rl_point = rl_end = rl_mark = 0;
     rl_on_new_line();

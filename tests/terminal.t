@@ -1,0 +1,44 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# qdb at a real terminal: prompt, editing, completion, history, interruption.
+. "${QDB_TOP:-.}/tests/harness/tap.sh"
+. "$QDB_TOP/tests/harness/terminal.sh"
+
+if ! command -v tmux >/dev/null 2>&1; then
+    skip "a terminal" "tmux is missing"
+    finish
+    exit
+fi
+
+terminal "$QDB" -n
+check "a prompt comes" until_true at_prompt
+enter 'echo hello'
+like "a command answers" "$(screen)" '^hello$'
+enter 'shell echo "[$COLUMNS$LINES]"'
+like "the size of the screen is not exported" "$(screen)" '^\[\]$'
+typed 'hel'
+keys Tab
+check "Tab completes a verb" wait_for '\(qdb\) help ?$'
+keys Enter
+check "which runs" wait_for '^support '
+until_true at_prompt
+keys Up
+check "Up brings the last command back" wait_for '^\(qdb\) help ?$'
+keys C-c
+check "^C leaves the line" until_true at_prompt
+enter 'echo again'
+keys Up Up
+check "^C takes nothing from the history" wait_for '^\(qdb\) help ?$'
+keys C-c
+until_true at_prompt
+enter 'sett width 3'
+like "a caret shows where an error is" "$(screen)" '^ *\^~~~$'
+keys C-d
+terminal_end
+is "^D ends the session" "$status" 0
+
+terminal "$QDB" -n
+until_true at_prompt
+keys Up Up
+check "history outlives the session" wait_for '^\(qdb\) echo again$'
+finish
