@@ -16,6 +16,7 @@ enum column_type { COL_STRING, COL_INT, COL_FLOAT, COL_BOOL, COL_ADDRESS };
 enum table_form {
     TABLE_ROWS,   /* header and aligned rows */
     TABLE_RECORD, /* one line per column of each row: "name  value unit" */
+    TABLE_LINE,   /* each row as one line of its cells, those that are there */
     TABLE_TEXT,   /* one string column, printed as lines */
     TABLE_HEAT,   /* float columns are the pixels of a heat map; the first column labels the rows */
     TABLE_HIST,   /* columns: from, to, count */
@@ -35,6 +36,7 @@ struct column {
     char *unit; /* "" if none */
     enum column_type type;
     int digits; /* significant digits shown to people, 0 = default */
+    bool quiet; /* TABLE_LINE leaves it out: people read the same elsewhere in the line */
 };
 
 struct table {
@@ -52,6 +54,7 @@ void table_free(struct table *t);
 /* Declare columns before the first row. */
 void table_column(struct table *t, enum column_type type, const char *name, const char *unit);
 void table_digits(struct table *t, int digits); /* of the column declared last */
+void table_quiet(struct table *t);              /* likewise */
 /* Begin a row; the put functions then fill its cells from left to right; the rest are absent. */
 void table_row(struct table *t);
 void table_str(struct table *t, const char *s); /* NULL = absent; copied */

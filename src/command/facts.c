@@ -177,13 +177,11 @@ void facts_tensors(const struct session_model *m, const char *glob, struct resul
     }
 }
 
-void facts_shape(const struct shape *s, struct buf *out) { shape_print(s, out); }
-
 static void point_row(const struct graph *g, struct table *t, const char *name, const char *of, const struct shape *s,
                       const char *brief, int value)
 {
     struct buf b = { 0 };
-    facts_shape(s, &b);
+    shape_print(s, &b);
     table_row(t);
     table_str(t, name);
     table_str(t, buf_str(&b));

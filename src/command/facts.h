@@ -16,7 +16,5 @@ void facts_tokenizer(const struct session_model *m, struct result *out);
 void facts_kv_cell(const struct gguf *g, const struct gguf_kv *kv, struct table *t);
 /* One cell: "q4_k 64x256". */
 void facts_weight_cell(const struct weight *w, struct table *t);
-/* "tok 5, chan 64" with the run's sizes when r is not NULL. */
-void facts_shape(const struct shape *s, struct buf *out);
 
 #endif

@@ -6,22 +6,22 @@
 #include "kernels/statistics.h"
 
 /* The evidence: what stands at the point now. */
-static void evidence(struct session_run *r, int span, int value, struct table *t)
+static void evidence(struct session_run *r, int span, int value, struct table *t, struct result *out)
 {
     struct tensor x;
     struct summary sum;
-    if (run_read(r->run, span, value, &x, NULL)) {
-        for (int i = 0; i < 4; i++)
-            table_skip(t);
+    if (run_read(r->run, span, value, &x, NULL))
         return;
-    }
     summary_of(NULL, x.data, shape_count(&x.shape), &sum);
     struct buf axes = { 0 };
-    facts_shape(&x.shape, &axes);
+    shape_print(&x.shape, &axes);
     table_str(t, buf_str(&axes));
     table_str(t, "absmax");
     table_float(t, sum.absmax);
-    table_int(t, sum.nan + sum.inf);
+    table_int(t, sum.nan);
+    table_int(t, sum.inf);
+    if (sum.nan + sum.inf)
+        result_note(out, "%d values are NaN, %d infinite", (int)sum.nan, (int)sum.inf);
     buf_free(&axes);
 }
 
@@ -31,15 +31,19 @@ static void stop_table(struct session_run *r, const struct stop *stop, struct re
     struct position at = run_position(r->run);
     struct buf position = { 0 };
     position_print(r->run, at, &position);
-    struct table *t = result_table(out, "stop", TABLE_ROWS);
+    struct table *t = result_table(out, "stop", TABLE_LINE);
     table_column(t, COL_STRING, "reason", "");
     table_column(t, COL_INT, "number", "");
     table_column(t, COL_ADDRESS, "position", "");
     table_column(t, COL_ADDRESS, "point", "");
+    table_quiet(t);
     table_column(t, COL_STRING, "axes", "");
     table_column(t, COL_STRING, "statistic", "");
     table_column(t, COL_FLOAT, "value", "");
-    table_column(t, COL_INT, "nan_inf", "");
+    table_column(t, COL_INT, "nan", "");
+    table_quiet(t);
+    table_column(t, COL_INT, "inf", "");
+    table_quiet(t);
     table_row(t);
     table_str(t, stop_name(stop->reason));
     if (stop->breakpoint)
@@ -49,7 +53,7 @@ static void stop_table(struct session_run *r, const struct stop *stop, struct re
     table_str(t, buf_str(&position));
     if (at.node) {
         table_str(t, g->nodes[at.node - 1].name);
-        evidence(r, at.span, g->nodes[at.node - 1].out, t);
+        evidence(r, at.span, g->nodes[at.node - 1].out, t, out);
     }
     buf_free(&position);
 }
@@ -128,7 +132,7 @@ void show_nodes(const struct graph *g, int first, int end, int here, const char 
         if (glob && !glob_match(str_from(glob), str_from(n->name)))
             continue;
         struct buf axes = { 0 };
-        facts_shape(&g->values[n->out].shape, &axes);
+        shape_print(&g->values[n->out].shape, &axes);
         table_row(t);
         table_str(t, i == here ? "-->" : "");
         table_int(t, i);

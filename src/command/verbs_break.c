@@ -66,14 +66,14 @@ static enum st add(struct session *s, const struct call *c, bool temporary, stru
     struct breakpoint *b = breakpoint_add(&s->breaks, pattern, temporary);
     b->tok_first = first;
     b->tok_last = last;
-    struct table *t = result_table(out, "breakpoint", TABLE_ROWS);
-    table_column(t, COL_INT, "number", "");
+    struct table *t = result_table(out, "breakpoint", TABLE_LINE);
     table_column(t, COL_STRING, "kind", "");
+    table_column(t, COL_INT, "number", "");
     table_column(t, COL_ADDRESS, "points", "");
     table_column(t, COL_INT, "matches", "points");
     table_row(t);
-    table_int(t, b->number);
     table_str(t, temporary ? "tbreak" : "break");
+    table_int(t, b->number);
     table_str(t, b->pattern);
     table_int(t, n);
     return ST_OK;

@@ -216,7 +216,7 @@ static bool is_text(const struct table *t) { return t->form == TABLE_TEXT && t->
 static void add_title(struct buf *out, const struct result *r, const struct table *t,
                       const struct style *style)
 {
-    if (r->n_tables < 2 || t->form == TABLE_TEXT || t->form == TABLE_RECORD)
+    if (r->n_tables < 2 || t->form == TABLE_TEXT || t->form == TABLE_RECORD || t->form == TABLE_LINE)
         return;
     if (style->mode == OUTPUT_MD) {
         buf_printf(out, "**%s**\n\n", t->name);

@@ -177,10 +177,31 @@ static void add_lines(struct buf *out, const struct table *t)
         }
 }
 
+/* "breakpoint  1  s0:blk.2.ffn_down.out  absmax  1.07": values alone, units behind them. */
+static void add_joined(struct buf *out, const struct table *t, const struct style *style)
+{
+    for (size_t row = 0; row < t->n_rows; row++) {
+        bool first = true;
+        for (size_t i = 0; i < t->n_columns; i++) {
+            const struct cell *c = table_cell(t, row, i);
+            if (c->absent || t->columns[i].quiet)
+                continue;
+            buf_adds(out, first ? "" : "  ");
+            render_cell(out, &t->columns[i], c, style);
+            if (*t->columns[i].unit)
+                buf_printf(out, " %s", t->columns[i].unit);
+            first = false;
+        }
+        buf_addc(out, '\n');
+    }
+}
+
 void render_table_text(struct buf *out, const struct table *t, const struct style *style)
 {
     if (t->form == TABLE_TEXT)
         add_lines(out, t);
+    else if (t->form == TABLE_LINE)
+        add_joined(out, t, style);
     else if (t->form == TABLE_RECORD)
         add_records(out, t, style);
     else
