@@ -61,11 +61,12 @@ typed() {
 }
 
 enter() {
-    until_true at_prompt && typed "$1" && keys Enter && until_true at_prompt || {
-        echo "# no prompt after $1:"
-        screen | sed 's/^/#   /'
-        return 1
-    }
+    if until_true at_prompt && typed "$1" && keys Enter && until_true at_prompt; then
+        return 0
+    fi
+    echo "# no prompt after $1:"
+    screen | sed 's/^/#   /'
+    return 1
 }
 
 terminal_end() {
