@@ -102,12 +102,6 @@ static const struct setting table[SETTING_COUNT] = {
         .brief = "what is printed before a line is read",
         .help = "%* is a star when changes are active, %l the level, %% a percent sign.",
     },
-    [SETTING_RECORD] = {
-        .name = "record", .type = TYPE_TEXT, .initial = "",
-        .brief = "glob of the points whose data are kept while running",
-        .help = "Statistics are kept for all points; data of other points are computed again "
-                "on demand.",
-    },
     [SETTING_SEED] = {
         .name = "seed", .type = TYPE_INT, .initial = "1", .lo = 0, .hi = INT64_MAX,
         .brief = "seed of everything that is drawn at random",
