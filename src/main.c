@@ -12,6 +12,7 @@
 
 #include "base/memory.h"
 #include "command/command.h"
+#include "models/demo.h"
 #include "repl/repl.h"
 #include "session/session.h"
 
@@ -183,14 +184,19 @@ static void run_rc(struct repl *r)
     buf_free(&path);
 }
 
-static enum st open_model(struct repl *r, const struct options *o)
+/* The model that the command line names; for a person who names nothing, the demo. */
+static enum st open_model(struct repl *r, const struct options *o, bool person)
 {
     struct buf line = { 0 };
+    size_t demos;
+    demo_models(&demos);
     if (o->model) {
         buf_adds(&line, "open ");
         command_quote(&line, str_from(o->model));
     } else if (o->demo)
         buf_printf(&line, "open --demo%s%s", *o->demo ? "=" : "", o->demo);
+    else if (person && !o->n_todo && demos)
+        buf_adds(&line, "open --demo");
     enum st st = line.n ? repl_line(r, str_of(line.p, line.n)) : ST_OK;
     buf_free(&line);
     return st;
@@ -213,22 +219,21 @@ static void run(struct repl *r, const struct options *o)
             return;
         }
     }
-    bool person = isatty(STDIN_FILENO) && !o->batch;
-    bool go_on = open_model(r, o) == ST_OK || r->keep_going || person;
+    bool terminal = isatty(STDIN_FILENO), person = terminal && !o->batch;
+    if (person && !o->quiet)
+        puts(PACKAGE_STRING ". `help` lists the commands, `explain WORD` explains, `quit` leaves.");
+    bool go_on = open_model(r, o, person) == ST_OK || r->keep_going || person;
     for (size_t i = 0; i < o->n_todo && go_on && !r->s->quit; i++) {
         const char *text = o->todo[i].text;
         enum st st = o->todo[i].is_file ? repl_file(r, text) : repl_line(r, str_from(text));
         go_on = !st || (st != ST_CANCELLED && (r->keep_going || person));
     }
-    if (!go_on || o->batch || r->s->quit)
+    if (!go_on || r->s->quit)
         return;
     if (person) {
-        if (!o->quiet)
-            puts(PACKAGE_STRING
-                 ". `help` lists the commands, `explain WORD` explains, `quit` leaves.");
         repl_interactive(r);
         r->status = 0; /* a person saw what failed */
-    } else if (!o->n_todo && !repl_stream(r, "stdin", stdin) && !o->model && !o->demo)
+    } else if (!terminal && !o->n_todo && !repl_stream(r, "stdin", stdin) && !o->model && !o->demo)
         run_tour(r);
 }
 

@@ -75,6 +75,10 @@ END
 is "commands from a pipe" "$status $out" "1 one
 two"
 like "errors name the line" "$err" '^stdin:3: error:'
+capture "$QDB" -n -batch <<'END'
+echo in a batch
+END
+is "a batch without commands reads them" "$status $out" "0 in a batch"
 printf 'echo no newline' | "$QDB" -n >"$tmp/out"
 is "a last line without newline" "$(cat "$tmp/out")" "no newline"
 capture "$QDB" -n -ex 'echo a' </dev/null

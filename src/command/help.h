@@ -20,4 +20,9 @@ enum st run_explain(struct session *s, const struct call *c, struct result *out,
 /* Call add() for every word that `explain` knows. */
 void explain_words(void (*add)(void *data, const char *word), void *data);
 
+enum { HELP_WIDTH = 78 };
+/* Add text to the lines of the table `name`, wrapped at HELP_WIDTH bytes; newlines stay. */
+void help_wrapped(struct result *out, const char *name, const char *text);
+enum st setting_help(enum setting_id id, struct session *s, struct result *out);
+
 #endif

@@ -4,9 +4,7 @@
 #include <string.h>
 
 static const struct script table[] = {
-    { "tour", "a guided tour of the main job",
-      "#: qdb is a debugger for quantized models.\n"
-      "help\n" },
+    { "tour", "a guided tour of the main job", script_tour },
 };
 
 const struct script *script_at(size_t i)

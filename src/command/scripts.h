@@ -14,4 +14,7 @@ struct script {
 const struct script *script_at(size_t i); /* NULL after the last */
 const struct script *script_find(const char *name);
 
+/* One file each. */
+extern const char script_tour[];
+
 #endif

@@ -9,9 +9,12 @@
 enum { PROMPT_FILE_MAX = 256 << 20 };
 
 /* Add the table `stop` and the displays when st is ST_OK or ST_CANCELLED; returns st. */
-enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct result *out, struct err *e);
+enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct result *out,
+                  struct err *e);
 void show_where(const struct session_run *r, struct result *out);
-/* Nodes [first, end) as a table, `here` marked; those whose point matches glob when it is not NULL. */
-void show_nodes(const struct graph *g, int first, int end, int here, const char *glob, struct result *out);
+/* Nodes [first, end) as a table, `here` marked; those whose point matches glob when it is not NULL.
+ */
+void show_nodes(const struct graph *g, int first, int end, int here, const char *glob,
+                struct result *out);
 
 #endif

@@ -7,8 +7,8 @@
 
 enum st run_info(struct session *s, const struct call *c, struct result *out, struct err *e);
 
-#define INFO_TOPICS                                                                             \
-    "arch|breaks|checkpoints|formats|kernels|kv|memory|model|models|points|runs|tensors|"       \
+#define INFO_TOPICS \
+    "arch|breaks|checkpoints|formats|kernels|kv|memory|model|models|points|runs|tensors|" \
     "tokenizer|tokens"
 
 #endif

@@ -133,11 +133,11 @@ static void empty_lines_repeat_some_commands(void **state)
     buf_printf(&open, "open \"%s\"", golden_path("models/llama-gqa-tied.gguf"));
     line(&t, open.p, "llama");
     line(&t, "prompt -t 1,2,3", "kind");
-    line(&t, "step 3", "point");
+    line(&t, "step 3", "s0:");
     line(&t, "when", "s0:");
     line(&t, "", NULL); /* `when` is not repeated */
-    line(&t, "step", "point");
-    line(&t, "", "point"); /* `step` is */
+    line(&t, "step", "s0:");
+    line(&t, "", "s0:"); /* `step` is */
     line(&t, "quit", NULL);
     assert_int_equal(finish(&t), 0);
     buf_free(&open);
