@@ -54,7 +54,7 @@ void row_softmax(const float *x, int64_t visible, int64_t n, float *p)
 
 const char *activation_name(enum activation a)
 {
-    static const char *const names[ACT__COUNT] = { "silu", "gelu_tanh", "gelu_erf", "relu" };
+    static const char *const names[ACT__COUNT] = { "silu", "gelu_tanh", "gelu_erf", "gelu_quick", "relu", "softplus" };
     return (unsigned)a < ACT__COUNT ? names[a] : "?";
 }
 
@@ -69,6 +69,10 @@ float activate(enum activation a, float x)
         return 0.5f * x * (1.0f + erff(x * 0.70710678118654752440f));
     case ACT_RELU:
         return x > 0 || isnan(x) ? x : 0.0f;
+    case ACT_GELU_QUICK:
+        return x / (1.0f + expf(-1.702f * x));
+    case ACT_SOFTPLUS: /* log(1 + e^x), which is x to float rounding from 20 on */
+        return x > 20 ? x : log1pf(expf(x));
     case ACT__COUNT:
         break;
     }

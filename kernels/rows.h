@@ -16,7 +16,7 @@ void row_layer_norm(const float *x, const float *gain, const float *bias, int64_
  * A row whose maximum is -inf or NaN becomes NaN. */
 void row_softmax(const float *x, int64_t visible, int64_t n, float *p);
 
-enum activation { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_RELU, ACT__COUNT };
+enum activation { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_GELU_QUICK, ACT_RELU, ACT_SOFTPLUS, ACT__COUNT };
 const char *activation_name(enum activation a);
 float activate(enum activation a, float x);
 void row_activate(enum activation a, const float *x, int64_t n, float *y);

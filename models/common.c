@@ -6,43 +6,40 @@
 enum { MAX_BLOCKS = 4096, MAX_HEADS = 4096 };
 static const int64_t max_width = 1 << 24;
 
-void decoder_block(struct builder *b, struct decoder *d, int i)
+void heads_read(struct builder *b, struct sizes *d, int i)
 {
-    d->heads = b_int_of(b, "attention.head_count", i, 1, MAX_HEADS);
-    d->kv_heads = d->heads;
-    if (b->st)
-        return;
-    int64_t kv = b_int_or(b, "attention.head_count_kv", 1, MAX_HEADS, d->heads);
-    d->kv_heads = kv == d->heads ? kv : b_int_of(b, "attention.head_count_kv", i, 1, MAX_HEADS);
-    if (b->st)
-        return;
-    if (d->heads % d->kv_heads)
+    d->heads = d->kv_heads = b_int_of(b, "attention.head_count", i, 1, MAX_HEADS);
+    if (!b->st && b_int_or(b, "attention.head_count_kv", 1, MAX_HEADS, 0))
+        d->kv_heads = b_int_of(b, "attention.head_count_kv", i, 1, MAX_HEADS);
+    if (!b->st && d->heads % d->kv_heads)
         b_fail(b, "%d query heads are no multiple of %d key heads", (int)d->heads, (int)d->kv_heads);
-    d->head_size = b_int_or(b, "attention.key_length", 1, max_width, d->width / d->heads);
+    d->head_size = b_int_or(b, "attention.key_length", 1, max_width, 0);
+    if (!b->st && !d->head_size && d->width % d->heads)
+        b_fail(b, "a width of %d is no multiple of %d heads", (int)d->width, (int)d->heads);
+    if (!b->st && !d->head_size)
+        d->head_size = d->width / d->heads;
+    d->value_size = b_int_or(b, "attention.value_length", 1, max_width, d->head_size);
+    if (i == 0) {
+        b->g->heads = d->heads;
+        b->g->kv_heads = d->kv_heads;
+        b->g->head_size = d->head_size;
+    }
 }
 
-struct decoder decoder_read(struct builder *b)
+struct sizes sizes_read(struct builder *b)
 {
-    struct decoder d = { 0 };
+    struct sizes d = { 0 };
     d.blocks = (int)b_int(b, "block_count", 1, MAX_BLOCKS);
     d.width = b_int(b, "embedding_length", 1, max_width);
-    d.ff = b_int_or(b, "feed_forward_length", 1, max_width, 0);
     d.context = b_int_or(b, "context_length", 1, (int64_t)1 << 32, 2048);
-    d.experts = b_int_or(b, "expert_count", 0, 65536, 0);
-    d.used_experts = d.experts ? b_int(b, "expert_used_count", 1, d.experts) : 0;
     double rms = b_float_or(b, "attention.layer_norm_rms_epsilon", 0, 1, 1e-5);
     d.eps = (float)b_float_or(b, "attention.layer_norm_epsilon", 0, 1, rms);
-    struct graph *g = b->g;
-    g->width = d.width;
-    g->context = d.context;
-    if (weights_kv(b->w, "mamba.ssm.inner_size"))
-        return d;
-    decoder_block(b, &d, 0);
-    g->heads = d.heads;
-    g->kv_heads = d.kv_heads;
-    g->head_size = d.head_size;
+    b->g->width = d.width;
+    b->g->context = d.context;
     return d;
 }
+
+float score_scale(const struct sizes *d) { return (float)(1 / sqrt((double)d->head_size)); }
 
 static const float *rope_factors(struct builder *b, int64_t n_rot)
 {
@@ -61,7 +58,7 @@ static const float *rope_factors(struct builder *b, int64_t n_rot)
     return v;
 }
 
-struct rope rope_read(struct builder *b, const struct decoder *d, bool half_split)
+struct rope rope_read(struct builder *b, const struct sizes *d, bool half_split)
 {
     struct rope r = { .half_split = half_split, .scale = 1, .magnitude = 1, .beta_fast = 32, .beta_slow = 1 };
     r.n_rot = b_int_or(b, "rope.dimension_count", 2, d->head_size, d->head_size);

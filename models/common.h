@@ -5,19 +5,20 @@
 
 #include "graph/builder.h"
 
-struct decoder {
+struct sizes {
     int blocks;
-    int64_t width, ff, context;
-    int64_t heads, kv_heads, head_size; /* of the block that decoder_block named last */
-    int64_t experts, used_experts;      /* 0 = dense */
-    float eps;
+    int64_t width, context;
+    int64_t heads, kv_heads, head_size, value_size; /* of the block that heads_read named last */
+    float eps;                                      /* of the norms */
 };
 
-/* Read {arch}.block_count and its kin; also fills width, context and heads of the graph. */
-struct decoder decoder_read(struct builder *b);
-/* Take the i-th entry of the keys that may be arrays. */
-void decoder_block(struct builder *b, struct decoder *d, int i);
-/* Rotary positions from {arch}.rope.*, with linear or YaRN scaling and rope_freqs.weight. */
-struct rope rope_read(struct builder *b, const struct decoder *d, bool half_split);
+/* Read {keys}.block_count and its kin; also fills width and context of the graph. */
+struct sizes sizes_read(struct builder *b);
+/* Heads of block i, from keys that may be arrays; those of block 0 also into the graph. */
+void heads_read(struct builder *b, struct sizes *d, int i);
+/* 1 / sqrt(head size): the usual scale of scores. */
+float score_scale(const struct sizes *d);
+/* Rotary positions from {keys}.rope.*, with linear or YaRN scaling and rope_freqs.weight. */
+struct rope rope_read(struct builder *b, const struct sizes *d, bool half_split);
 
 #endif

@@ -7,6 +7,9 @@ static const struct architecture architectures[] = {
     { "llama", "Llama, Mistral, Mixtral and kin: RMSNorm, RoPE, grouped queries, gated feed-forward", graph_llama },
     { "qwen2", "Qwen 2: as llama, half-split RoPE, biases on queries, keys, values", graph_qwen2 },
     { "gpt2", "GPT-2: layer norm, learned positions, fused QKV, biases", graph_gpt2 },
+    { "bert", "BERT and kin: encoder, learned positions, norms after the sums", graph_bert },
+    { "mamba", "Mamba: state-space layers, no attention; described, not yet computed", graph_mamba },
+    { "clip", "Vision transformer of a CLIP-like file; described, not yet computed", graph_vit },
 };
 
 const struct architecture *architecture_at(size_t i)

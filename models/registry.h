@@ -22,5 +22,8 @@ NODISCARD enum st model_graph(const struct weights *w, struct graph **out, struc
 void graph_llama(struct builder *b);
 void graph_qwen2(struct builder *b);
 void graph_gpt2(struct builder *b);
+void graph_bert(struct builder *b);
+void graph_mamba(struct builder *b);
+void graph_vit(struct builder *b);
 
 #endif

@@ -32,13 +32,20 @@ void builder_begin(struct builder *b, const struct weights *w, const char *arch,
     struct graph *g = x_alloc(sizeof *g);
     *b = (struct builder){ .g = g, .w = w, .e = e, .block = -1, .sub = "embd" };
     g->arch = x_strdup(arch);
+    b_scope(b, g->arch, "");
     g->embedding = g->hidden = g->logits = -1;
     g->causal = true;
 }
 
+void b_scope(struct builder *b, const char *keys, const char *names)
+{
+    b->keys = keys;
+    b->names = names;
+}
+
 static void key_of(struct builder *b, const char *name, char out[NAME_MAX_LENGTH])
 {
-    snprintf(out, NAME_MAX_LENGTH, "%s.%s", b->g->arch, name);
+    snprintf(out, NAME_MAX_LENGTH, "%s.%s", b->keys, name);
 }
 
 static bool is_number(enum gguf_type t) { return t != GGUF_STRING && t != GGUF_ARRAY; }
@@ -70,7 +77,7 @@ static int64_t whole(struct builder *b, const char *name, int i, int64_t lo, int
     if (!number(b, name, i, optional, &v))
         return otherwise;
     if (!(v >= (double)lo && v <= (double)hi) || v != floor(v)) {
-        b_fail(b, "%s.%s is %g, expected a whole number in %" PRId64 "..%" PRId64, b->g->arch, name, v, lo, hi);
+        b_fail(b, "%s.%s is %g, expected a whole number in %" PRId64 "..%" PRId64, b->keys, name, v, lo, hi);
         return otherwise;
     }
     return (int64_t)v;
@@ -97,7 +104,7 @@ static double real(struct builder *b, const char *name, double lo, double hi, bo
     if (!number(b, name, 0, optional, &v))
         return otherwise;
     if (!(v >= lo && v <= hi)) {
-        b_fail(b, "%s.%s is %g, expected a number in %g..%g", b->g->arch, name, v, lo, hi);
+        b_fail(b, "%s.%s is %g, expected a number in %g..%g", b->keys, name, v, lo, hi);
         return otherwise;
     }
     return v;
@@ -123,27 +130,27 @@ struct str b_string_or(struct builder *b, const char *name, const char *otherwis
     return weights_string(b->w, key, otherwise);
 }
 
-/* "blk.3." + name + tail, or without the prefix outside the blocks. */
+/* "blk.3." + name + tail, or without the block outside the blocks. */
 static void full_name(const struct builder *b, const char *name, const char *tail, char out[NAME_MAX_LENGTH])
 {
     if (b->block >= 0)
-        snprintf(out, NAME_MAX_LENGTH, "blk.%d.%s%s", b->block, name, tail);
+        snprintf(out, NAME_MAX_LENGTH, "%sblk.%d.%s%s", b->names, b->block, name, tail);
     else
-        snprintf(out, NAME_MAX_LENGTH, "%s%s", name, tail);
+        snprintf(out, NAME_MAX_LENGTH, "%s%s%s", b->names, name, tail);
 }
 
-static const struct weight *find(struct builder *b, const char *name, const char *tail)
+const struct weight *b_optional(struct builder *b, const char *name, const char *tail)
 {
     char full[NAME_MAX_LENGTH];
     full_name(b, name, tail, full);
     return weights_find(b->w, str_from(full));
 }
 
-bool b_has(struct builder *b, const char *weight) { return find(b, weight, "") != NULL; }
+bool b_has(struct builder *b, const char *weight) { return b_optional(b, weight, "") != NULL; }
 
-static const struct weight *need(struct builder *b, const char *name, const char *tail)
+const struct weight *b_weight(struct builder *b, const char *name, const char *tail)
 {
-    const struct weight *w = b->st ? NULL : find(b, name, tail);
+    const struct weight *w = b->st ? NULL : b_optional(b, name, tail);
     if (!w && !b->st) {
         char full[NAME_MAX_LENGTH];
         full_name(b, name, tail, full);
@@ -207,17 +214,13 @@ static int append(struct builder *b, struct node n, const char *brief)
     return g->n_values++;
 }
 
-/* The common case: an op on x (and y) whose point is NAME.tail. */
-static int node(struct builder *b, enum op op, int x, int y, const char *name, const char *tail, struct node n,
-                const char *brief)
+int b_node(struct builder *b, enum op op, const char *name, const char *tail, struct node n, const char *brief)
 {
     char full[NAME_MAX_LENGTH];
     full_name(b, name, tail, full);
     n.op = op;
     n.name = full;
-    n.n_in = y >= 0 ? 2 : x >= 0 ? 1 : 0;
-    n.in[0] = x;
-    n.in[1] = y;
+    n.n_in = op_info(op)->inputs;
     return append(b, n, brief);
 }
 
@@ -245,191 +248,6 @@ void b_block_end(struct builder *b, int output)
     }
     b->block = -1;
     b->sub = "head";
-}
-
-int b_embed(struct builder *b, const char *name, const char *point, const char *brief)
-{
-    return node(b, OP_EMBED, -1, -1, point, "", (struct node){ .w = { need(b, name, ".weight") } }, brief);
-}
-
-int b_position(struct builder *b, int x, const char *name, const char *point, const char *brief)
-{
-    return node(b, OP_POSITION, x, -1, point, "", (struct node){ .w = { need(b, name, ".weight") } }, brief);
-}
-
-int b_token_type(struct builder *b, int x, const char *name, const char *point, const char *brief)
-{
-    return node(b, OP_TYPE, x, -1, point, "", (struct node){ .w = { need(b, name, ".weight") } }, brief);
-}
-
-int b_rms_norm(struct builder *b, int x, const char *name, float eps)
-{
-    return node(b, OP_RMS_NORM, x, -1, name, ".out",
-                (struct node){ .w = { need(b, name, ".weight") }, .p = { .eps = eps } },
-                "normalised to unit root mean square, times the gain");
-}
-
-int b_layer_norm(struct builder *b, int x, const char *name, float eps)
-{
-    return node(b, OP_LAYER_NORM, x, -1, name, ".out",
-                (struct node){ .w = { need(b, name, ".weight"), find(b, name, ".bias") }, .p = { .eps = eps } },
-                "normalised to zero mean and unit variance, gain and bias");
-}
-
-int b_linear(struct builder *b, int x, const char *name, const char *brief)
-{
-    return b_linear_heads(b, x, name, 0, 0, brief);
-}
-
-int b_linear_heads(struct builder *b, int x, const char *name, int64_t heads, int64_t head_size, const char *brief)
-{
-    return node(b, OP_LINEAR, x, -1, name, ".out",
-                (struct node){ .w = { need(b, name, ".weight"), find(b, name, ".bias") },
-                               .p = { .heads = heads, .head_size = head_size, .axis = AXIS_CHAN } },
-                brief);
-}
-
-int b_head(struct builder *b, int x, const char *name, const char *tied)
-{
-    bool own = find(b, name, ".weight") != NULL;
-    int y = node(b, OP_LINEAR, x, -1, name, ".out",
-                 (struct node){ .w = { need(b, own ? name : tied, ".weight"), own ? find(b, name, ".bias") : NULL },
-                                .p = { .axis = AXIS_VOCAB } },
-                 "logits: one score per token of the vocabulary");
-    b->g->hidden = x;
-    b->g->logits = y;
-    if (y >= 0)
-        b->g->vocab = b->g->values[y].shape.d[1].n;
-    return y;
-}
-
-int b_slice_heads(struct builder *b, int x, const char *name, int64_t offset, int64_t heads, int64_t head_size,
-                  const char *brief)
-{
-    return node(b, OP_SLICE, x, -1, name, ".out",
-                (struct node){ .p = { .offset = offset, .n = heads * head_size, .heads = heads,
-                                      .head_size = head_size } },
-                brief);
-}
-
-static bool same_rope(const struct rope *a, const struct rope *b)
-{
-    return a->half_split == b->half_split && a->n_rot == b->n_rot && a->base == b->base && a->scale == b->scale
-           && a->ext == b->ext && a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow
-           && a->original_context == b->original_context && a->magnitude == b->magnitude
-           && a->factors == b->factors;
-}
-
-/* Index of the rope in the graph: nodes that turn alike share one. */
-static int rope_index(struct graph *g, const struct rope *r)
-{
-    for (size_t i = 0; i < g->n_ropes; i++)
-        if (same_rope(&g->ropes[i], r))
-            return (int)i;
-    x_grow(&g->ropes, &g->cap_ropes, g->n_ropes + 1, sizeof *g->ropes);
-    g->ropes[g->n_ropes] = *r;
-    return (int)g->n_ropes++;
-}
-
-int b_rope(struct builder *b, int x, const char *name, const struct rope *r)
-{
-    struct graph *g = b->g;
-    if (b->st)
-        return -1;
-    if (r->n_rot > g->values[x].shape.d[2].n || r->n_rot % 2)
-        return b_fail(b, "rope turns %" PRId64 " channels of heads of %" PRId64, r->n_rot,
-                      g->values[x].shape.d[2].n), -1;
-    return node(b, OP_ROPE, x, -1, name, ".rope", (struct node){ .p = { .rope = rope_index(g, r) } },
-                "after rotary position embedding");
-}
-
-int b_attention(struct builder *b, int q, int k, int v, float scale, bool causal)
-{
-    if (b->st)
-        return -1;
-    struct shape s = b->g->values[q].shape;
-    if (s.rank != 3)
-        return b_fail(b, "queries of block %d are not heads", b->block), -1;
-    struct op_params p = { .scale = scale, .causal = causal, .heads = s.d[1].n, .head_size = s.d[2].n };
-    b->g->causal = causal;
-    int score = node(b, OP_SCORE, q, k, "attn", ".score", (struct node){ .p = p },
-                     "scaled products of queries and keys; -inf where a token may not look");
-    int prob = node(b, OP_SOFTMAX, score, -1, "attn", ".prob", (struct node){ .p = p },
-                    "attention probabilities: each row sums to 1 over the keys");
-    int z = node(b, OP_MIX, prob, v, "attn", ".z", (struct node){ .p = p },
-                 "per head: values weighted by the probabilities");
-    b_alias(b, z, "attn_output.in", "heads side by side: what the output projection reads");
-    return z;
-}
-
-int b_activate(struct builder *b, int x, enum activation act, const char *point, const char *brief)
-{
-    return node(b, OP_ACT, x, -1, point, "", (struct node){ .p = { .act = act } }, brief);
-}
-
-int b_glu(struct builder *b, int gate, int up, enum activation act)
-{
-    int a = b_activate(b, gate, act, "ffn_act.gate", "the gate after its non-linearity");
-    int y = b_mul(b, a, up, "ffn_act.out", "gated activations: what the down projection reads");
-    b_alias(b, y, "ffn_down.in", "the same as ffn_act.out");
-    return y;
-}
-
-int b_add(struct builder *b, int x, int y, const char *point, const char *brief)
-{
-    return node(b, OP_ADD, x, y, point, "", (struct node){ .n_in = 0 }, brief);
-}
-
-int b_mul(struct builder *b, int x, int y, const char *point, const char *brief)
-{
-    return node(b, OP_MUL, x, y, point, "", (struct node){ .n_in = 0 }, brief);
-}
-
-int b_scale(struct builder *b, int x, float scale, const char *point, const char *brief)
-{
-    return node(b, OP_SCALE, x, -1, point, "", (struct node){ .p = { .scale = scale } }, brief);
-}
-
-int b_experts(struct builder *b, int x, int64_t experts, int64_t used, enum activation act)
-{
-    struct op_params p = { .n_experts = experts, .used_experts = used, .act = act };
-    int route = node(b, OP_ROUTE, x, -1, "ffn_gate_inp", ".out",
-                     (struct node){ .w = { need(b, "ffn_gate_inp", ".weight") }, .p = p },
-                     "weight of each expert for each token, 0 for the unused");
-    struct node n = { .p = p };
-    n.w[0] = need(b, "ffn_gate_exps", ".weight");
-    n.w[1] = need(b, "ffn_up_exps", ".weight");
-    n.w[2] = need(b, "ffn_down_exps", ".weight");
-    return node(b, OP_EXPERTS, x, route, "ffn_down_exps", ".out", n, "sum of the used experts' outputs");
-}
-
-int b_conv1d(struct builder *b, int x, const char *name, const char *brief)
-{
-    return node(b, OP_CONV1D, x, -1, name, ".out",
-                (struct node){ .w = { need(b, name, ".weight"), find(b, name, ".bias") } }, brief);
-}
-
-int b_scan(struct builder *b, int x, int dt, int in, int out, const char *a, const char *d, const char *brief)
-{
-    char full[NAME_MAX_LENGTH];
-    full_name(b, "ssm_scan", ".out", full);
-    struct node n = { .op = OP_SCAN, .name = full, .n_in = 4, .in = { x, dt, in, out } };
-    n.w[0] = need(b, a, "");
-    n.w[1] = need(b, d, "");
-    return append(b, n, brief);
-}
-
-int b_patches(struct builder *b, const char *name, int64_t patches, int64_t width_out, const char *brief)
-{
-    return node(b, OP_PATCHES, -1, -1, "embd", ".patch",
-                (struct node){ .w = { need(b, name, ".weight"), find(b, name, ".bias") },
-                               .p = { .n = patches, .head_size = width_out } },
-                brief);
-}
-
-int b_pool(struct builder *b, int x, const char *point, const char *brief)
-{
-    return node(b, OP_POOL, x, -1, point, "", (struct node){ .n_in = 0 }, brief);
 }
 
 void b_alias(struct builder *b, int x, const char *point, const char *brief)

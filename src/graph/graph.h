@@ -62,7 +62,7 @@ struct graph {
     struct block *blocks;
     int n_blocks;
     int embedding; /* value that enters the first block */
-    int hidden;    /* value that the output head reads: output_norm.out; -1 if there is no head */
+    int hidden;    /* value that the output head reads: output_norm.out; without a head the last value */
     int logits;    /* value, -1 if the model has none */
     int64_t width, context, vocab; /* residual width, trained context, rows of the output; 0 if unknown */
     int64_t heads, kv_heads, head_size;

@@ -33,9 +33,12 @@ static enum st shape_same(const struct node *n, const struct shape *in, struct s
 /* Rows are added to the input: widths must agree. */
 static enum st shape_row_table(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
 {
+    if (cols_of(n) != shape_per_token(&in[0]))
+        return mismatch(n, cols_of(n), "row length", shape_per_token(&in[0]), e);
+    if (in[0].d[0].axis == AXIS_PATCH && rows_of(n) < in[0].d[0].n)
+        return mismatch(n, rows_of(n), "rows of the table", in[0].d[0].n, e);
     *out = in[0];
-    return cols_of(n) == shape_per_token(&in[0]) ? ST_OK
-                                                 : mismatch(n, cols_of(n), "row length", shape_per_token(&in[0]), e);
+    return ST_OK;
 }
 
 static enum st shape_norm(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
@@ -68,11 +71,19 @@ static enum st shape_linear(const struct node *n, const struct shape *in, struct
 
 static enum st shape_slice(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
 {
-    if (n->p.offset + n->p.n > shape_per_token(&in[0]))
+    if (n->p.offset < 0 || n->p.n < 1 || n->p.offset + n->p.n > shape_per_token(&in[0]))
         return mismatch(n, shape_per_token(&in[0]), "channels to slice from", n->p.offset + n->p.n, e);
     if (n->p.heads && n->p.heads * n->p.head_size != n->p.n)
         return mismatch(n, n->p.n, "channels of the slice", n->p.heads * n->p.head_size, e);
-    *out = per_token(in[0].d[0], &n->p, n->p.n, AXIS_CHAN);
+    *out = per_token(in[0].d[0], &n->p, n->p.n, n->p.axis);
+    return ST_OK;
+}
+
+static enum st shape_rope(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
+{
+    if (in[0].rank != 3 || n->p.n > in[0].d[2].n || n->p.n < 2 || n->p.n % 2)
+        return mismatch(n, n->p.n, "channels turned (even, at most a head)", in[0].d[in[0].rank - 1].n, e);
+    *out = in[0];
     return ST_OK;
 }
 
@@ -104,27 +115,78 @@ static enum st shape_both(const struct node *n, const struct shape *in, struct s
 
 static enum st shape_route(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
 {
-    if (cols_of(n) != shape_per_token(&in[0]) || rows_of(n) != n->p.n_experts)
+    if (cols_of(n) != shape_per_token(&in[0]))
+        return mismatch(n, cols_of(n), "row length of the router", shape_per_token(&in[0]), e);
+    if (rows_of(n) != n->p.n_experts)
         return mismatch(n, rows_of(n), "experts of the router", n->p.n_experts, e);
     *out = shape2(in[0].d[0], dim(AXIS_EXP, n->p.n_experts));
     return ST_OK;
 }
 
-static enum st shape_experts(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
+/* One slot for each expert that a token uses. */
+static enum st shape_expert_linear(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
 {
-    for (int i = 0; i < 3; i++)
-        if (!n->w[i] || n->w[i]->rank != 3 || (int64_t)n->w[i]->ne[2] != n->p.n_experts)
-            return st_fail(e, ST_FORMAT, "%s: expert weights are not [experts][rows][cols]", n->name);
-    if (cols_of(n) != shape_per_token(&in[0]))
-        return mismatch(n, cols_of(n), "row length of the experts", shape_per_token(&in[0]), e);
+    const struct weight *w = n->w[0];
+    const int64_t width = in[0].d[in[0].rank - 1].n, slots = in[0].rank == 3 ? in[0].d[1].n : n->p.used_experts;
+    if (!w || w->rank != 3 || (int64_t)w->ne[2] != n->p.n_experts)
+        return mismatch(n, w && w->rank == 3 ? (int64_t)w->ne[2] : 1, "matrices of the weight, one per expert,",
+                        n->p.n_experts, e);
+    if (cols_of(n) != width)
+        return mismatch(n, cols_of(n), "row length of the experts", width, e);
+    if (slots != n->p.used_experts || in[1].d[in[1].rank - 1].n != n->p.n_experts)
+        return mismatch(n, slots, "experts per token", n->p.used_experts, e);
+    *out = shape3(in[0].d[0], dim(AXIS_EXP, slots), dim(AXIS_CHAN, (int64_t)w->ne[1]));
+    return ST_OK;
+}
+
+static enum st shape_combine(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
+{
+    if (in[0].rank != 3 || in[0].d[1].n != n->p.used_experts)
+        return mismatch(n, in[0].rank == 3 ? in[0].d[1].n : 1, "experts per token", n->p.used_experts, e);
+    *out = shape2(in[0].d[0], in[0].d[2]);
+    return ST_OK;
+}
+
+static enum st shape_conv1d(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
+{
+    if (rows_of(n) != shape_per_token(&in[0]))
+        return mismatch(n, rows_of(n), "channels of the convolution", shape_per_token(&in[0]), e);
+    if (n->w[1] && (int64_t)(n->w[1]->rows * n->w[1]->cols) != rows_of(n))
+        return mismatch(n, (int64_t)(n->w[1]->rows * n->w[1]->cols), "length of the bias", rows_of(n), e);
+    *out = in[0];
+    return ST_OK;
+}
+
+/* x and dt [tok][chan], B and C [tok][state]; A [chan][state], D [chan]. */
+static enum st shape_scan(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
+{
+    const int64_t width = shape_per_token(&in[0]);
+    if (shape_per_token(&in[1]) != width)
+        return mismatch(n, shape_per_token(&in[1]), "width of the steps", width, e);
+    if (rows_of(n) != width)
+        return mismatch(n, rows_of(n), "channels of the decay", width, e);
+    for (int i = 2; i < 4; i++)
+        if (shape_per_token(&in[i]) != cols_of(n))
+            return mismatch(n, shape_per_token(&in[i]), "elements of the state", cols_of(n), e);
+    if (n->w[1] && (int64_t)(n->w[1]->rows * n->w[1]->cols) != width)
+        return mismatch(n, (int64_t)(n->w[1]->rows * n->w[1]->cols), "length of the skip", width, e);
     *out = in[0];
     return ST_OK;
 }
 
 static enum st shape_patches(const struct node *n, const struct shape *in, struct shape *out, struct err *e)
 {
-    (void)in, (void)e;
-    *out = shape2(dim(AXIS_PATCH, n->p.n), dim(AXIS_CHAN, n->p.head_size));
+    (void)in;
+    const struct weight *w = n->w[0];
+    if (!w || w->rank != 4 || w->ne[2] != 3)
+        return mismatch(n, w ? (int64_t)w->ne[2] : 0, "colours of the patch projection", 3, e);
+    if ((int64_t)w->ne[0] != n->p.patch_size || w->ne[0] != w->ne[1])
+        return mismatch(n, (int64_t)w->ne[0], "side of the patches", n->p.patch_size, e);
+    for (int i = 1; i < 3; i++)
+        if (n->w[i] && n->w[i]->rows * n->w[i]->cols != w->ne[3])
+            return mismatch(n, (int64_t)(n->w[i]->rows * n->w[i]->cols),
+                            i == 1 ? "length of the bias" : "length of the row in front", (int64_t)w->ne[3], e);
+    *out = shape2(dim(AXIS_PATCH, n->p.n), dim(AXIS_CHAN, (int64_t)w->ne[3]));
     return ST_OK;
 }
 
@@ -168,7 +230,7 @@ static const struct op_info ops[OP__COUNT] = {
     [OP_SLICE] = { "slice", "some of the channels", 1, 0, false, STATE_NONE, shape_slice, forward_slice,
                    reference_slice, NULL, flops_elements },
     [OP_ROPE] = { "rope", "turn pairs of channels by an angle that grows with the position", 1, 0, false,
-                  STATE_NONE, shape_same, forward_rope, reference_rope, NULL, flops_elements },
+                  STATE_NONE, shape_rope, forward_rope, reference_rope, NULL, flops_elements },
     [OP_SCORE] = { "score", "scaled products of queries with the keys of visible tokens", 2, 0, false, STATE_KEYS,
                    shape_score, forward_score, reference_score, NULL, flops_attention },
     [OP_SOFTMAX] = { "softmax", "scores to probabilities that sum to 1 over the keys", 1, 0, false, STATE_NONE,
@@ -185,13 +247,15 @@ static const struct op_info ops[OP__COUNT] = {
                    reference_scale, NULL, flops_elements },
     [OP_ROUTE] = { "route", "which experts a token uses, and how much of each", 1, 1, true, STATE_NONE,
                    shape_route, NULL, NULL, NULL, NULL },
-    [OP_EXPERTS] = { "experts", "gated feed-forward layers of the used experts, summed", 2, 3, true, STATE_NONE,
-                     shape_experts, NULL, NULL, NULL, NULL },
+    [OP_EXPERT_LINEAR] = { "expert_linear", "matrix products with the used experts of each token", 2, 1, true,
+                           STATE_NONE, shape_expert_linear, NULL, NULL, NULL, NULL },
+    [OP_COMBINE] = { "combine", "outputs of the used experts, weighted by the router and summed", 2, 0, false,
+                     STATE_NONE, shape_combine, NULL, NULL, NULL, NULL },
     [OP_CONV1D] = { "conv1d", "causal convolution over the last tokens, per channel", 1, 2, false, STATE_CONV,
-                    shape_same, NULL, NULL, NULL, NULL },
-    [OP_SCAN] = { "scan", "selective state-space recurrence over the tokens", 4, 2, false, STATE_SSM, shape_same,
+                    shape_conv1d, NULL, NULL, NULL, NULL },
+    [OP_SCAN] = { "scan", "selective state-space recurrence over the tokens", 4, 2, false, STATE_SSM, shape_scan,
                   NULL, NULL, NULL, NULL },
-    [OP_PATCHES] = { "patches", "an image cut into patches, each projected", 0, 2, true, STATE_NONE,
+    [OP_PATCHES] = { "patches", "an image cut into patches, each projected", 0, 3, true, STATE_NONE,
                      shape_patches, NULL, NULL, NULL, NULL },
     [OP_POOL] = { "pool", "one row out of all tokens", 1, 0, false, STATE_NONE, shape_pool, NULL, NULL, NULL,
                   NULL },

@@ -32,10 +32,11 @@ enum op {
     OP_ADD,      /* x + y                                        */
     OP_SCALE,    /* x * constant                                 */
     OP_ROUTE,    /* w0 = router: x -> weights of the used experts, [tok][exp] */
-    OP_EXPERTS,  /* x, route; w0..w2 = gate, up, down per expert */
+    OP_EXPERT_LINEAR, /* x, route; w0 = a matrix per expert -> [tok][exp][chan] of the used experts */
+    OP_COMBINE,  /* [tok][exp][chan], route -> [tok][chan]       */
     OP_CONV1D,   /* causal convolution over tokens; w0, w1 = bias */
     OP_SCAN,     /* selective state-space scan                   */
-    OP_PATCHES,  /* an image cut into patches, projected by w0   */
+    OP_PATCHES,  /* an image cut into patches, projected by w0, w1 = bias, w2 = a row in front */
     OP_POOL,     /* one row out of all tokens                    */
     OP__COUNT
 };
@@ -43,13 +44,17 @@ enum op {
 /* What an op keeps between spans, one row per token. */
 enum op_state { STATE_NONE, STATE_KEYS, STATE_VALUES, STATE_SSM, STATE_CONV };
 
+enum pooling { POOLING_FIRST, POOLING_MEAN };
+
 /* Parameters of a node; each op reads its own. */
 struct op_params {
     float eps;            /* norms */
     float scale;          /* OP_SCORE: 1/sqrt(head size); OP_SCALE */
     int64_t heads, kv_heads, head_size; /* OP_LINEAR, OP_SLICE: heads > 0 splits the output */
-    enum axis axis;       /* OP_LINEAR: last axis of the output, AXIS_CHAN or AXIS_VOCAB */
-    int64_t n;            /* OP_SLICE: channels taken */
+    enum axis axis;       /* OP_LINEAR, OP_SLICE: last axis of the output, where it is not split */
+    int64_t n;            /* OP_SLICE: channels taken; OP_ROPE: channels turned; OP_PATCHES: rows */
+    int64_t patch_size;   /* pixels */
+    enum pooling pooling;
     int64_t offset;       /* OP_SLICE; OP_POSITION: added to the position */
     int64_t used_experts, n_experts;
     bool causal;

@@ -186,6 +186,8 @@ void reference_act(const struct op_call *c, double *out)
         case ACT_SILU: out[i] = x / (1 + exp(-x)); break;
         case ACT_GELU_TANH: out[i] = 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); break;
         case ACT_GELU_ERF: out[i] = 0.5 * x * (1 + erf(x / sqrt(2))); break;
+        case ACT_GELU_QUICK: out[i] = x / (1 + exp(-1.702 * x)); break;
+        case ACT_SOFTPLUS: out[i] = fmax(x, 0) + log1p(exp(-fabs(x))); break;
         case ACT_RELU: out[i] = x > 0 ? x : 0; break;
         case ACT__COUNT: break;
         }
