@@ -58,9 +58,3 @@ enum st session_assign(struct session *s, struct str name, struct str expr, stru
     (void)s, (void)name, (void)expr, (void)out;
     return st_fail(e, ST_UNSUPPORTED, "convenience variables are not built yet");
 }
-
-void session_names(struct session *s, enum arg_kind kind, struct str prefix,
-                   void (*add)(void *data, const char *name), void *data)
-{
-    (void)s, (void)kind, (void)prefix, (void)add, (void)data;
-}

@@ -28,6 +28,7 @@ enum arg_kind {
     ARG_WORD, /* `explain` words */
     ARG_RUN,
     ARG_MODEL,
+    ARG_OWNER, /* a model or a run */
     ARG_NUMBER,
     ARG_TEXT,
     ARG_BREAK, /* number of a breakpoint */

@@ -404,6 +404,36 @@ static void completes(void **state)
     session_free(s);
 }
 
+static void completes_names_of_the_session(void **state)
+{
+    (void)state;
+    struct session *s = session_new();
+    struct result r;
+    struct err e = ERR_INIT;
+    struct buf open = { 0 };
+    assert_completes(s, "break blk", "6:"); /* nothing is open */
+    buf_printf(&open, "open '%s'", golden_path("models/llama-gqa-tied.gguf"));
+    assert_ok(run(s, open.p, &r, &e), &e);
+    result_free(&r);
+    assert_completes(s, "break blk.1.attn_q.", "6: blk.1.attn_q.out blk.1.attn_q.rope");
+    assert_completes(s, "info tensors blk.0.attn_q",
+                     "13: blk.0.attn_q.out blk.0.attn_q.rope "
+                     "blk.0.attn_q.weight");
+    assert_completes(s, "break a!blk.1.ou", "6: a!blk.1.out");
+    assert_completes(s, "break b!blk.1.ou", "6:");
+    assert_completes(s, "break blk.1.attn_q.out[",
+                     "6: blk.1.attn_q.out[chan= blk.1.attn_q.out[head= "
+                     "blk.1.attn_q.out[tok=");
+    assert_completes(s, "break blk.*.attn_q.out[tok=1, h", "6: blk.*.attn_q.out[tok=1, head=");
+    assert_completes(s, "break blk.1.attn_q.out[tok=1, t", "6:");
+    assert_completes(s, "break nothing[", "6:");
+    assert_completes(s, "goto s0:blk.1.o", "5: s0:blk.1.out");
+    assert_completes(s, "use ", "4: a");
+    assert_completes(s, "info tensors b", "13: blk. breaks"); /* many names are cut at the dot */
+    session_free(s);
+    buf_free(&open);
+}
+
 static void completion_is_bounded(void **state)
 {
     (void)state;
@@ -421,4 +451,5 @@ UNIT_MAIN(CASE(cuts_words), CASE(points_at_what_is_wrong), CASE(refuses_too_many
           CASE(suggests), CASE(cuts_lines), CASE(refuses_half_operators),
           CASE(quotes_are_read_back), CASE(aliases_stand_for_commands),
           CASE(with_puts_settings_back), CASE(tables_are_sound), CASE(examples_parse),
-          CASE(words_are_explained), CASE(completes), CASE(completion_is_bounded))
+          CASE(words_are_explained), CASE(completes), CASE(completes_names_of_the_session),
+          CASE(completion_is_bounded))
