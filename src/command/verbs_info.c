@@ -6,6 +6,7 @@
 #include "command/command.h"
 #include "command/facts.h"
 #include "command/verbs_info.h"
+#include "kernels/level.h"
 #include "models/registry.h"
 #include "session/control.h"
 
@@ -173,13 +174,15 @@ static enum st info_kernels(struct session *s, const struct call *c, struct resu
     table_column(t, COL_STRING, "level", "");
     table_column(t, COL_STRING, "state", "");
     table_column(t, COL_INT, "threads", "");
-    table_column(t, COL_STRING, "remark", "");
-    table_row(t);
-    table_str(t, "c");
-    table_str(t, "chosen");
-    struct pool *p = session_pool(s);
-    table_int(t, pool_threads(p));
-    table_str(t, "portable C; the same bits whatever the number of threads");
+    table_column(t, COL_STRING, "meaning", "");
+    for (size_t i = 0; level_at(i); i++) {
+        const struct level *l = level_at(i);
+        table_row(t);
+        table_str(t, l->name);
+        table_str(t, l == level_now() ? "in use" : l->supported() ? "available" : "not on this CPU");
+        table_int(t, pool_threads(session_pool(s)));
+        table_str(t, l->brief);
+    }
     return ST_OK;
 }
 

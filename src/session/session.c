@@ -4,15 +4,28 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "kernels/level.h"
+
+static enum st force_level(enum kernels_choice choice, struct err *e)
+{
+    static const char *const names[] = { NULL, "c", "avx2", "avx512" };
+    const struct level *l = choice ? level_find(names[choice]) : NULL;
+    if (choice && !(l && l->supported())) {
+        st_fail(e, ST_UNSUPPORTED, "this machine cannot run the level %s", names[choice]);
+        return st_hint(e, "`info kernels` lists what it can");
+    }
+    level_force(l);
+    return ST_OK;
+}
 
 /* What depends on settings follows them. */
 static enum st follow(void *data, enum setting_id id, struct err *e)
 {
     struct session *s = data;
-    (void)e;
     int64_t v = setting_int(&s->settings, id);
     switch (id) {
     case SETTING_MEM_BUDGET: mem_set_budget(v ? (size_t)v : mem_available() / 5 * 2); break;
+    case SETTING_KERNELS: return force_level((enum kernels_choice)v, e);
     default: break;
     }
     return ST_OK;

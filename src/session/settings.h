@@ -43,7 +43,7 @@ enum setting_type { TYPE_BOOL, TYPE_INT, TYPE_CHOICE, TYPE_SIZE, TYPE_TEXT };
 enum color_choice { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 enum glyphs_choice { GLYPHS_AUTO, GLYPHS_HALF, GLYPHS_ASCII };
 enum heat_choice { HEAT_LIN, HEAT_LOG, HEAT_RANK };
-enum kernels_choice { KERNELS_AUTO, KERNELS_C };
+enum kernels_choice { KERNELS_AUTO, KERNELS_C, KERNELS_AVX2, KERNELS_AVX512 };
 enum level_choice { LEVEL_NODE, LEVEL_SUB, LEVEL_BLOCK, LEVEL_SPAN };
 enum output_choice { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_CSV, OUTPUT_MD };
 enum progress_choice { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER };

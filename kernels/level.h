@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* Levels: one table of kernels per kind of CPU, chosen once and forced at will. */
+#ifndef QDB_KERNELS_LEVEL_H
+#define QDB_KERNELS_LEVEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* In COMPUTE_EXACT all levels give the same bits: the order of additions is part of the source
+ * (kernels/level_body.h), a level only says with which instructions. */
+struct level {
+    const char *name;
+    const char *brief;
+    bool (*supported)(void); /* by this CPU */
+    int rows;                /* rows that dot_rows takes at most */
+    /* y[t * stride + r] = sum over i of w[r * n + i] * x[t * n + i], r < rows, t < tokens. */
+    void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y, int64_t stride);
+    float (*dot)(const float *a, const float *b, int64_t n);
+};
+
+enum { LEVEL_MAX_ROWS = 2 };
+
+/* From the plainest to the fastest; NULL past the end. Levels of other CPU families are not there. */
+const struct level *level_at(size_t i);
+const struct level *level_find(const char *name); /* NULL if none */
+/* The level in use: the fastest that is supported, until another is forced. */
+const struct level *level_now(void);
+/* NULL = choose by itself again. The level must be supported. Not while kernels run. */
+void level_force(const struct level *l);
+
+extern const struct level level_c, level_avx2, level_avx512;
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Level avx2: the portable kernels for CPUs with AVX2; this file alone is compiled for it. */
+#ifdef __x86_64__
+#define LEVEL_ROWS 1
+#define LEVEL_TOKENS 4
+#include "kernels/level_body.h"
+
+static bool supported(void)
+{
+    return __builtin_cpu_supports("avx2");
+}
+
+const struct level level_avx2 = {
+    "avx2", "AVX2", supported, LEVEL_ROWS, dot_rows, dot,
+};
+#else
+typedef int nothing_here; /* ISO C wants a declaration */
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Level avx512: the portable kernels for CPUs with AVX-512; this file alone is compiled for it. */
+#ifdef __x86_64__
+#define LEVEL_ROWS 2
+#define LEVEL_TOKENS 4
+#include "kernels/level_body.h"
+
+static bool supported(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+           && __builtin_cpu_supports("avx512vl");
+}
+
+const struct level level_avx512 = {
+    "avx512", "AVX-512 F, BW, VL", supported, LEVEL_ROWS, dot_rows, dot,
+};
+#else
+typedef int nothing_here; /* ISO C wants a declaration */
+#endif
