@@ -189,8 +189,8 @@ static void no_byte_tokens_means_unknown_tokens(void **state)
                                           "</s>",
                                           "\xe2\x96\x81",
                                           "a",
-                                          "\xe2\x96\x81"
-                                          "a" };
+                                          ("\xe2\x96\x81"
+                                           "a") };
     static const int kinds[] = { 2, 3, 3, 1, 1, 1 };
     static const float values[] = { 0, 0, 0, -2, -3, -1 };
     struct build b;
