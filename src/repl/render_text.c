@@ -7,13 +7,16 @@
 
 #include "base/memory.h"
 
-enum { GAP = 2, MIN_TEXT = 8 };
+enum { GAP = 2, MIN_TEXT = 8, COMFORTABLE_TEXT = 24 };
 
-/* All cells of a table as text, and how wide each column is. */
+/* All cells of a table as text, and how wide each column is. Columns without any value are left
+ * out. */
 struct layout {
     const struct table *t;
-    char **text; /* [row + 1][column]; row 0 is the header */
-    int *width;  /* [column] */
+    size_t *column; /* [n] of the table */
+    size_t n;
+    char **text; /* [row + 1][n]; row 0 is the header */
+    int *width;  /* [n] */
 };
 
 static char *header(const struct column *c)
@@ -28,20 +31,32 @@ static char *header(const struct column *c)
     return buf_take(&b);
 }
 
+static bool is_empty(const struct table *t, size_t column)
+{
+    for (size_t row = 0; row < t->n_rows; row++)
+        if (!table_cell(t, row, column)->absent)
+            return false;
+    return t->n_rows > 0;
+}
+
 static struct layout layout_new(const struct table *t, const struct style *style)
 {
     struct layout l = { .t = t };
-    size_t columns = t->n_columns;
-    l.text = x_alloc((t->n_rows + 1) * columns * sizeof *l.text);
-    l.width = x_alloc(columns * sizeof *l.width);
+    l.column = x_alloc(t->n_columns * sizeof *l.column);
+    for (size_t i = 0; i < t->n_columns; i++)
+        if (i == 0 || !is_empty(t, i))
+            l.column[l.n++] = i;
+    l.text = x_alloc((t->n_rows + 1) * l.n * sizeof *l.text);
+    l.width = x_alloc(l.n * sizeof *l.width);
     for (size_t row = 0; row <= t->n_rows; row++)
-        for (size_t i = 0; i < columns; i++) {
+        for (size_t i = 0; i < l.n; i++) {
+            const struct column *column = &t->columns[l.column[i]];
             struct buf b = { 0 };
             if (row)
-                render_cell(&b, &t->columns[i], table_cell(t, row - 1, i), style);
-            char *s = row ? buf_take(&b) : header(&t->columns[i]);
+                render_cell(&b, column, table_cell(t, row - 1, l.column[i]), style);
+            char *s = row ? buf_take(&b) : header(column);
             int w = text_columns(str_from(s));
-            l.text[row * columns + i] = s;
+            l.text[row * l.n + i] = s;
             if (w > l.width[i])
                 l.width[i] = w;
         }
@@ -50,43 +65,61 @@ static struct layout layout_new(const struct table *t, const struct style *style
 
 static void layout_free(struct layout *l)
 {
-    for (size_t i = 0; i < (l->t->n_rows + 1) * l->t->n_columns; i++)
+    for (size_t i = 0; i < (l->t->n_rows + 1) * l->n; i++)
         free(l->text[i]);
     free(l->text);
     free(l->width);
+    free(l->column);
 }
 
 static bool is_text(enum column_type type) { return type == COL_STRING || type == COL_ADDRESS; }
 
+static enum column_type type_of(const struct layout *l, size_t i)
+{
+    return l->t->columns[l->column[i]].type;
+}
+
 static int total(const struct layout *l)
 {
     int sum = 0;
-    for (size_t i = 0; i < l->t->n_columns; i++)
+    for (size_t i = 0; i < l->n; i++)
         sum += l->width[i] + (i ? GAP : 0);
     return sum;
 }
 
-/* Narrow the widest columns of text until the line fits, or nothing can give any more. */
-static void shrink(struct layout *l, int width)
+/* Narrow the widest columns of text from `first` on, none below `least`, until the line fits. */
+static void narrow(struct layout *l, int width, size_t first, int least)
 {
-    for (int excess = total(l) - width; width && excess > 0; excess = total(l) - width) {
-        size_t widest = l->t->n_columns;
-        int second = MIN_TEXT;
-        for (size_t i = 0; i < l->t->n_columns; i++) {
-            if (!is_text(l->t->columns[i].type))
+    for (int excess = total(l) - width; excess > 0; excess = total(l) - width) {
+        size_t widest = l->n;
+        int second = least;
+        for (size_t i = first; i < l->n; i++) {
+            if (!is_text(type_of(l, i)))
                 continue;
-            if (widest == l->t->n_columns || l->width[i] > l->width[widest]) {
-                if (widest < l->t->n_columns && l->width[widest] > second)
+            int w = l->width[i];
+            if (widest == l->n || w > l->width[widest]) {
+                if (widest < l->n && l->width[widest] > second)
                     second = l->width[widest];
                 widest = i;
-            } else if (l->width[i] > second)
-                second = l->width[i];
+            } else if (w > second)
+                second = w;
         }
-        if (widest == l->t->n_columns || l->width[widest] <= MIN_TEXT)
+        if (widest == l->n || l->width[widest] <= least)
             return;
-        int give = l->width[widest] - (second < l->width[widest] ? second : l->width[widest] - 1);
+        int give = l->width[widest] - second;
+        give = give > 0 ? give : 1;
         l->width[widest] -= give < excess ? give : excess;
     }
+}
+
+/* Make the line fit: the first column, mostly a name, gives last. */
+static void shrink(struct layout *l, int width)
+{
+    if (!width)
+        return;
+    narrow(l, width, 1, COMFORTABLE_TEXT);
+    narrow(l, width, 0, COMFORTABLE_TEXT);
+    narrow(l, width, 0, MIN_TEXT);
 }
 
 /* One line of columns [from, end), after column 0 when from > 0. */
@@ -97,8 +130,8 @@ static void add_line(struct buf *out, const struct layout *l, size_t row, size_t
     for (size_t i = from ? 0 : from; i < end; i = i < from ? from : i + 1) {
         if (i)
             buf_printf(out, "%*s", GAP, "");
-        render_padded(out, str_from(l->text[row * l->t->n_columns + i]), l->width[i],
-                      !is_text(l->t->columns[i].type) && l->t->columns[i].type != COL_BOOL, style);
+        render_padded(out, str_from(l->text[row * l->n + i]), l->width[i],
+                      !is_text(type_of(l, i)) && type_of(l, i) != COL_BOOL, style);
     }
     while (out->n > start && out->p[out->n - 1] == ' ')
         out->p[--out->n] = '\0';
@@ -109,10 +142,10 @@ static void add_rows(struct buf *out, const struct table *t, const struct style 
 {
     struct layout l = layout_new(t, style);
     shrink(&l, style->width);
-    for (size_t from = 0; from < t->n_columns;) {
+    for (size_t from = 0; from < l.n;) {
         int used = from ? l.width[0] : 0;
         size_t end = from;
-        while (end < t->n_columns) {
+        while (end < l.n) {
             used += l.width[end] + (end ? GAP : 0);
             if (style->width && used > style->width && end > from)
                 break;

@@ -255,6 +255,25 @@ static void nothing_is_said_as_nothing(void **state)
     result_free(&r);
 }
 
+static void empty_columns_are_left_out(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct table *t = result_table(&r, "t", TABLE_ROWS);
+    table_column(t, COL_STRING, "a", "");
+    table_column(t, COL_STRING, "problem", "");
+    table_column(t, COL_INT, "n", "");
+    table_row(t);
+    table_str(t, "x");
+    table_skip(t);
+    table_int(t, 1);
+    assert_text(&r, &plain, "a  n\nx  1\n");
+    struct style csv = plain;
+    csv.mode = OUTPUT_CSV;
+    assert_text(&r, &csv, "a,problem,n\nx,,1\n");
+    result_free(&r);
+}
+
 static struct table *heat(struct result *r, int columns)
 {
     struct table *t = result_table(r, "h", TABLE_HEAT);
@@ -403,6 +422,7 @@ int main(void)
         CASE(long_rows_fit),
         CASE(records_and_lines),
         CASE(nothing_is_said_as_nothing),
+        CASE(empty_columns_are_left_out),
         CASE(heat_is_a_ramp),
         CASE(wide_heat_folds_and_keeps_peaks),
         CASE(histograms_have_bars),
