@@ -6,7 +6,8 @@
 
 mkdir "$tmp/bin" "$tmp/tree"
 cp "$QDB_TOP/bootstrap" "$tmp/tree"
-for tool in sh awk cat dirname basename env mkdir tail echo rm; do
+touch "$tmp/tree/configure.ac" "$tmp/tree/Makefile.am"
+for tool in sh awk cat dirname basename env find mkdir tail echo rm touch; do
     ln -s "$(command -v $tool)" "$tmp/bin/$tool"
 done
 tool() { printf '#!/bin/sh\n%s\n' "$2" >"$tmp/bin/$1" && chmod +x "$tmp/bin/$1"; }
