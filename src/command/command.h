@@ -110,6 +110,8 @@ enum st verb_help(const struct verb *v, struct result *out);
 /* The verbs and settings as Markdown (docs/commands.md) and as sections of the manual page. */
 void manual_markdown(struct buf *out);
 void manual_roff(struct buf *out);
+/* The examples of every verb: a line `# VERB`, then its commands. */
+void manual_examples(struct buf *out);
 
 /* For verbs. */
 /* The nearest of n names: those that begin with `name`, else the one with the smallest edit

@@ -171,3 +171,12 @@ void manual_roff(struct buf *out)
         buf_free(&domain);
     }
 }
+
+void manual_examples(struct buf *out)
+{
+    for (size_t i = 0; i < verb_count(); i++) {
+        const struct verb *v = verb_at(i);
+        if (v->examples && *v->examples)
+            buf_printf(out, "# %s\n%s\n", v->name, v->examples);
+    }
+}

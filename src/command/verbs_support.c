@@ -294,10 +294,8 @@ static enum st run_history(struct session *s, const struct call *c, struct resul
         if (st)
             return st_at(e, c->words[0].column, c->words[0].length);
     }
-    if (!s->front || !s->front->history)
-        return not_here(c, e);
-    size_t n = 0;
-    while (s->front->history(s->front, n))
+    size_t n = 0; /* nobody types in a batch */
+    while (s->front && s->front->history && s->front->history(s->front, n))
         n++;
     struct table *t = result_table(out, "history", TABLE_ROWS);
     table_column(t, COL_INT, "line", "");
@@ -327,19 +325,23 @@ static enum st run_complete(struct session *s, const struct call *c, struct resu
 static enum st run_manual(struct session *s, const struct call *c, struct result *out,
                           struct err *e)
 {
+    static const struct {
+        const char *name;
+        void (*write)(struct buf *out);
+    } kinds[] = { { "markdown", manual_markdown },
+                  { "roff", manual_roff },
+                  { "examples", manual_examples } };
     (void)s;
-    bool markdown = c->n_words == 1 && str_is(c->words[0].text, "markdown");
-    if (!markdown && !(c->n_words == 1 && str_is(c->words[0].text, "roff")))
-        return call_fail(c, 0, e, ST_SYNTAX, "manual takes markdown or roff");
-    struct buf b = { 0 };
-    if (markdown)
-        manual_markdown(&b);
-    else
-        manual_roff(&b);
-    result_line(out, "manual", "%.*s", (int)b.n - 1,
-                b.p); /* the last newline comes with the line */
-    buf_free(&b);
-    return ST_OK;
+    for (size_t i = 0; c->n_words == 1 && i < sizeof kinds / sizeof *kinds; i++) {
+        if (!str_is(c->words[0].text, kinds[i].name))
+            continue;
+        struct buf b = { 0 };
+        kinds[i].write(&b);
+        result_line(out, "manual", "%.*s", (int)b.n - 1, b.p); /* the line has its own newline */
+        buf_free(&b);
+        return ST_OK;
+    }
+    return call_fail(c, 0, e, ST_SYNTAX, "manual takes markdown, roff or examples");
 }
 
 static enum st run_quit(struct session *s, const struct call *c, struct result *out, struct err *e)
@@ -518,12 +520,12 @@ const struct verb verbs_support[] = {
     { .name = "manual",
       .alias = NULL,
       .class = "support",
-      .args = "markdown | roff",
+      .args = "markdown | roff | examples",
       .brief = "write all commands and settings as a document",
       .help = "",
       .examples = "",
       .flags = VERB_EXACT | VERB_HIDDEN,
-      .words = "markdown|roff",
+      .words = "markdown|roff|examples",
       .run = run_manual },
     { .name = "quit",
       .alias = "q exit",
