@@ -237,6 +237,17 @@ static enum st run_reverse_next(struct session *s, const struct call *c, struct 
     return step_by(s, c, level_of(s), control_reverse, out, e);
 }
 
+static enum st run_reverse_continue(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c;
+    struct session_run *r;
+    struct stop stop = { 0 };
+    enum st st = session_need_run(s, &r, e);
+    if (!st)
+        st = control_reverse_continue(s, r, &stop, e);
+    return show_stop(s, st, &stop, out, e);
+}
+
 /* To the end of the unit one level above: of the sub-layer when stepping nodes, and so on. */
 static enum st run_finish(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
@@ -548,6 +559,13 @@ const struct verb verbs_control[] = {
       .flags = VERB_REPEATS,
       .kinds = { ARG_NUMBER },
       .run = run_reverse_next },
+    { .name = "reverse-continue",
+      .alias = "rc",
+      .class = "run",
+      .brief = "go back to the breakpoint before, or to the start",
+      .examples = "prompt \"kalo\"\nbreak blk.*.out\nrun\ncontinue\nreverse-continue",
+      .flags = VERB_REPEATS,
+      .run = run_reverse_continue },
     { .name = "list",
       .alias = "l",
       .class = "run",
