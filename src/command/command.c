@@ -14,6 +14,7 @@ static const struct verb *const tables[] = {
     verbs_files,
     verbs_control,
     verbs_break,
+    verbs_look,
     verbs_study,
     verbs_support,
 };

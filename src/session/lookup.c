@@ -13,47 +13,6 @@
 #include "session/control.h"
 #include "session/session.h"
 
-void view_free(struct view *v)
-{
-    for (int d = 0; d < SHAPE_MAX; d++)
-        free(v->index[d]);
-    mem_free(v->data);
-    free(v->name);
-    *v = (struct view){ .value = -1 };
-}
-
-int64_t view_count(const struct view *v) { return shape_count(&v->shape); }
-
-enum st view_new(const struct shape *s, const char *name, struct view *out, struct err *e)
-{
-    struct view v = { .shape = *s, .value = -1 };
-    int64_t n = shape_count(s);
-    if (n < 0 || n > INT64_MAX / (int64_t)sizeof(float))
-        return st_fail(e, ST_NOMEM, "%s is too large", name ? name : "the result");
-    void *p;
-    enum st st = mem_alloc(&p, (size_t)n * sizeof(float), name ? name : "the result", e);
-    if (st)
-        return st;
-    v.data = p;
-    for (int d = 0; d < s->rank; d++) {
-        v.index[d] = x_alloc((size_t)s->d[d].n * sizeof *v.index[d]);
-        for (int64_t i = 0; i < s->d[d].n; i++)
-            v.index[d][i] = i;
-    }
-    v.name = name ? x_strdup(name) : NULL;
-    *out = v;
-    return ST_OK;
-}
-
-enum st view_scalar(double x, struct view *out, struct err *e)
-{
-    static const struct shape none = { 0 };
-    enum st st = view_new(&none, NULL, out, e);
-    if (!st)
-        out->data[0] = (float)x;
-    return st;
-}
-
 enum st lookup_who(struct session *s, const struct address *a, struct session_model **m, struct session_run **r,
                    struct err *e)
 {
@@ -226,35 +185,6 @@ static enum st resolve(const struct address *a, const struct shape *full, const 
     return st;
 }
 
-/* Keep entries `keep` [n] of dimension d. */
-static enum st narrow(struct view *v, int d, const int64_t *keep, int64_t n, struct err *e)
-{
-    struct shape shape = v->shape;
-    shape.d[d].n = n;
-    struct view out;
-    enum st st = view_new(&shape, v->name, &out, e);
-    if (st)
-        return st;
-    int64_t outer = 1, inner = 1, old = v->shape.d[d].n;
-    for (int i = 0; i < d; i++)
-        outer *= shape.d[i].n;
-    for (int i = d + 1; i < shape.rank; i++)
-        inner *= shape.d[i].n;
-    for (int64_t o = 0; o < outer; o++)
-        for (int64_t k = 0; k < n; k++)
-            memcpy(out.data + (o * n + k) * inner, v->data + (o * old + keep[k]) * inner,
-                   (size_t)inner * sizeof(float));
-    for (int i = 0; i < shape.rank; i++)
-        for (int64_t k = 0; k < shape.d[i].n; k++)
-            out.index[i][k] = v->index[i][i == d ? keep[k] : k];
-    out.run = v->run;
-    out.value = v->value;
-    out.weight = v->weight;
-    view_free(v);
-    *v = out;
-    return ST_OK;
-}
-
 struct ranked {
     double key;
     int64_t entry;
@@ -294,7 +224,7 @@ static enum st select_entries(struct view *v, int d, const struct index *i, stru
         int64_t kept = i->from < n ? i->from : n, *keep = x_alloc((size_t)n * sizeof *keep);
         for (int64_t k = 0; k < kept; k++)
             keep[k] = rank[k].entry;
-        st = narrow(v, d, keep, kept, e);
+        st = view_narrow(v, d, keep, kept, e);
         free(keep);
     }
     free(slab);

@@ -10,26 +10,9 @@
 #include "engine/run.h"
 #include "graph/address.h"
 #include "session/runs.h"
+#include "session/view.h"
 
 struct session;
-
-/* Numbers with named axes. rank 0 is a single number. */
-struct view {
-    struct shape shape;
-    float *data;               /* mem_alloc; row-major */
-    int64_t *index[SHAPE_MAX]; /* of each dimension: the original index of each entry */
-    char *name;                /* of what it shows: canonical address or expression; NULL if nothing fits */
-    struct session_run *run;   /* of activations: tells what the tokens are; NULL for weights and computed things */
-    int value;                 /* value of the graph, -1 for weights and computed things */
-    const struct weight *weight;
-};
-
-void view_free(struct view *v);
-int64_t view_count(const struct view *v);
-/* An uninitialised view of this shape; index filled 0, 1, 2, ... */
-NODISCARD enum st view_new(const struct shape *s, const char *name, struct view *out, struct err *e);
-/* One number. */
-NODISCARD enum st view_scalar(double x, struct view *out, struct err *e);
 
 /* The model, and the run if there is one, that `who!` of an address names. */
 NODISCARD enum st lookup_who(struct session *s, const struct address *a, struct session_model **m,

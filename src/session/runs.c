@@ -100,6 +100,7 @@ void session_kill(struct session *s, struct session_run *r)
         else
             s->marks[kept++] = s->marks[i];
     s->n_marks = kept;
+    values_forget_run(&s->values, r);
     run_free(r->run);
     free(r->name);
     free(r);
@@ -122,6 +123,7 @@ void session_close(struct session *s, struct session_model *m)
         if (all->n_models)
             session_use_model(s, all->models[all->n_models - 1]);
     }
+    values_forget_weights(&s->values, m->model->weights);
     model_free(m->model);
     free(m->name);
     free(m->path);

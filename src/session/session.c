@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "kernels/level.h"
+#include "session/expression.h"
 
 static enum st force_level(enum kernels_choice choice, struct err *e)
 {
@@ -54,6 +55,7 @@ void session_free(struct session *s)
     free(s->aliases);
     session_models_free(s);
     free(s->marks);
+    values_free(&s->values);
     breakpoints_free(&s->breaks);
     settings_free(&s->settings);
     free(s);
@@ -68,6 +70,14 @@ bool session_changed(const struct session *s)
 enum st session_assign(struct session *s, struct str name, struct str expr, struct result *out,
                        struct err *e)
 {
-    (void)s, (void)name, (void)expr, (void)out;
-    return st_fail(e, ST_UNSUPPORTED, "convenience variables are not built yet");
+    struct view v;
+    enum st st = expression_eval(s, expr, &v, e);
+    if (st)
+        return st;
+    struct buf as = { 0 };
+    buf_printf(&as, "$%.*s", (int)name.n, name.p);
+    values_show(buf_str(&as), &v, out);
+    buf_free(&as);
+    values_name(&s->values, name, &v);
+    return ST_OK;
 }

@@ -14,6 +14,7 @@
 #include "session/breakpoint.h"
 #include "session/runs.h"
 #include "session/settings.h"
+#include "session/values.h"
 
 /* What an argument of a command is, for completion and help. */
 enum arg_kind {
@@ -73,6 +74,7 @@ struct session {
     struct breakpoints breaks;
     struct mark *marks; /* those of a killed run go with it */
     size_t n_marks, cap_marks;
+    struct values values;
     int list_next; /* node at which `list` goes on */
     struct progress *progress; /* of the front end that is calling; NULL = silent */
     struct front *front;       /* of the front end that is calling; NULL = none */

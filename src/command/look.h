@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* What the verbs that look at data share. */
+#ifndef QDB_COMMAND_LOOK_H
+#define QDB_COMMAND_LOOK_H
+
+#include "command/command.h"
+#include "session/lookup.h"
+
+/* "16f" of `print/16f`. */
+struct look_format {
+    char letter;   /* '\0' if none */
+    int64_t count; /* 0 if none; negative looks back */
+};
+/* Parse c->format; `letters` are those that the verb knows. */
+NODISCARD enum st look_format(const struct call *c, const char *letters, struct look_format *out,
+                              struct err *e);
+
+/* Evaluate the expression at the beginning of the arguments; *next: the first word behind it. */
+NODISCARD enum st look_operand(struct session *s, const struct call *c, struct view *out, int *next,
+                               struct err *e);
+/* A whole number as word i, in lo..hi. */
+NODISCARD enum st look_number(const struct call *c, int i, int64_t lo, int64_t hi, int64_t *out,
+                              struct err *e);
+
+/* What stands at entry `at` of dimension d: the text of a token of the run, of the vocabulary;
+ * appended. look_has_text: whether that axis has texts. */
+bool look_has_text(const struct view *v, int d);
+void look_text(const struct view *v, int d, int64_t entry, struct buf *out);
+
+/* The elements as a table `elements`: at most `most`, in the print format of the letter (f e g h x
+ * b T). */
+void look_elements(const struct view *v, int64_t most, char letter, struct result *out);
+/* Other ways to show a view. */
+NODISCARD enum st look_summary(const struct view *v, struct table *t, struct err *e);
+struct table *look_summary_table(struct result *out);
+NODISCARD enum st look_histogram(const struct view *v, int bins, bool log, struct result *out,
+                                 struct err *e);
+void look_heat(const struct view *v, struct result *out);
+void look_top(const struct view *v, int64_t n, struct result *out);
+/* `print/x` and its kin: elements of a weight as they are stored (x b d q). */
+NODISCARD enum st look_storage(struct session *s, struct str address, int column,
+                               struct look_format f, struct result *out, struct err *e);
+
+/* Show what an expression is worth, in a print format; *v is the caller's. */
+NODISCARD enum st look_show(struct session *s, const struct view *v, struct look_format f,
+                            struct result *out, struct err *e);
+
+/* The verbs. */
+enum st run_print(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_x(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_summary(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_hist(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_heat(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_channels(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_block(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_display(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_undisplay(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_dump(struct session *s, const struct call *c, struct result *out, struct err *e);
+
+#endif

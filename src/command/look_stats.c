@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MIT */
+/* Statistics of what an address names: summary, histogram, heat map, channels. */
+#include "command/look.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "kernels/statistics.h"
+#include "session/expression.h"
+#include "session/session.h"
+
+/* --- summary -----------------------------------------------------------------------------------
+ */
+
+struct table *look_summary_table(struct result *out)
+{
+    static const char *const floats[] = { "min",    "p1",   "median", "p99", "max",
+                                          "absmax", "mean", "sd",     "rms", "kurt" };
+    struct table *t = result_table(out, "summary", TABLE_ROWS);
+    table_column(t, COL_ADDRESS, "of", "");
+    table_column(t, COL_STRING, "format", "");
+    table_column(t, COL_INT, "n", "");
+    table_column(t, COL_INT, "nan", "");
+    table_column(t, COL_INT, "inf", "");
+    table_column(t, COL_INT, "zero", "");
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
+        table_column(t, COL_FLOAT, floats[i], "");
+    return t;
+}
+
+enum st look_summary(const struct view *v, struct table *t, struct err *e)
+{
+    static const double p[] = { 0.01, 0.5, 0.99 };
+    const int64_t n = view_count(v);
+    double q[3];
+    struct summary s;
+    void *scratch;
+    enum st st = mem_alloc(&scratch, (size_t)n * sizeof(float), "sorting", e);
+    if (st)
+        return st;
+    summary_of(NULL, v->data, n, &s);
+    memcpy(scratch, v->data, (size_t)n * sizeof(float));
+    quantiles(scratch, n, p, 3, q);
+    mem_free(scratch);
+    table_row(t);
+    table_str(t, v->name ? v->name : "");
+    if (v->weight)
+        table_str(t, format_info(v->weight->format)->name);
+    else
+        table_skip(t);
+    table_int(t, s.n);
+    table_int(t, s.nan);
+    table_int(t, s.inf);
+    table_int(t, s.zero);
+    const double cells[] = {
+        s.min, q[0], q[1], q[2], s.max, s.absmax, s.mean, s.sd, s.rms, s.kurt
+    };
+    for (size_t i = 0; i < sizeof cells / sizeof *cells; i++)
+        table_float(t, cells[i]);
+    return ST_OK;
+}
+
+/* What a glob names but has no row. */
+struct left_out {
+    int axes, ahead, unreadable;
+};
+
+/* The name with the slice as typed, for the table. */
+static void rename_view(struct view *v, const struct address *a)
+{
+    struct address copy = *a;
+    struct buf b = { 0 };
+    copy.name = str_from(v->name);
+    address_print(&copy, &b);
+    free(v->name);
+    v->name = buf_take(&b);
+}
+
+/* One match of several: what does not apply to it is counted, not an error. */
+static enum st summarize_match(struct session *s, const struct address *a, const struct match *m,
+                               bool alone, struct table *t, struct left_out *left, struct err *e)
+{
+    struct view v;
+    struct err ignored = ERR_INIT;
+    if (!alone && address_check(a, &m->shape, &ignored)) {
+        left->axes++;
+        return ST_OK;
+    }
+    enum st st = lookup_read(s, a, m, &v, e);
+    if (!alone && (st == ST_STATE || st == ST_UNSUPPORTED || st == ST_FORMAT)) {
+        *(st == ST_STATE ? &left->ahead : &left->unreadable) += 1;
+        return ST_OK;
+    }
+    if (st)
+        return st;
+    rename_view(&v, a);
+    st = look_summary(&v, t, e);
+    view_free(&v);
+    return st;
+}
+
+static enum st summarize_address(struct session *s, const struct address *a, struct table *t,
+                                 struct left_out *left, struct err *e)
+{
+    struct match *list;
+    size_t n;
+    enum st st = lookup_names(s, a, &list, &n, e);
+    if (st)
+        return st;
+    for (size_t i = 0; i < n && !st; i++) {
+        st = summarize_match(s, a, &list[i], n == 1, t, left, e);
+        if (!st && n > 1 && !progress_tick(s->progress, "summary", (double)(i + 1), (double)n))
+            st = st_fail(e, ST_CANCELLED, "interrupted");
+    }
+    if (!st
+        && (size_t)(left->axes + left->ahead)
+               == n) { /* nothing was left: then it is an error after all */
+        struct view v;
+        st = lookup_read(s, a, &list[0], &v, e);
+        if (!st)
+            view_free(&v);
+    }
+    free(list);
+    return st;
+}
+
+/* An address alone, perhaps a glob; else an expression without blanks. */
+static enum st summarize_word(struct session *s, const struct word *w, struct table *t,
+                              struct left_out *left, struct err *e)
+{
+    struct address *a = x_alloc(sizeof *a);
+    struct err other = ERR_INIT;
+    struct view v;
+    enum st st = address_parse(w->text, a, e);
+    const bool whole = !st && a->used == w->text.n;
+    if (whole)
+        st = summarize_address(s, a, t, left, e);
+    if (!whole || st == ST_NOTFOUND) {
+        enum st as_expression = expression_eval(s, w->text, &v, &other);
+        if (!as_expression) {
+            st = look_summary(&v, t, e);
+            view_free(&v);
+        } else if (!whole) {
+            *e = other;
+            st = as_expression;
+        }
+    }
+    free(a);
+    if (st && e->column >= 0)
+        st_at(e, e->column + w->column, e->length);
+    else if (st)
+        st_at(e, w->column, w->length);
+    return st;
+}
+
+enum st run_summary(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    if (!c->n_words) {
+        call_fail(c, 0, e, ST_SYNTAX, "the summary of what?");
+        return st_hint(e, "for example blk.*.out, or blk.0.attn_q.weight");
+    }
+    struct table *t = look_summary_table(out);
+    struct left_out left = { 0 };
+    enum st st = ST_OK;
+    for (int i = 0; i < c->n_words && !st; i++)
+        st = summarize_word(s, &c->words[i], t, &left, e);
+    if (left.axes)
+        result_note(out, "%d left out: they have no such axis", left.axes);
+    if (left.ahead)
+        result_note(out, "%d left out: the run has not produced them yet", left.ahead);
+    if (left.unreadable)
+        result_note(out, "%d left out: they cannot be decoded", left.unreadable);
+    return st;
+}
+
+/* --- histogram ---------------------------------------------------------------------------------
+ */
+
+enum { MAX_BINS = 1000, BINS = 20 };
+
+enum st look_histogram(const struct view *v, int bins, bool log, struct result *out, struct err *e)
+{
+    const enum histogram_scale scale = log ? HISTOGRAM_LOG : HISTOGRAM_LINEAR;
+    const int64_t n = view_count(v);
+    struct summary s;
+    if (bins < 1 || bins > MAX_BINS)
+        return st_fail(e, ST_RANGE, "1..%d bins", MAX_BINS);
+    summary_of(NULL, v->data, n, &s);
+    double lo = s.min, hi = s.max;
+    if (log) { /* magnitudes: from the smallest that is not zero */
+        lo = hi = s.absmax;
+        for (int64_t i = 0; i < n; i++)
+            if (v->data[i] != 0 && fabs((double)v->data[i]) < lo)
+                lo = fabs((double)v->data[i]);
+    }
+    if (lo == hi) { /* all alike: one bin around it */
+        lo = log ? lo / 2 : lo - 0.5;
+        hi = log ? hi * 2 : hi + 0.5;
+    }
+    int64_t *count = x_alloc((size_t)bins * sizeof *count);
+    struct histogram_rest rest;
+    struct table *t = result_table(out, "histogram", TABLE_HIST);
+    table_column(t, COL_FLOAT, log ? "abs from" : "from", "");
+    table_column(t, COL_FLOAT, "to", "");
+    table_column(t, COL_INT, "count", "");
+    if (histogram_of(v->data, n, scale, lo, hi, bins, count, &rest)) {
+        for (int i = 0; i < bins; i++) {
+            table_row(t);
+            table_float(t, histogram_edge(scale, lo, hi, bins, i));
+            table_float(t, histogram_edge(scale, lo, hi, bins, i + 1));
+            table_int(t, count[i]);
+        }
+        if (rest.zero)
+            result_note(out, "%" PRId64 " zeros are in no bin", rest.zero);
+        if (rest.nonfinite)
+            result_note(out, "%" PRId64 " values are not finite", rest.nonfinite);
+    } else
+        result_note(out, log ? "no value but zeros" : "no finite value");
+    free(count);
+    return ST_OK;
+}
+
+enum st run_hist(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct view v;
+    int i;
+    int64_t bins = BINS;
+    bool log = false;
+    enum st st = look_operand(s, c, &v, &i, e);
+    if (st)
+        return st;
+    for (; i < c->n_words && !st; i++) {
+        struct str w = c->words[i].text;
+        if (str_is(w, "log"))
+            log = true;
+        else if (str_is(w, "bins"))
+            st = look_number(c, ++i, 1, MAX_BINS, &bins, e);
+        else
+            st = call_fail(c, i, e, ST_SYNTAX, "expected `bins N` or `log`");
+    }
+    if (!st)
+        st = look_histogram(&v, (int)bins, log, out, e);
+    view_free(&v);
+    return st;
+}
+
+/* --- heat map ----------------------------------------------------------------------------------
+ */
+
+enum { HEAT_ROWS = 64, HEAT_COLUMNS = 512 };
+
+/* The value of largest magnitude in a rectangle; one that is not finite wins. */
+static double peak(const struct view *v, int64_t columns, int64_t r0, int64_t r1, int64_t c0,
+                   int64_t c1)
+{
+    double best = 0;
+    for (int64_t r = r0; r < r1; r++)
+        for (int64_t c = c0; c < c1; c++) {
+            double x = v->data[r * columns + c];
+            if (!isfinite(x))
+                return x;
+            if (fabs(x) > fabs(best))
+                best = x;
+        }
+    return best;
+}
+
+/* "tok 3 kalo", "head 2 tok 5 kalo": where row r of the leading axes stands. */
+static void row_label(const struct view *v, int64_t row, struct buf *out)
+{
+    int64_t at[SHAPE_MAX];
+    const int last = v->shape.rank - 1;
+    for (int d = last - 1; d >= 0; d--) {
+        at[d] = row % v->shape.d[d].n;
+        row /= v->shape.d[d].n;
+    }
+    for (int d = 0; d < last; d++) {
+        buf_printf(out, "%s%s %" PRId64, d ? " " : "", axis_info(v->shape.d[d].axis)->name,
+                   v->index[d][at[d]]);
+        if (look_has_text(v, d)) {
+            buf_addc(out, ' ');
+            look_text(v, d, at[d], out);
+        }
+    }
+}
+
+void look_heat(const struct view *v, struct result *out)
+{
+    struct table *t = result_table(out, "heat", TABLE_HEAT);
+    const int last = v->shape.rank - 1;
+    const int64_t columns = v->shape.rank ? v->shape.d[last].n : 1,
+                  rows = columns ? view_count(v) / columns : 0;
+    const int64_t high = (rows + HEAT_ROWS - 1) / HEAT_ROWS,
+                  across = (columns + HEAT_COLUMNS - 1) / HEAT_COLUMNS;
+    table_column(t, COL_STRING, "row", "");
+    for (int64_t c = 0; c < columns; c += across) {
+        char name[40];
+        snprintf(name, sizeof name, "%s=%" PRId64,
+                 v->shape.rank ? axis_info(v->shape.d[last].axis)->name : "value",
+                 v->shape.rank ? v->index[last][c] : 0);
+        table_column(t, COL_FLOAT, name, "");
+    }
+    for (int64_t r = 0; r < rows; r += high) {
+        struct buf b = { 0 };
+        row_label(v, r, &b);
+        table_row(t);
+        table_str(t, buf_str(&b));
+        buf_free(&b);
+        for (int64_t c = 0; c < columns; c += across)
+            table_float(t, peak(v, columns, r, r + high < rows ? r + high : rows, c,
+                                c + across < columns ? c + across : columns));
+    }
+    if (high > 1 || across > 1)
+        result_note(out,
+                    "one cell is %" PRId64 " rows by %" PRId64
+                    " columns: the value of largest magnitude stands for all",
+                    high, across);
+}
+
+enum st run_heat(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct view v;
+    int i;
+    enum st st = look_operand(s, c, &v, &i, e);
+    if (st)
+        return st;
+    if (i < c->n_words)
+        st = call_fail(c, i, e, ST_SYNTAX, "one thing at a time");
+    else
+        look_heat(&v, out);
+    view_free(&v);
+    return st;
+}
+
+/* --- channels ----------------------------------------------------------------------------------
+ */
+
+/* Axes that count samples; the others make up the channel. */
+static bool is_sample(enum axis a)
+{
+    return a == AXIS_SEQ || a == AXIS_TOK || a == AXIS_ROW || a == AXIS_PATCH || a == AXIS_EXP;
+}
+
+struct channel {
+    int64_t at[SHAPE_MAX]; /* entries of the channel's axes */
+    struct summary sum;
+    double ratio, key;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct channel *x = a, *y = b;
+    if (isnan(x->key) != isnan(y->key))
+        return isnan(x->key) ? 1 : -1;
+    return x->key > y->key ? -1 : x->key < y->key ? 1 : memcmp(x->at, y->at, sizeof x->at);
+}
+
+/* Gather each channel's samples and summarise them; list [channels]. scratch [samples]. */
+static void measure(const struct view *v, int64_t channels, int64_t samples, struct channel *list,
+                    float *scratch)
+{
+    const struct shape *s = &v->shape;
+    int64_t stride[SHAPE_MAX];
+    for (int d = s->rank - 1, n = 1; d >= 0; n *= (int)s->d[d].n, d--)
+        stride[d] = n;
+    for (int64_t k = 0; k < channels; k++) {
+        int64_t base = 0, rest = k;
+        for (int d = s->rank - 1; d >= 0; d--) {
+            if (is_sample(s->d[d].axis))
+                continue;
+            list[k].at[d] = rest % s->d[d].n;
+            rest /= s->d[d].n;
+            base += list[k].at[d] * stride[d];
+        }
+        for (int64_t i = 0; i < samples; i++) {
+            int64_t offset = base;
+            rest = i;
+            for (int d = s->rank - 1; d >= 0; d--) {
+                if (!is_sample(s->d[d].axis))
+                    continue;
+                offset += rest % s->d[d].n * stride[d];
+                rest /= s->d[d].n;
+            }
+            scratch[i] = v->data[offset];
+        }
+        summary_of(NULL, scratch, samples, &list[k].sum);
+    }
+}
+
+/* absmax over the median absmax of the channels that are not all zero. */
+static double add_ratios(struct channel *list, int64_t n)
+{
+    double *absmax = x_alloc((size_t)n * sizeof *absmax), p = 0.5, median = NAN;
+    int64_t live = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (list[i].sum.absmax > 0)
+            absmax[live++] = list[i].sum.absmax;
+    quantiles_f64(absmax, live, &p, 1, &median);
+    for (int64_t i = 0; i < n; i++)
+        list[i].ratio = list[i].sum.absmax / median;
+    free(absmax);
+    return median;
+}
+
+static void channel_table(const struct view *v, const struct channel *list, int64_t n,
+                          struct result *out)
+{
+    struct table *t = result_table(out, "channels", TABLE_ROWS);
+    const struct shape *s = &v->shape;
+    for (int d = 0; d < s->rank; d++) {
+        if (is_sample(s->d[d].axis))
+            continue;
+        table_column(t, COL_INT, axis_info(s->d[d].axis)->name, "");
+        if (look_has_text(v, d))
+            table_column(t, COL_STRING, "text", "");
+    }
+    static const char *const columns[] = { "absmax", "rms", "mean", "sd",
+                                           "kurt",   "min", "max",  "ratio" };
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        table_column(t, COL_FLOAT, columns[i], "");
+    for (int64_t k = 0; k < n; k++) {
+        const struct channel *c = &list[k];
+        table_row(t);
+        for (int d = 0; d < s->rank; d++) {
+            if (is_sample(s->d[d].axis))
+                continue;
+            table_int(t, v->index[d][c->at[d]]);
+            if (!look_has_text(v, d))
+                continue;
+            struct buf b = { 0 };
+            look_text(v, d, c->at[d], &b);
+            table_str(t, buf_str(&b));
+            buf_free(&b);
+        }
+        const double cells[] = { c->sum.absmax, c->sum.rms, c->sum.mean, c->sum.sd,
+                                 c->sum.kurt,   c->sum.min, c->sum.max,  c->ratio };
+        for (size_t i = 0; i < sizeof cells / sizeof *cells; i++)
+            table_float(t, cells[i]);
+    }
+}
+
+enum { CHANNELS_SHOWN = 10 };
+
+static enum st channel_options(const struct call *c, int i, struct str *by, int64_t *shown,
+                               struct err *e)
+{
+    *by = STR("absmax");
+    *shown = CHANNELS_SHOWN;
+    for (enum st st; i < c->n_words; i++) {
+        double ignored;
+        if (str_is(c->words[i].text, "by")) {
+            if (++i == c->n_words)
+                return call_fail(c, i, e, ST_SYNTAX, "by which statistic?");
+            *by = c->words[i].text;
+            char name[32];
+            snprintf(name, sizeof name, "%.*s", (int)(by->n < 31 ? by->n : 31), by->p);
+            struct summary none = { 0 };
+            if (strcmp(name, "ratio") && strcmp(name, "index")
+                && !statistic_of_summary(name, &none, &ignored)) {
+                call_fail(c, i, e, ST_NOTFOUND, "channels are not sorted by `%s`", name);
+                return st_hint(e, "absmax rms mean sd kurt min max l2 zero ratio, or index");
+            }
+        } else if ((st = look_number(c, i, 1, 1 << 24, shown, e)))
+            return call_fail(c, i, e, ST_SYNTAX, "expected `by STAT` or how many channels");
+    }
+    return ST_OK;
+}
+
+enum st run_channels(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct view v;
+    struct str by;
+    int64_t shown, channels = 1, samples = 1;
+    int i;
+    enum st st = look_operand(s, c, &v, &i, e);
+    if (st)
+        return st;
+    st = channel_options(c, i, &by, &shown, e);
+    for (int d = 0; d < v.shape.rank; d++)
+        *(is_sample(v.shape.d[d].axis) ? &samples : &channels) *= v.shape.d[d].n;
+    void *scratch = NULL, *list = NULL;
+    if (!st)
+        st = mem_alloc(&scratch, (size_t)samples * sizeof(float), "one channel", e);
+    if (!st)
+        st = mem_alloc(&list, (size_t)channels * sizeof(struct channel), "the channels", e);
+    if (!st) {
+        struct channel *all = list;
+        memset(all, 0, (size_t)channels * sizeof *all);
+        measure(&v, channels, samples, all, scratch);
+        double median = add_ratios(all, channels);
+        char name[32];
+        snprintf(name, sizeof name, "%.*s", (int)by.n, by.p);
+        for (int64_t k = 0; k < channels; k++)
+            if (!strcmp(name, "ratio"))
+                all[k].key = all[k].ratio;
+            else if (!strcmp(name, "index"))
+                all[k].key = -(double)k;
+            else
+                statistic_of_summary(name, &all[k].sum, &all[k].key);
+        qsort(all, (size_t)channels, sizeof *all, by_key);
+        channel_table(&v, all, shown < channels ? shown : channels, out);
+        char text[40];
+        result_note(out, "%" PRId64 " channels of %" PRId64 " values, by %s; median absmax %s",
+                    channels, samples, name, text_digits(text, sizeof text, median, 5));
+    }
+    mem_free(scratch);
+    mem_free(list);
+    view_free(&v);
+    return st;
+}

@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: MIT */
+/* Expressions are evaluated while they are parsed: every operand is a view. */
+#include "session/expression.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/memory.h"
+#include "kernels/statistics.h"
+#include "session/lookup.h"
+#include "session/session.h"
+
+enum { MAX_DEPTH = 100, MAX_NAME = 40 };
+
+struct parser {
+    struct session *s;
+    struct str text;
+    size_t at;
+    int depth;
+    struct err *e;
+};
+
+static enum st expr(struct parser *p, struct view *out);
+
+static char peek(const struct parser *p) { return p->at < p->text.n ? p->text.p[p->at] : '\0'; }
+
+static void blanks(struct parser *p)
+{
+    while (peek(p) == ' ' || peek(p) == '\t')
+        p->at++;
+}
+
+static bool take(struct parser *p, char c)
+{
+    blanks(p);
+    if (p->at >= p->text.n || peek(p) != c)
+        return false;
+    p->at++;
+    blanks(p);
+    return true;
+}
+
+static struct str rest(const struct parser *p)
+{
+    return str_of(p->text.p + p->at, p->text.n - p->at);
+}
+
+/* Underline [from, at), at least one column. */
+static enum st caret(struct parser *p, size_t from)
+{
+    return st_at(p->e, (int)from, p->at > from ? (int)(p->at - from) : 1);
+}
+
+/* --- arithmetic --------------------------------------------------------------------------------
+ */
+
+static double apply(char op, double a, double b)
+{
+    switch (op) {
+    case '+': return a + b;
+    case '-': return a - b;
+    case '*': return a * b;
+    default: return a / b;
+    }
+}
+
+/* The axes of a result, and for each of them how far an operand moves per entry (0: it stays). */
+struct pairing {
+    struct shape shape;
+    int64_t a[SHAPE_MAX], b[SHAPE_MAX]; /* strides */
+    int from_a[SHAPE_MAX],
+        from_b[SHAPE_MAX]; /* dimension of the operand whose indices it takes, or -1 */
+};
+
+static int64_t stride(const struct shape *s, int d)
+{
+    int64_t n = 1;
+    for (int i = d + 1; i < s->rank; i++)
+        n *= s->d[i].n;
+    return s->d[d].n == 1 ? 0 : n;
+}
+
+static enum st pair_axes(const struct shape *a, const struct shape *b, struct pairing *out,
+                         struct err *e)
+{
+    struct pairing p = { .shape = *a };
+    for (int d = 0; d < a->rank; d++) {
+        int other = shape_axis(b, a->d[d].axis);
+        p.from_a[d] = d;
+        p.from_b[d] = -1;
+        p.a[d] = stride(a, d);
+        p.b[d] = other < 0 ? 0 : stride(b, other);
+        if (other < 0 || b->d[other].n == a->d[d].n || b->d[other].n == 1)
+            continue;
+        if (a->d[d].n != 1) {
+            st_fail(e, ST_RANGE,
+                    "axis %s has %" PRId64 " entries on the left and %" PRId64 " on the right",
+                    axis_info(a->d[d].axis)->name, a->d[d].n, b->d[other].n);
+            return st_hint(e, "slice both alike, or take one entry of one side");
+        }
+        p.shape.d[d].n = b->d[other].n;
+        p.from_a[d] = -1;
+        p.from_b[d] = other;
+    }
+    for (int d = 0; d < b->rank; d++) {
+        if (shape_axis(a, b->d[d].axis) >= 0)
+            continue;
+        if (p.shape.rank == SHAPE_MAX)
+            return st_fail(e, ST_UNSUPPORTED, "the result would have more than %d axes", SHAPE_MAX);
+        int k = p.shape.rank++;
+        p.shape.d[k] = b->d[d];
+        p.a[k] = 0;
+        p.b[k] = stride(b, d);
+        p.from_a[k] = -1;
+        p.from_b[k] = d;
+    }
+    *out = p;
+    return ST_OK;
+}
+
+static void fill(char op, const struct view *a, const struct view *b, const struct pairing *p,
+                 struct view *out)
+{
+    int64_t at[SHAPE_MAX] = { 0 }, ia = 0, ib = 0;
+    for (int64_t i = 0, n = view_count(out); i < n; i++) {
+        out->data[i] = (float)apply(op, a->shape.rank ? a->data[ia] : a->number,
+                                    b->shape.rank ? b->data[ib] : b->number);
+        for (int d = p->shape.rank - 1; d >= 0; d--) {
+            ia += p->a[d];
+            ib += p->b[d];
+            if (++at[d] < p->shape.d[d].n)
+                break;
+            ia -= p->a[d] * at[d];
+            ib -= p->b[d] * at[d];
+            at[d] = 0;
+        }
+    }
+}
+
+/* *a = *a op *b; *b is freed. On error *a stays the caller's. */
+static enum st combine(struct parser *p, char op, struct view *a, struct view *b)
+{
+    struct pairing pair;
+    struct view v;
+    enum st st = pair_axes(&a->shape, &b->shape, &pair, p->e);
+    if (!st)
+        st = view_new(&pair.shape, "the result", &v, p->e);
+    if (!st) {
+        fill(op, a, b, &pair, &v);
+        if (!pair.shape.rank) {
+            v.number = apply(op, a->number, b->number);
+            v.data[0] = (float)v.number;
+        }
+        for (int d = 0; d < pair.shape.rank; d++) {
+            const int64_t *from = pair.from_a[d] >= 0 ? a->index[pair.from_a[d]]
+                                                      : b->index[pair.from_b[d]];
+            memcpy(v.index[d], from, (size_t)pair.shape.d[d].n * sizeof *from);
+        }
+        v.run = a->run ? a->run : b->run;
+        view_free(a);
+        *a = v;
+    }
+    view_free(b);
+    return st;
+}
+
+enum { NEGATE, ABSOLUTE, LOGARITHM, EXPONENTIAL, ROOT, N_FUNCTIONS };
+static const char *const functions[N_FUNCTIONS] = { "", "abs", "log", "exp", "sqrt" };
+
+static double call(int f, double x)
+{
+    switch (f) {
+    case ABSOLUTE: return fabs(x);
+    case LOGARITHM: return log(x);
+    case EXPONENTIAL: return exp(x);
+    case ROOT: return sqrt(x);
+    default: return -x;
+    }
+}
+
+static void map(int f, struct view *v)
+{
+    for (int64_t i = 0, n = view_count(v); i < n; i++)
+        v->data[i] = (float)call(f, v->data[i]);
+    if (!v->shape.rank) {
+        v->number = call(f, v->number);
+        v->data[0] = (float)v->number;
+    }
+    v->value = -1;
+    v->weight = NULL;
+}
+
+/* --- statistics --------------------------------------------------------------------------------
+ */
+
+/* Mean over the rows of the last axis; of attention rows only the keys that the token may see
+ * count. */
+static double over_rows(const char *name, const struct view *v)
+{
+    const struct shape *s = &v->shape;
+    const int64_t n = s->rank ? s->d[s->rank - 1].n : 1, rows = n ? view_count(v) / n : 0;
+    const int tok = shape_axis(s, AXIS_TOK);
+    const bool keys = s->rank && s->d[s->rank - 1].axis == AXIS_KEY && tok >= 0;
+    int64_t inner = 1, counted = 0;
+    for (int d = tok + 1; keys && d < s->rank - 1; d++)
+        inner *= s->d[d].n;
+    double sum = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t seen = n;
+        while (keys && seen > 1
+               && v->index[s->rank - 1][seen - 1] > v->index[tok][r / inner % s->d[tok].n])
+            seen--;
+        double x;
+        if (!statistic_of(name, NULL, v->data + r * n, seen, &x) || isnan(x))
+            continue;
+        sum += x;
+        counted++;
+    }
+    return counted ? sum / (double)counted : NAN;
+}
+
+static double quantile(const char *name, const struct view *v, struct err *e, enum st *st)
+{
+    const double p = !strcasecmp(name, "p1") ? 0.01 : !strcasecmp(name, "p99") ? 0.99 : 0.5;
+    const int64_t n = view_count(v);
+    double out = NAN;
+    void *scratch;
+    if ((*st = mem_alloc(&scratch, (size_t)n * sizeof(float), "sorting", e)))
+        return out;
+    memcpy(scratch, v->data, (size_t)n * sizeof(float));
+    quantiles(scratch, n, &p, 1, &out);
+    mem_free(scratch);
+    return out;
+}
+
+static enum st unknown_statistic(struct str name, struct err *e)
+{
+    const char *nearest = NULL;
+    int best = (int)(name.n / 3) + 2;
+    st_fail(e, ST_NOTFOUND, "no function or statistic `%.*s`",
+            (int)(name.n > MAX_NAME ? MAX_NAME : name.n), name.p);
+    for (size_t i = 0; i < statistic_count() + N_FUNCTIONS; i++) {
+        const char *one = i < statistic_count() ? statistic_at(i)->name
+                                                : functions[i - statistic_count()];
+        int d = text_distance(name, str_from(one));
+        if (d < best) {
+            best = d;
+            nearest = one;
+        }
+    }
+    if (nearest)
+        return st_hint(e, "did you mean `%s`?", nearest);
+    return st_hint(e, "abs log exp sqrt; `help print` lists the statistics");
+}
+
+/* The row of the table that stands behind a name; NULL if none. */
+static const struct statistic *find_statistic(struct str name)
+{
+    char s[MAX_NAME];
+    if (name.n >= sizeof s)
+        return NULL;
+    memcpy(s, name.p, name.n);
+    s[name.n] = '\0';
+    return statistic_find(s);
+}
+
+enum st expression_statistic(struct session *s, struct str name, const struct view *v, double *out,
+                             struct err *e)
+{
+    const struct statistic *t = find_statistic(name);
+    enum st st = ST_OK;
+    if (!t)
+        return unknown_statistic(name, e);
+    if (t->kind == STATISTIC_ROW) {
+        *out = over_rows(t->name, v);
+        return ST_OK;
+    }
+    if (t->kind == STATISTIC_QUANTILE) {
+        double x = quantile(t->name, v, e, &st);
+        if (!st)
+            *out = x;
+        return st;
+    }
+    if (statistic_of(t->name, session_pool(s), v->data, view_count(v), out))
+        return ST_OK;
+    if (t->kind == STATISTIC_PAIR) {
+        st_fail(e, ST_SYNTAX, "%s compares two things", t->name);
+        return st_hint(e, "%s(REFERENCE, X)", t->name);
+    }
+    return st_fail(e, ST_UNSUPPORTED, "%s is not a statistic of one array: %s", t->name, t->brief);
+}
+
+static enum st between(const struct statistic *t, const struct view *ref, const struct view *x,
+                       double *out, struct err *e)
+{
+    if (!shape_equal(&ref->shape, &x->shape)) {
+        struct buf a = { 0 }, b = { 0 };
+        shape_print(&ref->shape, &a);
+        shape_print(&x->shape, &b);
+        st_fail(e, ST_RANGE, "the shapes differ: %s against %s", buf_str(&a), buf_str(&b));
+        buf_free(&a);
+        buf_free(&b);
+        return ST_RANGE;
+    }
+    const struct shape *s =
+        &x->shape; /* kl is of one distribution: mean over the rows of the last axis */
+    const int64_t all = view_count(x), n = strcmp(t->name, "kl") ? all
+                                           : s->rank             ? s->d[s->rank - 1].n
+                                                                 : 1;
+    double sum = 0, one;
+    int64_t at = 0;
+    for (; at < all && statistic_between(t->name, ref->data + at, x->data + at, n, &one); at += n)
+        sum += one;
+    if (at) {
+        *out = sum / (double)(at / n);
+        return ST_OK;
+    }
+    st_fail(e, ST_SYNTAX, "%s is a statistic of one thing", t->name);
+    return st_hint(e, "two things: relerr rmse maxerr cos sqnr kl");
+}
+
+/* --- operands ----------------------------------------------------------------------------------
+ */
+
+static enum st number(struct parser *p, struct view *out)
+{
+    size_t from = p->at;
+    while (isdigit((unsigned char)peek(p)) || peek(p) == '.')
+        p->at++;
+    if (peek(p) == 'e' || peek(p) == 'E') {
+        size_t mark = p->at++;
+        if (peek(p) == '-' || peek(p) == '+')
+            p->at++;
+        if (!isdigit((unsigned char)peek(p)))
+            p->at = mark;
+        while (isdigit((unsigned char)peek(p)))
+            p->at++;
+    }
+    while (isalnum((unsigned char)peek(p)) || peek(p) == '_')
+        p->at++; /* 12abc is no number: say so of all of it */
+    double x;
+    enum st st = parse_f64(str_of(p->text.p + from, p->at - from), &x, p->e);
+    return st ? caret(p, from) : view_scalar(x, out, p->e);
+}
+
+static enum st kept_value(struct parser *p, struct view *out)
+{
+    size_t from = p->at++;
+    while (isalnum((unsigned char)peek(p)) || peek(p) == '_')
+        p->at++;
+    const struct values *all = &p->s->values;
+    struct str name = str_of(p->text.p + from + 1, p->at - from - 1);
+    const struct view *v;
+    int64_t n = 0;
+    if (!name.n || isdigit((unsigned char)name.p[0])) {
+        if (name.n && parse_i64(name, 1, INT32_MAX, &n, NULL)) {
+            st_fail(p->e, ST_SYNTAX, "`$%.*s` is no value: $1, $2, ... or $NAME",
+                    (int)(name.n > 20 ? 20 : name.n), name.p);
+            return caret(p, from);
+        }
+        v = values_number(all, (size_t)n);
+    } else
+        v = values_named(all, name);
+    if (v)
+        return view_copy(v, out, p->e);
+    if (n > 0 && (size_t)n <= all->n_history)
+        st_fail(p->e, ST_STATE, "$%" PRId64 " was large and is no longer kept", n);
+    else
+        st_fail(p->e, ST_NOTFOUND, "there is no value `$%.*s`",
+                (int)(name.n > MAX_NAME ? MAX_NAME : name.n), name.p);
+    if (!name.n || n)
+        st_hint(p->e, "`print` has kept %zu so far", all->n_history);
+    else
+        st_hint(p->e, "`%.*s = EXPR` makes one", (int)(name.n > MAX_NAME ? MAX_NAME : name.n),
+                name.p);
+    return caret(p, from);
+}
+
+static enum st read_address(struct parser *p, struct str text, struct view *out, size_t *used)
+{
+    struct address *a = x_alloc(sizeof *a); /* too large for a stack of nested parentheses */
+    enum st st = address_parse(text, a, p->e);
+    if (!st)
+        st = lookup_one(p->s, a, out, p->e);
+    if (st && p->e && p->e->column < 0)
+        st_at(p->e, 0, a->used ? (int)a->used : 1);
+    *used = a->used;
+    free(a);
+    return st;
+}
+
+/* Where a name may end before a `*` or `/` that is an operator; 0 if it holds none. */
+static size_t operator_in(struct str text, size_t used)
+{
+    for (size_t i = 1; i < used; i++) {
+        if (text.p[i] == '[')
+            return 0;
+        if ((text.p[i] == '*' || text.p[i] == '/') && text.p[i - 1] != '.' && text.p[i - 1] != '*')
+            return i;
+    }
+    return 0;
+}
+
+static enum st address(struct parser *p, struct view *out)
+{
+    size_t used = 0, from = p->at;
+    enum st st = read_address(p, rest(p), out, &used);
+    size_t cut = st == ST_NOTFOUND ? operator_in(rest(p), used) : 0;
+    if (cut) { /* blk.0.out*2 */
+        struct err first = p->e ? *p->e : (struct err)ERR_INIT;
+        st = read_address(p, str_of(rest(p).p, cut), out, &used);
+        if (st == ST_NOTFOUND && p->e)
+            *p->e = first;
+    }
+    if (st && p->e)
+        return st_at(p->e, (int)from + (p->e->column > 0 ? p->e->column : 0), p->e->length);
+    p->at += used;
+    return st;
+}
+
+/* The name in front of a parenthesis; empty if there is none. */
+static struct str function_name(const struct parser *p)
+{
+    size_t i = p->at;
+    while (i < p->text.n && (isalnum((unsigned char)p->text.p[i]) || p->text.p[i] == '_'))
+        i++;
+    size_t end = i;
+    while (i < p->text.n && (p->text.p[i] == ' ' || p->text.p[i] == '\t'))
+        i++;
+    return str_of(p->text.p + p->at, i < p->text.n && p->text.p[i] == '(' ? end - p->at : 0);
+}
+
+static enum st closing(struct parser *p, size_t open)
+{
+    if (take(p, ')'))
+        return ST_OK;
+    size_t at = p->at;
+    if (at < p->text.n) {
+        st_fail(p->e, ST_SYNTAX, "expected `)` or an operator");
+        return st_at(p->e, (int)at, 1);
+    }
+    st_fail(p->e, ST_SYNTAX, "`(` without its `)`");
+    return st_at(p->e, (int)open, 1);
+}
+
+static enum st function(struct parser *p, struct str name, struct view *out)
+{
+    const size_t from = p->at;
+    int f = 1;
+    while (f < N_FUNCTIONS && !str_is(name, functions[f]))
+        f++;
+    const struct statistic *t = f < N_FUNCTIONS ? NULL : find_statistic(name);
+    if (f == N_FUNCTIONS && !t) {
+        unknown_statistic(name, p->e);
+        return st_at(p->e, (int)from, (int)name.n);
+    }
+    p->at += name.n;
+    blanks(p);
+    size_t open = p->at;
+    take(p, '(');
+    struct view v, second = { .value = -1 };
+    enum st st = expr(p, &v);
+    if (st)
+        return st;
+    const bool two = t && take(p, ',');
+    if (two)
+        st = expr(p, &second);
+    if (!st)
+        st = closing(p, open);
+    if (!st && t) {
+        double x;
+        st = two ? between(t, &v, &second, &x, p->e)
+                 : expression_statistic(p->s, name, &v, &x, p->e);
+        if (st)
+            caret(p, from);
+        else {
+            view_free(&v);
+            st = view_scalar(x, &v, p->e);
+        }
+    } else if (!st)
+        map(f, &v);
+    view_free(&second);
+    if (st)
+        view_free(&v);
+    else
+        *out = v;
+    return st;
+}
+
+static enum st factor(struct parser *p, struct view *out)
+{
+    blanks(p);
+    const size_t from = p->at;
+    const char c = peek(p);
+    struct str name;
+    enum st st;
+    if (p->depth >= MAX_DEPTH) {
+        st_fail(p->e, ST_RANGE, "more than %d levels of parentheses", MAX_DEPTH);
+        return st_at(p->e, (int)from, 1);
+    }
+    p->depth++;
+    if (c == '-' || c == '+') {
+        p->at++;
+        st = factor(p, out);
+        if (!st && c == '-')
+            map(NEGATE, out);
+    } else if (c == '(') {
+        p->at++;
+        st = expr(p, out);
+        if (!st && (st = closing(p, from)))
+            view_free(out);
+    } else if (isdigit((unsigned char)c)
+               || (c == '.' && p->at + 1 < p->text.n
+                   && isdigit((unsigned char)p->text.p[p->at + 1])))
+        st = number(p, out);
+    else if (c == '$')
+        st = kept_value(p, out);
+    else if ((name = function_name(p)).n)
+        st = function(p, name, out);
+    else if (p->at == p->text.n) {
+        st_fail(p->e, ST_SYNTAX, "an operand is missing");
+        st = st_at(p->e, (int)from, 1);
+    } else
+        st = address(p, out);
+    p->depth--;
+    return st;
+}
+
+static enum st term(struct parser *p, struct view *out)
+{
+    struct view a, b;
+    enum st st = factor(p, &a);
+    while (!st) {
+        blanks(p);
+        const size_t at = p->at;
+        const char op = take(p, '*') ? '*' : take(p, '/') ? '/' : '\0';
+        if (!op) {
+            *out = a;
+            return ST_OK;
+        }
+        st = factor(p, &b);
+        if (!st && (st = combine(p, op, &a, &b)))
+            st_at(p->e, (int)at, 1);
+        if (st)
+            view_free(&a);
+    }
+    return st;
+}
+
+static enum st expr(struct parser *p, struct view *out)
+{
+    struct view a, b;
+    enum st st = term(p, &a);
+    while (!st) {
+        blanks(p);
+        const size_t at = p->at;
+        const char op = take(p, '+') ? '+' : take(p, '-') ? '-' : '\0';
+        if (!op) {
+            *out = a;
+            return ST_OK;
+        }
+        st = term(p, &b);
+        if (!st && (st = combine(p, op, &a, &b)))
+            st_at(p->e, (int)at, 1);
+        if (st)
+            view_free(&a);
+    }
+    return st;
+}
+
+enum st expression_prefix(struct session *s, struct str text, struct view *out, size_t *used,
+                          struct err *e)
+{
+    struct parser p = { s, text, 0, 0, e };
+    blanks(&p);
+    const size_t from = p.at;
+    const bool value = peek(&p) == '$';
+    struct view v;
+    enum st st = expr(&p, &v);
+    if (st)
+        return st;
+    size_t end = p.at;
+    while (end > from && (text.p[end - 1] == ' ' || text.p[end - 1] == '\t'))
+        end--;
+    bool whole = value && v.name; /* `$2` alone is what $2 was */
+    for (size_t i = from + 1; i < end && whole; i++)
+        whole = isalnum((unsigned char)text.p[i]) || text.p[i] == '_';
+    if (!whole) {
+        free(v.name);
+        v.name = x_strndup(text.p + from, end - from);
+    }
+    *used = p.at;
+    *out = v;
+    return ST_OK;
+}
+
+enum st expression_eval(struct session *s, struct str text, struct view *out, struct err *e)
+{
+    size_t used;
+    struct view v;
+    enum st st = expression_prefix(s, text, &v, &used, e);
+    if (st)
+        return st;
+    if (used < text.n) {
+        view_free(&v);
+        st_fail(e, ST_SYNTAX, "expected an operator: + - * /");
+        return st_at(e, (int)used, 1);
+    }
+    *out = v;
+    return ST_OK;
+}
