@@ -15,6 +15,7 @@ static const struct verb *const tables[] = {
     verbs_control,
     verbs_break,
     verbs_look,
+    verbs_analyse,
     verbs_study,
     verbs_support,
 };

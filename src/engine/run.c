@@ -256,6 +256,11 @@ struct position run_end(const struct run *r)
     return r->n_spans ? (struct position){ (int)r->n_spans - 1, r->g->n_nodes } : (struct position){ 0, 0 };
 }
 
+bool run_has(const struct run *r, int span, int value)
+{
+    return span < r->at.span || (span == r->at.span && r->g->values[value].node < r->at.node);
+}
+
 bool run_done(const struct run *r) { return position_compare(r->at, run_end(r)) >= 0; }
 
 /* --- moving ------------------------------------------------------------------------------------ */
@@ -383,7 +388,7 @@ enum st run_read(struct run *r, int span, int value, struct tensor *out, struct 
     if (!r->n_spans || span < 0 || span >= (int)r->n_spans || value < 0 || value >= r->g->n_values)
         return st_fail(e, ST_RANGE, "there is no such point");
     const struct value *v = &r->g->values[value];
-    if (span > r->at.span || (span == r->at.span && v->node >= r->at.node)) {
+    if (!run_has(r, span, value)) {
         st_fail(e, ST_STATE, "%s has not been computed yet: the run stands at s%d:%s", v->name, r->at.span,
                 r->at.node ? r->g->nodes[r->at.node - 1].name : "start");
         return st_hint(e, "`run`, `continue` or `until s%d:%s` first", span, v->name);

@@ -76,6 +76,8 @@ NODISCARD enum st run_forward(struct run *r, struct position to, struct progress
 NODISCARD enum st run_goto(struct run *r, struct position to, struct progress *p, struct err *e);
 struct position run_end(const struct run *r);     /* the position after everything */
 struct position run_reached(const struct run *r); /* the farthest position so far */
+/* Does the position lie behind this value of this span? Then it can be read. */
+bool run_has(const struct run *r, int span, int value);
 
 /* Read a point of a span: *out is borrowed until the next call that touches the run. Recomputed from the
  * nearest checkpoint where it is not held. ST_STATE when it lies ahead of the position. */

@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: MIT */
+/* What the analyses say of a run equals what is computed here from its points, in double. */
+#include "tests/harness/unit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "command/command.h"
+#include "study/attention.h"
+#include "study/lens.h"
+#include "study/outliers.h"
+#include "study/predict.h"
+#include "tests/harness/models.h"
+
+static const int32_t ids[] = { 1, 17, 4, 9, 30, 2, 17, 4, 11, 8, 23 };
+enum { IDS = sizeof ids / sizeof *ids };
+
+static void assert_close(double got, double want, double tolerance)
+{
+    if (!(fabs(got - want) <= tolerance * fmax(1, fabs(want))))
+        fail_msg("got %.12g, expected %.12g", got, want);
+}
+
+static struct run *run_of(const struct model *m, int64_t span, bool finish)
+{
+    const struct run_options o = { .span = span };
+    struct run *r = models_run(m, &o, ids, IDS);
+    if (finish)
+        models_finish(r);
+    return r;
+}
+
+/* --- predictions ------------------------------------------------------------------------------- */
+
+static void ranks_tokens(void **state)
+{
+    (void)state;
+    const float x[] = { 1, 3, NAN, 3, -INFINITY, 2, 0 };
+    const int32_t order[] = { 1, 3, 5, 0, 6, 4, 2 };
+    const float plain[] = { 1, 3, 3, -2, 2, 0 };
+    struct prediction top[7], p;
+    for (int64_t k = 1; k <= 7; k++) {
+        assert_int_equal(prediction_top(x, 7, k, top), k);
+        for (int64_t i = 0; i < k; i++) {
+            assert_int_equal(top[i].id, order[i]);
+            assert_int_equal(top[i].rank, i + 1);
+        }
+    }
+    assert_int_equal(prediction_top(x, 2, 7, top), 2);
+    for (int i = 0; i < 7; i++) {
+        prediction_of(x, 7, order[i], &p);
+        assert_int_equal(p.rank, i + 1);
+    }
+    double sum = 0;
+    for (int i = 0; i < 6; i++)
+        sum += exp((double)plain[i]);
+    prediction_of(plain, 6, 4, &p);
+    assert_close(p.prob, exp(2) / sum, 1e-14);
+    assert_close(p.log_prob, 2 - log(sum), 1e-14);
+    assert_true(p.logit == 2 && p.rank == 3);
+}
+
+/* All orders of the first k come out as a full sort gives them. */
+static void ranks_many(void **state)
+{
+    (void)state;
+    enum { N = 500, K = 60 };
+    static float x[N];
+    struct prediction top[K], p;
+    uint64_t seed = 3;
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(unit_random(&seed) % 200);
+    assert_int_equal(prediction_top(x, N, K, top), K);
+    for (int i = 0; i < K; i++) {
+        prediction_of(x, N, top[i].id, &p);
+        assert_int_equal(p.rank, i + 1);
+        assert_true(p.log_prob == top[i].log_prob);
+    }
+}
+
+/* --- lens -------------------------------------------------------------------------------------- */
+
+static void assert_last_is_logits(const char *file, int64_t span)
+{
+    struct model *m = models_open(golden_path(file));
+    struct run *r = run_of(m, span, true);
+    struct err e = ERR_INIT;
+    for (int64_t t = 0; t < IDS; t += 5) {
+        struct lens l;
+        struct tensor x;
+        assert_ok(lens_of(r, t, NULL, &l, &e), &e);
+        const int s = run_span_of(r, t);
+        x = models_read(r, s, "output.out");
+        const float *want = x.data + (t - run_span(r, s).first) * l.vocab;
+        assert_int_equal(l.n, m->graph->n_blocks + 1);
+        assert_memory_equal(l.logits + (l.n - 1) * l.vocab, want, (size_t)l.vocab * sizeof *want);
+        assert_memory_equal(l.final, want, (size_t)l.vocab * sizeof *want);
+        assert_true(l.kl[l.n - 1] == 0);
+        assert_true(l.kl[0] > 0);
+        lens_free(&l);
+    }
+    run_free(r);
+    model_free(m);
+}
+
+static void lens_ends_in_the_logits(void **state)
+{
+    (void)state;
+    assert_last_is_logits("models/llama-gqa-tied.gguf", 0);
+    assert_last_is_logits("models/llama-gqa-tied.gguf", 3);
+    assert_last_is_logits("models/llama-gqa-tied-q8_0.gguf", 0);
+    assert_last_is_logits("models/llama-untied-bias.gguf", 1);
+    assert_last_is_logits("models/gpt2.gguf", 0);
+    assert_last_is_logits("models/qwen2.gguf", 4);
+}
+
+/* Norm and head of one row, from the weights, in double. */
+static void head_of_row(const struct model *m, const float *x, double *out)
+{
+    const struct graph *g = m->graph;
+    const struct weight *gain = weights_find(m->weights, STR("output_norm.weight"));
+    const struct weight *head = weights_find(m->weights, STR("token_embd.weight"));
+    const int64_t width = g->width;
+    float *w = x_alloc((size_t)width * sizeof *w), *row = x_alloc((size_t)width * sizeof *row);
+    struct err e = ERR_INIT;
+    double squares = 0;
+    assert_ok(weight_decode(gain, 0, 1, w, &e), &e);
+    for (int64_t i = 0; i < width; i++)
+        squares += (double)x[i] * (double)x[i];
+    const double eps = (double)g->nodes[g->values[g->hidden].node].p.eps;
+    const double scale = 1 / sqrt(squares / (double)width + eps);
+    for (int64_t v = 0; v < g->vocab; v++) {
+        assert_ok(weight_decode(head, (uint64_t)v, 1, row, &e), &e);
+        out[v] = 0;
+        for (int64_t i = 0; i < width; i++)
+            out[v] += (double)x[i] * scale * (double)w[i] * (double)row[i];
+    }
+    free(w);
+    free(row);
+}
+
+static double kl(const float *p, const double *q, int64_t n)
+{
+    double zp = 0, zq = 0, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        zp += exp((double)p[i]);
+        zq += exp(q[i]);
+    }
+    for (int64_t i = 0; i < n; i++)
+        sum += exp((double)p[i]) / zp * (((double)p[i] - log(zp)) - (q[i] - log(zq)));
+    return sum;
+}
+
+static void lens_computes_the_norm_anew(void **state)
+{
+    (void)state;
+    struct model *m = models_open(golden_path("models/llama-gqa-tied.gguf"));
+    const struct graph *g = m->graph;
+    struct run *r = run_of(m, 0, true);
+    struct lens l;
+    struct err e = ERR_INIT;
+    assert_ok(lens_of(r, 7, NULL, &l, &e), &e);
+    double *want = x_alloc((size_t)g->vocab * sizeof *want);
+    for (int i = 0; i < l.n; i++) {
+        struct tensor x = models_read(r, 0, g->values[l.values[i]].name);
+        head_of_row(m, x.data + 7 * g->width, want);
+        for (int64_t v = 0; v < g->vocab; v++)
+            assert_close((double)l.logits[i * g->vocab + v], want[v], 1e-5);
+        assert_close(l.kl[i], kl(l.final, want, g->vocab), 1e-5);
+    }
+    assert_string_equal(g->values[l.values[0]].name, "embd.out");
+    assert_string_equal(g->values[l.values[1]].name, "blk.0.out");
+    free(want);
+    lens_free(&l);
+    run_free(r);
+    model_free(m);
+}
+
+static void lens_sees_what_is_there(void **state)
+{
+    (void)state;
+    struct model *m = models_open(golden_path("models/llama-gqa-tied.gguf"));
+    struct run *r = run_of(m, 0, false);
+    struct lens l;
+    struct err e = ERR_INIT;
+    assert_fails(lens_of(r, 0, NULL, &l, &e), ST_STATE, &e);
+    assert_fails(lens_of(r, IDS, NULL, &l, &e), ST_RANGE, &e);
+    assert_ok(run_forward(r, (struct position){ 0, m->graph->blocks[0].end }, NULL, NULL, &e), &e);
+    assert_ok(lens_of(r, 3, NULL, &l, &e), &e);
+    assert_int_equal(l.n, 2);
+    assert_null(l.final);
+    assert_true(isnan(l.kl[1]));
+    lens_free(&l);
+    volatile sig_atomic_t stop = 1;
+    struct progress p = { .cancel = &stop };
+    assert_fails(lens_of(r, 3, &p, &l, &e), ST_CANCELLED, &e);
+    run_free(r);
+    model_free(m);
+}
+
+/* --- attention --------------------------------------------------------------------------------- */
+
+/* Norm of the value of K/V head h at token t. */
+static double value_norm(const struct tensor *v, int64_t t, int64_t h)
+{
+    const int64_t heads = v->shape.d[1].n, size = v->shape.d[2].n;
+    double sum = 0;
+    for (int64_t i = 0; i < size; i++)
+        sum += pow((double)v->data[(t * heads + h) * size + i], 2);
+    return sqrt(sum);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The figures of one head from probabilities p [tok][key], one span. */
+static struct head_figures plain_figures(const float *p, const struct tensor *v, int64_t kv)
+{
+    struct head_figures f = { 0 };
+    double others[IDS - 1];
+    for (int t = 1; t < IDS; t++) {
+        double h = 0, max = 0;
+        for (int j = 0; j <= t; j++) {
+            const double a = (double)p[t * IDS + j];
+            h -= a > 0 ? a * log(a) : 0;
+            max = a > max ? a : max;
+            f.distance += a * (t - j) / (IDS - 1);
+        }
+        f.entropy += h / (IDS - 1);
+        f.normalised += h / log(t + 1) / (IDS - 1);
+        f.sink += (double)p[t * IDS] / (IDS - 1);
+        f.max += max / (IDS - 1);
+        others[t - 1] = value_norm(v, t, kv);
+    }
+    qsort(others, IDS - 1, sizeof *others, by_size);
+    f.value = value_norm(v, 0, kv) / ((others[(IDS - 2) / 2] + others[(IDS - 1) / 2]) / 2);
+    return f;
+}
+
+static void assert_heads(const struct model *m, int64_t span)
+{
+    struct run *whole = run_of(m, 0, true), *r = run_of(m, span, true);
+    struct head_figures *list;
+    size_t n;
+    struct err e = ERR_INIT;
+    const int64_t heads = m->graph->heads, kv = m->graph->kv_heads;
+    assert_ok(attention_heads(r, -1, NULL, &list, &n, &e), &e);
+    assert_int_equal(n, heads * m->graph->n_blocks);
+    for (size_t i = 0; i < n; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "blk.%d.attn.prob", list[i].block);
+        struct tensor p = models_read(whole, 0, name);
+        float *copy = x_alloc(IDS * IDS * sizeof *copy);
+        memcpy(copy, p.data + list[i].head * IDS * IDS, IDS * IDS * sizeof *copy);
+        snprintf(name, sizeof name, "blk.%d.attn_v.out", list[i].block);
+        struct tensor v = models_read(whole, 0, name);
+        struct head_figures want = plain_figures(copy, &v, list[i].head / (heads / kv));
+        assert_int_equal(list[i].block, (int64_t)i / heads);
+        assert_int_equal(list[i].head, (int64_t)i % heads);
+        assert_int_equal(list[i].queries, IDS - 1);
+        assert_close(list[i].entropy, want.entropy, 1e-12);
+        assert_close(list[i].normalised, want.normalised, 1e-12);
+        assert_close(list[i].sink, want.sink, 1e-12);
+        assert_close(list[i].max, want.max, 1e-12);
+        assert_close(list[i].distance, want.distance, 1e-12);
+        assert_close(list[i].value, want.value, 1e-12);
+        free(copy);
+    }
+    free(list);
+    run_free(r);
+    run_free(whole);
+}
+
+static void heads_are_measured(void **state)
+{
+    (void)state;
+    struct model *m = models_open(golden_path("models/llama-gqa-tied.gguf"));
+    assert_true(m->graph->kv_heads < m->graph->heads);
+    assert_heads(m, 0);
+    assert_heads(m, 1);
+    assert_heads(m, 4);
+    model_free(m);
+    m = models_open(golden_path("models/gpt2.gguf"));
+    struct run *r = run_of(m, 0, false);
+    struct head_figures *list;
+    size_t n;
+    struct err e = ERR_INIT;
+    assert_fails(attention_heads(r, -1, NULL, &list, &n, &e), ST_STATE, &e);
+    assert_ok(run_forward(r, (struct position){ 0, m->graph->blocks[0].end }, NULL, NULL, &e), &e);
+    assert_ok(attention_heads(r, -1, NULL, &list, &n, &e), &e);
+    assert_int_equal(n, m->graph->heads); /* the other blocks are still to come */
+    free(list);
+    assert_fails(attention_heads(r, 1, NULL, &list, &n, &e), ST_STATE, &e);
+    run_free(r);
+    model_free(m);
+}
+
+/* --- outliers ---------------------------------------------------------------------------------- */
+
+enum { ROWS = 100, COLS = 8 };
+
+/* +-1 everywhere; channel 7 is zero. */
+static float *even(void)
+{
+    float *x = x_alloc(ROWS * COLS * sizeof *x);
+    for (int i = 0; i < ROWS * COLS; i++)
+        x[i] = i % COLS == 7 ? 0 : i % 3 ? 1 : -1;
+    return x;
+}
+
+static void nothing_stands_out(void **state)
+{
+    (void)state;
+    float *x = even();
+    struct outlier_scan s;
+    outlier_scan_of(x, ROWS, COLS, 1.001, &s);
+    assert_true(s.rest.rms == 1 && s.all.ratio == 1 && s.rest.ratio == 1);
+    assert_int_equal(s.persistent + s.massive, 0);
+    assert_int_equal(s.rest.live, 7);
+    assert_int_equal(s.channels[7].tok, -1);
+    assert_true(isnan(s.channels[7].ratio_rest));
+    for (int t = 0; t < ROWS; t++)
+        assert_true(s.tokens[t].ratio == 1 && s.tokens[t].hits == 0);
+    outlier_scan_free(&s);
+    free(x);
+}
+
+static void kinds_are_told_apart(void **state)
+{
+    (void)state;
+    float *x = even();
+    struct outlier_scan s;
+    for (int t = 0; t < ROWS; t += 10)
+        x[t * COLS + 2] = -20; /* ten tokens, the first among them */
+    x[0 * COLS + 4] = 500;     /* the first alone */
+    x[33 * COLS + 5] = 40;     /* one other */
+    x[44 * COLS + 5] = NAN;
+    outlier_scan_of(x, ROWS, COLS, 6, &s);
+    /* 99 tokens of 7 live channels: nine -20, one 40, one that is not finite, the rest 1 */
+    const double rms = sqrt((9 * 400.0 + 1600.0 + (99 * 7 - 11)) / (99 * 7));
+    assert_close(s.rest.rms, rms, 1e-12);
+    assert_close(s.rest.threshold, 6 * rms, 1e-12);
+    assert_int_equal(s.persistent, 1);
+    assert_int_equal(s.massive, 2);
+    assert_int_equal(s.channels[2].kind, OUTLIER_PERSISTENT);
+    assert_int_equal(s.channels[2].hits, 9);
+    assert_true(s.channels[2].first && s.channels[2].ratio == 20 && s.channels[2].ratio_rest == 20);
+    assert_int_equal(s.channels[4].kind, OUTLIER_FEW_TOKENS);
+    assert_int_equal(s.channels[4].hits, 0);
+    assert_int_equal(s.channels[4].tok, 0);
+    assert_true(s.channels[4].first && s.channels[4].ratio == 500 && s.channels[4].ratio_rest == 1);
+    assert_int_equal(s.channels[5].kind, OUTLIER_FEW_TOKENS);
+    assert_int_equal(s.channels[5].tok, 33);
+    assert_true(!s.channels[5].first && s.channels[5].value == 40);
+    assert_true(s.all.ratio == 500 && s.all.absmax_col == 4 && s.rest.ratio == 40 && s.rest.absmax_col == 5);
+    /* tokens: the median row is sqrt(7 / 8) */
+    assert_close(s.tokens[0].ratio, sqrt((250000 + 400 + 5) / 7.0), 1e-12);
+    assert_int_equal(s.tokens[0].chan, 4);
+    assert_int_equal(s.tokens[0].hits, 2);
+    assert_int_equal(s.tokens[0].massive, 1);
+    assert_int_equal(s.tokens[33].massive, 1);
+    assert_int_equal(s.tokens[10].massive, 0);
+    assert_int_equal(s.tokens[10].hits, 1);
+    assert_int_equal(s.tokens[44].hits, 0);
+    outlier_scan_free(&s);
+    free(x);
+}
+
+static void few_rows_are_fine(void **state)
+{
+    (void)state;
+    const float x[] = { 3, 0, 4 };
+    struct outlier_scan s;
+    outlier_scan_of(x, 1, 3, 6, &s); /* only the first token: nothing to compare with */
+    assert_int_equal(s.persistent + s.massive, 0);
+    assert_true(isnan(s.rest.rms) && isnan(s.tokens[0].ratio));
+    assert_close(s.all.ratio, 4 / 3.5, 1e-12);
+    outlier_scan_free(&s);
+}
+
+/* --- verbs ------------------------------------------------------------------------------------- */
+
+static struct result say(struct session *s, const char *line)
+{
+    struct result out = { 0 };
+    struct err e = ERR_INIT;
+    assert_ok(command_run(s, str_from(line), false, &out, &e), &e);
+    return out;
+}
+
+static void quiet(struct session *s, const char *line)
+{
+    struct result out = say(s, line);
+    result_free(&out);
+}
+
+static void assert_refused(struct session *s, const char *line, enum st st, int column, const char *what)
+{
+    struct result out = { 0 };
+    struct err e = ERR_INIT;
+    assert_fails(command_run(s, str_from(line), false, &out, &e), st, &e);
+    if (column >= 0 && e.column != column)
+        fail_msg("%s: caret at %d, expected %d (%s)", line, e.column, column, e.msg);
+    if (!strstr(e.msg, what) && !strstr(e.hint, what))
+        fail_msg("%s: `%s` (%s) does not say `%s`", line, e.msg, e.hint, what);
+    result_free(&out);
+}
+
+static struct session *session_with(const char *path, const char *prompt)
+{
+    struct session *s = session_new();
+    struct session_model *m;
+    struct err e = ERR_INIT;
+    assert_ok(session_open(s, path, NULL, &m, &e), &e);
+    quiet(s, prompt);
+    return s;
+}
+
+static double number(const struct table *t, size_t row, const char *column)
+{
+    const int c = table_find(t, column);
+    assert_true(c >= 0 && row < t->n_rows);
+    assert_false(table_cell(t, row, (size_t)c)->absent);
+    return t->columns[c].type == COL_FLOAT ? table_cell(t, row, (size_t)c)->f
+                                           : (double)table_cell(t, row, (size_t)c)->i;
+}
+
+static void verbs_show_the_figures(void **state)
+{
+    (void)state;
+    struct session *s = session_with(golden_path("models/llama-gqa-tied.gguf"), "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
+    quiet(s, "run");
+    struct run *r = s->models.run->run;
+    const int64_t vocab = run_graph(r)->vocab;
+    struct result out = say(s, "topk 3 tok=-2"), two;
+    struct tensor x = models_read(r, 0, "output.out");
+    const float *row = x.data + (IDS - 2) * vocab;
+    struct prediction top[3];
+    prediction_top(row, vocab, 3, top);
+    const struct table *t = out.tables[1];
+    assert_int_equal(t->n_rows, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(number(t, i, "id") == top[i].id && number(t, i, "logit") == (double)row[top[i].id]);
+        assert_true(number(t, i, "prob") == top[i].prob && number(t, i, "rank") == (double)i + 1);
+    }
+    result_free(&out);
+    two = say(s, "logits id=7 id=3 tok=9");
+    assert_true(number(two.tables[1], 0, "logit") == (double)row[7]);
+    assert_true(number(two.tables[1], 1, "logit") == (double)row[3]);
+    assert_true(number(two.tables[2], 0, "difference") == (double)row[7] - (double)row[3]);
+    result_free(&two);
+    out = say(s, "lens 2");
+    t = out.tables[1];
+    assert_int_equal(t->n_rows, run_graph(r)->n_blocks + 1);
+    assert_true(number(t, t->n_rows - 1, "kl") == 0 && number(t, t->n_rows - 1, "rank") == 1);
+    assert_true(number(t, t->n_rows - 1, "prob") == number(t, t->n_rows - 1, "p1"));
+    result_free(&out);
+    out = say(s, "entropy blk.1");
+    assert_int_equal(out.tables[0]->n_rows, run_graph(r)->heads);
+    assert_true(number(out.tables[0], 0, "block") == 1);
+    result_free(&out);
+    out = say(s, "attn blk.1 head=2 tok=3:6");
+    x = models_read(r, 0, "blk.1.attn.prob");
+    assert_int_equal(out.tables[0]->n_rows, 3);
+    assert_int_equal(out.tables[0]->n_columns, 1 + IDS);
+    for (size_t i = 0; i < 3; i++)
+        for (size_t k = 0; k < IDS; k++)
+            assert_true(table_cell(out.tables[0], i, k + 1)->f
+                        == (double)x.data[(2 * IDS + 3 + (int)i) * IDS + (int)k]);
+    result_free(&out);
+    session_free(s);
+}
+
+static void outliers_look_at_points(void **state)
+{
+    (void)state;
+    struct session *s = session_with(golden_path("models/llama-gqa-tied.gguf"), "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
+    const int blocks = s->models.model->model->graph->n_blocks;
+    assert_refused(s, "outliers", ST_STATE, -1, "no block");
+    assert_refused(s, "outliers blk.0.out", ST_STATE, 9, "not been computed");
+    quiet(s, "until blk.0.out");
+    struct result out = say(s, "outliers");
+    assert_int_equal(out.tables[0]->n_rows, 3);
+    assert_int_equal(out.n_notes, 1);
+    result_free(&out);
+    quiet(s, "continue");
+    out = say(s, "outliers k 1.5 4");
+    assert_int_equal(out.tables[0]->n_rows, 3 * blocks);
+    assert_int_equal(out.tables[1]->n_rows, 4);
+    assert_true(number(out.tables[1], 0, "ratio") >= number(out.tables[1], 3, "ratio"));
+    assert_int_equal(out.n_notes, 0);
+    result_free(&out);
+    out = say(s, "outliers blk.*.attn_q.out");
+    assert_int_equal(out.tables[0]->n_rows, blocks);
+    result_free(&out);
+    /* the figures are those of the scan over all spans */
+    struct tensor x = models_read(s->models.run->run, 0, "blk.1.ffn_act.out");
+    struct outlier_scan scan;
+    outlier_scan_of(x.data, IDS, shape_per_token(&x.shape), 6, &scan);
+    quiet(s, "set span 4");
+    quiet(s, "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
+    quiet(s, "run");
+    out = say(s, "outliers blk.1.ffn_down.in");
+    assert_true(number(out.tables[0], 0, "rms") == scan.rest.rms);
+    assert_true(number(out.tables[0], 0, "ratio") == scan.all.ratio);
+    assert_true(number(out.tables[0], 0, "chan") == (double)scan.all.absmax_col);
+    assert_true(number(out.tables[0], 0, "rest") == scan.rest.ratio);
+    outlier_scan_free(&scan);
+    result_free(&out);
+    session_free(s);
+}
+
+static void says_what_is_wrong(void **state)
+{
+    (void)state;
+    struct session *s = session_new();
+    static const char *const verbs[] = { "outliers", "topk", "logits id=1", "lens", "entropy", "attn blk.0 head=0" };
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        assert_refused(s, verbs[i], ST_STATE, -1, "no model");
+    session_free(s);
+    s = session_with(golden_path("models/llama-gqa-tied.gguf"), "prompt -t 1,17,4");
+    assert_refused(s, "topk", ST_STATE, -1, "has not been computed");
+    assert_refused(s, "entropy", ST_STATE, -1, "has not been computed");
+    assert_refused(s, "attn blk.0 head=0", ST_STATE, -1, "has not been computed");
+    quiet(s, "run");
+    assert_refused(s, "topk many", ST_SYNTAX, 5, "a number");
+    assert_refused(s, "topk 0", ST_RANGE, 5, "1..");
+    assert_refused(s, "topk tok=3", ST_RANGE, 5, "-3..2");
+    assert_refused(s, "lens 3 tok=x", ST_RANGE, 7, "-3..2");
+    assert_refused(s, "logits", ST_SYNTAX, -1, "which token");
+    assert_refused(s, "logits id=1 id=2 id=3", ST_SYNTAX, 17, "two");
+    assert_refused(s, "logits id=99999", ST_RANGE, 7, "0..");
+    assert_refused(s, "entropy blk.99", ST_RANGE, 8, "blk.0 to");
+    assert_refused(s, "attn", ST_SYNTAX, -1, "which block");
+    assert_refused(s, "attn blk.0", ST_SYNTAX, -1, "head=0");
+    assert_refused(s, "attn blk.0 head=99", ST_RANGE, -1, "head");
+    assert_refused(s, "attn blk.0 head=0:2", ST_SYNTAX, 11, "one head");
+    assert_refused(s, "attn blk.0 head=0 chan=1", ST_SYNTAX, 18, "head=H");
+    assert_refused(s, "outliers blk.0.out[tok=1]", ST_SYNTAX, 9, "names of points");
+    assert_refused(s, "outliers nothing", ST_NOTFOUND, 9, "nothing");
+    assert_refused(s, "outliers output.out", ST_UNSUPPORTED, 9, "channels");
+    assert_refused(s, "outliers output_norm.weight", ST_UNSUPPORTED, 9, "channels");
+    assert_refused(s, "outliers k", ST_SYNTAX, -1, "missing");
+    assert_refused(s, "outliers k -1", ST_RANGE, 11, "above 0");
+    session_free(s);
+}
+
+/* Text names tokens where there is a tokenizer. */
+static void tokens_by_text(void **state)
+{
+    (void)state;
+    char line[600];
+    struct session *s = session_new();
+    struct session_model *m;
+    struct err e = ERR_INIT;
+    assert_ok(session_open(s, need_data("stories260K/stories260K-f32.gguf"), NULL, &m, &e), &e);
+    snprintf(line, sizeof line, "prompt \"Once upon a time\"");
+    quiet(s, line);
+    quiet(s, "run");
+    struct result out = say(s, "logits \",\" \" a\"");
+    assert_true(number(out.tables[1], 0, "rank") == 1); /* "Once upon a time," */
+    const double difference = number(out.tables[1], 0, "logprob") - number(out.tables[1], 1, "logprob");
+    assert_close(number(out.tables[2], 0, "difference"), difference, 1e-12);
+    result_free(&out);
+    assert_refused(s, "logits \" unbelievable\"", ST_RANGE, 7, "one token is needed");
+    assert_refused(s, "logits \"\"", ST_RANGE, 7, "this is 0");
+    session_free(s);
+}
+
+UNIT_MAIN(CASE(ranks_tokens), CASE(ranks_many), CASE(lens_ends_in_the_logits), CASE(lens_computes_the_norm_anew),
+          CASE(lens_sees_what_is_there), CASE(heads_are_measured), CASE(nothing_stands_out),
+          CASE(kinds_are_told_apart), CASE(few_rows_are_fine), CASE(verbs_show_the_figures),
+          CASE(outliers_look_at_points), CASE(says_what_is_wrong), CASE(tokens_by_text))
