@@ -7,7 +7,7 @@
 mkdir "$tmp/bin" "$tmp/tree"
 cp "$QDB_TOP/bootstrap" "$tmp/tree"
 touch "$tmp/tree/configure.ac" "$tmp/tree/Makefile.am"
-for tool in sh awk cat dirname basename env find mkdir tail echo rm touch; do
+for tool in sh awk cat dirname basename env find grep mkdir tail echo rm touch; do
     ln -s "$(command -v $tool)" "$tmp/bin/$tool"
 done
 tool() { printf '#!/bin/sh\n%s\n' "$2" >"$tmp/bin/$1" && chmod +x "$tmp/bin/$1"; }
@@ -28,7 +28,7 @@ like "for Arch" "$err" 'pacman -S --needed gcc .*readline'
 like "for macOS" "$err" 'brew install autoconf .*readline'
 unlike "tests need more than running" "$err" cmocka
 capture bootstrap check
-like "and say so" "$err" 'apt-get install .*libcmocka-dev'
+like "and say so" "$err" 'apt-get install .*libcmocka-dev tmux'
 
 # An ordinary user with sudo that asks for a password, on Debian.
 tool apt-get 'echo "apt-get $*" >>"$LOG"'
