@@ -30,6 +30,8 @@ like "shows the tokens of a prompt" "$(ask 'prompt "Once upon a time"')" '378 +t
 like "breaks" "$(ask 'break blk.2.ffn_down.out')" 'blk\.2\.ffn_down\.out'
 like "runs to the breakpoint" "$(ask run)" 'blk\.2\.ffn_down\.out'
 like "knows where it is" "$(ask where)" 'blk\.2'
+like "ranks outliers" "$(ask 'outliers blk.2.ffn_down.in')" '^blk\.2\.ffn_down\.in +4 +time'
+like "shows values" "$(ask 'print blk.2.ffn_down.out[tok=-1, chan=0:4]')" '[0-9]\.[0-9]'
 before=$(ask 'when')
 like "steps" "$(ask step)" 'blk\.2\.out'
 like "steps back" "$(ask reverse-step)" 'blk\.2\.ffn_down\.out'
