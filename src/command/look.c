@@ -325,6 +325,24 @@ enum st look_show(struct session *s, const struct view *v, struct look_format f,
     case 't': look_top(v, count ? count : DEFAULT_TOP, out); return ST_OK;
     case 'i': return look_histogram(v, count ? (int)count : DEFAULT_BINS, false, out, e);
     case 'm': look_heat(v, out); return ST_OK;
+    case 'x':
+    case 'b':
+    case 'd':
+    case 'q':
+        if (v->weight) {
+            const struct shape full = weight_shape(v->weight);
+            int64_t first = 0, all = view_count(v),
+                    most = setting_int(&s->settings, SETTING_ELEMENTS);
+            for (int d = 0; d < full.rank; d++)
+                first = first * full.d[d].n + v->index[d][0];
+            return look_storage(v->weight, first,
+                                count        ? count
+                                : all < most ? all
+                                             : most,
+                                f.letter, out, e);
+        }
+        if (f.letter == 'd' || f.letter == 'q')
+            return st_fail(e, ST_UNSUPPORTED, "only weights have codes");
     }
     look_elements(v, count ? count : setting_int(&s->settings, SETTING_ELEMENTS), f.letter, out);
     return ST_OK;
@@ -334,7 +352,7 @@ enum st run_print(struct session *s, const struct call *c, struct result *out, s
 {
     struct look_format f;
     struct view v;
-    enum st st = look_format(c, "feghxbstimT", &f, e);
+    enum st st = look_format(c, PRINT_LETTERS, &f, e);
     if (st)
         return st;
     struct str text = c->rest.n ? c->rest : STR("$");

@@ -37,13 +37,20 @@ NODISCARD enum st look_histogram(const struct view *v, int bins, bool log, struc
                                  struct err *e);
 void look_heat(const struct view *v, struct result *out);
 void look_top(const struct view *v, int64_t n, struct result *out);
-/* `print/x` and its kin: elements of a weight as they are stored (x b d q). */
-NODISCARD enum st look_storage(struct session *s, struct str address, int column,
-                               struct look_format f, struct result *out, struct err *e);
+/* n elements of a weight from `first` on, as they are stored: x b bytes, d codes, q codes with
+ * scales. */
+NODISCARD enum st look_storage(const struct weight *w, int64_t first, int64_t n, char letter,
+                               struct result *out, struct err *e);
 
 /* Show what an expression is worth, in a print format; *v is the caller's. */
 NODISCARD enum st look_show(struct session *s, const struct view *v, struct look_format f,
                             struct result *out, struct err *e);
+
+/* Add what the displays are worth now; one that has no value here is a note. */
+NODISCARD enum st displays_show(struct session *s, struct result *out, struct err *e);
+void displays_list(const struct session *s, struct result *out);
+
+#define PRINT_LETTERS "feghxbdqstimT"
 
 /* The verbs. */
 enum st run_print(struct session *s, const struct call *c, struct result *out, struct err *e);

@@ -2,6 +2,7 @@
 #include "command/stops.h"
 
 #include "command/facts.h"
+#include "command/look.h"
 #include "graph/glob.h"
 #include "kernels/statistics.h"
 
@@ -69,8 +70,7 @@ enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct
         return st;
     }
     out->status = RESULT_STOPPED;
-    (void)e;
-    return ST_OK;
+    return displays_show(s, out, e);
 }
 
 void show_where(const struct session_run *r, struct result *out)

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "command/command.h"
 #include "command/facts.h"
+#include "command/look.h"
 #include "command/verbs_info.h"
 #include "kernels/level.h"
 #include "models/registry.h"
@@ -317,6 +318,20 @@ static enum st info_arch(struct session *s, const struct call *c, struct result 
     return ST_OK;
 }
 
+static enum st info_displays(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c, (void)e;
+    displays_list(s, out);
+    return ST_OK;
+}
+
+static enum st info_values(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    (void)c, (void)e;
+    values_list(&s->values, out);
+    return ST_OK;
+}
+
 static const struct topic {
     const char *name, *brief;
     enum st (*run)(struct session *s, const struct call *c, struct result *out, struct err *e);
@@ -324,6 +339,7 @@ static const struct topic {
     { "arch", "architectures that have a graph", info_arch },
     { "breaks", "breakpoints", info_breaks },
     { "checkpoints", "named places of the run, and memory for going back", info_checkpoints },
+    { "displays", "expressions that are shown at each stop", info_displays },
     { "formats", "how weights can be stored", info_formats },
     { "kernels", "which compute kernels are in use", info_kernels },
     { "kv", "metadata of the model file", info_kv },
@@ -335,6 +351,7 @@ static const struct topic {
     { "tensors", "weights; `info tensors GLOB`", info_tensors },
     { "tokenizer", "the tokenizer of the active model", info_tokenizer },
     { "tokens", "tokens of the active run", info_tokens },
+    { "values", "what print has kept as $N, and named values", info_values },
 };
 
 enum { N_TOPICS = sizeof topics / sizeof *topics };

@@ -97,5 +97,80 @@ const struct verb verbs_look[] = {
       .kinds = { ARG_EXPR, ARG_TEXT },
       .words = "by",
       .run = run_channels },
+    { .name = "x",
+      .class = "data",
+      .args = "[/COUNT FMT] [ADDR]",
+      .brief = "raw look at storage: bytes, codes, values from an address on",
+      .help = "Elements are taken in the order in which they are stored, from the first one that "
+              "the slice names, "
+              "whatever else it says. COUNT is how many (`set elements`); a negative one looks at "
+              "those in front. FMT: "
+              "x bytes in hexadecimal and b in binary, of the whole blocks that hold the elements "
+              "(of an activation: "
+              "its 32-bit words); d integer codes; q codes with the effective scale and offset of "
+              "their sub-block "
+              "(value = scale * level + offset); f e g h values. Without an address it goes on "
+              "where the last one "
+              "ended, so an empty line walks on. offset counts bytes from the start of the tensor.",
+      .examples = "x/64q blk.0.attn_q.weight[row=3]\nx\nx/32x blk.0.attn_q.weight\nx/-32",
+      .flags = VERB_REPEATS,
+      .kinds = { ARG_ADDRESS },
+      .run = run_x },
+    { .name = "block",
+      .alias = "bl",
+      .class = "data",
+      .args = "ADDR[row=R, blkq=I]",
+      .brief = "one quantization block, field by field",
+      .help = "The first block of the first row unless the slice says more (also exp=E; col=C "
+              "takes the block that "
+              "holds C). fields: what is stored, as the format defines it. elements: code is the "
+              "stored integer, level "
+              "its meaning (codebook entry, code minus zero point), and value = scale * level + "
+              "offset, with the "
+              "effective scale and offset of the sub-block `sub`. bits_per_weight counts "
+              "everything in the block; "
+              "code_entropy is what its codes carry: - sum over codes of p log2 p, at most the "
+              "bits of a code; far "
+              "less means that levels lie idle.",
+      .examples =
+          "block blk.0.attn_q.weight[row=3, blkq=0]\nblock blk.1.ffn_down.weight[row=0, col=40]",
+      .kinds = { ARG_WEIGHT },
+      .run = run_block },
+    { .name = "display",
+      .alias = "disp",
+      .class = "data",
+      .args = "[/FMT] [EXPR]",
+      .brief = "show an expression now and at every stop",
+      .help = "Formats are those of print. What has no value at a stop (a point that is not "
+              "produced yet) is named in "
+              "a note. Without an expression: all of them now. `info displays` lists them, "
+              "`undisplay` ends them.",
+      .examples = "prompt \"kalo\"\ndisplay rms(blk.0.out)\nbreak blk.0.out\nrun\nundisplay 1",
+      .flags = VERB_COMPARES,
+      .kinds = { ARG_EXPR },
+      .run = run_display },
+    { .name = "undisplay",
+      .class = "data",
+      .args = "[N...]",
+      .brief = "end displays: those with these numbers, or all",
+      .help = "`info displays` lists the numbers.",
+      .examples = "display 1 + 1\nundisplay 1",
+      .kinds = { ARG_NUMBER },
+      .run = run_undisplay },
+    { .name = "dump",
+      .class = "data",
+      .args = "EXPR [to] FILE",
+      .brief = "write values to a .npy, .csv, .json or .bin file",
+      .help = ".npy: NumPy, float32, the axes in order. .csv: one line per value, the index along "
+              "each axis first. "
+              ".json: name, axes, index (true indices of each axis), data (row-major). .bin: "
+              "float32, little-endian, "
+              "row-major, nothing else. A file that is there is replaced when the new one is "
+              "whole, never before.",
+      .examples =
+          "dump blk.0.attn_q.weight[row=0] to row.npy\ndump blk.0.attn_norm.weight norm.csv",
+      .kinds = { ARG_EXPR, ARG_FILE },
+      .words = "to",
+      .run = run_dump },
     { 0 },
 };

@@ -56,6 +56,8 @@ void session_free(struct session *s)
     session_models_free(s);
     free(s->marks);
     values_free(&s->values);
+    displays_free(&s->displays);
+    free(s->examine.address);
     breakpoints_free(&s->breaks);
     settings_free(&s->settings);
     free(s);

@@ -12,6 +12,7 @@
 #include "base/table.h"
 #include "base/text.h"
 #include "session/breakpoint.h"
+#include "session/displays.h"
 #include "session/runs.h"
 #include "session/settings.h"
 #include "session/values.h"
@@ -68,6 +69,13 @@ struct mark {
     struct position at;
 };
 
+/* Where the last `x` ended: elements of what the address names. */
+struct examine {
+    char *address; /* without a slice; NULL before the first one */
+    int64_t first, next, count;
+    char letter;
+};
+
 struct session {
     struct settings settings;
     struct session_models models;
@@ -75,6 +83,8 @@ struct session {
     struct mark *marks; /* those of a killed run go with it */
     size_t n_marks, cap_marks;
     struct values values;
+    struct displays displays;
+    struct examine examine;
     int list_next; /* node at which `list` goes on */
     struct progress *progress; /* of the front end that is calling; NULL = silent */
     struct front *front;       /* of the front end that is calling; NULL = none */

@@ -132,3 +132,42 @@ void values_show(const char *as, const struct view *v, struct result *out)
     table_str(t, buf_str(&b));
     buf_free(&b);
 }
+
+static void list_one(const char *as, const struct view *v, struct table *t)
+{
+    struct buf axes = { 0 };
+    table_row(t);
+    table_str(t, as);
+    table_str(t, v->data ? v->name : NULL);
+    if (v->shape.rank) {
+        shape_print(&v->shape, &axes);
+        table_str(t, buf_str(&axes));
+        table_skip(t);
+        buf_free(&axes);
+    } else {
+        table_str(t, v->data ? "" : "no longer kept");
+        if (v->data)
+            table_float(t, v->number);
+    }
+}
+
+void values_list(const struct values *v, struct result *out)
+{
+    struct buf as = { 0 };
+    struct table *t = result_table(out, "values", TABLE_ROWS);
+    table_column(t, COL_STRING, "as", "");
+    table_column(t, COL_STRING, "of", "");
+    table_column(t, COL_STRING, "axes", "");
+    table_column(t, COL_FLOAT, "value", "");
+    for (size_t i = 0; i < v->n_history; i++) {
+        buf_printf(&as, "$%zu", i + 1);
+        list_one(buf_str(&as), &v->history[i], t);
+        buf_clear(&as);
+    }
+    for (size_t i = 0; i < v->n_named; i++) {
+        buf_printf(&as, "$%s", v->named[i].name);
+        list_one(buf_str(&as), &v->named[i].view, t);
+        buf_clear(&as);
+    }
+    buf_free(&as);
+}
