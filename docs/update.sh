@@ -6,7 +6,7 @@
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 check=
-if [ "$1" = --check ]; then
+if [ "${1:?docs/update.sh [--check] QDB}" = --check ]; then
     check=yes
     shift
 fi

@@ -184,7 +184,8 @@ static void run_rc(struct repl *r)
     buf_free(&path);
 }
 
-/* The model that the command line names; for a person who names nothing, the demo. */
+/* The model that the command line names; for a person who names nothing, the demo. A script wants
+ * the results of its own commands only. */
 static enum st open_model(struct repl *r, const struct options *o, bool person)
 {
     struct buf line = { 0 };
@@ -197,7 +198,9 @@ static enum st open_model(struct repl *r, const struct options *o, bool person)
         buf_printf(&line, "open --demo%s%s", *o->demo ? "=" : "", o->demo);
     else if (person && !o->n_todo && demos)
         buf_adds(&line, "open --demo");
+    r->mute = !person || o->quiet;
     enum st st = line.n ? repl_line(r, str_of(line.p, line.n)) : ST_OK;
+    r->mute = false;
     buf_free(&line);
     return st;
 }

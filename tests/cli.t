@@ -84,6 +84,15 @@ is "a last line without newline" "$(cat "$tmp/out")" "no newline"
 capture "$QDB" -n -ex 'echo a' </dev/null
 is "-ex does not read a pipe" "$status $out" "0 a"
 
+# The model on the command line is opened without a word, as scripts want it.
+model=$QDB_TOP/tests/golden/models/llama-gqa-tied.gguf
+qdb "$model" -batch --output json -ex 'info models'
+like "a model, and then the commands" "$out" '^\{"command": "info models", "status": "ok"'
+is "nothing before them" "$(printf '%s\n' "$out" | wc -l)" 1
+qdb "$tmp/none.gguf" -batch -ex 'echo no'
+is "no model, no commands" "$status $out" "1 "
+like "and a reason" "$err" 'none.gguf'
+
 # Output: modes, files, shells.
 qdb -batch --output json -ex 'echo a; nonsense'
 is "json: one line per command" "$(printf '%s\n' "$out" | grep -c '^{"command": .*}$')" 2

@@ -20,6 +20,7 @@ struct repl {
     struct front front;
     struct progress progress;
     bool batch;      /* no paging, no colour unless forced */
+    bool mute;       /* success shows nothing */
     bool keep_going; /* a failed command does not end a script */
     int status;      /* exit status so far */
     bool stdout_tty, stderr_tty, utf8;

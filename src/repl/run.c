@@ -109,7 +109,8 @@ static enum st run_piece(struct repl *r, struct str line, struct piece *p, bool 
     if (st == ST_CANCELLED && !*e.msg)
         st_fail(&e, st, "the command was stopped");
     set_status(r, st, &result);
-    show(r, p, &result, &e);
+    if (st || !r->mute)
+        show(r, p, &result, &e);
     bool shown = r->reported;
     if (st && !shown && setting_int(&r->s->settings, SETTING_OUTPUT) != OUTPUT_JSON) {
         if (e.column >= 0)
