@@ -13,10 +13,14 @@
 #include "study/lens.h"
 #include "study/predict.h"
 
-/* --- predictions ------------------------------------------------------------------------------- */
+/* --- predictions -------------------------------------------------------------------------------
+ */
 
 /* `tok=I` at word i: *tok is set, 0-based; negative counts from the end. */
-static bool is_token_word(const struct word *w) { return !w->quoted && str_starts(w->text, "tok="); }
+static bool is_token_word(const struct word *w)
+{
+    return !w->quoted && str_starts(w->text, "tok=");
+}
 
 static enum st token_word(const struct call *c, int i, int64_t n, int64_t *tok, struct err *e)
 {
@@ -29,8 +33,8 @@ static enum st token_word(const struct call *c, int i, int64_t n, int64_t *tok, 
 }
 
 /* The arguments `[N] [tok=I]` of topk and lens. */
-static enum st parse_rank(const struct call *c, const struct session_run *r, int64_t most, int64_t *n, int64_t *tok,
-                          struct err *e)
+static enum st parse_rank(const struct call *c, const struct session_run *r, int64_t most,
+                          int64_t *n, int64_t *tok, struct err *e)
 {
     *tok = run_n_tokens(r->run) - 1;
     for (int i = 0; i < c->n_words; i++) {
@@ -59,7 +63,8 @@ static enum st read_logits(struct session_run *r, int64_t tok, float **out, stru
         st = mem_alloc(&p, (size_t)g->vocab * sizeof(float), "logits", e);
     if (st)
         return st;
-    memcpy(p, x.data + (tok - run_span(r->run, span).first) * g->vocab, (size_t)g->vocab * sizeof(float));
+    memcpy(p, x.data + (tok - run_span(r->run, span).first) * g->vocab,
+           (size_t)g->vocab * sizeof(float));
     *out = p;
     return ST_OK;
 }
@@ -135,12 +140,14 @@ static enum st run_topk(struct session *s, const struct call *c, struct result *
 }
 
 /* The text must be one token; the error says what it is instead. */
-static enum st one_token(const struct session_run *r, const struct call *c, int i, int32_t *id, struct err *e)
+static enum st one_token(const struct session_run *r, const struct call *c, int i, int32_t *id,
+                         struct err *e)
 {
     const struct tokenizer *k = r->model->model->tokenizer;
     int32_t *ids = NULL;
     size_t n = 0, cap = 0;
-    enum st st = tokenizer_encode(k, c->words[i].text, TOKENIZE_NO_BOS | TOKENIZE_NO_SPACE, &ids, &n, &cap, e);
+    enum st st = tokenizer_encode(k, c->words[i].text, TOKENIZE_NO_BOS | TOKENIZE_NO_SPACE, &ids,
+                                  &n, &cap, e);
     if (!st && n == 1)
         *id = ids[0];
     else if (!st) {
@@ -149,8 +156,10 @@ static enum st one_token(const struct session_run *r, const struct call *c, int 
             buf_adds(&b, j ? "|" : "");
             session_token_text(r, ids[j], &b);
         }
-        st = call_fail(c, i, e, ST_RANGE, "one token is needed here, this is %zu: %s", n, buf_str(&b));
-        st_hint(e, "a blank in front is part of a word: \" word\"; id=N takes the number of a token");
+        st = call_fail(c, i, e, ST_RANGE, "one token is needed here, this is %zu: %s", n,
+                       buf_str(&b));
+        st_hint(e,
+                "a blank in front is part of a word: \" word\"; id=N takes the number of a token");
         buf_free(&b);
     }
     free(ids);
@@ -158,7 +167,8 @@ static enum st one_token(const struct session_run *r, const struct call *c, int 
 }
 
 /* Word i as a token: text, or id=N. */
-static enum st token_of(const struct session_run *r, const struct call *c, int i, int32_t *id, struct err *e)
+static enum st token_of(const struct session_run *r, const struct call *c, int i, int32_t *id,
+                        struct err *e)
 {
     const struct word *w = &c->words[i];
     if (!w->quoted && str_starts(w->text, "id=")) {
@@ -179,8 +189,8 @@ static enum st token_of(const struct session_run *r, const struct call *c, int i
     return st;
 }
 
-static void show_difference(const struct session_run *r, const struct prediction *a, const struct prediction *b,
-                            struct result *out)
+static void show_difference(const struct session_run *r, const struct prediction *a,
+                            const struct prediction *b, struct result *out)
 {
     struct table *t = result_table(out, "difference", TABLE_LINE);
     table_column(t, COL_STRING, "what", "");
@@ -196,7 +206,8 @@ static void show_difference(const struct session_run *r, const struct prediction
     table_float(t, a->logit - b->logit);
 }
 
-static enum st run_logits(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_logits(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
 {
     struct session_run *r;
     int32_t ids[2];
@@ -233,7 +244,8 @@ static enum st run_logits(struct session *s, const struct call *c, struct result
     return ST_OK;
 }
 
-/* --- lens -------------------------------------------------------------------------------------- */
+/* --- lens --------------------------------------------------------------------------------------
+ */
 
 static struct table *lens_table(int64_t n, struct result *out)
 {
@@ -255,8 +267,8 @@ static struct table *lens_table(int64_t n, struct result *out)
     return t;
 }
 
-static void lens_row(struct table *t, const struct session_run *r, const struct lens *l, int i, int64_t n, int32_t best,
-                     struct prediction *top)
+static void lens_row(struct table *t, const struct session_run *r, const struct lens *l, int i,
+                     int64_t n, int32_t best, struct prediction *top)
 {
     const float *row = l->logits + i * l->vocab;
     struct prediction p;
@@ -303,10 +315,12 @@ static enum st run_lens(struct session *s, const struct call *c, struct result *
     return ST_OK;
 }
 
-/* --- attention --------------------------------------------------------------------------------- */
+/* --- attention ---------------------------------------------------------------------------------
+ */
 
 /* The N of blk.N. */
-static enum st block_word(const struct call *c, int i, const struct graph *g, int64_t *block, struct err *e)
+static enum st block_word(const struct call *c, int i, const struct graph *g, int64_t *block,
+                          struct err *e)
 {
     struct str w = c->words[i].text;
     if (str_starts(w, "blk."))
@@ -318,7 +332,9 @@ static enum st block_word(const struct call *c, int i, const struct graph *g, in
 
 static void show_heads(const struct head_figures *list, size_t n, struct result *out)
 {
-    static const char *const names[] = { "entropy", "normalised", "sink", "max", "distance", "value" };
+    static const char *const names[] = {
+        "entropy", "normalised", "sink", "max", "distance", "value"
+    };
     static const char *const units[] = { "nat", "", "", "", "tok", "" };
     struct table *t = result_table(out, "heads", TABLE_ROWS);
     table_column(t, COL_INT, "block", "");
@@ -329,7 +345,9 @@ static void show_heads(const struct head_figures *list, size_t n, struct result 
     }
     for (size_t i = 0; i < n; i++) {
         const struct head_figures *h = &list[i];
-        const double figures[] = { h->entropy, h->normalised, h->sink, h->max, h->distance, h->value };
+        const double figures[] = {
+            h->entropy, h->normalised, h->sink, h->max, h->distance, h->value
+        };
         table_row(t);
         table_int(t, h->block);
         table_int(t, h->head);
@@ -338,7 +356,8 @@ static void show_heads(const struct head_figures *list, size_t n, struct result 
     }
 }
 
-static enum st run_entropy(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_entropy(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
 {
     struct session_run *r;
     int64_t block = -1;
@@ -409,7 +428,8 @@ static enum st run_attn(struct session *s, const struct call *c, struct result *
         const struct str w = c->words[i].text;
         int64_t n;
         head |= str_starts(w, "head=");
-        if (str_starts(w, "head=") && parse_i64(str_of(w.p + 5, w.n - 5), INT32_MIN, INT32_MAX, &n, e))
+        if (str_starts(w, "head=")
+            && parse_i64(str_of(w.p + 5, w.n - 5), INT32_MIN, INT32_MAX, &n, e))
             st = call_fail(c, i, e, ST_SYNTAX, "one head at a time: head=N");
         else if (!str_starts(w, "head=") && !str_starts(w, "tok=") && !str_starts(w, "key="))
             st = call_fail(c, i, e, ST_SYNTAX, "expected head=H, tok=FIRST:END or key=FIRST:END");
@@ -439,20 +459,32 @@ const struct verb verbs_analyse[] = {
       .class = "analyse",
       .args = "[GLOB] [k K] [N]",
       .brief = "rank the channels and tokens that stand out",
-      .help = "Looks at the points of the active run that the glob names, as far as they have been computed; without "
-              "it at the residual stream (blk.*.mid, blk.*.out) and at what each down projection reads "
-              "(blk.*.ffn_down.in). An outlier is a value with abs(x) > K * rms (K is 6 unless given), the rms taken "
-              "over the channels that are not identically zero and over the tokens after the first, which is apart "
-              "because it often holds the largest values of all.\n"
-              "A channel is persistent when it holds outliers at three tokens or more and at 6 % of them or more; "
-              "massive when it holds them at fewer, or at the first token alone. Its ratio is its absmax over the "
-              "median absmax of all channels that are not zero; `rest` is the same without the first token; `hits` "
-              "counts the tokens at which it holds an outlier; value, tok and text say where it is largest.\n"
-              "The ratio of a token is the rms of its row over the median rms of the tokens after the first; `hits` "
-              "counts its outliers, `massive` those of them in massive channels; value and chan are its largest.\n"
-              "points gives one row per point: rms is that of the definition, ratio the largest of any channel, "
-              "with the channel and the token; rest the largest without the first token; then how many channels are "
-              "persistent and massive. N rows of each ranking are shown (10).",
+      .help =
+          "Looks at the points of the active run that the glob names, as far as they have been "
+          "computed; without "
+          "it at the residual stream (blk.*.mid, blk.*.out) and at what each down projection reads "
+          "(blk.*.ffn_down.in). An outlier is a value with abs(x) > K * rms (K is 6 unless given), "
+          "the rms taken "
+          "over the channels that are not identically zero and over the tokens after the first, "
+          "which is apart "
+          "because it often holds the largest values of all.\n"
+          "A channel is persistent when it holds outliers at three tokens or more and at 6 % of "
+          "them or more; "
+          "massive when it holds them at fewer, or at the first token alone. Its ratio is its "
+          "absmax over the "
+          "median absmax of all channels that are not zero; `rest` is the same without the first "
+          "token; `hits` "
+          "counts the tokens at which it holds an outlier; value, tok and text say where it is "
+          "largest.\n"
+          "The ratio of a token is the rms of its row over the median rms of the tokens after the "
+          "first; `hits` "
+          "counts its outliers, `massive` those of them in massive channels; value and chan are "
+          "its largest.\n"
+          "points gives one row per point: rms is that of the definition, ratio the largest of any "
+          "channel, "
+          "with the channel and the token; rest the largest without the first token; then how many "
+          "channels are "
+          "persistent and massive. N rows of each ranking are shown (10).",
       .examples = RUN_FIRST "outliers\noutliers blk.*.out k 10 5",
       .kinds = { ARG_POINT, ARG_TEXT },
       .words = "k",
@@ -461,13 +493,18 @@ const struct verb verbs_analyse[] = {
       .class = "analyse",
       .args = "[blk.N]",
       .brief = "per attention head: entropy, sink mass, reach",
-      .help = "Each figure is a mean over the queries from the second token on; a[j] is a query's attention on key j, "
+      .help = "Each figure is a mean over the queries from the second token on; a[j] is a query's "
+              "attention on key j, "
               "n the number of keys it can see.\n"
-              "entropy: -sum a ln a, in nats. normalised: the same of each query divided by ln n: 0 looks at one key, "
-              "1 at all alike. sink: a[0], the mass on the first key. max: the largest entry of a. distance: sum of "
-              "a[j] * abs(i - j) at query i, in tokens. value: norm of the first key's value over the median norm of "
+              "entropy: -sum a ln a, in nats. normalised: the same of each query divided by ln n: "
+              "0 looks at one key, "
+              "1 at all alike. sink: a[0], the mass on the first key. max: the largest entry of a. "
+              "distance: sum of "
+              "a[j] * abs(i - j) at query i, in tokens. value: norm of the first key's value over "
+              "the median norm of "
               "the other keys' values; of heads that share keys it is the same.\n"
-              "A head with sink above 0.8 and value below 0.2 does nothing at most tokens: it looks at the first key "
+              "A head with sink above 0.8 and value below 0.2 does nothing at most tokens: it "
+              "looks at the first key "
               "and takes next to nothing from it.",
       .examples = RUN_FIRST "entropy\nentropy blk.0",
       .kinds = { ARG_POINT, ARG_NONE },
@@ -476,8 +513,10 @@ const struct verb verbs_analyse[] = {
       .class = "analyse",
       .args = "blk.N head=H [tok=FIRST:END] [key=FIRST:END]",
       .brief = "the attention pattern of one head as a heat map",
-      .help = "One row per query, one column per key, as far as the run has computed them: blk.N.attn.prob[head=H]. "
-              "Each row adds up to 1; keys that a query cannot see are 0. tok= and key= cut it as in any address.",
+      .help = "One row per query, one column per key, as far as the run has computed them: "
+              "blk.N.attn.prob[head=H]. "
+              "Each row adds up to 1; keys that a query cannot see are 0. tok= and key= cut it as "
+              "in any address.",
       .examples = RUN_FIRST "attn blk.0 head=0\nattn blk.0 head=-1 tok=0:2",
       .kinds = { ARG_POINT, ARG_TEXT },
       .words = "head=|tok=|key=",
@@ -486,11 +525,15 @@ const struct verb verbs_analyse[] = {
       .class = "analyse",
       .args = "[N] [tok=I]",
       .brief = "logit lens: what the model would answer after each block",
-      .help = "The final norm and the output head are applied to the residual stream at token I (the last), after the "
-              "embeddings and after every block that has been computed. The norm is computed anew on each stream, so "
+      .help = "The final norm and the output head are applied to the residual stream at token I "
+              "(the last), after the "
+              "embeddings and after every block that has been computed. The norm is computed anew "
+              "on each stream, so "
               "that the last row is exactly the model's own answer.\n"
-              "kl: KL divergence from the model's final distribution to that of the row, over the whole vocabulary, "
-              "in nats. rank and prob: of the token that is the most probable in the end. top1 p1 ...: the N (3) most "
+              "kl: KL divergence from the model's final distribution to that of the row, over the "
+              "whole vocabulary, "
+              "in nats. rank and prob: of the token that is the most probable in the end. top1 p1 "
+              "...: the N (3) most "
               "probable tokens of the row and their probabilities.",
       .examples = RUN_FIRST "lens\nlens 1 tok=0",
       .kinds = { ARG_NUMBER, ARG_TEXT },
@@ -500,8 +543,10 @@ const struct verb verbs_analyse[] = {
       .class = "analyse",
       .args = "[N] [tok=I]",
       .brief = "the most probable next tokens",
-      .help = "After token I of the run (the last; negative counts from the end), the N (10) tokens with the largest "
-              "logits; among equals the lower id first. logprob = logit - ln(sum of exp(logits)), in nats; prob is "
+      .help = "After token I of the run (the last; negative counts from the end), the N (10) "
+              "tokens with the largest "
+              "logits; among equals the lower id first. logprob = logit - ln(sum of exp(logits)), "
+              "in nats; prob is "
               "its exp.",
       .examples = RUN_FIRST "topk\ntopk 3 tok=0",
       .kinds = { ARG_NUMBER, ARG_TEXT },
@@ -511,9 +556,12 @@ const struct verb verbs_analyse[] = {
       .class = "analyse",
       .args = "\"A\" [\"B\"] [tok=I]",
       .brief = "logit, probability and rank of a token, or of two and their difference",
-      .help = "After token I of the run (the last), what the model says of one token; of two also the difference of "
-              "their logits, which is ln(prob A / prob B). A text must be exactly one token, and a blank in front is "
-              "part of it; id=N takes the number of a token. logprob in nats; rank 1 is the most probable.",
+      .help = "After token I of the run (the last), what the model says of one token; of two also "
+              "the difference of "
+              "their logits, which is ln(prob A / prob B). A text must be exactly one token, and a "
+              "blank in front is "
+              "part of it; id=N takes the number of a token. logprob in nats; rank 1 is the most "
+              "probable.",
       .examples = RUN_FIRST "logits id=5\nlogits id=5 id=6 tok=0",
       .kinds = { ARG_TEXT },
       .words = "tok=|id=",

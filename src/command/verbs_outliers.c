@@ -90,7 +90,8 @@ static bool has_channels(const struct shape *s)
 }
 
 /* Points of the address; of several those that have been computed. */
-static enum st add_points(struct session *s, struct survey *v, const struct address *a, struct err *e)
+static enum st add_points(struct session *s, struct survey *v, const struct address *a,
+                          struct err *e)
 {
     struct match *list;
     size_t n;
@@ -124,14 +125,16 @@ static enum st add_points(struct session *s, struct survey *v, const struct addr
     }
     free(list);
     if (!st && !fit) {
-        st_fail(e, ST_UNSUPPORTED, "no activation with tokens and channels is named `%.*s`", (int)a->name.n, a->name.p);
+        st_fail(e, ST_UNSUPPORTED, "no activation with tokens and channels is named `%.*s`",
+                (int)a->name.n, a->name.p);
         st = st_hint(e, "`info points` shows the axes");
     }
     return st;
 }
 
 /* The residual stream and what each down projection reads, in the order of the graph. */
-static enum st add_default(struct session *s, struct session_run *r, struct survey *v, struct err *e)
+static enum st add_default(struct session *s, struct session_run *r, struct survey *v,
+                           struct err *e)
 {
     const struct graph *g = run_graph(r->run);
     for (int b = 0; b < g->n_blocks; b++) {
@@ -257,7 +260,8 @@ static enum st parse(const struct call *c, struct survey *v, int *glob, struct e
             if (++i >= c->n_words)
                 return call_fail(c, i, e, ST_SYNTAX, "a number is missing");
             if (parse_f64(c->words[i].text, &v->k, e) || !(v->k > 0))
-                return call_fail(c, i, e, ST_RANGE, "k is how many times the rms: a number above 0");
+                return call_fail(c, i, e, ST_RANGE,
+                                 "k is how many times the rms: a number above 0");
         } else if (w->text.n && w->text.p[0] >= '0' && w->text.p[0] <= '9') {
             enum st st = parse_i64(w->text, 1, 1 << 24, &v->show, e);
             if (st)
@@ -270,8 +274,8 @@ static enum st parse(const struct call *c, struct survey *v, int *glob, struct e
     return ST_OK;
 }
 
-static enum st survey_of(struct session *s, const struct call *c, int glob, struct session_run **r, struct survey *v,
-                         struct err *e)
+static enum st survey_of(struct session *s, const struct call *c, int glob, struct session_run **r,
+                         struct survey *v, struct err *e)
 {
     if (glob < 0)
         return add_default(s, *r, v, e);
@@ -312,7 +316,8 @@ enum st run_outliers(struct session *s, const struct call *c, struct result *out
         if (v.missing)
             result_note(out, "%d points have not been computed yet", v.missing);
         if (run_n_tokens(r->run) < 2)
-            result_note(out, "outliers are measured against the tokens after the first: there are none");
+            result_note(out,
+                        "outliers are measured against the tokens after the first: there are none");
     }
     free(v.channels);
     free(v.tokens);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The verbs that work on many tokens: gen, ppl. */
+/* The verbs that work on many tokens: gen, ppl, task. */
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "command/command.h"
@@ -9,6 +12,7 @@
 #include "file/text_file.h"
 #include "study/perplexity.h"
 #include "study/sample.h"
+#include "study/task_add.h"
 
 /* A number after the word at i, as `temp 0.8`. */
 static enum st number_after(const struct call *c, int i, double lo, double hi, double *out, struct err *e)
@@ -204,14 +208,201 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
     return st;
 }
 
+/* --- task --------------------------------------------------------------------------------------
+ */
+
+static void put_float(struct table *t, double v)
+{
+    if (isnan(v))
+        table_skip(t);
+    else
+        table_float(t, v);
+}
+
+static void share_columns(struct table *t)
+{
+    table_column(t, COL_INT, "right", "");
+    table_column(t, COL_INT, "of", "");
+    table_column(t, COL_FLOAT, "share", "");
+    table_digits(t, 4);
+    table_column(t, COL_FLOAT, "low", "");
+    table_digits(t, 4);
+    table_column(t, COL_FLOAT, "high", "");
+    table_digits(t, 4);
+}
+
+static void put_share(struct table *t, const struct share *s)
+{
+    table_int(t, s->hits);
+    table_int(t, s->n);
+    put_float(t, s->value);
+    put_float(t, s->low);
+    put_float(t, s->high);
+}
+
+struct task_call {
+    int64_t n;
+    double seed;
+};
+
+static void task_summary(const struct add_report *r, const struct task_call *call,
+                         enum compute mode, double seconds, struct result *out)
+{
+    struct table *t = result_table(out, "task", TABLE_RECORD);
+    static const char *const figures[] = { "exact",      "exact_low", "exact_high",
+                                           "digit_logp", "logp_low",  "logp_high" };
+    const double values[] = { r->exact.value, r->exact.low, r->exact.high,
+                              r->logp.value,  r->logp.low,  r->logp.high };
+    table_column(t, COL_STRING, "task", "");
+    table_column(t, COL_INT, "sums", "");
+    for (int i = 0; i < 6; i++) {
+        table_column(t, COL_FLOAT, figures[i], i < 3 ? "" : "nat");
+        table_digits(t, 5);
+    }
+    table_column(t, COL_STRING, "compute", "");
+    table_column(t, COL_INT, "seed", "");
+    table_column(t, COL_FLOAT, "speed", "sum/s");
+    table_row(t);
+    table_str(t, "add");
+    table_int(t, r->exact.n);
+    for (int i = 0; i < 6; i++)
+        put_float(t, values[i]);
+    table_str(t, compute_name(mode));
+    table_int(t, (int64_t)call->seed);
+    put_float(t, seconds > 0 ? (double)r->exact.n / seconds : (double)NAN);
+}
+
+static void task_digits(const struct add_task *task, const struct add_report *r, struct result *out)
+{
+    struct table *t = result_table(out, "tokens of the answer", TABLE_ROWS);
+    table_column(t, COL_STRING, "token", "");
+    share_columns(t);
+    table_column(t, COL_FLOAT, "logprob", "nat");
+    table_digits(t, 4);
+    for (int i = 0; i <= task->digits + 1; i++) {
+        table_row(t);
+        if (i <= task->digits)
+            table_fmt(t, "10^%d", i);
+        else
+            table_str(t, "end");
+        put_share(t, &r->token[i]);
+        put_float(t, r->token_logp[i]);
+    }
+    t = result_table(out, "carries", TABLE_ROWS);
+    table_column(t, COL_INT, "carry", "places");
+    share_columns(t);
+    for (int i = 0; i <= task->digits; i++) {
+        table_row(t);
+        table_int(t, i);
+        put_share(t, &r->carry[i]);
+    }
+}
+
+/* The first sums that went wrong. */
+static void task_wrong(const struct session_model *m, const struct add_sum *sums,
+                       const struct add_score *s, int64_t n, struct result *out)
+{
+    enum { SHOWN = 5 };
+    struct table *t = NULL;
+    for (int64_t i = 0, shown = 0; i < n && shown < SHOWN; i++) {
+        if (s[i].wrong < 0)
+            continue;
+        if (!shown++) {
+            t = result_table(out, "wrong", TABLE_ROWS);
+            table_column(t, COL_INT, "a", "");
+            table_column(t, COL_INT, "b", "");
+            table_column(t, COL_INT, "sum", "");
+            table_column(t, COL_STRING, "first_wrong", "");
+            table_column(t, COL_STRING, "said", "");
+        }
+        table_row(t);
+        table_int(t, sums[i].a);
+        table_int(t, sums[i].b);
+        table_int(t, sums[i].a + sums[i].b);
+        if (s[i].wrong < s[i].digits)
+            table_fmt(t, "10^%d", s[i].wrong);
+        else
+            table_str(t, "end");
+        struct buf b = { 0 };
+        const struct session_run as = { .model = (struct session_model *)m };
+        if (s[i].said >= 0)
+            session_token_text(&as, s[i].said, &b);
+        table_str(t, buf_str(&b));
+        buf_free(&b);
+    }
+}
+
+static enum st parse_task(struct session *s, const struct call *c, struct task_call *t,
+                          struct err *e)
+{
+    *t = (struct task_call){ 500, (double)setting_int(&s->settings, SETTING_SEED) };
+    if (!c->n_words || !str_is(c->words[0].text, "add"))
+        return call_fail(c, 0, e, ST_SYNTAX, "which task? there is: add");
+    for (int i = 1; i < c->n_words; i++) {
+        enum st st;
+        if (str_is(c->words[i].text, "seed")) {
+            st = number_after(c, i++, 0, 9007199254740992.0, &t->seed, e);
+            if (st)
+                return st;
+        } else if ((st = parse_i64(c->words[i].text, 1, 10000000, &t->n, e)))
+            return call_fail(c, i, e, st, "expected how many sums, 1 to 10000000, or seed S");
+    }
+    return ST_OK;
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static enum st run_task(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct session_model *m;
+    struct task_call call;
+    struct add_task task;
+    struct add_sum *sums = NULL;
+    int64_t done = 0;
+    enum st st = session_need_graph(s, &m, e);
+    if (!st)
+        st = parse_task(s, c, &call, e);
+    if (!st)
+        st = add_task_of(m->model, &task, e);
+    if (!st)
+        st = add_draw(&task, (uint64_t)call.seed, call.n, &sums, e);
+    if (st)
+        return st;
+    struct add_score *scores = x_alloc((size_t)call.n * sizeof *scores);
+    const struct run_options o = session_run_options(s);
+    const double start = seconds_now();
+    st = add_score(&task, &o, sums, call.n, s->progress, scores, &done, e);
+    if (done) {
+        struct add_report r;
+        add_report_of(&task, sums, scores, done, &r);
+        task_summary(&r, &call, o.mode, seconds_now() - start, out);
+        task_digits(&task, &r, out);
+        task_wrong(m, sums, scores, done, out);
+        if (done < MIN_CLUSTERS)
+            result_note(out, "fewer than %d sums: no interval for the log-probability",
+                        MIN_CLUSTERS);
+    }
+    free(sums);
+    free(scores);
+    return st;
+}
+
 const struct verb verbs_study[] = {
     { .name = "gen",
       .class = "run",
       .args = "[N] [greedy] [temp T] [top-k K] [top-p P] [seed S] [ignore-end]",
       .brief = "generate up to N tokens (32), with breakpoints live",
-      .help = "Greedy unless a temperature is given: the most probable token, the lowest id among equals. Order: "
-              "temperature, top-k, top-p. Stops at the end-of-text tokens of the vocabulary unless ignore-end. Each "
-              "generated token is a span of its own. The seed is that of `set seed` unless given: the same seed, "
+      .help = "Greedy unless a temperature is given: the most probable token, the lowest id among "
+              "equals. Order: "
+              "temperature, top-k, top-p. Stops at the end-of-text tokens of the vocabulary unless "
+              "ignore-end. Each "
+              "generated token is a span of its own. The seed is that of `set seed` unless given: "
+              "the same seed, "
               "model and settings give the same text.",
       .examples = "prompt \"kalo\"\ngen 8\nprompt \"kalo\"\ngen 8 temp 0.8 top-k 40 seed 1",
       .kinds = { ARG_NUMBER, ARG_TEXT },
@@ -221,12 +412,47 @@ const struct verb verbs_study[] = {
       .class = "analyse",
       .args = "FILE [ctx N] [chunks N]",
       .brief = "perplexity of a text file: exp of the mean negative log-likelihood",
-      .help = "The text is cut into chunks of `ctx` tokens (512). The first token of each chunk is replaced by BOS "
-              "where the vocabulary adds one; the incomplete tail is dropped; positions ctx/2 .. ctx-2 predict their "
-              "next token and are scored. error is value * sd(nll) / sqrt(scored - 1), tokens taken as independent, "
+      .help = "The text is cut into chunks of `ctx` tokens (512). The first token of each chunk is "
+              "replaced by BOS "
+              "where the vocabulary adds one; the incomplete tail is dropped; positions ctx/2 .. "
+              "ctx-2 predict their "
+              "next token and are scored. error is value * sd(nll) / sqrt(scored - 1), tokens "
+              "taken as independent, "
               "as other engines print it. `chunks N` stops after N chunks. ^C keeps what is done.",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "ctx|chunks",
       .run = run_ppl },
+    { .name = "task",
+      .class = "analyse",
+      .args = "add [N] [seed S]",
+      .brief = "exact match of a model on a task that it was made for: sums",
+      .help =
+          "For models whose metadata says qdb.task = \"add\" (`open --demo=add`). N sums (500) are "
+          "made on the spot "
+          "from a seed (`set seed`, or given): two operands of as many digits as the model was "
+          "trained on, "
+          "none of the pairs seen in training, as many of each carry length. The carry length is "
+          "how many places "
+          "the longest-travelling carry goes through: a place whose digits add up to ten or more "
+          "sends one out, "
+          "each further place whose digits add up to nine passes it on.\n"
+          "exact: share of the sums whose whole answer greedy decoding gets right; it does so "
+          "exactly when "
+          "every token of the answer has the largest logit after the right ones before it. right, "
+          "of, share: the "
+          "same by carry length, and for single tokens of the answer after the right ones before: "
+          "the digit at "
+          "10^0, 10^1, ..., and the newline that ends it. low and high bound a share with 95 % "
+          "confidence (Wilson "
+          "1927).\n"
+          "digit_logp: mean log-probability of the digits of the right answers, in nats; logp_low "
+          "and logp_high "
+          "are 1.96 standard errors away, each sum one observation. It moves before exact match "
+          "does. `wrong` "
+          "lists the first sums that failed, with the first token that did. ^C keeps what is done.",
+      .examples = "open --demo=add\ntask add 60\ntask add 30 seed 7",
+      .kinds = { ARG_TEXT, ARG_NUMBER, ARG_TEXT },
+      .words = "add|seed",
+      .run = run_task },
     { 0 },
 };

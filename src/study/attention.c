@@ -25,7 +25,8 @@ static void add_query(const float *a, int64_t seen, int64_t at, struct head_figu
 }
 
 /* One span of one block: probabilities x [head][tok][key]. */
-static void add_span(const struct run *r, struct span span, const struct tensor *x, struct head_figures *f)
+static void add_span(const struct run *r, struct span span, const struct tensor *x,
+                     struct head_figures *f)
 {
     const int64_t heads = x->shape.d[0].n, rows = x->shape.d[1].n, keys = x->shape.d[2].n;
     for (int64_t h = 0; h < heads; h++)
@@ -46,7 +47,8 @@ static int mix_of(const struct graph *g, int prob)
 }
 
 /* Norms of the values of each K/V head: out [head][token] for tokens [0, n). */
-static enum st value_norms(struct run *r, int value, int spans, int64_t n, double *out, struct err *e)
+static enum st value_norms(struct run *r, int value, int spans, int64_t n, double *out,
+                           struct err *e)
 {
     for (int s = 0; s < spans; s++) {
         struct tensor x;
@@ -67,7 +69,8 @@ static enum st value_norms(struct run *r, int value, int spans, int64_t n, doubl
 }
 
 /* Fill in how the first key's value compares, for all heads of a block; f [heads]. */
-static enum st compare_values(struct run *r, int prob, int spans, int64_t heads, struct head_figures *f, struct err *e)
+static enum st compare_values(struct run *r, int prob, int spans, int64_t heads,
+                              struct head_figures *f, struct err *e)
 {
     const struct graph *g = run_graph(r);
     const int mix = mix_of(g, prob);
@@ -102,7 +105,8 @@ static void divide(struct head_figures *f)
 }
 
 /* All heads of the block whose probabilities are value `prob`, over the spans that are computed. */
-static enum st one_block(struct run *r, int prob, int64_t heads, struct head_figures *f, struct err *e)
+static enum st one_block(struct run *r, int prob, int64_t heads, struct head_figures *f,
+                         struct err *e)
 {
     int spans = 0;
     while (spans < run_n_spans(r) && run_has(r, spans, prob))
@@ -119,8 +123,8 @@ static enum st one_block(struct run *r, int prob, int64_t heads, struct head_fig
     return compare_values(r, prob, spans, heads, f, e);
 }
 
-enum st attention_heads(struct run *r, int block, struct progress *p, struct head_figures **list, size_t *n,
-                        struct err *e)
+enum st attention_heads(struct run *r, int block, struct progress *p, struct head_figures **list,
+                        size_t *n, struct err *e)
 {
     const struct graph *g = run_graph(r);
     struct head_figures *all = NULL;
@@ -146,7 +150,8 @@ enum st attention_heads(struct run *r, int block, struct progress *p, struct hea
         have += st ? 0 : (size_t)heads;
     }
     if (!st && !found)
-        st = st_fail(e, ST_UNSUPPORTED, block < 0 ? "the model has no attention" : "block %d has no attention", block);
+        st = st_fail(e, ST_UNSUPPORTED,
+                     block < 0 ? "the model has no attention" : "block %d has no attention", block);
     if (st && st != ST_CANCELLED) {
         free(all);
         return st;

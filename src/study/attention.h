@@ -9,8 +9,8 @@
 #include "base/progress.h"
 #include "engine/run.h"
 
-/* Means over the queries from the second token on (the first can only see itself), a being one query's
- * attention over the keys it can see. NaN where there is no such query. */
+/* Means over the queries from the second token on (the first can only see itself), a being one
+ * query's attention over the keys it can see. NaN where there is no such query. */
 struct head_figures {
     int block, head;
     int64_t queries;
@@ -19,14 +19,14 @@ struct head_figures {
     double sink;       /* a[0]: mass on the first key */
     double max;        /* the largest entry of a */
     double distance;   /* sum of a[j] * abs(i - j) at query i, in tokens */
-    double value;      /* norm of the first key's value over the median norm of the other keys' values */
+    double value; /* norm of the first key's value over the median norm of the other keys' values */
 };
 
-/* All heads of one block, or of all blocks (block -1), that the run has computed up to its position, for
- * runs of one sequence. *list has *n entries in order of block and head; the caller frees it; on ST_CANCELLED
- * it holds what is done. ST_STATE when nothing has been computed there yet, ST_UNSUPPORTED when there is no
- * attention. */
-NODISCARD enum st attention_heads(struct run *r, int block, struct progress *p, struct head_figures **list, size_t *n,
-                                  struct err *e);
+/* All heads of one block, or of all blocks (block -1), that the run has computed up to its
+ * position, for runs of one sequence. *list has *n entries in order of block and head; the caller
+ * frees it; on ST_CANCELLED it holds what is done. ST_STATE when nothing has been computed there
+ * yet, ST_UNSUPPORTED when there is no attention. */
+NODISCARD enum st attention_heads(struct run *r, int block, struct progress *p,
+                                  struct head_figures **list, size_t *n, struct err *e);
 
 #endif

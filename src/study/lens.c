@@ -25,14 +25,16 @@ static enum st head_begins(const struct graph *g, int *first, struct err *e)
     int x = g->n_blocks ? g->blocks[g->n_blocks - 1].output : g->embedding;
     for (int i = *first; i <= g->values[g->hidden].node; i++) {
         if (g->nodes[i].n_in != 1 || g->nodes[i].in[0] != x)
-            return st_fail(e, ST_UNSUPPORTED, "%s is no norm of the residual stream alone", g->nodes[i].name);
+            return st_fail(e, ST_UNSUPPORTED, "%s is no norm of the residual stream alone",
+                           g->nodes[i].name);
         x = g->nodes[i].out;
     }
     return ST_OK;
 }
 
 /* Rows x [n][width] through nodes [first, end); *out is new memory. */
-static enum st apply(struct run *r, int first, int end, const float *x, int n, float **out, struct err *e)
+static enum st apply(struct run *r, int first, int end, const float *x, int n, float **out,
+                     struct err *e)
 {
     const struct graph *g = run_graph(r);
     float *now = NULL;
@@ -50,8 +52,8 @@ static enum st apply(struct run *r, int first, int end, const float *x, int n, f
 }
 
 /* The residual stream at the token, stage after stage: rows [n][width]. */
-static enum st collect(struct run *r, int span, int64_t row, struct progress *p, struct lens *l, float *rows,
-                       struct err *e)
+static enum st collect(struct run *r, int span, int64_t row, struct progress *p, struct lens *l,
+                       float *rows, struct err *e)
 {
     const struct graph *g = run_graph(r);
     for (int i = 0; i <= g->n_blocks; i++) {
@@ -85,8 +87,8 @@ static enum st read_final(struct run *r, int span, int64_t row, struct lens *l, 
     return st;
 }
 
-static enum st compute(struct run *r, int first, int64_t token, struct progress *p, struct lens *l, float *rows,
-                       struct err *e)
+static enum st compute(struct run *r, int first, int64_t token, struct progress *p, struct lens *l,
+                       float *rows, struct err *e)
 {
     const struct graph *g = run_graph(r);
     const int span = run_span_of(r, token);
@@ -101,7 +103,8 @@ static enum st compute(struct run *r, int first, int64_t token, struct progress 
     if (!st)
         st = read_final(r, span, row, l, e);
     for (int i = 0; i < l->n && !st; i++)
-        l->kl[i] = l->final ? kl_of_logits(l->final, l->logits + i * l->vocab, l->vocab, -INFINITY) : (double)NAN;
+        l->kl[i] = l->final ? kl_of_logits(l->final, l->logits + i * l->vocab, l->vocab, -INFINITY)
+                            : (double)NAN;
     return st;
 }
 
@@ -118,7 +121,8 @@ enum st lens_of(struct run *r, int64_t token, struct progress *p, struct lens *o
     const size_t width = (size_t)shape_per_token(&g->values[g->embedding].shape);
     struct lens l = { .vocab = g->vocab };
     void *logits = NULL, *rows = NULL;
-    st = mem_alloc(&logits, (stages + 1) * (size_t)g->vocab * sizeof(float), "logits of the stages", e);
+    st = mem_alloc(&logits, (stages + 1) * (size_t)g->vocab * sizeof(float), "logits of the stages",
+                   e);
     if (!st)
         st = mem_alloc(&rows, stages * width * sizeof(float), "the residual stream", e);
     l.logits = logits;

@@ -55,7 +55,9 @@ static void fill_channels(const float *x, const struct channels *all, const stru
     for (int64_t c = 0; c < s->cols; c++) {
         struct outlier_channel *o = &s->channels[c];
         const int32_t tok = all->t.absmax_row[c];
-        *o = (struct outlier_channel){ .chan = c, .tok = tok, .hits = rest->t.hits[c], .ratio_rest = NAN };
+        *o = (struct outlier_channel){
+            .chan = c, .tok = tok, .hits = rest->t.hits[c], .ratio_rest = NAN
+        };
         o->value = tok < 0 ? 0 : x[tok * s->cols + c];
         o->ratio = (double)all->t.absmax[c] / s->all.median_absmax;
         if (rest->t.absmax_row[c] >= 0)

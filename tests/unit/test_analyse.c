@@ -32,7 +32,8 @@ static struct run *run_of(const struct model *m, int64_t span, bool finish)
     return r;
 }
 
-/* --- predictions ------------------------------------------------------------------------------- */
+/* --- predictions -------------------------------------------------------------------------------
+ */
 
 static void ranks_tokens(void **state)
 {
@@ -80,7 +81,8 @@ static void ranks_many(void **state)
     }
 }
 
-/* --- lens -------------------------------------------------------------------------------------- */
+/* --- lens --------------------------------------------------------------------------------------
+ */
 
 static void assert_last_is_logits(const char *file, int64_t span)
 {
@@ -200,7 +202,8 @@ static void lens_sees_what_is_there(void **state)
     model_free(m);
 }
 
-/* --- attention --------------------------------------------------------------------------------- */
+/* --- attention ---------------------------------------------------------------------------------
+ */
 
 /* Norm of the value of K/V head h at token t. */
 static double value_norm(const struct tensor *v, int64_t t, int64_t h)
@@ -300,7 +303,8 @@ static void heads_are_measured(void **state)
     model_free(m);
 }
 
-/* --- outliers ---------------------------------------------------------------------------------- */
+/* --- outliers ----------------------------------------------------------------------------------
+ */
 
 enum { ROWS = 100, COLS = 8 };
 
@@ -357,7 +361,8 @@ static void kinds_are_told_apart(void **state)
     assert_int_equal(s.channels[5].kind, OUTLIER_FEW_TOKENS);
     assert_int_equal(s.channels[5].tok, 33);
     assert_true(!s.channels[5].first && s.channels[5].value == 40);
-    assert_true(s.all.ratio == 500 && s.all.absmax_col == 4 && s.rest.ratio == 40 && s.rest.absmax_col == 5);
+    assert_true(s.all.ratio == 500 && s.all.absmax_col == 4 && s.rest.ratio == 40
+                && s.rest.absmax_col == 5);
     /* tokens: the median row is sqrt(7 / 8) */
     assert_close(s.tokens[0].ratio, sqrt((250000 + 400 + 5) / 7.0), 1e-12);
     assert_int_equal(s.tokens[0].chan, 4);
@@ -383,7 +388,8 @@ static void few_rows_are_fine(void **state)
     outlier_scan_free(&s);
 }
 
-/* --- verbs ------------------------------------------------------------------------------------- */
+/* --- verbs -------------------------------------------------------------------------------------
+ */
 
 static struct result say(struct session *s, const char *line)
 {
@@ -399,7 +405,8 @@ static void quiet(struct session *s, const char *line)
     result_free(&out);
 }
 
-static void assert_refused(struct session *s, const char *line, enum st st, int column, const char *what)
+static void assert_refused(struct session *s, const char *line, enum st st, int column,
+                           const char *what)
 {
     struct result out = { 0 };
     struct err e = ERR_INIT;
@@ -433,7 +440,8 @@ static double number(const struct table *t, size_t row, const char *column)
 static void verbs_show_the_figures(void **state)
 {
     (void)state;
-    struct session *s = session_with(golden_path("models/llama-gqa-tied.gguf"), "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
+    struct session *s = session_with(golden_path("models/llama-gqa-tied.gguf"),
+                                     "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
     quiet(s, "run");
     struct run *r = s->models.run->run;
     const int64_t vocab = run_graph(r)->vocab;
@@ -445,7 +453,8 @@ static void verbs_show_the_figures(void **state)
     const struct table *t = out.tables[1];
     assert_int_equal(t->n_rows, 3);
     for (size_t i = 0; i < 3; i++) {
-        assert_true(number(t, i, "id") == top[i].id && number(t, i, "logit") == (double)row[top[i].id]);
+        assert_true(number(t, i, "id") == top[i].id
+                    && number(t, i, "logit") == (double)row[top[i].id]);
         assert_true(number(t, i, "prob") == top[i].prob && number(t, i, "rank") == (double)i + 1);
     }
     result_free(&out);
@@ -479,7 +488,8 @@ static void verbs_show_the_figures(void **state)
 static void outliers_look_at_points(void **state)
 {
     (void)state;
-    struct session *s = session_with(golden_path("models/llama-gqa-tied.gguf"), "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
+    struct session *s = session_with(golden_path("models/llama-gqa-tied.gguf"),
+                                     "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
     const int blocks = s->models.model->model->graph->n_blocks;
     assert_refused(s, "outliers", ST_STATE, -1, "no block");
     assert_refused(s, "outliers blk.0.out", ST_STATE, 9, "not been computed");
@@ -519,7 +529,8 @@ static void says_what_is_wrong(void **state)
 {
     (void)state;
     struct session *s = session_new();
-    static const char *const verbs[] = { "outliers", "topk", "logits id=1", "lens", "entropy", "attn blk.0 head=0" };
+    static const char *const verbs[] = { "outliers", "topk",    "logits id=1",
+                                         "lens",     "entropy", "attn blk.0 head=0" };
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         assert_refused(s, verbs[i], ST_STATE, -1, "no model");
     session_free(s);
@@ -564,7 +575,8 @@ static void tokens_by_text(void **state)
     quiet(s, "run");
     struct result out = say(s, "logits \",\" \" a\"");
     assert_true(number(out.tables[1], 0, "rank") == 1); /* "Once upon a time," */
-    const double difference = number(out.tables[1], 0, "logprob") - number(out.tables[1], 1, "logprob");
+    const double difference = number(out.tables[1], 0, "logprob")
+                              - number(out.tables[1], 1, "logprob");
     assert_close(number(out.tables[2], 0, "difference"), difference, 1e-12);
     result_free(&out);
     assert_refused(s, "logits \" unbelievable\"", ST_RANGE, 7, "one token is needed");
@@ -572,7 +584,8 @@ static void tokens_by_text(void **state)
     session_free(s);
 }
 
-UNIT_MAIN(CASE(ranks_tokens), CASE(ranks_many), CASE(lens_ends_in_the_logits), CASE(lens_computes_the_norm_anew),
-          CASE(lens_sees_what_is_there), CASE(heads_are_measured), CASE(nothing_stands_out),
-          CASE(kinds_are_told_apart), CASE(few_rows_are_fine), CASE(verbs_show_the_figures),
-          CASE(outliers_look_at_points), CASE(says_what_is_wrong), CASE(tokens_by_text))
+UNIT_MAIN(CASE(ranks_tokens), CASE(ranks_many), CASE(lens_ends_in_the_logits),
+          CASE(lens_computes_the_norm_anew), CASE(lens_sees_what_is_there),
+          CASE(heads_are_measured), CASE(nothing_stands_out), CASE(kinds_are_told_apart),
+          CASE(few_rows_are_fine), CASE(verbs_show_the_figures), CASE(outliers_look_at_points),
+          CASE(says_what_is_wrong), CASE(tokens_by_text))
