@@ -11,7 +11,13 @@
 #include "base/memory.h"
 
 static const char ramp[] = " .:-=+*#%@";
-enum { RAMP = sizeof ramp - 1, MAX_LABEL = 24, DEFAULT_WIDTH = 80 };
+static const char signed_ramp[] = "Nn=- .+xX"; /* zero in the middle */
+enum {
+    RAMP = sizeof ramp - 1,
+    SIGNED = sizeof signed_ramp - 1,
+    MAX_LABEL = 24,
+    DEFAULT_WIDTH = 80
+};
 
 /* Shades of the 256-colour palette, dark to light: magnitudes from violet over green to yellow,
  * signed values from blue over white to orange. */
@@ -26,6 +32,7 @@ struct map {
     double *level;        /* [row][column] in 0..1, NaN where not finite */
     double lo, hi;        /* of the finite values */
     size_t fold;          /* columns of the table in one pixel */
+    bool both;            /* values on both sides of zero, on a linear scale */
     bool log;             /* magnitudes on a logarithmic scale */
     double floor;         /* the smallest magnitude above zero */
 };
@@ -123,14 +130,27 @@ static int shade(double level, int shades)
     return i < 0 ? 0 : i >= shades ? shades - 1 : i;
 }
 
-static int color_of(const struct map *m, size_t i, bool signed_values)
+/* -largest magnitude is 0, zero one half, largest magnitude 1. */
+static double around_zero(const struct map *m, size_t i)
+{
+    double top = fmax(fabs(m->lo), fabs(m->hi));
+    return top > 0 ? m->v[i] / top / 2 + 0.5 : 0.5;
+}
+
+static int color_of(const struct map *m, size_t i)
 {
     if (isnan(m->level[i]))
         return 201; /* magenta, and `!` */
-    if (!signed_values)
+    if (!m->both)
         return magnitude[shade(m->level[i], sizeof magnitude)];
-    double top = fmax(fabs(m->lo), fabs(m->hi));
-    return diverging[shade(top > 0 ? m->v[i] / top / 2 + 0.5 : 0.5, sizeof diverging)];
+    return diverging[shade(around_zero(m, i), sizeof diverging)];
+}
+
+static char glyph_of(const struct map *m, size_t i)
+{
+    if (isnan(m->level[i]))
+        return '!';
+    return m->both ? signed_ramp[shade(around_zero(m, i), SIGNED)] : ramp[shade(m->level[i], RAMP)];
 }
 
 static void add_label(struct buf *out, const struct table *t, size_t row, int width,
@@ -150,16 +170,14 @@ static void add_ascii(struct buf *out, const struct table *t, const struct map *
 {
     for (size_t row = 0; row < m->rows; row++) {
         add_label(out, t, row, label, style);
-        for (size_t i = 0; i < m->columns; i++) {
-            double level = m->level[row * m->columns + i];
-            buf_addc(out, isnan(level) ? '!' : ramp[shade(level, RAMP)]);
-        }
+        for (size_t i = 0; i < m->columns; i++)
+            buf_addc(out, glyph_of(m, row * m->columns + i));
         buf_adds(out, "|\n");
     }
 }
 
 static void add_half_blocks(struct buf *out, const struct table *t, const struct map *m, int label,
-                            bool signed_values, const struct style *style)
+                            const struct style *style)
 {
     for (size_t row = 0; row < m->rows; row += 2) {
         add_label(out, t, row, label, style);
@@ -167,9 +185,9 @@ static void add_half_blocks(struct buf *out, const struct table *t, const struct
             size_t upper = row * m->columns + i, lower = upper + m->columns;
             bool two = row + 1 < m->rows;
             bool odd = isnan(m->level[upper]) || (two && isnan(m->level[lower]));
-            buf_printf(out, "\033[38;5;%d", odd ? 0 : color_of(m, upper, signed_values));
+            buf_printf(out, "\033[38;5;%d", odd ? 0 : color_of(m, upper));
             if (two || odd)
-                buf_printf(out, ";48;5;%d", odd ? 201 : color_of(m, lower, signed_values));
+                buf_printf(out, ";48;5;%d", odd ? 201 : color_of(m, lower));
             buf_adds(out, odd ? "m!" : "m\u2580");
         }
         buf_adds(out, "\033[0m\n");
@@ -177,7 +195,7 @@ static void add_half_blocks(struct buf *out, const struct table *t, const struct
 }
 
 static void add_legend(struct buf *out, const struct table *t, const struct map *m, bool half,
-                       bool signed_values, const struct style *style)
+                       const struct style *style)
 {
     static const char *const names[] = {
         [HEAT_LIN] = "lin", [HEAT_LOG] = "log of the magnitude", [HEAT_RANK] = "rank"
@@ -191,10 +209,11 @@ static void add_legend(struct buf *out, const struct table *t, const struct map 
     text_digits(lo, sizeof lo, m->log ? m->floor : m->lo, style->digits);
     text_digits(hi, sizeof hi, m->log ? top : m->hi, style->digits);
     if (half)
-        buf_printf(out, signed_values ? "blue %s, white 0, orange %s" : "dark %s to light %s", lo,
-                   hi);
+        buf_printf(out, m->both ? "blue %s, white 0, orange %s" : "dark %s to light %s", lo, hi);
     else
-        buf_printf(out, "'%c' %s to '%c' %s", ramp[0], lo, ramp[RAMP - 1], hi);
+        buf_printf(out,
+                   m->both ? "'N' below 0, ' ' near 0, 'X' above: %s to %s" : "' ' %s to '@' %s",
+                   lo, hi);
     buf_printf(out, " (%s); ! is not finite or absent", names[style->heat]);
     size_t first = label_columns(t);
     buf_adds(out, "\ncolumns: ");
@@ -225,13 +244,13 @@ void render_heat(struct buf *out, const struct table *t, const struct style *sty
     int room = (style->width ? style->width : DEFAULT_WIDTH) - label - 2;
     struct map m = map_new(t, room > 8 ? (size_t)room : 8);
     set_levels(&m, style->heat);
+    m.both = m.lo < 0 && m.hi > 0 && style->heat == HEAT_LIN;
     bool half = style->color && style->utf8 && style->glyphs != GLYPHS_ASCII;
-    bool signed_values = m.lo < 0 && m.hi > 0 && style->heat == HEAT_LIN;
     if (half)
-        add_half_blocks(out, t, &m, label, signed_values, style);
+        add_half_blocks(out, t, &m, label, style);
     else
         add_ascii(out, t, &m, label, style);
-    add_legend(out, t, &m, half, signed_values, style);
+    add_legend(out, t, &m, half, style);
     free(m.v);
     free(m.level);
 }

@@ -112,14 +112,27 @@ static void narrow(struct layout *l, int width, size_t first, int least)
     }
 }
 
-/* Make the line fit: the first column, mostly a name, gives last. */
+/* Make the line fit: the first column, mostly a name, gives last. A line that cannot fit is going
+ * to be cut in parts, each with that name, which then may as well be readable. */
 static void shrink(struct layout *l, int width)
 {
     if (!width)
         return;
     narrow(l, width, 1, COMFORTABLE_TEXT);
     narrow(l, width, 0, COMFORTABLE_TEXT);
-    narrow(l, width, 0, MIN_TEXT);
+    int floor = total(l);
+    for (size_t i = 0; i < l->n; i++)
+        if (is_text(type_of(l, i)) && l->width[i] > MIN_TEXT)
+            floor -= l->width[i] - MIN_TEXT;
+    if (floor <= width) {
+        narrow(l, width, 0, MIN_TEXT);
+        return;
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        int most = i ? width - l->width[0] - GAP : width / 2;
+        if (is_text(type_of(l, i)) && l->width[i] > most)
+            l->width[i] = most > MIN_TEXT ? most : MIN_TEXT;
+    }
 }
 
 /* One line of columns [from, end), after column 0 when from > 0. */

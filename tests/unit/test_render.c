@@ -323,6 +323,27 @@ static void heat_is_a_ramp(void **state)
     result_free(&r);
 }
 
+static void signs_show_in_a_heat_map(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct table *t = heat(&r, 9);
+    table_row(t);
+    table_str(t, "a");
+    for (int i = 0; i < 9; i++)
+        table_float(t, (i - 4) * 0.25);
+    char *text = text_of(&r, &plain);
+    assert_memory_equal(text, "a Nn=- .+xX|\n", 13);
+    assert_non_null(strstr(text, "-1.0000 to 1.0000 (lin)"));
+    free(text);
+    struct style color = plain;
+    color.color = color.utf8 = true;
+    text = text_of(&r, &color);
+    assert_non_null(strstr(text, "blue -1.0000, white 0, orange 1.0000"));
+    free(text);
+    result_free(&r);
+}
+
 static void wide_heat_folds_and_keeps_peaks(void **state)
 {
     (void)state;
@@ -424,6 +445,7 @@ int main(void)
         CASE(nothing_is_said_as_nothing),
         CASE(empty_columns_are_left_out),
         CASE(heat_is_a_ramp),
+        CASE(signs_show_in_a_heat_map),
         CASE(wide_heat_folds_and_keeps_peaks),
         CASE(histograms_have_bars),
         CASE(errors_have_carets),
