@@ -566,10 +566,11 @@ static void tokens_by_text(void **state)
 {
     (void)state;
     char line[600];
+    const char *path = need_data("stories260K/stories260K-f32.gguf");
     struct session *s = session_new();
     struct session_model *m;
     struct err e = ERR_INIT;
-    assert_ok(session_open(s, need_data("stories260K/stories260K-f32.gguf"), NULL, &m, &e), &e);
+    assert_ok(session_open(s, path, NULL, &m, &e), &e);
     snprintf(line, sizeof line, "prompt \"Once upon a time\"");
     quiet(s, line);
     quiet(s, "run");
