@@ -37,10 +37,10 @@ static enum st fail(struct scan *s, size_t from, const char *what)
     return st_at(s->e, (int)from, length);
 }
 
-static bool name_char(char c) { return isalnum((unsigned char)c) || strchr("._*?/", c) != NULL; }
+static bool name_char(char c) { return isalnum((unsigned char)c) || (c && strchr("._*?/", c)); }
 
-/* Does a bracket that opens at s->at hold a set of characters of a glob? A slice has =, :, a comma, a digit or
- * sign in front, or nothing; and what follows a set is the rest of a name. */
+/* Does a bracket that opens at s->at hold a set of characters of a glob? A slice has =, :, a comma,
+ * a digit or sign in front, or nothing; and what follows a set is the rest of a name. */
 static bool is_set(const struct scan *s)
 {
     size_t close = s->at + 1;
@@ -54,7 +54,8 @@ static bool is_set(const struct scan *s)
     char after = close + 1 < s->text.n ? s->text.p[close + 1] : '\0';
     if (after && after != '@' && (name_char(after) || after == '{' || after == '['))
         return true;
-    for (size_t i = s->at + 1; i < close; i++) /* at the end of a name: letters are a set, a number an index */
+    for (size_t i = s->at + 1; i < close;
+         i++) /* at the end of a name: letters are a set, a number an index */
         if (!isdigit((unsigned char)s->text.p[i]))
             return true;
     return false;
@@ -112,7 +113,8 @@ static enum st scan_int(struct scan *s, int64_t *out)
     s->at++;
     while (isdigit((unsigned char)peek(s)))
         s->at++;
-    if (peek(s) == '.' || isalpha((unsigned char)peek(s))) { /* 1e9, 2.5: say it of the whole word */
+    if (peek(s) == '.'
+        || isalpha((unsigned char)peek(s))) { /* 1e9, 2.5: say it of the whole word */
         while (isalnum((unsigned char)peek(s)) || peek(s) == '.')
             s->at++;
         return fail(s, from, "an index is a whole number in plain digits");
@@ -121,7 +123,8 @@ static enum st scan_int(struct scan *s, int64_t *out)
     if (digits.p[0] == '+')
         digits = str_of(digits.p + 1, digits.n - 1);
     if (parse_i64(digits, INT64_MIN, INT64_MAX, out, NULL)) {
-        st_fail(s->e, ST_RANGE, "the index %.*s is too large", (int)(digits.n > 30 ? 30 : digits.n), digits.p);
+        st_fail(s->e, ST_RANGE, "the index %.*s is too large", (int)(digits.n > 30 ? 30 : digits.n),
+                digits.p);
         return st_at(s->e, (int)from, (int)(s->at - from));
     }
     return ST_OK;
@@ -174,7 +177,9 @@ static enum st scan_range(struct scan *s, struct index *i)
     blanks(s);
     if (st || !take(s, ':')) {
         i->kind = INDEX_ONE;
-        return st ? st : i->has_from ? ST_OK : fail(s, s->at, "expected an index: 3, 2:5, *, {1,4}, top8(absmax)");
+        return st            ? st
+               : i->has_from ? ST_OK
+                             : fail(s, s->at, "expected an index: 3, 2:5, *, {1,4}, top8(absmax)");
     }
     i->kind = INDEX_RANGE;
     blanks(s);
@@ -194,13 +199,14 @@ static enum st scan_range(struct scan *s, struct index *i)
 
 static enum st scan_text(struct scan *s, struct index *i)
 {
-    size_t from = s->at++;
-    const char *close = memchr(s->text.p + s->at, '"', s->text.n - s->at);
-    if (!close)
+    size_t from = s->at++, end = s->at;
+    while (end < s->text.n && s->text.p[end] != '"')
+        end += s->text.p[end] == '\\' && end + 1 < s->text.n ? 2 : 1;
+    if (end >= s->text.n)
         return fail(s, from, "the string has no end");
     i->kind = INDEX_TEXT;
-    i->text = str_of(s->text.p + s->at, (size_t)(close - s->text.p) - s->at);
-    s->at = (size_t)(close - s->text.p) + 1;
+    i->text = str_of(s->text.p + s->at, end - s->at);
+    s->at = end + 1;
     return ST_OK;
 }
 
@@ -278,17 +284,22 @@ static enum st scan_slice(struct scan *s, struct address *a)
 /* "who!" in front of the name, if there is one. */
 static void scan_who(struct scan *s, struct address *a)
 {
-    size_t i = s->at, colon = 0;
-    while (i < s->text.n && (isalnum((unsigned char)s->text.p[i]) || strchr("_-:", s->text.p[i])) && s->text.p[i]) {
-        if (s->text.p[i] == ':')
+    size_t i = s->at, colon = 0, colons = 0;
+    while (i < s->text.n
+           && (isalnum((unsigned char)s->text.p[i])
+               || (s->text.p[i] && strchr("_-:", s->text.p[i])))) {
+        if (s->text.p[i] == ':') {
             colon = i;
+            colons++;
+        }
         i++;
     }
-    if (i >= s->text.n || s->text.p[i] != '!' || i == s->at)
+    if (i >= s->text.n || s->text.p[i] != '!' || i == s->at || colons > 1
+        || (colons && (colon == s->at || colon + 1 == i)))
         return;
-    size_t end = colon ? colon : i;
+    const size_t end = colons ? colon : i;
     a->model = str_of(s->text.p + s->at, end - s->at);
-    if (colon)
+    if (colons)
         a->run = str_of(s->text.p + colon + 1, i - colon - 1);
     s->at = i + 1;
 }
@@ -320,7 +331,8 @@ enum st address_parse(struct str text, struct address *out, struct err *e)
         return st;
     if (take(&s, '@')) {
         size_t from = s.at;
-        while (s.at < text.n && (isalnum((unsigned char)peek(&s)) || strchr("._:-", peek(&s))) && peek(&s))
+        while (s.at < text.n && (isalnum((unsigned char)peek(&s)) || strchr("._:-", peek(&s)))
+               && peek(&s))
             s.at++;
         a.position = str_of(text.p + from, s.at - from);
         if (!a.position.n)
@@ -336,12 +348,8 @@ static void print_item(const struct index *i, struct buf *out)
     if (i->axis != AXIS__COUNT)
         buf_printf(out, "%s=", axis_info(i->axis)->name);
     switch (i->kind) {
-    case INDEX_ALL:
-        buf_addc(out, '*');
-        break;
-    case INDEX_ONE:
-        buf_printf(out, "%" PRId64, i->from);
-        break;
+    case INDEX_ALL: buf_addc(out, '*'); break;
+    case INDEX_ONE: buf_printf(out, "%" PRId64, i->from); break;
     case INDEX_RANGE:
         if (i->has_from)
             buf_printf(out, "%" PRId64, i->from);
@@ -361,8 +369,10 @@ static void print_item(const struct index *i, struct buf *out)
         buf_printf(out, "%s%" PRId64 "(%.*s)", i->kind == INDEX_TOP ? "top" : "bot", i->from,
                    (int)i->text.n, i->text.p);
         break;
-    case INDEX_TEXT:
-        buf_printf(out, "\"%.*s\"", (int)i->text.n, i->text.p);
+    case INDEX_TEXT: /* may hold any byte */
+        buf_addc(out, '"');
+        buf_add(out, i->text.p, i->text.n);
+        buf_addc(out, '"');
         break;
     }
 }
@@ -377,8 +387,6 @@ void address_print(const struct address *a, struct buf *out)
     }
     buf_add(out, a->name.p, a->name.n);
     if (a->sliced) {
-        if (a->n_items == 1 && a->items[0].axis == AXIS__COUNT)
-            buf_adds(out, a->items[0].kind == INDEX_ONE && a->items[0].from >= 0 ? " -- " : "");
         buf_addc(out, '[');
         for (int i = 0; i < a->n_items; i++) {
             if (i)
@@ -391,20 +399,31 @@ void address_print(const struct address *a, struct buf *out)
         buf_printf(out, "@%.*s", (int)a->position.n, a->position.p);
 }
 
-static enum st out_of_range(const struct index *i, enum axis axis, int64_t v, int64_t n, struct err *e)
+static enum st out_of_range(const struct index *i, enum axis axis, int64_t v, int64_t n,
+                            struct err *e)
 {
-    st_fail(e, ST_RANGE, "axis %s has %" PRId64 " entries%s", axis_info(axis)->name, n, n ? "" : ": there is nothing");
+    st_fail(e, ST_RANGE, "axis %s has %" PRId64 " entries%s", axis_info(axis)->name, n,
+            n ? "" : ": there is nothing");
     if (n)
-        st_hint(e, "0..%" PRId64 ", or %" PRId64 "..-1 from the end; %" PRId64 " is outside", n - 1, -n, v);
+        st_hint(e, "0..%" PRId64 ", or %" PRId64 "..-1 from the end; %" PRId64 " is outside", n - 1,
+                -n, v);
     return st_at(e, i->column, i->length);
 }
 
-static enum st one(const struct index *i, enum axis axis, int64_t v, int64_t n, int64_t *out, struct err *e)
+static enum st one(const struct index *i, enum axis axis, int64_t v, int64_t n, int64_t *out,
+                   struct err *e)
 {
     if (v >= n || v < -n)
         return out_of_range(i, axis, v, n, e);
     *out = v < 0 ? v + n : v;
     return ST_OK;
+}
+
+static enum st empty_range(const struct index *i, enum axis axis, int64_t n, struct err *e)
+{
+    st_fail(e, ST_RANGE, "no entry of axis %s is in this range", axis_info(axis)->name);
+    st_hint(e, "it has %" PRId64 " entries, and FROM:TO ends before TO", n);
+    return st_at(e, i->column, i->length);
 }
 
 /* The entries of from:to:step, clipped to the axis as usual. */
@@ -428,8 +447,8 @@ static void range(const struct index *i, int64_t n, int64_t *list, int64_t *coun
     }
 }
 
-enum st index_resolve(const struct index *i, enum axis axis, int64_t n, int64_t **list, int64_t *count,
-                      struct err *e)
+enum st index_resolve(const struct index *i, enum axis axis, int64_t n, int64_t **list,
+                      int64_t *count, struct err *e)
 {
     static const struct index all = { .kind = INDEX_ALL };
     i = i ? i : &all;
@@ -447,7 +466,7 @@ enum st index_resolve(const struct index *i, enum axis axis, int64_t n, int64_t 
     } else if (i->kind == INDEX_RANGE) {
         range(i, n, l, count);
         if (!*count)
-            st = out_of_range(i, axis, i->from, n, e);
+            st = empty_range(i, axis, n, e);
     } else
         for (int64_t v = 0; v < n; v++)
             l[(*count)++] = v;
@@ -459,7 +478,8 @@ enum st index_resolve(const struct index *i, enum axis axis, int64_t n, int64_t 
     return ST_OK;
 }
 
-enum st address_item(const struct address *a, const struct shape *s, int d, const struct index **out, struct err *e)
+enum st address_item(const struct address *a, const struct shape *s, int d,
+                     const struct index **out, struct err *e)
 {
     enum st st = address_check(a, s, e);
     if (st)
@@ -482,8 +502,8 @@ enum st address_check(const struct address *a, const struct shape *s, struct err
         if (x->axis == AXIS__COUNT)
             st_fail(e, ST_SYNTAX, "%d indices, but there are only %d axes", a->n_items, s->rank);
         else
-            st_fail(e, ST_SYNTAX, "%.*s has no axis %s", (int)(a->name.n > 100 ? 100 : a->name.n), a->name.p,
-                    axis_info(x->axis)->name);
+            st_fail(e, ST_SYNTAX, "%.*s has no axis %s", (int)(a->name.n > 100 ? 100 : a->name.n),
+                    a->name.p, axis_info(x->axis)->name);
         st_hint(e, "its axes: %s", buf_str(&b));
         buf_free(&b);
         return st_at(e, x->column, x->length);

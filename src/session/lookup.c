@@ -13,8 +13,8 @@
 #include "session/control.h"
 #include "session/session.h"
 
-enum st lookup_who(struct session *s, const struct address *a, struct session_model **m, struct session_run **r,
-                   struct err *e)
+enum st lookup_who(struct session *s, const struct address *a, struct session_model **m,
+                   struct session_run **r, struct err *e)
 {
     *r = s->models.run;
     if (!a->model.n && !a->run.n)
@@ -23,7 +23,8 @@ enum st lookup_who(struct session *s, const struct address *a, struct session_mo
     *m = session_find_model(s, a->model);
     *r = session_find_run(s, run);
     if (a->run.n && (!*m || !*r || (*r)->model != *m)) {
-        st_fail(e, ST_NOTFOUND, "no run `%.*s` of a model `%.*s`", (int)run.n, run.p, (int)a->model.n, a->model.p);
+        st_fail(e, ST_NOTFOUND, "no run `%.*s` of a model `%.*s`", (int)run.n, run.p,
+                (int)a->model.n, a->model.p);
         return st_hint(e, "`info runs` lists them");
     }
     if (*r && !*m)
@@ -65,7 +66,8 @@ static void nearest_name(const struct session_model *m, struct str name, struct 
     int best = (int)(name.n / 3) + 1;
     struct str found = { 0 };
     for (size_t i = 0; i < w->n + (g ? (size_t)graph_n_points(g) : 0); i++) {
-        struct str one = i < w->n ? w->list[i].name : str_from(graph_point_name(g, (int)(i - w->n)));
+        struct str one = i < w->n ? w->list[i].name
+                                  : str_from(graph_point_name(g, (int)(i - w->n)));
         int d = text_distance(name, one);
         if (d < best) {
             best = d;
@@ -78,7 +80,8 @@ static void nearest_name(const struct session_model *m, struct str name, struct 
         st_hint(e, "`info points` and `info tensors` list the names");
 }
 
-enum st lookup_names(struct session *s, const struct address *a, struct match **out, size_t *n, struct err *e)
+enum st lookup_names(struct session *s, const struct address *a, struct match **out, size_t *n,
+                     struct err *e)
 {
     struct session_model *m;
     struct session_run *r;
@@ -96,7 +99,9 @@ enum st lookup_names(struct session *s, const struct address *a, struct match **
         add_match(&list, n, &cap, (struct match){ exact->name, exact, -1, weight_shape(exact) });
     for (size_t i = 0; glob && i < w->n; i++)
         if (glob_match(a->name, w->list[i].name))
-            add_match(&list, n, &cap, (struct match){ w->list[i].name, &w->list[i], -1, weight_shape(&w->list[i]) });
+            add_match(
+                &list, n, &cap,
+                (struct match){ w->list[i].name, &w->list[i], -1, weight_shape(&w->list[i]) });
     for (int i = 0; g && !exact && i < graph_n_points(g); i++) {
         struct str name = str_from(graph_point_name(g, i));
         struct shape shape;
@@ -120,7 +125,8 @@ enum st lookup_names(struct session *s, const struct address *a, struct match **
         *out = list;
         return ST_OK;
     }
-    st_fail(e, ST_NOTFOUND, "no weight or point `%.*s`", (int)(a->name.n > 200 ? 200 : a->name.n), a->name.p);
+    st_fail(e, ST_NOTFOUND, "no weight or point `%.*s`", (int)(a->name.n > 200 ? 200 : a->name.n),
+            a->name.p);
     if (!g)
         st_hint(e, "this model has weights only: %s", m->model->no_graph.msg);
     else
@@ -128,7 +134,8 @@ enum st lookup_names(struct session *s, const struct address *a, struct match **
     return st_at(e, a->column, a->length);
 }
 
-/* --- slices ------------------------------------------------------------------------------------ */
+/* --- slices ------------------------------------------------------------------------------------
+ */
 
 static bool token_is(const struct session_run *r, int32_t id, struct str text)
 {
@@ -140,18 +147,29 @@ static bool token_is(const struct session_run *r, int32_t id, struct str text)
     bool same = str_eq(have, text);
     if (!same && have.n && have.p[0] == ' ') /* the blank in front of a word need not be typed */
         same = str_eq(str_of(have.p + 1, have.n - 1), text);
+    struct buf shown = { 0 };
+    if (t && !same) { /* as tables show it: \n, \x91, <s> */
+        session_token_text(r, id, &shown);
+        same = str_eq(str_of(buf_str(&shown), shown.n), text);
+    }
+    buf_free(&shown);
     buf_free(&b);
     return same;
 }
 
 /* tok="Paris", vocab="Paris": all entries whose text it is. first: the run's token of entry 0. */
-static enum st text_index(const struct index *i, enum axis axis, int64_t n, const struct session_run *r,
-                          int64_t **list, int64_t *count, struct err *e)
+static enum st text_index(const struct index *i, enum axis axis, int64_t n,
+                          const struct session_run *r, int64_t **list, int64_t *count,
+                          struct err *e)
 {
     int64_t *l = x_alloc((size_t)n * sizeof *l);
     *count = 0;
-    for (int64_t v = 0; v < n && r && (axis == AXIS_TOK || axis == AXIS_KEY || axis == AXIS_VOCAB); v++)
-        if (token_is(r, axis == AXIS_VOCAB ? (int32_t)v : v < run_n_tokens(r->run) ? run_tokens(r->run)[v] : -1,
+    for (int64_t v = 0; v < n && r && (axis == AXIS_TOK || axis == AXIS_KEY || axis == AXIS_VOCAB);
+         v++)
+        if (token_is(r,
+                     axis == AXIS_VOCAB         ? (int32_t)v
+                     : v < run_n_tokens(r->run) ? run_tokens(r->run)[v]
+                                                : -1,
                      i->text))
             l[(*count)++] = v;
     if (*count) {
@@ -165,8 +183,9 @@ static enum st text_index(const struct index *i, enum axis axis, int64_t n, cons
 }
 
 /* The entries asked for along each dimension; selectors take all for now. full: the sizes. */
-static enum st resolve(const struct address *a, const struct shape *full, const struct session_run *r,
-                       struct shape *shape, int64_t *lists[SHAPE_MAX], struct err *e)
+static enum st resolve(const struct address *a, const struct shape *full,
+                       const struct session_run *r, struct shape *shape, int64_t *lists[SHAPE_MAX],
+                       struct err *e)
 {
     enum st st = ST_OK;
     *shape = *full;
@@ -178,8 +197,8 @@ static enum st resolve(const struct address *a, const struct shape *full, const 
         if (i && i->kind == INDEX_TEXT)
             st = text_index(i, full->d[d].axis, full->d[d].n, r, &lists[d], &count, e);
         else
-            st = index_resolve(i && i->kind < INDEX_TOP ? i : NULL, full->d[d].axis, full->d[d].n, &lists[d],
-                               &count, e);
+            st = index_resolve(i && i->kind < INDEX_TOP ? i : NULL, full->d[d].axis, full->d[d].n,
+                               &lists[d], &count, e);
         shape->d[d].n = count;
     }
     return st;
@@ -193,7 +212,8 @@ struct ranked {
 static int by_key(const void *a, const void *b)
 {
     const struct ranked *x = a, *y = b;
-    return x->key != y->key ? (x->key < y->key ? 1 : -1) : (x->entry > y->entry) - (x->entry < y->entry);
+    return x->key != y->key ? (x->key < y->key ? 1 : -1)
+                            : (x->entry > y->entry) - (x->entry < y->entry);
 }
 
 /* top8(absmax) along dimension d: the entries ranked by a statistic over all other axes. */
@@ -217,7 +237,10 @@ static enum st select_entries(struct view *v, int d, const struct index *i, stru
             st_hint(e, "min max absmax mean sd rms l2 kurt nan inf zero");
             st = st_at(e, i->column, i->length);
         } else
-            rank[k] = (struct ranked){ isnan(key) ? -INFINITY : i->kind == INDEX_TOP ? key : -key, k };
+            rank[k] = (struct ranked){ isnan(key)             ? -INFINITY
+                                       : i->kind == INDEX_TOP ? key
+                                                              : -key,
+                                       k };
     }
     if (!st) {
         qsort(rank, (size_t)n, sizeof *rank, by_key);
@@ -232,7 +255,8 @@ static enum st select_entries(struct view *v, int d, const struct index *i, stru
     return st;
 }
 
-static enum st apply_selectors(const struct address *a, const struct shape *full, struct view *v, struct err *e)
+static enum st apply_selectors(const struct address *a, const struct shape *full, struct view *v,
+                               struct err *e)
 {
     enum st st = ST_OK;
     for (int d = 0; d < full->rank && !st; d++) {
@@ -244,9 +268,11 @@ static enum st apply_selectors(const struct address *a, const struct shape *full
     return st;
 }
 
-/* --- weights ----------------------------------------------------------------------------------- */
+/* --- weights -----------------------------------------------------------------------------------
+ */
 
-static enum st read_weight(const struct weight *w, int64_t *const *lists, struct view *v, struct err *e)
+static enum st read_weight(const struct weight *w, int64_t *const *lists, struct view *v,
+                           struct err *e)
 {
     const struct shape *s = &v->shape;
     const int last = s->rank - 1;
@@ -254,9 +280,10 @@ static enum st read_weight(const struct weight *w, int64_t *const *lists, struct
     const int64_t n = s->d[last].n, rows = n ? view_count(v) / n : 0;
     enum st st = ST_OK;
     for (int64_t r = 0; r < rows && !st; r++) {
-        int64_t at = s->rank == 1   ? 0
-                     : s->rank == 2 ? lists[0][r]
-                                    : lists[0][r / s->d[1].n] * (int64_t)w->ne[1] + lists[1][r % s->d[1].n];
+        int64_t at = s->rank == 1 ? 0
+                     : s->rank == 2
+                         ? lists[0][r]
+                         : lists[0][r / s->d[1].n] * (int64_t)w->ne[1] + lists[1][r % s->d[1].n];
         st = weight_decode(w, (uint64_t)at, 1, row, e);
         for (int64_t c = 0; c < n && !st; c++)
             v->data[r * n + c] = row[lists[last][c]];
@@ -265,11 +292,13 @@ static enum st read_weight(const struct weight *w, int64_t *const *lists, struct
     return st;
 }
 
-/* --- points ------------------------------------------------------------------------------------ */
+/* --- points ------------------------------------------------------------------------------------
+ */
 
-/* Spans [first, end) of the run that hold the point; all that are through, or the one that @ names. */
-static enum st spans_of(const struct session_run *r, const struct address *a, int value, int *first, int *end,
-                        struct err *e)
+/* Spans [first, end) of the run that hold the point; all that are through, or the one that @ names.
+ */
+static enum st spans_of(const struct session_run *r, const struct address *a, int value, int *first,
+                        int *end, struct err *e)
 {
     const struct graph *g = run_graph(r->run);
     struct position at = run_position(r->run);
@@ -291,8 +320,10 @@ static enum st spans_of(const struct session_run *r, const struct address *a, in
     return ST_OK;
 }
 
-/* Copy what is asked of one span; td: the token dimension (-1 none), kd: the key dimension (-1 none). */
-static void gather(const struct tensor *x, struct span span, int td, int kd, int64_t *const *lists, struct view *v)
+/* Copy what is asked of one span; td: the token dimension (-1 none), kd: the key dimension (-1
+ * none). */
+static void gather(const struct tensor *x, struct span span, int td, int kd, int64_t *const *lists,
+                   struct view *v)
 {
     const struct shape *s = &v->shape;
     int64_t at[SHAPE_MAX] = { 0 };
@@ -333,11 +364,14 @@ static struct shape full_shape(const struct session_run *r, const struct match *
     return shape_resolve(m->shape, last.first + last.n, keys);
 }
 
-static enum st read_point(struct session_run *r, const struct match *m, int first, int end, int td, int kd,
-                          int64_t *const *lists, struct view *v, struct err *e)
+static enum st read_point(struct session_run *r, const struct match *m, int first, int end, int td,
+                          int kd, int64_t *const *lists, struct view *v, struct err *e)
 {
-    const float masked = op_info(run_graph(r->run)->nodes[run_graph(r->run)->values[m->value].node].op)
-                                 == op_info(OP_SCORE) ? -INFINITY : 0.0f;
+    const float masked = op_info(
+                             run_graph(r->run)->nodes[run_graph(r->run)->values[m->value].node].op)
+                                 == op_info(OP_SCORE)
+                             ? -INFINITY
+                             : 0.0f;
     for (int64_t i = 0, n = view_count(v); i < n; i++)
         v->data[i] = masked;
     for (int s = first; s < end; s++) {
@@ -348,14 +382,16 @@ static enum st read_point(struct session_run *r, const struct match *m, int firs
         enum st st = run_read(r->run, s, m->value, &x, e);
         if (st)
             return st;
-        struct shape as = shape_resolve(m->shape, span.n, kd >= 0 ? x.shape.d[x.shape.rank - 1].n : 0);
+        struct shape as = shape_resolve(m->shape, span.n,
+                                        kd >= 0 ? x.shape.d[x.shape.rank - 1].n : 0);
         x.shape = as; /* an alias may see the same memory under another shape */
         gather(&x, span, td, kd, lists, v);
     }
     return ST_OK;
 }
 
-/* --- both -------------------------------------------------------------------------------------- */
+/* --- both --------------------------------------------------------------------------------------
+ */
 
 static enum st need_run(struct session_run *r, const struct match *m, struct err *e)
 {
@@ -366,8 +402,41 @@ static enum st need_run(struct session_run *r, const struct match *m, struct err
     return ST_OK;
 }
 
-enum st lookup_read(struct session *s, const struct address *a, const struct match *m, struct view *out,
-                    struct err *e)
+/* `point@s1` without an index of tokens: that span's tokens. */
+static void only_span(struct address *a, const struct shape *full, struct span span)
+{
+    if (shape_axis(full, AXIS_TOK) < 0 || a->n_items == ADDRESS_MAX_ITEMS)
+        return;
+    for (int i = 0; i < a->n_items; i++)
+        if (a->items[i].axis == AXIS_TOK || a->items[i].axis == AXIS__COUNT)
+            return;
+    a->items[a->n_items++] = (struct index){
+        .axis = AXIS_TOK, .kind = INDEX_RANGE, .step = 1, .has_from = true, .from = span.first
+    };
+}
+
+/* Tokens of other spans are not at that position. */
+static enum st check_span(const struct address *a, const struct shape *full,
+                          const struct shape *shape, int64_t *const *lists, struct span span,
+                          struct err *e)
+{
+    const int d = shape_axis(full, AXIS_TOK);
+    for (int64_t i = 0; d >= 0 && i < shape->d[d].n; i++) {
+        const struct index *x = NULL;
+        if (lists[d][i] >= span.first && lists[d][i] < span.first + span.n)
+            continue;
+        enum st st = address_item(a, full, d, &x, e);
+        if (st)
+            return st;
+        st_fail(e, ST_RANGE, "token %" PRId64 " is not in the span that @ names", lists[d][i]);
+        st_hint(e, "it has the tokens %" PRId64 "..%" PRId64, span.first, span.first + span.n - 1);
+        return x ? st_at(e, x->column, x->length) : ST_RANGE;
+    }
+    return ST_OK;
+}
+
+enum st lookup_read(struct session *s, const struct address *a, const struct match *m,
+                    struct view *out, struct err *e)
 {
     struct session_model *model;
     struct session_run *r;
@@ -388,14 +457,13 @@ enum st lookup_read(struct session *s, const struct address *a, const struct mat
     if (st)
         return st;
     int64_t *lists[SHAPE_MAX] = { 0 };
-    struct index span_only = { .axis = AXIS_TOK, .kind = INDEX_RANGE, .step = 1, .has_from = true };
     struct address narrowed = *a;
-    if (!m->weight && a->position.n && shape_axis(&full, AXIS_TOK) >= 0 && !a->n_items) {
-        span_only.from = run_span(r->run, first).first; /* `point@s1` is that span's tokens */
-        narrowed.items[narrowed.n_items++] = span_only;
-    }
+    if (!m->weight && a->position.n)
+        only_span(&narrowed, &full, run_span(r->run, first));
     struct view v = { .value = -1 };
     st = resolve(&narrowed, &full, m->weight ? NULL : r, &shape, lists, e);
+    if (!st && !m->weight && a->position.n)
+        st = check_span(&narrowed, &full, &shape, lists, run_span(r->run, first), e);
     struct buf name = { 0 };
     buf_add(&name, m->name.p, m->name.n);
     if (!st)
@@ -403,8 +471,8 @@ enum st lookup_read(struct session *s, const struct address *a, const struct mat
     buf_free(&name);
     if (!st)
         st = m->weight ? read_weight(m->weight, lists, &v, e)
-                       : read_point(r, m, first, end, shape_axis(&full, AXIS_TOK), shape_axis(&full, AXIS_KEY), lists,
-                                    &v, e);
+                       : read_point(r, m, first, end, shape_axis(&full, AXIS_TOK),
+                                    shape_axis(&full, AXIS_KEY), lists, &v, e);
     for (int d = 0; !st && d < shape.rank; d++)
         memcpy(v.index[d], lists[d], (size_t)shape.d[d].n * sizeof *lists[d]);
     v.run = m->weight ? NULL : r;

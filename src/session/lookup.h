@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Lookup: what an address stands for in a session, as dense numbers that remember where they came from. */
+/* Lookup: what an address stands for in a session, as dense numbers that remember where they came
+ * from. */
 #ifndef QDB_SESSION_LOOKUP_H
 #define QDB_SESSION_LOOKUP_H
 
@@ -17,25 +18,27 @@ struct session;
 /* The model, and the run if there is one, that `who!` of an address names. */
 NODISCARD enum st lookup_who(struct session *s, const struct address *a, struct session_model **m,
                              struct session_run **r, struct err *e);
-/* Names that the address' glob matches, weights in file order, then points in graph order; with their kind.
- * ST_NOTFOUND with "did you mean" when there are none. The names are borrowed views; the caller frees *out. */
+/* Names that the address' glob matches, weights in file order, then points in graph order; with
+ * their kind. ST_NOTFOUND with "did you mean" when there are none. The names are borrowed views;
+ * the caller frees *out. */
 struct match {
     struct str name;
     const struct weight *weight; /* NULL for points */
     int value;                   /* -1 for weights */
     struct shape shape;          /* of a point, unresolved; of a weight, resolved */
 };
-NODISCARD enum st lookup_names(struct session *s, const struct address *a, struct match **out, size_t *n,
-                               struct err *e);
+NODISCARD enum st lookup_names(struct session *s, const struct address *a, struct match **out,
+                               size_t *n, struct err *e);
 /* Shape of a weight: [chan], [row][col] or [exp][row][col]. */
 struct shape weight_shape(const struct weight *w);
-/* Read what one match holds, sliced. Tokens are those of the run: of all spans in which the point has been
- * produced, or of the span that `@sN` names; where the axis key is longer in one span than in another, the
- * shorter rows are filled up with what masked keys hold (0; scores: -inf). */
-NODISCARD enum st lookup_read(struct session *s, const struct address *a, const struct match *m, struct view *out,
-                              struct err *e);
+/* Read what one match holds, sliced. Tokens are those of the run: of all spans in which the point
+ * has been produced, or of the span that `@sN` names; where the axis key is longer in one span than
+ * in another, the shorter rows are filled up with what masked keys hold (0; scores: -inf). */
+NODISCARD enum st lookup_read(struct session *s, const struct address *a, const struct match *m,
+                              struct view *out, struct err *e);
 /* The only match of the address, read. ST_SYNTAX when a glob matches several. */
-NODISCARD enum st lookup_one(struct session *s, const struct address *a, struct view *out, struct err *e);
+NODISCARD enum st lookup_one(struct session *s, const struct address *a, struct view *out,
+                             struct err *e);
 /* Parse and read; columns of errors are those of text. */
 NODISCARD enum st lookup_text(struct session *s, struct str text, struct view *out, struct err *e);
 
