@@ -11,13 +11,7 @@
 #include "command/lex.h"
 
 static const struct verb *const tables[] = {
-    verbs_files,
-    verbs_control,
-    verbs_break,
-    verbs_look,
-    verbs_analyse,
-    verbs_study,
-    verbs_support,
+    verbs_files, verbs_control, verbs_break, verbs_look, verbs_analyse, verbs_study, verbs_support,
 };
 
 enum { MAX_ALIAS_DEPTH = 8 };
@@ -200,6 +194,25 @@ void command_quote(struct buf *out, struct str word)
     buf_addc(out, '"');
 }
 
+/* The verb that says how a command is cut into words: of `with X=1 -- CMD` that of CMD. */
+static const struct verb *ruling_verb(const struct session *s, struct str command)
+{
+    for (;;) {
+        struct str name = lex_verb(command);
+        const struct verb *v = resolve(s, name, 0);
+        if (!v || !(v->flags & VERB_WRAPS))
+            return v;
+        size_t inner = name.n;
+        for (size_t i = name.n; i + 1 < command.n; i++)
+            if (command.p[i] == '-' && command.p[i + 1] == '-' && lex_blank(command.p[i - 1])
+                && (i + 2 == command.n || lex_blank(command.p[i + 2]))) {
+                inner = i + 2;
+                break;
+            }
+        command = lex_trim(str_of(command.p + inner, command.n - inner));
+    }
+}
+
 enum st command_next(const struct session *s, struct str line, size_t *at, struct piece *out,
                      struct buf *store, struct err *e)
 {
@@ -213,7 +226,7 @@ enum st command_next(const struct session *s, struct str line, size_t *at, struc
     }
     struct str rest = str_of(line.p + i, line.n - i);
     struct str name = lex_verb(rest);
-    const struct verb *v = resolve(s, name, 0);
+    const struct verb *v = ruling_verb(s, rest);
     if (v && v->flags & VERB_RAW) {
         out->command = lex_trim(rest);
         *at = line.n;

@@ -21,6 +21,7 @@ enum verb_flag {
     VERB_COMPARES = 8, /* its arguments may hold comparisons: `>` is no redirection, and `|` is a
                         * pipe only between blanks */
     VERB_HIDDEN = 16,  /* not in help and completion */
+    VERB_WRAPS = 32, /* another command follows, after `--` if that is among the words: it rules */
 };
 
 enum { CALL_MAX_WORDS = 64, VERB_MAX_ARGS = 4 };

@@ -110,7 +110,7 @@ static void complete_word(struct request *q, const struct verb *v, enum arg_kind
     case ARG_COMMAND: break;
     case ARG_FILE: q->out->files = true; break;
     case ARG_VERB: add_verbs(q); break;
-    case ARG_SETTING: complete_setting(q, v->flags & VERB_COMPARES, from); break;
+    case ARG_SETTING: complete_setting(q, v->flags & VERB_WRAPS, from); break;
     case ARG_WORD: explain_words(add, q); break;
     case ARG_EXPR:
         set_prefix(q, operand(q->line, from));
@@ -157,7 +157,7 @@ static void complete_command(struct request *q, size_t from)
         size_t end = i < q->line.n ? lex_word_end(q->line, i, LEX_WHOLE) : i;
         if (end == q->line.n) {
             if (n && v->kinds[0] == ARG_SETTING && v->kinds[1] == ARG_NONE
-                && !(v->flags & VERB_COMPARES)) {
+                && !(v->flags & VERB_WRAPS)) {
                 set_prefix(q, i);
                 add_choices(q, first);
             } else

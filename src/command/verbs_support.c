@@ -413,7 +413,7 @@ const struct verb verbs_support[] = {
       .brief = "run one command with other settings",
       .help = "The settings go back when the command has been shown, also when it failed.",
       .examples = "with precision=9 -- show precision\nwith output=json width=40 -- show",
-      .flags = VERB_COMPARES,
+      .flags = VERB_WRAPS,
       .kinds = { ARG_SETTING },
       .run = run_with },
     { .name = "source",
@@ -473,6 +473,7 @@ const struct verb verbs_support[] = {
               "belongs to the shell. In "
               "commands that take conditions, `|` needs blanks around it.",
       .examples = "pipe show | grep width",
+      .flags = VERB_WRAPS,
       .kinds = { ARG_COMMAND },
       .run = run_pipe },
     { .name = "shell",

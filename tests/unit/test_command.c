@@ -197,8 +197,11 @@ static void cuts_lines(void **state)
     assert_pieces("show>a", "show>a");
     assert_pieces("!echo a; ls | wc # x", "!echo a; ls | wc # x");
     assert_pieces("echo a[tok=\"x | y\"] | cat", "echo a[tok=\"x | y\"]|cat");
-    assert_pieces("with width=3 -- echo (x > 3)", "with width=3 -- echo (x > 3)");
-    assert_pieces("with width=3 -- echo |x| > 3 | cat", "with width=3 -- echo |x| > 3|cat");
+    assert_pieces("with width=3 -- echo a > b", "with width=3 -- echo a>b");
+    assert_pieces("with width=3 -- !ls | wc; date", "with width=3 -- !ls | wc; date");
+    assert_pieces("pipe with a=1 -- echo b | cat; c", "pipe with a=1 -- echo b|cat; c");
+    assert_pieces("with", "with");
+    assert_pieces("with --", "with --");
 }
 
 static void refuses_half_operators(void **state)
