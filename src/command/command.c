@@ -127,8 +127,8 @@ void suggest(struct str name, const char *(*at)(const void *data, size_t i), con
         buf_printf(out, " and %d more", matches - MOST);
     if (matches)
         return;
-    /* A third of the letters may be wrong, and at least one. */
-    int best = (int)(name.n / 3 < 1 ? 1 : name.n / 3) + 1;
+    /* A third of the letters may be wrong, and at least one of several. */
+    int best = (int)(name.n < 2 ? 0 : name.n < 6 ? 1 : name.n / 3) + 1;
     const char *nearest = NULL;
     for (size_t i = 0; i < n; i++) {
         const char *one = at(data, i);

@@ -216,7 +216,8 @@ static bool is_text(const struct table *t) { return t->form == TABLE_TEXT && t->
 static void add_title(struct buf *out, const struct result *r, const struct table *t,
                       const struct style *style)
 {
-    if (r->n_tables < 2 || t->form == TABLE_TEXT || t->form == TABLE_RECORD || t->form == TABLE_LINE)
+    if (r->n_tables < 2 || t->form == TABLE_TEXT || t->form == TABLE_RECORD
+        || t->form == TABLE_LINE)
         return;
     if (style->mode == OUTPUT_MD) {
         buf_printf(out, "**%s**\n\n", t->name);
@@ -313,10 +314,14 @@ void render_error(struct buf *out, const struct err *e, struct str line, const c
 {
     buf_adds(out, prefix);
     render_paint(out, "1;31", style);
-    buf_adds(out, e->st == ST_CANCELLED ? "interrupted:" : "error:");
+    bool bare = e->st == ST_CANCELLED && !strcmp(e->msg, "interrupted");
+    buf_adds(out, e->st == ST_CANCELLED ? "interrupted" : "error");
+    buf_adds(out, bare ? "" : ":");
     render_paint(out, "0", style);
-    buf_addc(out, ' ');
-    render_safe(out, str_from(e->msg), false);
+    if (!bare) {
+        buf_addc(out, ' ');
+        render_safe(out, str_from(e->msg), false);
+    }
     if (*e->where) {
         buf_adds(out, style->utf8 ? " \u2014 " : " - ");
         render_safe(out, str_from(e->where), false);

@@ -107,7 +107,7 @@ static enum st run_piece(struct repl *r, struct str line, struct piece *p, bool 
     enum st st = command_run(r->s, p->command, repeat, &result, &e);
     repl_progress_end(r);
     if (st == ST_CANCELLED && !*e.msg)
-        st_fail(&e, st, "the command was stopped");
+        st_fail(&e, st, "interrupted");
     set_status(r, st, &result);
     if (st || !r->mute)
         show(r, p, &result, &e);

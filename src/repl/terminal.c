@@ -145,8 +145,8 @@ static void add_duration(struct buf *b, double seconds)
 
 static void draw(struct progress *p, const char *label, double done, double total)
 {
-    static const double quiet = 0.2, between = 0.1;
     struct repl *r = p->data;
+    double quiet = 0.2, between = r->stderr_tty ? 0.1 : 2; /* seconds; a log needs fewer lines */
     int64_t choice = setting_int(&r->s->settings, SETTING_PROGRESS);
     if (choice == PROGRESS_NEVER || (choice == PROGRESS_AUTO && (!r->stderr_tty || r->batch)))
         return;
@@ -160,7 +160,7 @@ static void draw(struct progress *p, const char *label, double done, double tota
     r->drawn = now;
     struct buf b = { 0 };
     double elapsed = now - r->label_began;
-    buf_printf(&b, "\r%s", label);
+    buf_printf(&b, "%s%s", r->stderr_tty ? "\r" : "", label);
     if (total > 0)
         buf_printf(&b, " %.0f %%", 100 * done / total);
     if (elapsed > 0 && done > 0) {

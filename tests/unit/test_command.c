@@ -158,6 +158,8 @@ static void suggests(void **state)
     assert_fails(verb_find(STR("e"), &v, &e), ST_NOTFOUND, &e);
     assert_non_null(strstr(e.msg, "ambiguous"));
     assert_non_null(strstr(e.hint, "explain"));
+    assert_fails(verb_find(STR("]"), &v, &e), ST_NOTFOUND, &e);
+    assert_string_equal(e.hint, "`help` lists the commands");
     assert_fails(verb_find(STR("zzzzzzzz"), &v, &e), ST_NOTFOUND, &e);
     assert_string_equal(e.hint, "`help` lists the commands");
     assert_fails(verb_find(STR("blk.0.out"), &v, &e), ST_NOTFOUND, &e);

@@ -219,7 +219,7 @@ static void control_c_stops_a_command(void **state)
     buf_printf(&b, "ppl %s", scratch_path("text"));
     line(&t, b.p, "to go"); /* the progress line */
     type(&t, "\x03");
-    expect(&t, "interrupted:");
+    expect(&t, "interrupted\r\n");
     line(&t, "echo alive", "alive\r\n");
     line(&t, "quit", NULL);
     assert_int_equal(finish(&t), 0);
