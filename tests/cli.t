@@ -131,6 +131,10 @@ value    text"
 capture "$QDB" -n -batch --color always -ex nonsense
 like "--color always" "$err" "$(printf '\033')"
 unset NO_COLOR
+CLICOLOR_FORCE=1 capture "$QDB" -n -batch -ex nonsense
+like "CLICOLOR_FORCE" "$err" "$(printf '\033')"
+NO_COLOR=1 CLICOLOR_FORCE=1 capture "$QDB" -n -batch -ex nonsense
+unlike "NO_COLOR comes before it" "$err" "$(printf '\033')"
 capture "$QDB" -n -batch -ex nonsense
 unlike "no colour where there is no terminal" "$err" "$(printf '\033')"
 mkdir -p "$HOME/.config/qdb"

@@ -16,6 +16,7 @@ enum {
     RAMP = sizeof ramp - 1,
     SIGNED = sizeof signed_ramp - 1,
     MAX_LABEL = 24,
+    MAX_LABELLED = 32,
     DEFAULT_WIDTH = 80
 };
 
@@ -139,8 +140,6 @@ static double around_zero(const struct map *m, size_t i)
 
 static int color_of(const struct map *m, size_t i)
 {
-    if (isnan(m->level[i]))
-        return 201; /* magenta, and `!` */
     if (!m->both)
         return magnitude[shade(m->level[i], sizeof magnitude)];
     return diverging[shade(around_zero(m, i), sizeof diverging)];
@@ -176,19 +175,27 @@ static void add_ascii(struct buf *out, const struct table *t, const struct map *
     }
 }
 
-static void add_half_blocks(struct buf *out, const struct table *t, const struct map *m, int label,
-                            const struct style *style)
+/* One coloured cell for each pixel, or one for two above each other. Few rows keep a line, and so a
+ * label, each. */
+static void add_colors(struct buf *out, const struct table *t, const struct map *m, int label,
+                       const struct style *style)
 {
-    for (size_t row = 0; row < m->rows; row += 2) {
+    size_t step = m->rows > MAX_LABELLED ? 2 : 1;
+    for (size_t row = 0; row < m->rows; row += step) {
+        bool two = step == 2 && row + 1 < m->rows;
         add_label(out, t, row, label, style);
         for (size_t i = 0; i < m->columns; i++) {
             size_t upper = row * m->columns + i, lower = upper + m->columns;
-            bool two = row + 1 < m->rows;
             bool odd = isnan(m->level[upper]) || (two && isnan(m->level[lower]));
-            buf_printf(out, "\033[38;5;%d", odd ? 0 : color_of(m, upper));
-            if (two || odd)
-                buf_printf(out, ";48;5;%d", odd ? 201 : color_of(m, lower));
-            buf_adds(out, odd ? "m!" : "m\u2580");
+            if (odd)
+                buf_adds(out, "\033[38;5;0;48;5;201m!"); /* magenta, and a sign */
+            else if (step == 1)
+                buf_printf(out, "\033[48;5;%dm ", color_of(m, upper));
+            else if (two)
+                buf_printf(out, "\033[38;5;%d;48;5;%dm\u2580", color_of(m, upper),
+                           color_of(m, lower));
+            else
+                buf_printf(out, "\033[38;5;%dm\u2580", color_of(m, upper));
         }
         buf_adds(out, "\033[0m\n");
     }
@@ -247,7 +254,7 @@ void render_heat(struct buf *out, const struct table *t, const struct style *sty
     m.both = m.lo < 0 && m.hi > 0 && style->heat == HEAT_LIN;
     bool half = style->color && style->utf8 && style->glyphs != GLYPHS_ASCII;
     if (half)
-        add_half_blocks(out, t, &m, label, style);
+        add_colors(out, t, &m, label, style);
     else
         add_ascii(out, t, &m, label, style);
     add_legend(out, t, &m, half, style);

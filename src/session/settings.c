@@ -34,8 +34,9 @@ static const struct setting table[SETTING_COUNT] = {
     [SETTING_GLYPHS] = {
         .name = "glyphs", .type = TYPE_CHOICE, .initial = "auto", .choices = "auto|half|ascii",
         .brief = "what heat maps are drawn with",
-        .help = "half: two pixels in one character, needs colour and UTF-8. ascii: the ramp \" "
-                ".:-=+*#%@\". auto takes half where colour is on.",
+        .help = "half: coloured cells, two pixels in each where there are many rows; needs "
+                "colour and UTF-8. ascii: the ramp \" .:-=+*#%@\", with signs \"Nn=- .+xX\". "
+                "auto takes half where colour is on.",
     },
     [SETTING_HEAT_SCALE] = {
         .name = "heat-scale", .type = TYPE_CHOICE, .initial = "lin", .choices = "lin|log|rank",

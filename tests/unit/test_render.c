@@ -313,8 +313,21 @@ static void heat_is_a_ramp(void **state)
     struct style color = plain;
     color.color = color.utf8 = true;
     text = text_of(&r, &color);
-    assert_non_null(strstr(text, "\xe2\x96\x80")); /* two rows in one line */
+    assert_non_null(strstr(text, "bb \033[48;5;")); /* few rows have a line each */
     assert_non_null(strstr(text, "!"));
+    free(text);
+    for (int i = 0; i < 39; i++) {
+        table_row(t);
+        table_str(t, "more");
+        for (int j = 0; j < 5; j++)
+            table_float(t, j);
+    }
+    text = text_of(&r, &color);
+    assert_non_null(strstr(text, "\xe2\x96\x80")); /* many share one with the next */
+    size_t lines = 0;
+    for (const char *p = text; *p; p++)
+        lines += *p == '\n';
+    assert_int_equal(lines, 21 + 2); /* 41 rows, the legend */
     free(text);
     color.glyphs = GLYPHS_ASCII;
     text = text_of(&r, &color);
