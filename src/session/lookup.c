@@ -13,6 +13,13 @@
 #include "session/control.h"
 #include "session/session.h"
 
+/* Underline what stands in front of the `!`. */
+static enum st at_who(const struct address *a, struct err *e)
+{
+    const int length = (int)(a->model.n + (a->run.n ? a->run.n + 1 : 0));
+    return st_at(e, a->column - 1 - length, length);
+}
+
 enum st lookup_who(struct session *s, const struct address *a, struct session_model **m,
                    struct session_run **r, struct err *e)
 {
@@ -25,13 +32,15 @@ enum st lookup_who(struct session *s, const struct address *a, struct session_mo
     if (a->run.n && (!*m || !*r || (*r)->model != *m)) {
         st_fail(e, ST_NOTFOUND, "no run `%.*s` of a model `%.*s`", (int)run.n, run.p,
                 (int)a->model.n, a->model.p);
-        return st_hint(e, "`info runs` lists them");
+        st_hint(e, "`info runs` lists them");
+        return at_who(a, e);
     }
     if (*r && !*m)
         *m = (*r)->model;
     if (!*m) {
         st_fail(e, ST_NOTFOUND, "no model or run `%.*s`", (int)a->model.n, a->model.p);
-        return st_hint(e, "`info models` and `info runs` list them");
+        st_hint(e, "`info models` and `info runs` list them");
+        return at_who(a, e);
     }
     if (*r && (*r)->model != *m)
         *r = NULL;
