@@ -112,7 +112,7 @@ const struct verb verbs_look[] = {
               "(value = scale * level + offset); f e g h values. Without an address it goes on "
               "where the last one "
               "ended, so an empty line walks on. offset counts bytes from the start of the tensor.",
-      .examples = "x/64q blk.0.attn_q.weight[row=3]\nx\nx/32x blk.0.attn_q.weight\nx/-32",
+      .examples = "x/64q token_embd.weight[row=3]\nx\nx/32x blk.0.attn_q.weight[row=3]\nx/-32",
       .flags = VERB_REPEATS,
       .kinds = { ARG_ADDRESS },
       .run = run_x },
@@ -133,7 +133,7 @@ const struct verb verbs_look[] = {
               "bits of a code; far "
               "less means that levels lie idle.",
       .examples =
-          "block blk.0.attn_q.weight[row=3, blkq=0]\nblock blk.1.ffn_down.weight[row=0, col=40]",
+          "block token_embd.weight[row=3, blkq=0]\nblock token_embd.weight[row=300, col=40]",
       .kinds = { ARG_WEIGHT },
       .run = run_block },
     { .name = "display",

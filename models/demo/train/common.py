@@ -253,15 +253,15 @@ def sentencepiece(vocab, bos=BOS, eos=EOS):
     return write
 
 
-def export(model, path, tokenizer, kind, name, description, extra=None):
+def export(model, path, tokenizer, kind, name, description, extra=None, kinds=None):
     """Write the model as GGUF.  kind: "f32", "f16" or "q8_0" for the matrices; gains stay float32.
+    kinds: {tensor name: kind} where it is another.
     tokenizer: a function of the writer that adds tokenizer.ggml.*.
     extra: further metadata {key: str | int | float | bool | list of one of these}."""
     cfg = model.cfg
     types = {"f32": (gguf.GGMLQuantizationType.F32, gguf.LlamaFileType.ALL_F32),
              "f16": (gguf.GGMLQuantizationType.F16, gguf.LlamaFileType.MOSTLY_F16),
              "q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0)}
-    qtype, ftype = types[kind]
     w = gguf.GGUFWriter(path, "llama")
     w.add_name(name)
     w.add_description(description)
@@ -276,7 +276,7 @@ def export(model, path, tokenizer, kind, name, description, extra=None):
     w.add_rope_dimension_count(cfg.head_dim)
     w.add_rope_freq_base(cfg.rope_base)
     w.add_layer_norm_rms_eps(cfg.eps)
-    w.add_file_type(ftype)
+    w.add_file_type(types[kind][1])
     w.add_quantization_version(gguf.GGML_QUANT_VERSION)
     tokenizer(w)
     for key, value in (extra or {}).items():
@@ -285,7 +285,8 @@ def export(model, path, tokenizer, kind, name, description, extra=None):
         add[type(value)](key, value)
     for tensor, value in model.state_dict().items():
         data = value.detach().float().contiguous().numpy()
-        kept = gguf.GGMLQuantizationType.F32 if data.ndim == 1 else qtype
+        here = "f32" if data.ndim == 1 else (kinds or {}).get(tensor, kind)
+        kept = types[here][0]
         w.add_tensor(tensor, gguf.quants.quantize(data, kept), raw_dtype=kept)
     w.write_header_to_file()
     w.write_kv_data_to_file()
