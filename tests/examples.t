@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The examples that `help` shows run on the demo model, each verb's in a session of its own.
+# The examples that `help` shows run, each verb's in a session of its own: on the demo model, and on a
+# quantized one what looks at codes.
 . "${QDB_TOP:-.}/tests/harness/tap.sh"
 
 "$QDB" -n -batch --demo >/dev/null 2>&1 || {
