@@ -135,12 +135,27 @@ static void shrink(struct layout *l, int width)
     }
 }
 
-/* One line of columns [from, end), after column 0 when from > 0. */
-static void add_line(struct buf *out, const struct layout *l, size_t row, size_t from, size_t end,
-                     const struct style *style)
+/* Columns that name a row, to be repeated in each part of a wide table: those in front of the first
+ * measured value, as far as they leave half of the line. */
+static size_t key_columns(const struct layout *l, int width)
+{
+    size_t n = 1;
+    int used = l->width[0];
+    while (n < l->n && type_of(l, n) != COL_FLOAT && used + GAP + l->width[n] <= width / 2) {
+        used += GAP + l->width[n];
+        n++;
+    }
+    return n;
+}
+
+/* One line of columns [from, end), after the first `keys` ones. */
+static void add_line(struct buf *out, const struct layout *l, size_t row, size_t keys, size_t from,
+                     size_t end, const struct style *style)
 {
     size_t start = out->n;
-    for (size_t i = from ? 0 : from; i < end; i = i < from ? from : i + 1) {
+    for (size_t i = from ? 0 : from; i < end; i++) {
+        if (i == keys && i < from)
+            i = from;
         if (i)
             buf_printf(out, "%*s", GAP, "");
         render_padded(out, str_from(l->text[row * l->n + i]), l->width[i],
@@ -151,31 +166,37 @@ static void add_line(struct buf *out, const struct layout *l, size_t row, size_t
     buf_addc(out, '\n');
 }
 
+/* How many columns from `from` on fit in a line, behind the first `keys` ones; at least one. */
+static size_t part_end(const struct layout *l, size_t keys, size_t from, int width)
+{
+    int used = 0;
+    for (size_t i = 0; from && i < keys; i++)
+        used += l->width[i] + GAP;
+    size_t end = from;
+    do
+        used += l->width[end++] + GAP;
+    while (end < l->n && (!width || used + l->width[end] <= width));
+    return end;
+}
+
 static void add_rows(struct buf *out, const struct table *t, const struct style *style)
 {
     struct layout l = layout_new(t, style);
     shrink(&l, style->width);
-    for (size_t from = 0; from < l.n;) {
-        int used = from ? l.width[0] : 0;
-        size_t end = from;
-        while (end < l.n) {
-            used += l.width[end] + (end ? GAP : 0);
-            if (style->width && used > style->width && end > from)
-                break;
-            end++;
-        }
+    size_t keys = key_columns(&l, style->width);
+    for (size_t from = 0, end; from < l.n; from = end) {
+        end = part_end(&l, keys, from, style->width);
         if (from)
             buf_addc(out, '\n');
         render_paint(out, "1", style);
-        add_line(out, &l, 0, from, end, style);
+        add_line(out, &l, 0, keys, from, end, style);
         if (style->color) {
             out->n--; /* the reset stands before the newline */
             render_paint(out, "0", style);
             buf_addc(out, '\n');
         }
         for (size_t row = 1; row <= t->n_rows; row++)
-            add_line(out, &l, row, from, end, style);
-        from = end;
+            add_line(out, &l, row, keys, from, end, style);
     }
     if (!t->n_rows)
         buf_adds(out, "(none)\n");
@@ -280,9 +301,9 @@ void render_hist(struct buf *out, const struct table *t, const struct style *sty
         if (!table_cell(t, row, 2)->absent && table_cell(t, row, 2)->i > most)
             most = table_cell(t, row, 2)->i;
     int room = (style->width ? style->width : 80) - total(&l) - GAP;
-    add_line(out, &l, 0, 0, 3, style);
+    add_line(out, &l, 0, 0, 0, 3, style);
     for (size_t row = 0; row < t->n_rows; row++) {
-        add_line(out, &l, row + 1, 0, 3, style);
+        add_line(out, &l, row + 1, 0, 0, 3, style);
         const struct cell *c = table_cell(t, row, 2);
         int eighths = c->absent || room < 8 ? 0 : (int)((double)c->i / (double)most * room * 8);
         if (!c->absent && c->i > 0 && eighths == 0 && room >= 8)

@@ -227,6 +227,31 @@ static void long_rows_fit(void **state)
     result_free(&r);
 }
 
+static void parts_repeat_what_names_a_row(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct table *t = result_table(&r, "t", TABLE_ROWS);
+    table_column(t, COL_INT, "block", "");
+    table_column(t, COL_INT, "head", "");
+    for (int i = 0; i < 3; i++)
+        table_column(t, COL_FLOAT, "a long name", "");
+    table_row(t);
+    table_int(t, 2);
+    table_int(t, 7);
+    for (int i = 0; i < 3; i++)
+        table_float(t, i + 0.5);
+    struct style narrow = plain;
+    narrow.width = 40;
+    assert_text(&r, &narrow,
+                "block  head  a long name  a long name\n"
+                "    2     7          0.5       1.5000\n"
+                "\n"
+                "block  head  a long name\n"
+                "    2     7       2.5000\n");
+    result_free(&r);
+}
+
 static void records_and_lines(void **state)
 {
     (void)state;
@@ -454,6 +479,7 @@ int main(void)
         CASE(markdown_escapes),
         CASE(rows_are_aligned),
         CASE(long_rows_fit),
+        CASE(parts_repeat_what_names_a_row),
         CASE(records_and_lines),
         CASE(nothing_is_said_as_nothing),
         CASE(empty_columns_are_left_out),
