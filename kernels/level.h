@@ -17,6 +17,7 @@ struct level {
     /* y[t * stride + r] = sum over i of w[r * n + i] * x[t * n + i], r < rows, t < tokens. */
     void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y, int64_t stride);
     float (*dot)(const float *a, const float *b, int64_t n);
+    void (*add_scaled)(double *sum, float scale, const float *x, int64_t n); /* sum[i] += scale * x[i] */
 };
 
 enum { LEVEL_MAX_ROWS = 2 };

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Level avx2: the portable kernels for CPUs with AVX2; this file alone is compiled for it. */
 #ifdef __x86_64__
-#define LEVEL_ROWS 1
-#define LEVEL_TOKENS 4
+#define LEVEL_VECTOR 32
 #include "kernels/level_body.h"
 
 static bool supported(void)
@@ -11,7 +10,7 @@ static bool supported(void)
 }
 
 const struct level level_avx2 = {
-    "avx2", "AVX2", supported, LEVEL_ROWS, dot_rows, dot,
+    "avx2", "AVX2", supported, BLOCK_ROWS, dot_rows, dot, add_scaled,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Level avx512: the portable kernels for CPUs with AVX-512; this file alone is compiled for it. */
 #ifdef __x86_64__
-#define LEVEL_ROWS 2
-#define LEVEL_TOKENS 4
+#define LEVEL_VECTOR 64
 #include "kernels/level_body.h"
 
 static bool supported(void)
@@ -12,7 +11,7 @@ static bool supported(void)
 }
 
 const struct level level_avx512 = {
-    "avx512", "AVX-512 F, BW, VL", supported, LEVEL_ROWS, dot_rows, dot,
+    "avx512", "AVX-512 F, BW, VL", supported, BLOCK_ROWS, dot_rows, dot, add_scaled,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

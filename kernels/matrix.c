@@ -16,6 +16,8 @@ enum { CHUNK = 16 /* rows of W per task of the pool */ };
 
 float dot_exact(const float *a, const float *b, int64_t n) { return level_now()->dot(a, b, n); }
 
+void add_scaled(double *sum, float scale, const float *x, int64_t n) { level_now()->add_scaled(sum, scale, x, n); }
+
 struct job {
     const struct level *level;
     const struct matrix *w;

@@ -30,5 +30,7 @@ void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64
 
 /* The same sum for one pair of float vectors: what attention scores use. */
 float dot_exact(const float *a, const float *b, int64_t n);
+/* sum[i] += scale * x[i] for i < n: what mixing values by attention uses. */
+void add_scaled(double *sum, float scale, const float *x, int64_t n);
 
 #endif

@@ -166,8 +166,7 @@ static void mix_row(const struct op_call *c, int64_t h, int64_t t, const float *
         double sum[MIX_CHANNELS] = { 0 };
         for (int64_t j = 0; j < c->batch->visible[t]; j++) {
             const float *v = c->state + (key[j] * kv + h / (heads / kv)) * n + first;
-            for (int64_t i = 0; i < count; i++)
-                sum[i] += (double)p[j] * v[i];
+            add_scaled(sum, p[j], v, count);
         }
         for (int64_t i = 0; i < count; i++)
             z[first + i] = (float)sum[i];
