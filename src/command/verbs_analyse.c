@@ -78,17 +78,13 @@ static void put_text(struct table *t, const struct session_run *r, int32_t id)
     buf_free(&b);
 }
 
-/* A line that says which token the figures follow. */
-static void show_after(const struct session_run *r, int64_t tok, struct result *out)
+/* Say which token the figures follow. */
+static void note_after(const struct session_run *r, int64_t tok, struct result *out)
 {
-    struct table *t = result_table(out, "after", TABLE_LINE);
-    table_column(t, COL_STRING, "where", "");
-    table_column(t, COL_INT, "tok", "");
-    table_column(t, COL_STRING, "text", "");
-    table_row(t);
-    table_str(t, "after token");
-    table_int(t, tok);
-    put_text(t, r, run_tokens(r->run)[tok]);
+    struct buf b = { 0 };
+    session_token_text(r, run_tokens(r->run)[tok], &b);
+    result_note(out, "after token %d \"%s\"", (int)tok, buf_str(&b));
+    buf_free(&b);
 }
 
 static struct table *prediction_table(const char *name, struct result *out)
@@ -130,7 +126,7 @@ static enum st run_topk(struct session *s, const struct call *c, struct result *
         return st;
     struct prediction *top = x_alloc((size_t)n * sizeof *top);
     n = prediction_top(logits, run_graph(r->run)->vocab, n, top);
-    show_after(r, tok, out);
+    note_after(r, tok, out);
     struct table *t = prediction_table("topk", out);
     for (int64_t i = 0; i < n; i++)
         put_prediction(t, r, &top[i]);
@@ -232,7 +228,7 @@ static enum st run_logits(struct session *s, const struct call *c, struct result
     if (st)
         return st;
     struct prediction p[2];
-    show_after(r, tok, out);
+    note_after(r, tok, out);
     struct table *t = prediction_table("logits", out);
     for (int i = 0; i < n; i++) {
         prediction_of(logits, run_graph(r->run)->vocab, ids[i], &p[i]);
@@ -304,7 +300,7 @@ static enum st run_lens(struct session *s, const struct call *c, struct result *
     struct prediction *top = x_alloc((size_t)n * sizeof *top), best = { .id = -1 };
     if (l.final)
         prediction_top(l.final, l.vocab, 1, &best);
-    show_after(r, tok, out);
+    note_after(r, tok, out);
     struct table *t = lens_table(n, out);
     for (int i = 0; i < l.n; i++)
         lens_row(t, r, &l, i, n, best.id, top);

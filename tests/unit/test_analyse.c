@@ -450,7 +450,7 @@ static void verbs_show_the_figures(void **state)
     const float *row = x.data + (IDS - 2) * vocab;
     struct prediction top[3];
     prediction_top(row, vocab, 3, top);
-    const struct table *t = out.tables[1];
+    const struct table *t = out.tables[0];
     assert_int_equal(t->n_rows, 3);
     for (size_t i = 0; i < 3; i++) {
         assert_true(number(t, i, "id") == top[i].id
@@ -459,12 +459,12 @@ static void verbs_show_the_figures(void **state)
     }
     result_free(&out);
     two = say(s, "logits id=7 id=3 tok=9");
-    assert_true(number(two.tables[1], 0, "logit") == (double)row[7]);
-    assert_true(number(two.tables[1], 1, "logit") == (double)row[3]);
-    assert_true(number(two.tables[2], 0, "difference") == (double)row[7] - (double)row[3]);
+    assert_true(number(two.tables[0], 0, "logit") == (double)row[7]);
+    assert_true(number(two.tables[0], 1, "logit") == (double)row[3]);
+    assert_true(number(two.tables[1], 0, "difference") == (double)row[7] - (double)row[3]);
     result_free(&two);
     out = say(s, "lens 2");
-    t = out.tables[1];
+    t = out.tables[0];
     assert_int_equal(t->n_rows, run_graph(r)->n_blocks + 1);
     assert_true(number(t, t->n_rows - 1, "kl") == 0 && number(t, t->n_rows - 1, "rank") == 1);
     assert_true(number(t, t->n_rows - 1, "prob") == number(t, t->n_rows - 1, "p1"));
@@ -575,10 +575,10 @@ static void tokens_by_text(void **state)
     quiet(s, line);
     quiet(s, "run");
     struct result out = say(s, "logits \",\" \" a\"");
-    assert_true(number(out.tables[1], 0, "rank") == 1); /* "Once upon a time," */
-    const double difference = number(out.tables[1], 0, "logprob")
-                              - number(out.tables[1], 1, "logprob");
-    assert_close(number(out.tables[2], 0, "difference"), difference, 1e-12);
+    assert_true(number(out.tables[0], 0, "rank") == 1); /* "Once upon a time," */
+    const double difference = number(out.tables[0], 0, "logprob")
+                              - number(out.tables[0], 1, "logprob");
+    assert_close(number(out.tables[1], 0, "difference"), difference, 1e-12);
     result_free(&out);
     assert_refused(s, "logits \" unbelievable\"", ST_RANGE, 7, "one token is needed");
     assert_refused(s, "logits \"\"", ST_RANGE, 7, "this is 0");

@@ -272,11 +272,12 @@ static double figure(const struct table *t, size_t row, const char *column)
 static void the_demo_model_adds(void **state)
 {
     (void)state;
+    const char *path = demo();
     struct session *s = session_new();
     struct session_model *m;
     struct result out = { 0 };
     struct err e = ERR_INIT;
-    assert_ok(session_open(s, demo(), NULL, &m, &e), &e);
+    assert_ok(session_open(s, path, NULL, &m, &e), &e);
     assert_ok(command_run(s, STR("task add 240 seed 4"), false, &out, &e), &e);
     const struct table *task = out.tables[0], *carries = out.tables[2];
     assert_int_equal(figure(task, 0, "sums"), 240);
