@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 /* Lines are commands; lines that begin with `#:` are shown as prose, other comments are not shown.
- */
+ * `#:---` is a blank line where a person is given time to read. */
 struct script {
     const char *name, *brief, *text;
 };

@@ -201,15 +201,29 @@ static bool next_line(struct str text, size_t *at, struct buf *line, int *number
     return true;
 }
 
+/* `#:---` in a script that explains itself: a blank line, and for a person the time to read. */
+static bool pause_here(struct repl *r)
+{
+    if (setting_int(&r->s->settings, SETTING_OUTPUT) != OUTPUT_TEXT)
+        return true;
+    repl_put(r, STR("\n"), false);
+    if (!r->s->interactive || !r->stdout_tty || r->sink)
+        return true;
+    fputs("(Enter goes on, q ends the tour) ", stdout);
+    fflush(stdout);
+    char answer[16];
+    return fgets(answer, sizeof answer, stdin) && answer[0] != 'q';
+}
+
 /* Show a line of a script that explains itself; true when it is prose and not to be run. */
 static bool echo_line(struct repl *r, struct str line)
 {
+    bool prose = str_starts(line, "#:");
     if (setting_int(&r->s->settings, SETTING_OUTPUT) != OUTPUT_TEXT)
-        return str_starts(line, "#:");
+        return prose;
     struct style style;
     repl_style(r, r->stdout_tty && !r->sink, &style);
     struct buf b = { 0 };
-    bool prose = str_starts(line, "#:");
     if (prose) {
         size_t skip = line.n > 2 && line.p[2] == ' ' ? 3 : 2;
         buf_add(&b, line.p + skip, line.n - skip);
@@ -241,6 +255,11 @@ enum st repl_script(struct repl *r, const char *name, struct str text, bool echo
         r->script_name = name;
         r->script_line = start;
         struct str s = str_of(buf_str(&line), line.n);
+        if (echo && str_is(s, "#:---")) {
+            if (!pause_here(r))
+                break;
+            continue;
+        }
         if (echo && echo_line(r, s))
             continue;
         st = repl_line(r, s);

@@ -226,6 +226,20 @@ static void control_c_stops_a_command(void **state)
     buf_free(&b);
 }
 
+static void the_tour_waits_for_the_reader(void **state)
+{
+    (void)state;
+    struct terminal t = start();
+    line(&t, "tour", "qdb is a debugger");
+    expect(&t, "(Enter goes on, q ends the tour) ");
+    type(&t, "\r");
+    expect(&t, "(Enter goes on, q ends the tour) ");
+    type(&t, "q\r");
+    line(&t, "echo after", "after\r\n");
+    line(&t, "quit", NULL);
+    assert_int_equal(finish(&t), 0);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -244,4 +258,5 @@ static int clean_up(void **state)
 
 UNIT_MAIN(HOMELY(quits_at_the_end_of_input), HOMELY(control_c_clears_the_line),
           HOMELY(empty_lines_repeat_some_commands), HOMELY(the_tab_key_completes),
-          HOMELY(lines_are_kept), HOMELY(output_fits_the_screen), HOMELY(control_c_stops_a_command))
+          HOMELY(lines_are_kept), HOMELY(output_fits_the_screen), HOMELY(control_c_stops_a_command),
+          HOMELY(the_tour_waits_for_the_reader))
