@@ -103,9 +103,9 @@ static void format_value(const struct view *v, float x, char letter, struct buf 
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     switch (letter) {
-    case 'f': buf_printf(out, "% .6f", (double)x); break;
-    case 'e': buf_printf(out, "% .6e", (double)x); break;
-    case 'h': buf_printf(out, "% a", (double)x); break;
+    case 'f': buf_printf(out, "%+.6f", (double)x); break;
+    case 'e': buf_printf(out, "%+.6e", (double)x); break;
+    case 'h': buf_printf(out, "%+a", (double)x); break;
     case 'x': buf_printf(out, "%08" PRIx32, bits); break;
     case 'b':
         for (int i = 31; i >= 0; i--)

@@ -151,9 +151,9 @@ static void value_text(float x, char letter, struct buf *b)
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     switch (letter) {
-    case 'f': buf_printf(b, "% .6f", (double)x); break;
-    case 'e': buf_printf(b, "% .6e", (double)x); break;
-    case 'h': buf_printf(b, "% a", (double)x); break;
+    case 'f': buf_printf(b, "%+.6f", (double)x); break;
+    case 'e': buf_printf(b, "%+.6e", (double)x); break;
+    case 'h': buf_printf(b, "%+a", (double)x); break;
     case 'b':
         for (int k = 31; k >= 0; k--)
             buf_addc(b, (char)('0' + (bits >> k & 1)));
