@@ -3,8 +3,9 @@
 #ifndef QDB_KERNELS_LANES_H
 #define QDB_KERNELS_LANES_H
 
-/* Value i of an array goes to lane i % LANES; what is left at the end is added to lane 0. Loops over
- * lanes are functions of their own (LANES_LOOP): only then does gcc 12 keep the lanes in registers. */
+/* Value i of an array goes to lane i % LANES; what is left at the end is added to lane 0. Loops
+ * over lanes are functions of their own (LANES_LOOP): only then does gcc 12 keep the lanes in
+ * registers. */
 enum { LANES = 8 };
 
 #define LANES_LOOP __attribute__((noinline)) static

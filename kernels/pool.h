@@ -24,9 +24,9 @@ int pool_cpus(void);                    /* CPUs this process may use, at least 1
 
 /* Call fn(data, chunk, worker) once for every chunk in 0 .. chunks - 1, and return when all are
  * done. What a chunk is must be decided from the problem's size alone. Chunks are handed out in
- * ascending order. Called from inside a chunk, or while another thread uses the pool, the loop runs on the
- * calling thread alone. `cancel` (may be NULL) is polled between chunks; false: some chunks were
- * left out because of it. */
+ * ascending order. Called from inside a chunk, or while another thread uses the pool, the loop runs
+ * on the calling thread alone. `cancel` (may be NULL) is polled between chunks; false: some chunks
+ * were left out because of it. */
 bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
               const volatile sig_atomic_t *cancel);
 

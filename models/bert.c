@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* BERT (Devlin et al. 2018, arXiv 1810.04805): an encoder in which every token sees every other. Learned
- * positions and token types (type 0 for all), and norms behind the residual sums instead of before. */
+/* BERT (Devlin et al. 2018, arXiv 1810.04805): an encoder in which every token sees every other.
+ * Learned positions and token types (type 0 for all), and norms behind the residual sums instead of
+ * before. */
 #include "models/common.h"
 #include "models/registry.h"
 
@@ -40,11 +41,13 @@ void graph_bert(struct builder *b)
         b_block(b, i, x);
         heads_read(b, &d, i);
         b_sub(b, "attn");
-        x = b_add(b, x, attention(b, &d, x), "attn_output.sum", "residual stream plus attention, before the norm");
+        x = b_add(b, x, attention(b, &d, x), "attn_output.sum",
+                  "residual stream plus attention, before the norm");
         x = b_layer_norm(b, x, "attn_output_norm", d.eps);
         b_alias(b, x, "mid", "residual stream between attention and feed-forward");
         b_sub(b, "ffn");
-        x = b_add(b, x, feed_forward(b, x), "ffn_down.sum", "residual stream plus feed-forward, before the norm");
+        x = b_add(b, x, feed_forward(b, x), "ffn_down.sum",
+                  "residual stream plus feed-forward, before the norm");
         x = b_layer_norm(b, x, "layer_output_norm", d.eps);
         b_alias(b, x, "out", "residual stream that leaves the block");
         b_block_end(b, x);

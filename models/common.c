@@ -12,7 +12,8 @@ void heads_read(struct builder *b, struct sizes *d, int i)
     if (!b->st && b_int_or(b, "attention.head_count_kv", 1, MAX_HEADS, 0))
         d->kv_heads = b_int_of(b, "attention.head_count_kv", i, 1, MAX_HEADS);
     if (!b->st && d->heads % d->kv_heads)
-        b_fail(b, "%d query heads are no multiple of %d key heads", (int)d->heads, (int)d->kv_heads);
+        b_fail(b, "%d query heads are no multiple of %d key heads", (int)d->heads,
+               (int)d->kv_heads);
     d->head_size = b_int_or(b, "attention.key_length", 1, max_width, 0);
     if (!b->st && !d->head_size && d->width % d->heads)
         b_fail(b, "a width of %d is no multiple of %d heads", (int)d->width, (int)d->heads);
@@ -47,8 +48,8 @@ static const float *rope_factors(struct builder *b, int64_t n_rot)
     if (!w || b->st)
         return NULL;
     if ((int64_t)w->cols != n_rot / 2 || w->rows != 1) {
-        b_fail(b, "rope_freqs.weight has %llu entries, expected %lld", (unsigned long long)(w->rows * w->cols),
-               (long long)n_rot / 2);
+        b_fail(b, "rope_freqs.weight has %llu entries, expected %lld",
+               (unsigned long long)(w->rows * w->cols), (long long)n_rot / 2);
         return NULL;
     }
     const float *v = b_vector(b, w);
@@ -60,12 +61,16 @@ static const float *rope_factors(struct builder *b, int64_t n_rot)
 
 struct rope rope_read(struct builder *b, const struct sizes *d, bool half_split)
 {
-    struct rope r = { .half_split = half_split, .scale = 1, .magnitude = 1, .beta_fast = 32, .beta_slow = 1 };
+    struct rope r = {
+        .half_split = half_split, .scale = 1, .magnitude = 1, .beta_fast = 32, .beta_slow = 1
+    };
     r.n_rot = b_int_or(b, "rope.dimension_count", 2, d->head_size, d->head_size);
     r.base = b_float_or(b, "rope.freq_base", 1.000001, 1e12, 10000);
-    double factor = b_float_or(b, "rope.scaling.factor", 1e-6, 1e6, b_float_or(b, "rope.scale_linear", 1e-6, 1e6, 1));
+    double factor = b_float_or(b, "rope.scaling.factor", 1e-6, 1e6,
+                               b_float_or(b, "rope.scale_linear", 1e-6, 1e6, 1));
     struct str kind = b_string_or(b, "rope.scaling.type", "linear");
-    r.original_context = b_float_or(b, "rope.scaling.original_context_length", 1, 1e12, (double)d->context);
+    r.original_context = b_float_or(b, "rope.scaling.original_context_length", 1, 1e12,
+                                    (double)d->context);
     r.factors = rope_factors(b, r.n_rot);
     if (str_is(kind, "none"))
         return r;
@@ -80,7 +85,8 @@ struct rope rope_read(struct builder *b, const struct sizes *d, bool half_split)
         r.beta_fast = b_float_or(b, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32);
         r.beta_slow = b_float_or(b, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1);
         r.magnitude *= b_float_or(b, "rope.scaling.yarn_attn_factor", 1e-6, 1e6, 1);
-        r.magnitude *= 1 + 0.1 * log(factor); /* the paper's correction of the attention temperature */
+        r.magnitude *=
+            1 + 0.1 * log(factor); /* the paper's correction of the attention temperature */
     }
     return r;
 }

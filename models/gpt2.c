@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* GPT-2 (Radford et al. 2019): layer norm, learned positions, one fused projection for queries, keys
- * and values, biases everywhere, output tied to the embeddings. */
+/* GPT-2 (Radford et al. 2019): layer norm, learned positions, one fused projection for queries,
+ * keys and values, biases everywhere, output tied to the embeddings. */
 #include "models/common.h"
 #include "models/registry.h"
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Mamba (Gu and Dao 2023, arXiv 2312.00752): no attention; each block convolves its input over the last
- * tokens and sends it through a state-space recurrence whose steps and maps depend on the input. */
+/* Mamba (Gu and Dao 2023, arXiv 2312.00752): no attention; each block convolves its input over the
+ * last tokens and sends it through a state-space recurrence whose steps and maps depend on the
+ * input. */
 #include "models/common.h"
 #include "models/registry.h"
 
 struct ssm {
-    int64_t inner, state, rank; /* channels of the recurrence, elements of state per channel, rank of dt */
+    int64_t inner; /* channels of the recurrence */
+    int64_t state; /* elements of state per channel */
+    int64_t rank;  /* of dt */
 };
 
 static struct ssm ssm_read(struct builder *b)
@@ -23,7 +26,8 @@ static int recurrence(struct builder *b, const struct ssm *s, int x)
 {
     int all = b_linear(b, x, "ssm_x", "steps, input map and output map side by side");
     int dt = b_slice(b, all, "ssm_x.step", 0, s->rank, AXIS_CHAN, "steps before their projection");
-    int in = b_slice(b, all, "ssm_x.in_map", s->rank, s->state, AXIS_STATE, "how the input enters the state (B)");
+    int in = b_slice(b, all, "ssm_x.in_map", s->rank, s->state, AXIS_STATE,
+                     "how the input enters the state (B)");
     int out = b_slice(b, all, "ssm_x.out_map", s->rank + s->state, s->state, AXIS_STATE,
                       "how the state is read (C)");
     dt = b_linear(b, dt, "ssm_dt", "steps of each channel before the softplus");
@@ -35,7 +39,8 @@ static int mixer(struct builder *b, const struct ssm *s, int x)
 {
     int both = b_linear(b, x, "ssm_in", "input of the recurrence and its gate side by side");
     x = b_slice(b, both, "ssm_in.x", 0, s->inner, AXIS_CHAN, "input of the recurrence");
-    int gate = b_slice(b, both, "ssm_in.gate", s->inner, s->inner, AXIS_CHAN, "gate before its non-linearity");
+    int gate = b_slice(b, both, "ssm_in.gate", s->inner, s->inner, AXIS_CHAN,
+                       "gate before its non-linearity");
     x = b_conv1d(b, x, "ssm_conv1d", "convolved over the last tokens, per channel");
     x = b_activate(b, x, ACT_SILU, "ssm_conv1d.act", "after the non-linearity");
     int y = recurrence(b, s, x);

@@ -15,8 +15,9 @@ struct architecture {
 
 const struct architecture *architecture_at(size_t i); /* NULL past the end */
 
-/* Build the graph of the weights. ST_UNSUPPORTED when the architecture is unknown (the file is still good
- * for everything that needs no run), ST_FORMAT when the file does not fit its architecture. */
+/* Build the graph of the weights. ST_UNSUPPORTED when the architecture is unknown (the file is
+ * still good for everything that needs no run), ST_FORMAT when the file does not fit its
+ * architecture. */
 NODISCARD enum st model_graph(const struct weights *w, struct graph **out, struct err *e);
 
 void graph_llama(struct builder *b);

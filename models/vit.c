@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929), as files of CLIP-like models carry it:
- * an image cut into patches, a class row in front, an encoder with norms before its sums. */
+/* Vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929), as files of CLIP-like models
+ * carry it: an image cut into patches, a class row in front, an encoder with norms before its
+ * sums. */
 #include "models/common.h"
 #include "models/registry.h"
 
@@ -31,7 +32,8 @@ static int feed_forward(struct builder *b, enum activation act, int x)
 
 static int embeddings(struct builder *b, const struct sizes *d)
 {
-    const int64_t patch = b_int(b, "patch_size", 1, 4096), side = b_int(b, "image_size", 1, 65536) / patch;
+    const int64_t patch = b_int(b, "patch_size", 1, 4096),
+                  side = b_int(b, "image_size", 1, 65536) / patch;
     int x = b_patches(b, "patch_embd", "class_embd", patch, side * side,
                       "projections of the patches, a class row in front");
     x = b_position(b, x, "position_embd", "embd.out", "patches plus learned positions");

@@ -40,7 +40,9 @@ void table_column(struct table *t, enum column_type type, const char *name, cons
 {
     assert(t->n_rows == 0);
     x_grow(&t->columns, &t->cap_columns, t->n_columns + 1, sizeof *t->columns);
-    t->columns[t->n_columns++] = (struct column){ .name = x_strdup(name), .unit = x_strdup(unit), .type = type };
+    t->columns[t->n_columns++] = (struct column){ .name = x_strdup(name),
+                                                  .unit = x_strdup(unit),
+                                                  .type = type };
 }
 
 void table_digits(struct table *t, int digits) { t->columns[t->n_columns - 1].digits = digits; }

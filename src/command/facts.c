@@ -177,8 +177,8 @@ void facts_tensors(const struct session_model *m, const char *glob, struct resul
     }
 }
 
-static void point_row(const struct graph *g, struct table *t, const char *name, const char *of, const struct shape *s,
-                      const char *brief, int value)
+static void point_row(const struct graph *g, struct table *t, const char *name, const char *of,
+                      const struct shape *s, const char *brief, int value)
 {
     struct buf b = { 0 };
     shape_print(s, &b);
@@ -205,8 +205,10 @@ void facts_points(const struct session_model *m, const char *glob, struct result
         for (int a = 0; a < g->n_aliases; a++) {
             struct buf same = { 0 };
             buf_printf(&same, "= %s", x->name);
-            if (g->aliases[a].value == v && (!glob || glob_match(str_from(glob), str_from(g->aliases[a].name))))
-                point_row(g, t, g->aliases[a].name, buf_str(&same), &g->aliases[a].shape, g->aliases[a].brief, v);
+            if (g->aliases[a].value == v
+                && (!glob || glob_match(str_from(glob), str_from(g->aliases[a].name))))
+                point_row(g, t, g->aliases[a].name, buf_str(&same), &g->aliases[a].shape,
+                          g->aliases[a].brief, v);
             buf_free(&same);
         }
     }

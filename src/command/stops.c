@@ -7,7 +7,8 @@
 #include "kernels/statistics.h"
 
 /* The evidence: what stands at the point now. */
-static void evidence(struct session_run *r, int span, int value, struct table *t, struct result *out)
+static void evidence(struct session_run *r, int span, int value, struct table *t,
+                     struct result *out)
 {
     struct tensor x;
     struct summary sum;
@@ -59,7 +60,8 @@ static void stop_table(struct session_run *r, const struct stop *stop, struct re
     buf_free(&position);
 }
 
-enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct result *out, struct err *e)
+enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct result *out,
+                  struct err *e)
 {
     if (st && st != ST_CANCELLED)
         return st;
@@ -77,7 +79,8 @@ void show_where(const struct session_run *r, struct result *out)
 {
     const struct graph *g = run_graph(r->run);
     struct position at = run_position(r->run);
-    struct span span = run_span(r->run, at.span < run_n_spans(r->run) ? at.span : run_n_spans(r->run) - 1);
+    struct span span = run_span(r->run,
+                                at.span < run_n_spans(r->run) ? at.span : run_n_spans(r->run) - 1);
     struct buf b = { 0 };
     struct table *t = result_table(out, "where", TABLE_ROWS);
     table_column(t, COL_STRING, "level", "");
@@ -118,7 +121,8 @@ void show_where(const struct session_run *r, struct result *out)
     buf_free(&b);
 }
 
-void show_nodes(const struct graph *g, int first, int end, int here, const char *glob, struct result *out)
+void show_nodes(const struct graph *g, int first, int end, int here, const char *glob,
+                struct result *out)
 {
     struct table *t = result_table(out, "nodes", TABLE_ROWS);
     table_column(t, COL_STRING, "at", "");

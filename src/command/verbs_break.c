@@ -8,8 +8,8 @@
 #include "session/control.h"
 
 /* "[tok=3:7]" at the end of a pattern: cut it off and note the tokens. */
-static enum st token_slice(const struct call *c, int i, struct str *pattern, int64_t *first, int64_t *last,
-                           struct err *e)
+static enum st token_slice(const struct call *c, int i, struct str *pattern, int64_t *first,
+                           int64_t *last, struct err *e)
 {
     struct str p = *pattern;
     *first = *last = -1;
@@ -38,14 +38,16 @@ static enum st token_slice(const struct call *c, int i, struct str *pattern, int
 
 static const char *point_name(const void *data, size_t i) { return graph_point_name(data, (int)i); }
 
-static enum st add(struct session *s, const struct call *c, bool temporary, struct result *out, struct err *e)
+static enum st add(struct session *s, const struct call *c, bool temporary, struct result *out,
+                   struct err *e)
 {
     struct session_model *m;
     enum st st = session_need_graph(s, &m, e);
     if (st)
         return st;
     if (c->n_words != 1)
-        return call_fail(c, c->n_words ? 1 : 0, e, ST_SYNTAX, "expected one point or glob: blk.2.ffn_down.out");
+        return call_fail(c, c->n_words ? 1 : 0, e, ST_SYNTAX,
+                         "expected one point or glob: blk.2.ffn_down.out");
     struct str pattern = c->words[0].text;
     int64_t first, last;
     if ((st = token_slice(c, 0, &pattern, &first, &last, e)))
@@ -55,8 +57,8 @@ static enum st add(struct session *s, const struct call *c, bool temporary, stru
     int n = breakpoint_count(&probe, g);
     free(probe.pattern);
     if (!n) {
-        call_fail(c, 0, e, ST_NOTFOUND, "no point matches `%.*s`", (int)(pattern.n > 120 ? 120 : pattern.n),
-                  pattern.p);
+        call_fail(c, 0, e, ST_NOTFOUND, "no point matches `%.*s`",
+                  (int)(pattern.n > 120 ? 120 : pattern.n), pattern.p);
         struct buf b = { 0 };
         suggest(pattern, point_name, g, (size_t)graph_n_points(g), &b);
         st_hint(e, "%s", b.n ? buf_str(&b) : "`info points` lists them");
@@ -84,7 +86,8 @@ static enum st run_break(struct session *s, const struct call *c, struct result 
     return add(s, c, false, out, e);
 }
 
-static enum st run_tbreak(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_tbreak(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
 {
     return add(s, c, true, out, e);
 }
@@ -95,8 +98,10 @@ static enum st each(struct session *s, const struct call *c, struct err *e,
 {
     int64_t n;
     for (int i = 0; i < c->n_words; i++) { /* all are checked before any is touched */
-        if (parse_i64(c->words[i].text, 1, INT32_MAX, &n, e) || !breakpoint_find(&s->breaks, (int)n)) {
-            call_fail(c, i, e, ST_NOTFOUND, "no breakpoint `%.*s`", (int)c->words[i].text.n, c->words[i].text.p);
+        if (parse_i64(c->words[i].text, 1, INT32_MAX, &n, e)
+            || !breakpoint_find(&s->breaks, (int)n)) {
+            call_fail(c, i, e, ST_NOTFOUND, "no breakpoint `%.*s`", (int)c->words[i].text.n,
+                      c->words[i].text.p);
             return st_hint(e, "`info breaks` lists them");
         }
     }
@@ -114,21 +119,27 @@ static enum st each(struct session *s, const struct call *c, struct err *e,
 
 static void enable(struct session *s, struct breakpoint *b) { (void)s, b->enabled = true; }
 static void disable(struct session *s, struct breakpoint *b) { (void)s, b->enabled = false; }
-static void delete(struct session *s, struct breakpoint *b) { breakpoint_delete(&s->breaks, b->number); }
+static void delete (struct session *s, struct breakpoint *b)
+{
+    breakpoint_delete(&s->breaks, b->number);
+}
 
-static enum st run_enable(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_enable(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
 {
     (void)out;
     return each(s, c, e, enable);
 }
 
-static enum st run_disable(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_disable(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
 {
     (void)out;
     return each(s, c, e, disable);
 }
 
-static enum st run_delete(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_delete(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
 {
     (void)out;
     return each(s, c, e, delete);
@@ -140,9 +151,10 @@ const struct verb verbs_break[] = {
       .class = "break",
       .args = "GLOB[tok=FIRST:END]",
       .brief = "stop after a point has been produced",
-      .help = "The glob names points (`info points`), canonical or by an alias: blk.2.ffn_down.out, blk.*.out, "
-              "blk.{0..3}.attn_{q,k}.out. With tokens: only in spans that hold one of them. A breakpoint inside a "
-              "fused kernel opens it; the numbers stay the same.",
+      .help = "The glob names points (`info points`), canonical or by an alias: "
+              "blk.2.ffn_down.out, blk.*.out, blk.{0..3}.attn_{q,k}.out. With tokens: only in "
+              "spans that hold one of them. A breakpoint inside a fused kernel opens it; the "
+              "numbers stay the same.",
       .examples = "break blk.1.ffn_down.out\ninfo breaks\ndelete",
       .kinds = { ARG_POINT },
       .run = run_break },

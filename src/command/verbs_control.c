@@ -10,9 +10,10 @@
 #include "kernels/statistics.h"
 #include "session/control.h"
 
-/* --- input ------------------------------------------------------------------------------------- */
+/* --- input ----------------------------------------------------------------------------------- */
 
-static void show_tokens(const struct session_model *m, const int32_t *ids, size_t n, struct result *out)
+static void show_tokens(const struct session_model *m, const int32_t *ids, size_t n,
+                        struct result *out)
 {
     struct table *t = result_table(out, "tokens", TABLE_ROWS);
     table_column(t, COL_INT, "tok", "");
@@ -29,13 +30,15 @@ static void show_tokens(const struct session_model *m, const int32_t *ids, size_
         table_int(t, (int64_t)i);
         table_int(t, ids[i]);
         table_str(t, buf_str(&b));
-        enum token_type type = m->model->tokenizer ? tokenizer_type(m->model->tokenizer, ids[i]) : TOKEN_NORMAL;
+        enum token_type type = m->model->tokenizer ? tokenizer_type(m->model->tokenizer, ids[i])
+                                                   : TOKEN_NORMAL;
         table_str(t, (unsigned)type < 7 ? kinds[type] : "");
     }
     buf_free(&b);
 }
 
-static enum st parse_ids(const struct call *c, int i, int32_t **ids, size_t *n, size_t *cap, struct err *e)
+static enum st parse_ids(const struct call *c, int i, int32_t **ids, size_t *n, size_t *cap,
+                         struct err *e)
 {
     struct str text = c->words[i].text;
     for (size_t at = 0; at <= text.n;) {
@@ -55,9 +58,10 @@ static enum st parse_ids(const struct call *c, int i, int32_t **ids, size_t *n, 
     return *n ? ST_OK : call_fail(c, i, e, ST_SYNTAX, "expected token ids: 1,2,3");
 }
 
-/* The tokens that the words ask for: "TEXT", -f FILE, -t IDS; [special]. *next: the first word after. */
-static enum st input_tokens(struct session *s, const struct call *c, int *next, int32_t **ids, size_t *n,
-                            struct err *e)
+/* The tokens that the words ask for: "TEXT", -f FILE, -t IDS; [special]. *next: the first word
+ * after. */
+static enum st input_tokens(struct session *s, const struct call *c, int *next, int32_t **ids,
+                            size_t *n, struct err *e)
 {
     size_t cap = 0;
     int flags = 0, i = 0;
@@ -70,7 +74,8 @@ static enum st input_tokens(struct session *s, const struct call *c, int *next, 
         return call_fail(c, i, e, ST_SYNTAX, "expected a \"TEXT\", -f FILE or -t ID,ID,...");
     bool option = !c->words[i].quoted && c->words[i].text.n == 2 && c->words[i].text.p[0] == '-';
     if (option && i + 1 >= c->n_words)
-        return call_fail(c, i + 1, e, ST_SYNTAX, "something is missing after %.2s", c->words[i].text.p);
+        return call_fail(c, i + 1, e, ST_SYNTAX, "something is missing after %.2s",
+                         c->words[i].text.p);
     if (option && c->words[i].text.p[1] == 't') {
         *next = i + 2;
         return parse_ids(c, i + 1, ids, n, &cap, e);
@@ -83,7 +88,8 @@ static enum st input_tokens(struct session *s, const struct call *c, int *next, 
         buf_add(&path, c->words[i + 1].text.p, c->words[i + 1].text.n);
         st = text_file_read(buf_str(&path), PROMPT_FILE_MAX, &text, e);
         if (!st)
-            st = tokenizer_encode(m->model->tokenizer, str_of(text.p, text.n), flags, ids, n, &cap, e);
+            st = tokenizer_encode(m->model->tokenizer, str_of(text.p, text.n), flags, ids, n, &cap,
+                                  e);
         buf_free(&path);
         buf_free(&text);
         *next = i + 2;
@@ -95,7 +101,8 @@ static enum st input_tokens(struct session *s, const struct call *c, int *next, 
     return tokenizer_encode(m->model->tokenizer, c->words[i].text, flags, ids, n, &cap, e);
 }
 
-static enum st run_prompt(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_prompt(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
 {
     struct session_model *m;
     int32_t *ids = NULL;
@@ -106,7 +113,8 @@ static enum st run_prompt(struct session *s, const struct call *c, struct result
         st = input_tokens(s, c, &next, &ids, &n, e);
     struct buf name = { 0 };
     if (!st && next < c->n_words) {
-        if (!str_is(c->words[next].text, "as") || next + 2 != c->n_words || !c->words[next + 1].text.n)
+        if (!str_is(c->words[next].text, "as") || next + 2 != c->n_words
+            || !c->words[next + 1].text.n)
             st = call_fail(c, next, e, ST_SYNTAX, "expected `as NAME`");
         else
             buf_add(&name, c->words[next + 1].text.p, c->words[next + 1].text.n);
@@ -121,7 +129,8 @@ static enum st run_prompt(struct session *s, const struct call *c, struct result
     return st;
 }
 
-static enum st run_tokens_verb(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_tokens_verb(struct session *s, const struct call *c, struct result *out,
+                               struct err *e)
 {
     struct session_model *m;
     int32_t *ids = NULL;
@@ -138,7 +147,7 @@ static enum st run_tokens_verb(struct session *s, const struct call *c, struct r
     return st;
 }
 
-/* --- moving ------------------------------------------------------------------------------------ */
+/* --- moving ---------------------------------------------------------------------------------- */
 
 /* The count that word i may be; 1 without. */
 static enum st count_at(const struct call *c, int i, int64_t *n, struct err *e)
@@ -179,7 +188,8 @@ static enum st run_run(struct session *s, const struct call *c, struct result *o
     return show_stop(s, st, &stop, out, e);
 }
 
-static enum st run_continue(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_continue(struct session *s, const struct call *c, struct result *out,
+                            struct err *e)
 {
     struct session_run *r;
     struct stop stop = { 0 };
@@ -196,11 +206,11 @@ static enum st run_continue(struct session *s, const struct call *c, struct resu
     return show_stop(s, st, &stop, out, e);
 }
 
-typedef enum st step_fn(struct session *s, struct session_run *r, enum level_choice level, int64_t n,
-                        struct stop *stop, struct err *e);
+typedef enum st step_fn(struct session *s, struct session_run *r, enum level_choice level,
+                        int64_t n, struct stop *stop, struct err *e);
 
-static enum st step_by(struct session *s, const struct call *c, enum level_choice level, step_fn *fn,
-                       struct result *out, struct err *e)
+static enum st step_by(struct session *s, const struct call *c, enum level_choice level,
+                       step_fn *fn, struct result *out, struct err *e)
 {
     struct session_run *r;
     struct stop stop = { 0 };
@@ -227,17 +237,20 @@ static enum st run_next(struct session *s, const struct call *c, struct result *
     return step_by(s, c, level_of(s), control_step, out, e);
 }
 
-static enum st run_reverse_step(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_reverse_step(struct session *s, const struct call *c, struct result *out,
+                                struct err *e)
 {
     return step_by(s, c, LEVEL_NODE, control_reverse, out, e);
 }
 
-static enum st run_reverse_next(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_reverse_next(struct session *s, const struct call *c, struct result *out,
+                                struct err *e)
 {
     return step_by(s, c, level_of(s), control_reverse, out, e);
 }
 
-static enum st run_reverse_continue(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_reverse_continue(struct session *s, const struct call *c, struct result *out,
+                                    struct err *e)
 {
     (void)c;
     struct session_run *r;
@@ -249,11 +262,13 @@ static enum st run_reverse_continue(struct session *s, const struct call *c, str
 }
 
 /* To the end of the unit one level above: of the sub-layer when stepping nodes, and so on. */
-static enum st run_finish(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_finish(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
 {
     struct session_run *r;
     struct stop stop = { 0 };
-    enum level_choice level = level_of(s) == LEVEL_SPAN ? LEVEL_SPAN : (enum level_choice)(level_of(s) + 1);
+    enum level_choice level = level_of(s) == LEVEL_SPAN ? LEVEL_SPAN
+                                                        : (enum level_choice)(level_of(s) + 1);
     enum st st = session_need_run(s, &r, e);
     if (!st && c->n_words)
         st = level_at(c, 0, &level, e);
@@ -264,8 +279,8 @@ static enum st run_finish(struct session *s, const struct call *c, struct result
     return show_stop(s, st, &stop, out, e);
 }
 
-static enum st position_at(struct session *s, const struct call *c, struct session_run **r, struct position *to,
-                           struct err *e)
+static enum st position_at(struct session *s, const struct call *c, struct session_run **r,
+                           struct position *to, struct err *e)
 {
     enum st st = session_need_run(s, r, e);
     if (st)
@@ -296,7 +311,8 @@ static enum st run_until(struct session *s, const struct call *c, struct result 
     return show_stop(s, st, &stop, out, e);
 }
 
-static enum st run_goto_verb(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_goto_verb(struct session *s, const struct call *c, struct result *out,
+                             struct err *e)
 {
     struct session_run *r;
     struct position to;
@@ -381,7 +397,8 @@ static enum st run_list(struct session *s, const struct call *c, struct result *
     return ST_OK;
 }
 
-static enum st run_checkpoint(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_checkpoint(struct session *s, const struct call *c, struct result *out,
+                              struct err *e)
 {
     struct session_run *r;
     enum st st = session_need_run(s, &r, e);
@@ -419,7 +436,8 @@ static enum st run_kill(struct session *s, const struct call *c, struct result *
     if (c->n_words) {
         r = session_find_run(s, c->words[0].text);
         if (!r)
-            return call_fail(c, 0, e, ST_NOTFOUND, "no run `%.*s`", (int)c->words[0].text.n, c->words[0].text.p);
+            return call_fail(c, 0, e, ST_NOTFOUND, "no run `%.*s`", (int)c->words[0].text.n,
+                             c->words[0].text.p);
     } else
         st = session_need_run(s, &r, e);
     if (st)
@@ -429,19 +447,20 @@ static enum st run_kill(struct session *s, const struct call *c, struct result *
     return ST_OK;
 }
 
-#define POSITION_HELP                                                                                     \
-    "A position is (span, node), written s2:blk.3.ffn_down.out: that point has just been produced in span " \
-    "2. Without `sN:` the span of the position now. `start` and `end` are the ends of the run, s1:end the " \
-    "end of a span; a name given by `checkpoint` will do too."
+#define POSITION_HELP \
+    "A position is (span, node), written s2:blk.3.ffn_down.out: that point has just been " \
+    "produced in span 2. Without `sN:` the span of the position now. `start` and `end` are the " \
+    "ends of the run, s1:end the end of a span; a name given by `checkpoint` will do too."
 
 const struct verb verbs_control[] = {
     { .name = "prompt",
       .class = "run",
       .args = "\"TEXT\" | -f FILE | -t ID,ID,... [as NAME]",
       .brief = "set the input: a new run of the active model",
-      .help = "Shows the tokens. BOS is put in front when the model's tokenizer says so; with -special first, names "
-              "of special tokens in the text are parsed as such. `set span N` cuts the prompt into spans of at most N "
-              "tokens that pass the model together (1 = token by token). `as NAME` keeps several runs alive.",
+      .help = "Shows the tokens. BOS is put in front when the model's tokenizer says so; with "
+              "-special first, names of special tokens in the text are parsed as such. `set span "
+              "N` cuts the prompt into spans of at most N tokens that pass the model together (1 "
+              "= token by token). `as NAME` keeps several runs alive.",
       .examples = "prompt \"kalo\"\nprompt -t 1,2,3 as ids",
       .kinds = { ARG_TEXT, ARG_FILE },
       .run = run_prompt },
@@ -449,7 +468,8 @@ const struct verb verbs_control[] = {
       .class = "run",
       .args = "\"TEXT\" | -f FILE | -t ID,ID,...",
       .brief = "show how a text becomes tokens, without running it",
-      .help = "Control bytes are shown as \\n, \\x01, ...; kind says which tokens are bytes, control or unknown.",
+      .help = "Control bytes are shown as \\n, \\x01, ...; kind says which tokens are bytes, "
+              "control or unknown.",
       .examples = "tokens \"12+34=\"",
       .kinds = { ARG_TEXT, ARG_FILE },
       .run = run_tokens_verb },
@@ -474,7 +494,8 @@ const struct verb verbs_control[] = {
       .class = "run",
       .args = "[N]",
       .brief = "execute one node of the graph, or N",
-      .help = "Every node computes one point. Fused kernels are opened: each point in between exists.",
+      .help =
+          "Every node computes one point. Fused kernels are opened: each point in between exists.",
       .examples = "prompt \"kalo\"\nstep 5",
       .flags = VERB_REPEATS,
       .kinds = { ARG_NUMBER },
@@ -530,7 +551,8 @@ const struct verb verbs_control[] = {
       .class = "run",
       .args = "POSITION",
       .brief = "go to any position, forward or back, without stopping on the way",
-      .help = POSITION_HELP " Going back restores the nearest checkpoint and computes the rest again: the same bits.",
+      .help = POSITION_HELP
+      " Going back restores the nearest checkpoint and computes the rest again: the same bits.",
       .examples = "prompt \"kalo\"\nrun\ngoto blk.1.out\ngoto start",
       .kinds = { ARG_POSITION },
       .run = run_goto_verb },

@@ -17,7 +17,8 @@ static enum st label(const struct call *c, int i, char name[64], bool *given, st
     if (!str_is(c->words[i].text, "as") || i + 2 != c->n_words)
         return call_fail(c, i, e, ST_SYNTAX, "expected `as NAME`");
     struct str t = c->words[i + 1].text;
-    if (!t.n || t.n > 40 || memchr(t.p, '!', t.n) || memchr(t.p, ':', t.n) || memchr(t.p, '\0', t.n))
+    if (!t.n || t.n > 40 || memchr(t.p, '!', t.n) || memchr(t.p, ':', t.n)
+        || memchr(t.p, '\0', t.n))
         return call_fail(c, i + 1, e, ST_SYNTAX, "a name has 1 to 40 characters, no `!` or `:`");
     memcpy(name, t.p, t.n);
     name[t.n] = '\0';
@@ -45,7 +46,8 @@ static enum st run_open(struct session *s, const struct call *c, struct result *
 }
 
 /* The model or run that word i names. */
-static enum st named_model(struct session *s, const struct call *c, int i, struct session_model **out, struct err *e)
+static enum st named_model(struct session *s, const struct call *c, int i,
+                           struct session_model **out, struct err *e)
 {
     if (i >= c->n_words)
         return session_need_model(s, out, e);
@@ -74,7 +76,8 @@ static enum st run_use(struct session *s, const struct call *c, struct result *o
     struct session_run *r = session_find_run(s, c->words[0].text);
     struct session_model *m = r ? r->model : session_find_model(s, c->words[0].text);
     if (!m) {
-        call_fail(c, 0, e, ST_NOTFOUND, "no run or model `%.*s`", (int)c->words[0].text.n, c->words[0].text.p);
+        call_fail(c, 0, e, ST_NOTFOUND, "no run or model `%.*s`", (int)c->words[0].text.n,
+                  c->words[0].text.p);
         return st_hint(e, "`info runs` and `info models` list them");
     }
     if (r)
@@ -85,10 +88,10 @@ static enum st run_use(struct session *s, const struct call *c, struct result *o
     return ST_OK;
 }
 
-/* The weights that word i stands for: an open model, a file, or the active model when there is no such
- * word. *owned: to be closed by the caller. */
-static enum st weights_of(struct session *s, const struct call *c, int i, const struct weights **out,
-                          struct weights **owned, struct err *e)
+/* The weights that word i stands for: an open model, a file, or the active model when there is no
+ * such word. *owned: to be closed by the caller. */
+static enum st weights_of(struct session *s, const struct call *c, int i,
+                          const struct weights **out, struct weights **owned, struct err *e)
 {
     struct session_model *m = NULL;
     enum st st = ST_OK;
@@ -132,8 +135,8 @@ static enum st run_lint(struct session *s, const struct call *c, struct result *
         table_str(t, found.list[i].subject);
         table_str(t, found.list[i].message);
     }
-    result_note(out, "%zu errors, %zu warnings, %zu notes", found.count[LINT_ERROR], found.count[LINT_WARNING],
-                found.count[LINT_NOTE]);
+    result_note(out, "%zu errors, %zu warnings, %zu notes", found.count[LINT_ERROR],
+                found.count[LINT_WARNING], found.count[LINT_NOTE]);
     if (found.count[LINT_ERROR] || found.count[LINT_WARNING])
         out->status = RESULT_FOUND;
     lint_free(&found);
@@ -141,7 +144,8 @@ static enum st run_lint(struct session *s, const struct call *c, struct result *
     return st;
 }
 
-static void diff_keys(const struct diff *d, const struct weights *a, const struct weights *b, struct result *out)
+static void diff_keys(const struct diff *d, const struct weights *a, const struct weights *b,
+                      struct result *out)
 {
     struct table *t = result_table(out, "keys", TABLE_ROWS);
     table_column(t, COL_STRING, "change", "");
@@ -204,8 +208,8 @@ static enum st run_diff(struct session *s, const struct call *c, struct result *
             diff_keys(&d, a, b, out);
         if (d.n_changed)
             diff_tensors(&d, out);
-        result_note(out, "%zu keys differ, %zu are the same; %zu of %zu tensors differ", d.n_keys, d.n_keys_same,
-                    d.n_changed, d.n_tensors);
+        result_note(out, "%zu keys differ, %zu are the same; %zu of %zu tensors differ", d.n_keys,
+                    d.n_keys_same, d.n_changed, d.n_tensors);
         if (d.n_keys || d.n_changed)
             out->status = RESULT_FOUND;
         diff_free(&d);
@@ -221,9 +225,10 @@ const struct verb verbs_files[] = {
       .class = "files",
       .args = "FILE | --demo[=NAME] [as LABEL]",
       .brief = "open a model file (GGUF) or a built-in demo model; it becomes the active model",
-      .help = "The file is mapped, not read: even a large one opens at once. All parts of a split file are opened "
-              "when one is named. A file that cannot run (unknown architecture, damaged tensors) still opens for "
-              "everything that needs no run. Without `as` the label is the next free letter.",
+      .help = "The file is mapped, not read: even a large one opens at once. All parts of a split "
+              "file are opened when one is named. A file that cannot run (unknown architecture, "
+              "damaged tensors) still opens for everything that needs no run. Without `as` the "
+              "label is the next free letter.",
       .examples = "open --demo\nopen --demo=add as adder\ninfo models",
       .kinds = { ARG_FILE, ARG_TEXT },
       .run = run_open },
@@ -232,8 +237,10 @@ const struct verb verbs_files[] = {
       .class = "files",
       .args = "[TOPIC [GLOB]]",
       .brief = "facts about files, models, runs and the session",
-      .help = "Without a topic it lists the topics. tensors and points take a glob: `info points blk.0.*`.",
-      .examples = "info\ninfo model\ninfo tensors blk.0.**\ninfo points blk.0.attn.*\ninfo memory 512",
+      .help = "Without a topic it lists the topics. tensors and points take a glob: `info points "
+              "blk.0.*`.",
+      .examples =
+          "info\ninfo model\ninfo tensors blk.0.**\ninfo points blk.0.attn.*\ninfo memory 512",
       .kinds = { ARG_NONE, ARG_ADDRESS },
       .words = INFO_TOPICS,
       .run = run_info },
@@ -258,9 +265,10 @@ const struct verb verbs_files[] = {
       .class = "files",
       .args = "[FILE | MODEL]",
       .brief = "look for what is wrong in a model file, without running it",
-      .help = "Checks the directory (overlaps, gaps, sizes, unknown types), the metadata (hyper-parameters, tokenizer "
-              "tables) and all data (NaN and infinite values or scales, all-zero rows, duplicated tensors). Exit "
-              "status 3 under -batch when there are errors or warnings; notes alone are fine.",
+      .help = "Checks the directory (overlaps, gaps, sizes, unknown types), the metadata "
+              "(hyper-parameters, tokenizer tables) and all data (NaN and infinite values or "
+              "scales, all-zero rows, duplicated tensors). Exit status 3 under -batch when there "
+              "are errors or warnings; notes alone are fine.",
       .examples = "lint",
       .kinds = { ARG_FILE },
       .run = run_lint },
@@ -268,9 +276,9 @@ const struct verb verbs_files[] = {
       .class = "files",
       .args = "[A] B",
       .brief = "compare two model files: metadata, types, shapes, values",
-      .help = "A is the reference (the active model when only B is given). relative_l2 is |b - a| / |a|; sqnr is "
-              "10 log10(|a|^2 / |b - a|^2) in dB; max_abs is the largest |b - a|; all over decoded values. Exit "
-              "status 3 under -batch when the files differ.",
+      .help = "A is the reference (the active model when only B is given). relative_l2 is |b - a| "
+              "/ |a|; sqnr is 10 log10(|a|^2 / |b - a|^2) in dB; max_abs is the largest |b - a|; "
+              "all over decoded values. Exit status 3 under -batch when the files differ.",
       .examples = "open --demo as one\ndiff one one",
       .kinds = { ARG_FILE, ARG_FILE },
       .run = run_diff },

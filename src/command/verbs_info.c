@@ -21,7 +21,8 @@ static const char *glob_of(const struct call *c, struct buf *store)
     return buf_str(store);
 }
 
-static enum st info_model(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_model(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
 {
     (void)c;
     struct session_model *m;
@@ -41,7 +42,8 @@ static enum st info_kv(struct session *s, const struct call *c, struct result *o
     return st;
 }
 
-static enum st info_tensors(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_tensors(struct session *s, const struct call *c, struct result *out,
+                            struct err *e)
 {
     struct session_model *m;
     struct buf b = { 0 };
@@ -52,7 +54,8 @@ static enum st info_tensors(struct session *s, const struct call *c, struct resu
     return st;
 }
 
-static enum st info_points(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_points(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
 {
     struct session_model *m;
     struct buf b = { 0 };
@@ -63,7 +66,8 @@ static enum st info_points(struct session *s, const struct call *c, struct resul
     return st;
 }
 
-static enum st info_tokenizer(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_tokenizer(struct session *s, const struct call *c, struct result *out,
+                              struct err *e)
 {
     (void)c;
     struct session_model *m;
@@ -73,7 +77,8 @@ static enum st info_tokenizer(struct session *s, const struct call *c, struct re
     return st;
 }
 
-static enum st info_tokens(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_tokens(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
 {
     (void)c;
     struct session_run *r;
@@ -101,7 +106,8 @@ static enum st info_tokens(struct session *s, const struct call *c, struct resul
     return ST_OK;
 }
 
-static enum st info_formats(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_formats(struct session *s, const struct call *c, struct result *out,
+                            struct err *e)
 {
     (void)s, (void)c, (void)e;
     struct table *t = result_table(out, "formats", TABLE_ROWS);
@@ -136,7 +142,8 @@ static void memory_row(struct table *t, const char *what, size_t bytes, const ch
     table_str(t, remark);
 }
 
-static enum st info_memory(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_memory(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
 {
     (void)e;
     struct table *t = result_table(out, "memory", TABLE_ROWS);
@@ -147,7 +154,8 @@ static enum st info_memory(struct session *s, const struct call *c, struct resul
     memory_row(t, "in use", mem_used(), "large buffers of qdb itself");
     memory_row(t, "peak", mem_peak(), "the most since the start");
     for (size_t i = 0; i < s->models.n_models; i++)
-        memory_row(t, "mapped", s->models.models[i]->model->weights->n_bytes, s->models.models[i]->path);
+        memory_row(t, "mapped", s->models.models[i]->model->weights->n_bytes,
+                   s->models.models[i]->path);
     if (s->models.run) {
         struct run_memory m = run_memory(s->models.run->run);
         memory_row(t, "cache", m.state, "keys and values of the active run");
@@ -156,7 +164,8 @@ static enum st info_memory(struct session *s, const struct call *c, struct resul
     }
     int64_t n = 0;
     struct session_model *m = s->models.model;
-    if (c->n_words > 1 && m && m->model->graph && !parse_i64(c->words[1].text, 1, 1 << 30, &n, NULL)) {
+    if (c->n_words > 1 && m && m->model->graph
+        && !parse_i64(c->words[1].text, 1, 1 << 30, &n, NULL)) {
         struct run_memory p = run_predict(m->model, n, setting_int(&s->settings, SETTING_SPAN));
         struct buf b = { 0 };
         buf_printf(&b, "predicted for a prompt of %d tokens", (int)n);
@@ -168,7 +177,8 @@ static enum st info_memory(struct session *s, const struct call *c, struct resul
     return ST_OK;
 }
 
-static enum st info_kernels(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_kernels(struct session *s, const struct call *c, struct result *out,
+                            struct err *e)
 {
     (void)c, (void)e;
     struct table *t = result_table(out, "kernels", TABLE_ROWS);
@@ -180,14 +190,17 @@ static enum st info_kernels(struct session *s, const struct call *c, struct resu
         const struct level *l = level_at(i);
         table_row(t);
         table_str(t, l->name);
-        table_str(t, l == level_now() ? "in use" : l->supported() ? "available" : "not on this CPU");
+        table_str(t, l == level_now() ? "in use"
+                     : l->supported() ? "available"
+                                      : "not on this CPU");
         table_int(t, pool_threads(session_pool(s)));
         table_str(t, l->brief);
     }
     return ST_OK;
 }
 
-static enum st info_breaks(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_breaks(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
 {
     (void)c, (void)e;
     struct table *t = result_table(out, "breaks", TABLE_ROWS);
@@ -218,7 +231,8 @@ static enum st info_breaks(struct session *s, const struct call *c, struct resul
     return ST_OK;
 }
 
-static enum st info_checkpoints(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_checkpoints(struct session *s, const struct call *c, struct result *out,
+                                struct err *e)
 {
     (void)c;
     struct session_run *r;
@@ -244,13 +258,16 @@ static enum st info_checkpoints(struct session *s, const struct call *c, struct 
     }
     buf_free(&b);
     char used[16], limit[16];
-    result_note(out, "%d block boundaries are kept automatically (%s of at most %s); other places are recomputed",
+    result_note(out,
+                "%d block boundaries are kept automatically (%s of at most %s); other places are "
+                "recomputed",
                 m.n_checkpoints, text_bytes(used, sizeof used, m.checkpoints),
                 text_bytes(limit, sizeof limit, m.checkpoint_limit));
     return ST_OK;
 }
 
-static enum st info_models(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_models(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
 {
     (void)c, (void)e;
     struct table *t = result_table(out, "models", TABLE_ROWS);
@@ -318,14 +335,16 @@ static enum st info_arch(struct session *s, const struct call *c, struct result 
     return ST_OK;
 }
 
-static enum st info_displays(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_displays(struct session *s, const struct call *c, struct result *out,
+                             struct err *e)
 {
     (void)c, (void)e;
     displays_list(s, out);
     return ST_OK;
 }
 
-static enum st info_values(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st info_values(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
 {
     (void)c, (void)e;
     values_list(&s->values, out);

@@ -15,7 +15,8 @@
 #include "study/task_add.h"
 
 /* A number after the word at i, as `temp 0.8`. */
-static enum st number_after(const struct call *c, int i, double lo, double hi, double *out, struct err *e)
+static enum st number_after(const struct call *c, int i, double lo, double hi, double *out,
+                            struct err *e)
 {
     if (i + 1 >= c->n_words)
         return call_fail(c, i + 1, e, ST_SYNTAX, "a number is missing");
@@ -58,7 +59,8 @@ static enum st parse_gen(struct session *s, const struct call *c, struct gen *g,
         } else if (str_is(w, "seed"))
             st = number_after(c, i++, 0, 9007199254740992.0, &seed, e);
         else
-            return call_fail(c, i, e, ST_SYNTAX, "expected N, greedy, temp T, top-k K, top-p P, seed S or ignore-end");
+            return call_fail(c, i, e, ST_SYNTAX,
+                             "expected N, greedy, temp T, top-k K, top-p P, seed S or ignore-end");
         if (st)
             return st;
     }
@@ -67,8 +69,8 @@ static enum st parse_gen(struct session *s, const struct call *c, struct gen *g,
 }
 
 /* Append tokens until n are there, the text ends, or a breakpoint stops the run. */
-static enum st generate(struct session *s, struct session_run *r, struct gen *g, int32_t *ids, size_t *n,
-                        struct stop *stop, struct err *e)
+static enum st generate(struct session *s, struct session_run *r, struct gen *g, int32_t *ids,
+                        size_t *n, struct stop *stop, struct err *e)
 {
     const struct graph *graph = run_graph(r->run);
     const struct tokenizer *k = r->model->model->tokenizer;
@@ -141,8 +143,8 @@ static enum st parse_ppl(const struct call *c, int64_t *context, int64_t *chunks
     return ST_OK;
 }
 
-static void ppl_table(const struct perplexity *p, const char *file, enum compute mode, int64_t context,
-                      struct result *out)
+static void ppl_table(const struct perplexity *p, const char *file, enum compute mode,
+                      int64_t context, struct result *out)
 {
     struct table *t = result_table(out, "perplexity", TABLE_RECORD);
     table_column(t, COL_FLOAT, "perplexity", "");
@@ -208,8 +210,7 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
     return st;
 }
 
-/* --- task --------------------------------------------------------------------------------------
- */
+/* --- task ------------------------------------------------------------------------------------ */
 
 static void put_float(struct table *t, double v)
 {
@@ -398,12 +399,10 @@ const struct verb verbs_study[] = {
       .args = "[N] [greedy] [temp T] [top-k K] [top-p P] [seed S] [ignore-end]",
       .brief = "generate up to N tokens (32), with breakpoints live",
       .help = "Greedy unless a temperature is given: the most probable token, the lowest id among "
-              "equals. Order: "
-              "temperature, top-k, top-p. Stops at the end-of-text tokens of the vocabulary unless "
-              "ignore-end. Each "
-              "generated token is a span of its own. The seed is that of `set seed` unless given: "
-              "the same seed, "
-              "model and settings give the same text.",
+              "equals. Order: temperature, top-k, top-p. Stops at the end-of-text tokens of the "
+              "vocabulary unless ignore-end. Each generated token is a span of its own. The seed "
+              "is that of `set seed` unless given: the same seed, model and settings give the "
+              "same text.",
       .examples = "prompt \"kalo\"\ngen 8\nprompt \"kalo\"\ngen 8 temp 0.8 top-k 40 seed 1",
       .kinds = { ARG_NUMBER, ARG_TEXT },
       .words = "greedy|temp|top-k|top-p|seed|ignore-end",
@@ -412,13 +411,11 @@ const struct verb verbs_study[] = {
       .class = "analyse",
       .args = "FILE [ctx N] [chunks N]",
       .brief = "perplexity of a text file: exp of the mean negative log-likelihood",
-      .help = "The text is cut into chunks of `ctx` tokens (512). The first token of each chunk is "
-              "replaced by BOS "
-              "where the vocabulary adds one; the incomplete tail is dropped; positions ctx/2 .. "
-              "ctx-2 predict their "
-              "next token and are scored. error is value * sd(nll) / sqrt(scored - 1), tokens "
-              "taken as independent, "
-              "as other engines print it. `chunks N` stops after N chunks. ^C keeps what is done.",
+      .help = "The text is cut into chunks of `ctx` tokens (512). The first token of each chunk "
+              "is replaced by BOS where the vocabulary adds one; the incomplete tail is dropped; "
+              "positions ctx/2 .. ctx-2 predict their next token and are scored. error is value * "
+              "sd(nll) / sqrt(scored - 1), tokens taken as independent, as other engines print "
+              "it. `chunks N` stops after N chunks. ^C keeps what is done.",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "ctx|chunks",
       .run = run_ppl },
@@ -427,29 +424,20 @@ const struct verb verbs_study[] = {
       .args = "add [N] [seed S]",
       .brief = "exact match of a model on a task that it was made for: sums",
       .help =
-          "For models whose metadata says qdb.task = \"add\" (`open --demo=add`). N sums (500) are "
-          "made on the spot "
-          "from a seed (`set seed`, or given): two operands of as many digits as the model was "
-          "trained on, "
-          "none of the pairs seen in training, as many of each carry length. The carry length is "
-          "how many places "
-          "the longest-travelling carry goes through: a place whose digits add up to ten or more "
-          "sends one out, "
-          "each further place whose digits add up to nine passes it on.\n"
-          "exact: share of the sums whose whole answer greedy decoding gets right; it does so "
-          "exactly when "
-          "every token of the answer has the largest logit after the right ones before it. right, "
-          "of, share: the "
-          "same by carry length, and for single tokens of the answer after the right ones before: "
-          "the digit at "
-          "10^0, 10^1, ..., and the newline that ends it. low and high bound a share with 95 % "
-          "confidence (Wilson "
-          "1927).\n"
-          "digit_logp: mean log-probability of the digits of the right answers, in nats; logp_low "
-          "and logp_high "
-          "are 1.96 standard errors away, each sum one observation. It moves before exact match "
-          "does. `wrong` "
-          "lists the first sums that failed, with the first token that did. ^C keeps what is done.",
+          "For models whose metadata says qdb.task = \"add\" (`open --demo=add`). N sums (500) "
+          "are made on the spot from a seed (`set seed`, or given): two operands of as many "
+          "digits as the model was trained on, none of the pairs seen in training, as many of "
+          "each carry length. The carry length is how many places the longest-travelling carry "
+          "goes through: a place whose digits add up to ten or more sends one out, each further "
+          "place whose digits add up to nine passes it on.\nexact: share of the sums whose whole "
+          "answer greedy decoding gets right; it does so exactly when every token of the answer "
+          "has the largest logit after the right ones before it. right, of, share: the same by "
+          "carry length, and for single tokens of the answer after the right ones before: the "
+          "digit at 10^0, 10^1, ..., and the newline that ends it. low and high bound a share "
+          "with 95 % confidence (Wilson 1927).\ndigit_logp: mean log-probability of the digits of "
+          "the right answers, in nats; logp_low and logp_high are 1.96 standard errors away, each "
+          "sum one observation. It moves before exact match does. `wrong` lists the first sums "
+          "that failed, with the first token that did. ^C keeps what is done.",
       .examples = "open --demo=add\ntask add 60\ntask add 30 seed 7",
       .kinds = { ARG_TEXT, ARG_NUMBER, ARG_TEXT },
       .words = "add|seed",

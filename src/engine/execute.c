@@ -22,8 +22,8 @@ struct matrix weight_matrix(const struct weight *w)
     return (struct matrix){ w->format, w->data, w->row_bytes, (int64_t)w->rows, (int64_t)w->cols };
 }
 
-enum st check_tokens(const struct graph *g, int first, int end, const int32_t *ids, const int32_t *pos, int64_t n,
-                     struct err *e)
+enum st check_tokens(const struct graph *g, int first, int end, const int32_t *ids,
+                     const int32_t *pos, int64_t n, struct err *e)
 {
     for (int i = first; i < end; i++) {
         const struct node *node = &g->nodes[i];
@@ -34,8 +34,8 @@ enum st check_tokens(const struct graph *g, int first, int end, const int32_t *i
         for (int64_t t = 0; t < n; t++) {
             const int64_t row = embed ? ids[t] : pos[t];
             if (row < 0 || row >= rows)
-                return st_fail(e, ST_RANGE, "%s %" PRId64 " is not in 0..%" PRId64, embed ? "token" : "position", row,
-                               rows - 1);
+                return st_fail(e, ST_RANGE, "%s %" PRId64 " is not in 0..%" PRId64,
+                               embed ? "token" : "position", row, rows - 1);
         }
     }
     return ST_OK;
@@ -73,11 +73,17 @@ void batch_begin(const struct run *r, int span, struct batch *b)
     const struct span s = r->spans[span];
     const int32_t **keys = x_alloc((size_t)s.n * sizeof *keys);
     int32_t *visible = x_alloc((size_t)s.n * sizeof *visible);
-    int32_t *last = x_alloc(r->n_sequences * sizeof *last); /* rows of each sequence at the span's end */
+    int32_t *last = x_alloc(r->n_sequences
+                            * sizeof *last); /* rows of each sequence at the span's end */
     for (int64_t t = 0; t < s.n; t++)
         last[r->seq[s.first + t]] = r->ordinal[s.first + t] + 1;
-    *b = (struct batch){ .n = s.n, .past = s.first, .ids = r->ids + s.first, .seq = r->seq + s.first,
-                         .pos = r->pos + s.first, .keys = keys, .visible = visible };
+    *b = (struct batch){ .n = s.n,
+                         .past = s.first,
+                         .ids = r->ids + s.first,
+                         .seq = r->seq + s.first,
+                         .pos = r->pos + s.first,
+                         .keys = keys,
+                         .visible = visible };
     for (int64_t t = 0; t < s.n; t++) {
         const int32_t q = r->seq[s.first + t];
         keys[t] = r->sequences[q].rows;
@@ -211,17 +217,25 @@ static bool skips(const struct run *r, int node, int target)
     if (n->op != OP_SCORE)
         return false;
     const struct node *softmax = &r->g->nodes[r->g->values[n->out].last_use];
-    return softmax->op == OP_SOFTMAX && !wanted(r, n->out, target) && !wanted(r, softmax->out, target);
+    return softmax->op == OP_SOFTMAX && !wanted(r, n->out, target)
+           && !wanted(r, softmax->out, target);
 }
 
-static void fill_call(const struct run *r, struct frame *f, const struct node *n, const struct batch *b,
-                      struct tensor *in, struct tensor *out, struct op_call *c)
+static void fill_call(const struct run *r, struct frame *f, const struct node *n,
+                      const struct batch *b, struct tensor *in, struct tensor *out,
+                      struct op_call *c)
 {
     const struct op_info *op = op_info(n->op);
-    *c = (struct op_call){ .node = n, .batch = b, .mode = r->o.mode, .pool = r->o.pool, .cancel = r->cancel, .out = out,
+    *c = (struct op_call){ .node = n,
+                           .batch = b,
+                           .mode = r->o.mode,
+                           .pool = r->o.pool,
+                           .cancel = r->cancel,
+                           .out = out,
                            .state = r->state[r->g->values[n->out].node] };
     for (int i = 0; i < n->n_in; i++) {
-        in[i] = (struct tensor){ shape_resolve(r->g->values[n->in[i]].shape, b->n, b->max_keys), f->data[n->in[i]] };
+        in[i] = (struct tensor){ shape_resolve(r->g->values[n->in[i]].shape, b->n, b->max_keys),
+                                 f->data[n->in[i]] };
         c->in[i] = &in[i];
     }
     for (int i = 0; i < op->weights; i++) {
@@ -232,7 +246,8 @@ static void fill_call(const struct run *r, struct frame *f, const struct node *n
         c->rope = &r->g->ropes[n->p.rope];
         c->angles = r->turns[n->p.rope].data;
     }
-    *out = (struct tensor){ shape_resolve(r->g->values[n->out].shape, b->n, b->max_keys), f->data[n->out] };
+    *out = (struct tensor){ shape_resolve(r->g->values[n->out].shape, b->n, b->max_keys),
+                            f->data[n->out] };
 }
 
 static void forward(struct run *r, struct frame *f, const struct node *n, const struct batch *b)
@@ -278,7 +293,8 @@ enum st execute_node(struct run *r, struct frame *f, int node, int target, struc
     struct event ev = { r, { f->span, node + 1 }, n->out, NULL };
     for (size_t i = 0; i < r->n_transforms; i++)
         if (r->transforms[i].value == n->out) {
-            struct tensor x = { shape_resolve(r->g->values[n->out].shape, b.n, b.max_keys), f->data[n->out] };
+            struct tensor x = { shape_resolve(r->g->values[n->out].shape, b.n, b.max_keys),
+                                f->data[n->out] };
             ev.x = &x;
             r->transforms[i].transform(r->transforms[i].data, &ev, x.data);
         }
@@ -286,7 +302,7 @@ enum st execute_node(struct run *r, struct frame *f, int node, int target, struc
     return ST_OK;
 }
 
-/* --- checkpoints ------------------------------------------------------------------------------- */
+/* --- checkpoints ----------------------------------------------------------------------------- */
 
 const float *checkpoint_find(const struct run *r, int span, int segment)
 {
@@ -346,7 +362,8 @@ void checkpoint_save(struct run *r, const struct frame *f, int segment)
     size_t bytes = checkpoint_bytes(r, f->span, segment);
     if (!segment || !s->n_carry || checkpoint_find(r, f->span, segment))
         return;
-    while (r->checkpoint_used + bytes > r->o.checkpoint_bytes && r->checkpoint_stride <= r->n_segments)
+    while (r->checkpoint_used + bytes > r->o.checkpoint_bytes
+           && r->checkpoint_stride <= r->n_segments)
         thin_out(r);
     if (segment % r->checkpoint_stride || r->checkpoint_stride > r->n_segments)
         return;

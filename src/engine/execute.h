@@ -82,9 +82,10 @@ struct run {
 };
 
 int segment_of(const struct run *r, int node);
-/* Ids and positions are indices into tables of the file: ST_RANGE when nodes [first, end) have no such row. */
-NODISCARD enum st check_tokens(const struct graph *g, int first, int end, const int32_t *ids, const int32_t *pos,
-                               int64_t n, struct err *e);
+/* Ids and positions are indices into tables of the file: ST_RANGE when nodes [first, end) have no
+ * such row. */
+NODISCARD enum st check_tokens(const struct graph *g, int first, int end, const int32_t *ids,
+                               const int32_t *pos, int64_t n, struct err *e);
 /* out [n][n_rot] as op_call.angles. */
 void rope_turns(const struct rope *rope, const int32_t *pos, int64_t n, float *out);
 struct matrix weight_matrix(const struct weight *w);
@@ -98,8 +99,8 @@ void frame_enter(struct run *r, struct frame *f, int node);
 NODISCARD enum st frame_hold(struct run *r, struct frame *f, int v, struct err *e);
 struct shape value_shape(const struct run *r, int span, int v);
 
-/* Evaluate a node into the frame, transforms included. `target`: a value that must be held even if a
- * fused kernel would skip it, -1 = none. */
+/* Evaluate a node into the frame, transforms included. `target`: a value that must be held even if
+ * a fused kernel would skip it, -1 = none. */
 NODISCARD enum st execute_node(struct run *r, struct frame *f, int node, int target, struct err *e);
 
 void checkpoint_save(struct run *r, const struct frame *f, int segment);

@@ -15,7 +15,8 @@ struct model {
     struct err no_graph, no_tokenizer;
 };
 
-/* Take the weights over (also on failure: there is none but memory). A file that cannot run still opens. */
+/* Take the weights over (also on failure: there is none but memory). A file that cannot run still
+ * opens. */
 struct model *model_new(struct weights *w);
 void model_free(struct model *m);
 

@@ -6,9 +6,11 @@
 #include "engine/execute.h"
 
 /* One sequence of n tokens that see themselves and what came before. */
-static void plain_batch(int64_t n, const int32_t *ids, bool causal, struct batch *b, int32_t **numbers)
+static void plain_batch(int64_t n, const int32_t *ids, bool causal, struct batch *b,
+                        int32_t **numbers)
 {
-    int32_t *rows = x_alloc((size_t)n * 3 * sizeof *rows), *visible = rows + n, *zero = rows + 2 * n;
+    int32_t *rows = x_alloc((size_t)n * 3 * sizeof *rows), *visible = rows + n,
+            *zero = rows + 2 * n;
     const int32_t **keys = x_alloc((size_t)n * sizeof *keys);
     for (int64_t t = 0; t < n; t++) {
         rows[t] = (int32_t)t;
@@ -20,8 +22,9 @@ static void plain_batch(int64_t n, const int32_t *ids, bool causal, struct batch
     *numbers = rows;
 }
 
-enum st node_evaluate(const struct graph *g, int node, const float *const *in, const int32_t *ids, int64_t n,
-                      enum compute mode, struct pool *pool, struct tensor *out, struct err *e)
+enum st node_evaluate(const struct graph *g, int node, const float *const *in, const int32_t *ids,
+                      int64_t n, enum compute mode, struct pool *pool, struct tensor *out,
+                      struct err *e)
 {
     const struct node *nd = &g->nodes[node];
     const struct op_info *op = op_info(nd->op);

@@ -34,8 +34,8 @@ struct event {
 };
 /* A probe looks; returning true asks the run to stop here. */
 typedef bool (*probe_fn)(void *data, const struct event *ev);
-/* A transform changes x in place before anybody sees it; it is applied again on every recomputation,
- * so it must depend on nothing but the event. */
+/* A transform changes x in place before anybody sees it; it is applied again on every
+ * recomputation, so it must depend on nothing but the event. */
 typedef void (*transform_fn)(void *data, const struct event *ev, float *x);
 
 struct run_options {
@@ -49,11 +49,12 @@ struct run *run_new(const struct model *m, const struct run_options *o);
 void run_free(struct run *r);
 void run_set_pool(struct run *r, struct pool *pool); /* results do not change; NULL = this thread */
 
-/* Set the input: n ids, of which token i belongs to sequence seq[i] at position pos[i]; seq NULL = all 0,
- * pos NULL = counting up in each sequence. Forgets whatever the run had. ST_RANGE for an id outside the
- * vocabulary or a position outside a learned table, ST_UNSUPPORTED for a graph that cannot run. */
-NODISCARD enum st run_input(struct run *r, const int32_t *ids, const int32_t *seq, const int32_t *pos, int64_t n,
-                            struct err *e);
+/* Set the input: n ids, of which token i belongs to sequence seq[i] at position pos[i]; seq NULL =
+ * all 0, pos NULL = counting up in each sequence. Forgets whatever the run had. ST_RANGE for an id
+ * outside the vocabulary or a position outside a learned table, ST_UNSUPPORTED for a graph that
+ * cannot run. */
+NODISCARD enum st run_input(struct run *r, const int32_t *ids, const int32_t *seq,
+                            const int32_t *pos, int64_t n, struct err *e);
 /* Append tokens as new spans (generation). */
 NODISCARD enum st run_append(struct run *r, const int32_t *ids, int64_t n, struct err *e);
 
@@ -71,7 +72,8 @@ int position_compare(struct position a, struct position b);
 
 /* Execute nodes until `to`; probes see each point and may stop it earlier (*stopped, may be NULL).
  * ST_CANCELLED leaves the run at the last finished node. */
-NODISCARD enum st run_forward(struct run *r, struct position to, struct progress *p, bool *stopped, struct err *e);
+NODISCARD enum st run_forward(struct run *r, struct position to, struct progress *p, bool *stopped,
+                              struct err *e);
 /* Move to any position that has been reached before: back, or forward again, without probes. */
 NODISCARD enum st run_goto(struct run *r, struct position to, struct progress *p, struct err *e);
 struct position run_end(const struct run *r);     /* the position after everything */
@@ -79,21 +81,22 @@ struct position run_reached(const struct run *r); /* the farthest position so fa
 /* Does the position lie behind this value of this span? Then it can be read. */
 bool run_has(const struct run *r, int span, int value);
 
-/* Read a point of a span: *out is borrowed until the next call that touches the run. Recomputed from the
- * nearest checkpoint where it is not held. ST_STATE when it lies ahead of the position. */
+/* Read a point of a span: *out is borrowed until the next call that touches the run. Recomputed
+ * from the nearest checkpoint where it is not held. ST_STATE when it lies ahead of the position. */
 NODISCARD enum st run_read(struct run *r, int span, int value, struct tensor *out, struct err *e);
 
-/* Logits of `n` rows starting at `row` of hidden [rows][width], which is what the output head reads:
- * for evaluations that never want all logits at once. out [n][vocab]. */
-NODISCARD enum st run_head(struct run *r, const float *hidden, int64_t n, float *out, struct err *e);
+/* Logits of `n` rows starting at `row` of hidden [rows][width], which is what the output head
+ * reads: for evaluations that never want all logits at once. out [n][vocab]. */
+NODISCARD enum st run_head(struct run *r, const float *hidden, int64_t n, float *out,
+                           struct err *e);
 
 int run_probe(struct run *r, probe_fn fn, void *data); /* returns a handle */
 void run_unprobe(struct run *r, int handle);
 /* Say that somebody wants value v: a fused kernel that would skip it opens. Counted. */
 void run_want(struct run *r, int value, int delta);
 void run_want_all(struct run *r, int delta); /* as if every value were wanted */
-/* A transform that comes or goes puts the run back to before the first node it touches, and what lay
- * behind is no longer reached. */
+/* A transform that comes or goes puts the run back to before the first node it touches, and what
+ * lay behind is no longer reached. */
 int run_transform(struct run *r, int value, transform_fn fn, void *data);
 void run_untransform(struct run *r, int handle);
 
@@ -107,9 +110,11 @@ bool run_has_checkpoint(const struct run *r, int span, int block);
 /* What a prompt of n tokens in spans of `span` will need, before anything is allocated. */
 struct run_memory run_predict(const struct model *m, int64_t n, int64_t span);
 
-/* Evaluate one node by itself on given inputs (float arrays of the resolved shapes for n tokens of one
- * sequence at positions 0..n-1, with no past). out is allocated with mem_alloc: the caller frees out->data. */
-NODISCARD enum st node_evaluate(const struct graph *g, int node, const float *const *in, const int32_t *ids, int64_t n,
-                                enum compute mode, struct pool *pool, struct tensor *out, struct err *e);
+/* Evaluate one node by itself on given inputs (float arrays of the resolved shapes for n tokens of
+ * one sequence at positions 0..n-1, with no past). out is allocated with mem_alloc: the caller
+ * frees out->data. */
+NODISCARD enum st node_evaluate(const struct graph *g, int node, const float *const *in,
+                                const int32_t *ids, int64_t n, enum compute mode, struct pool *pool,
+                                struct tensor *out, struct err *e);
 
 #endif

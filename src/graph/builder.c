@@ -70,14 +70,15 @@ static bool number(struct builder *b, const char *name, int i, bool optional, do
     return true;
 }
 
-static int64_t whole(struct builder *b, const char *name, int i, int64_t lo, int64_t hi, bool optional,
-                     int64_t otherwise)
+static int64_t whole(struct builder *b, const char *name, int i, int64_t lo, int64_t hi,
+                     bool optional, int64_t otherwise)
 {
     double v;
     if (!number(b, name, i, optional, &v))
         return otherwise;
     if (!(v >= (double)lo && v <= (double)hi) || v != floor(v)) {
-        b_fail(b, "%s.%s is %g, expected a whole number in %" PRId64 "..%" PRId64, b->keys, name, v, lo, hi);
+        b_fail(b, "%s.%s is %g, expected a whole number in %" PRId64 "..%" PRId64, b->keys, name, v,
+               lo, hi);
         return otherwise;
     }
     return (int64_t)v;
@@ -98,7 +99,8 @@ int64_t b_int_of(struct builder *b, const char *name, int i, int64_t lo, int64_t
     return whole(b, name, i, lo, hi, false, lo);
 }
 
-static double real(struct builder *b, const char *name, double lo, double hi, bool optional, double otherwise)
+static double real(struct builder *b, const char *name, double lo, double hi, bool optional,
+                   double otherwise)
 {
     double v;
     if (!number(b, name, 0, optional, &v))
@@ -110,7 +112,10 @@ static double real(struct builder *b, const char *name, double lo, double hi, bo
     return v;
 }
 
-double b_float(struct builder *b, const char *name, double lo, double hi) { return real(b, name, lo, hi, false, lo); }
+double b_float(struct builder *b, const char *name, double lo, double hi)
+{
+    return real(b, name, lo, hi, false, lo);
+}
 
 double b_float_or(struct builder *b, const char *name, double lo, double hi, double otherwise)
 {
@@ -131,7 +136,8 @@ struct str b_string_or(struct builder *b, const char *name, const char *otherwis
 }
 
 /* "blk.3." + name + tail, or without the block outside the blocks. */
-static void full_name(const struct builder *b, const char *name, const char *tail, char out[NAME_MAX_LENGTH])
+static void full_name(const struct builder *b, const char *name, const char *tail,
+                      char out[NAME_MAX_LENGTH])
 {
     if (b->block >= 0)
         snprintf(out, NAME_MAX_LENGTH, "%sblk.%d.%s%s", b->names, b->block, name, tail);
@@ -156,10 +162,11 @@ const struct weight *b_weight(struct builder *b, const char *name, const char *t
         full_name(b, name, tail, full);
         b_fail(b, "the tensor %s is missing", full);
     } else if (w && !w->data)
-        b_fail(b, "the tensor %.*s cannot be read: %s", (int)w->name.n, w->name.p, w->problem ? w->problem : "no data");
+        b_fail(b, "the tensor %.*s cannot be read: %s", (int)w->name.n, w->name.p,
+               w->problem ? w->problem : "no data");
     else if (w && !(format_info(w->format) && format_info(w->format)->decode))
-        b_fail(b, "the tensor %.*s has a format that cannot be decoded here (%s)", (int)w->name.n, w->name.p,
-               format_info(w->format) ? format_info(w->format)->type : "unknown type");
+        b_fail(b, "the tensor %.*s has a format that cannot be decoded here (%s)", (int)w->name.n,
+               w->name.p, format_info(w->format) ? format_info(w->format)->type : "unknown type");
     return b->st ? NULL : w;
 }
 
@@ -214,7 +221,8 @@ static int append(struct builder *b, struct node n, const char *brief)
     return g->n_values++;
 }
 
-int b_node(struct builder *b, enum op op, const char *name, const char *tail, struct node n, const char *brief)
+int b_node(struct builder *b, enum op op, const char *name, const char *tail, struct node n,
+           const char *brief)
 {
     char full[NAME_MAX_LENGTH];
     full_name(b, name, tail, full);
@@ -230,7 +238,9 @@ void b_block(struct builder *b, int n, int input)
     if (b->st)
         return;
     x_grow(&g->blocks, &g->cap_blocks, (size_t)n + 1, sizeof *g->blocks);
-    g->blocks[n] = (struct block){ .first = g->n_nodes, .end = g->n_nodes, .input = input, .output = input };
+    g->blocks[n] = (struct block){
+        .first = g->n_nodes, .end = g->n_nodes, .input = input, .output = input
+    };
     g->n_blocks = n + 1;
     b->block = n;
     if (n == 0)

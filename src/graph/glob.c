@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* Matching takes no more than this many steps, whatever the pattern: hostile ones fail, they do not hang. */
+/* Matching takes no more than this many steps, whatever the pattern: hostile ones fail, they do not
+ * hang. */
 enum { STEPS_MAX = 200000, PATTERN_MAX = 512 };
 
 static bool match(struct str p, struct str s, int *steps);
@@ -28,7 +29,8 @@ static bool match_range(struct str body, struct str rest, struct str s, int *ste
     while (dots + 1 < body.n && !(body.p[dots] == '.' && body.p[dots + 1] == '.'))
         dots++;
     long lo, hi, v;
-    if (dots + 1 >= body.n || !digits(str_of(body.p, dots), &lo) || !digits(tail(body, dots + 2), &hi))
+    if (dots + 1 >= body.n || !digits(str_of(body.p, dots), &lo)
+        || !digits(tail(body, dots + 2), &hi))
         return false;
     size_t n = 0;
     while (n < s.n && s.p[n] >= '0' && s.p[n] <= '9')
@@ -79,7 +81,8 @@ static bool match(struct str p, struct str s, int *steps)
         if (*p.p == '*')
             return match_star(p, s, steps);
         if (*p.p == '{' && (close = memchr(p.p, '}', p.n))) {
-            struct str body = str_of(p.p + 1, (size_t)(close - p.p) - 1), rest = tail(p, body.n + 2);
+            struct str body = str_of(p.p + 1, (size_t)(close - p.p) - 1),
+                       rest = tail(p, body.n + 2);
             return match_range(body, rest, s, steps) || match_alternatives(body, rest, s, steps);
         }
         if (!s.n)

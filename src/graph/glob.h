@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Globs over dotted names: `*` and `?` within a segment, `[abc]`, `{0..3}`, `{q,k}`, `**` over segments. */
+/* Globs over dotted names: `*` and `?` within a segment, `[abc]`, `{0..3}`, `{q,k}`, `**` over
+ * segments. */
 #ifndef QDB_GRAPH_GLOB_H
 #define QDB_GRAPH_GLOB_H
 

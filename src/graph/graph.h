@@ -20,7 +20,7 @@ struct node {
     enum op op;
     char *name; /* of its output: "blk.3.attn_q.out" */
     int in[NODE_MAX_IN], n_in;
-    const struct weight *w[NODE_MAX_WEIGHTS]; /* see op.h for what each slot means; NULL if unused */
+    const struct weight *w[NODE_MAX_WEIGHTS]; /* op.h says what each slot means; NULL if unused */
     const float *v[NODE_MAX_WEIGHTS];         /* the same decoded, where the op wants a vector */
     int out;
     int block;       /* 0-based, -1 outside the blocks */
@@ -62,9 +62,10 @@ struct graph {
     struct block *blocks;
     int n_blocks;
     int embedding; /* value that enters the first block */
-    int hidden;    /* value that the output head reads: output_norm.out; without a head the last value */
+    int hidden;    /* value that the output head reads; without a head the last value */
     int logits;    /* value, -1 if the model has none */
-    int64_t width, context, vocab; /* residual width, trained context, rows of the output; 0 if unknown */
+    int64_t width;          /* of the residual stream */
+    int64_t context, vocab; /* trained context, rows of the output; 0 if unknown */
     int64_t heads, kv_heads, head_size;
     bool causal;
     /* owned storage */
@@ -77,9 +78,11 @@ struct graph {
 
 void graph_free(struct graph *g);
 
-/* A point by its exact name (canonical or alias): the value, and the shape under that name; -1 if none. */
+/* A point by its exact name (canonical or alias): the value, and the shape under that name; -1 if
+ * none. */
 int graph_point(const struct graph *g, struct str name, struct shape *shape, const char **brief);
-/* All points: the values in order of execution, then the aliases: name of the i-th, NULL past the end. */
+/* All points: the values in order of execution, then the aliases: name of the i-th, NULL past the
+ * end. */
 const char *graph_point_name(const struct graph *g, int i);
 int graph_n_points(const struct graph *g);
 

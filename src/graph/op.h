@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Ops: the table of operations. A node of the graph is one row of it plus parameters: a pure function
- * of its inputs and weights, plus explicit state. */
+/* Ops: the table of operations. A node of the graph is one row of it plus parameters: a pure
+ * function of its inputs and weights, plus explicit state. */
 #ifndef QDB_GRAPH_OP_H
 #define QDB_GRAPH_OP_H
 
@@ -16,28 +16,28 @@
 struct node;
 
 enum op {
-    OP_EMBED,    /* w0[token]                                    -> [tok][chan] */
-    OP_POSITION, /* x + w0[position of the token]                */
-    OP_TYPE,     /* x + w0[0]: the row of the only token type    */
-    OP_RMS_NORM, /* w0 = gain                                    */
-    OP_LAYER_NORM, /* w0 = gain, w1 = bias                       */
-    OP_LINEAR,   /* w0 = matrix, w1 = bias                       */
-    OP_SLICE,    /* channels [offset, offset + n)                */
-    OP_ROPE,     /* w0 = frequency factors (already in params)   */
-    OP_SCORE,    /* q, k -> [head][tok][key]; k joins the cache  */
-    OP_SOFTMAX,  /* over the keys a token may see                */
-    OP_MIX,      /* prob, v -> [tok][head][chan]; v joins the cache */
-    OP_ACT,      /* element-wise non-linearity                   */
-    OP_MUL,      /* x * y                                        */
-    OP_ADD,      /* x + y                                        */
-    OP_SCALE,    /* x * constant                                 */
-    OP_ROUTE,    /* w0 = router: x -> weights of the used experts, [tok][exp] */
-    OP_EXPERT_LINEAR, /* x, route; w0 = a matrix per expert -> [tok][exp][chan] of the used experts */
-    OP_COMBINE,  /* [tok][exp][chan], route -> [tok][chan]       */
-    OP_CONV1D,   /* causal convolution over tokens; w0, w1 = bias */
-    OP_SCAN,     /* selective state-space scan                   */
-    OP_PATCHES,  /* an image cut into patches, projected by w0, w1 = bias, w2 = a row in front */
-    OP_POOL,     /* one row out of all tokens                    */
+    OP_EMBED,         /* w0[token]                                    -> [tok][chan] */
+    OP_POSITION,      /* x + w0[position of the token]                */
+    OP_TYPE,          /* x + w0[0]: the row of the only token type    */
+    OP_RMS_NORM,      /* w0 = gain                                    */
+    OP_LAYER_NORM,    /* w0 = gain, w1 = bias                         */
+    OP_LINEAR,        /* w0 = matrix, w1 = bias                       */
+    OP_SLICE,         /* channels [offset, offset + n)                */
+    OP_ROPE,          /* w0 = frequency factors (already in params)   */
+    OP_SCORE,         /* q, k -> [head][tok][key]; k joins the cache  */
+    OP_SOFTMAX,       /* over the keys a token may see                */
+    OP_MIX,           /* prob, v -> [tok][head][chan]; v joins the cache */
+    OP_ACT,           /* element-wise non-linearity                   */
+    OP_MUL,           /* x * y                                        */
+    OP_ADD,           /* x + y                                        */
+    OP_SCALE,         /* x * constant                                 */
+    OP_ROUTE,         /* w0 = router: x -> weights of the used experts, [tok][exp] */
+    OP_EXPERT_LINEAR, /* x, route; w0 = a matrix per expert -> [tok][exp][chan], used ones */
+    OP_COMBINE,       /* [tok][exp][chan], route -> [tok][chan]       */
+    OP_CONV1D,        /* causal convolution over tokens; w0, w1 = bias */
+    OP_SCAN,          /* selective state-space scan                   */
+    OP_PATCHES,       /* patches of an image, projected by w0; w1 = bias, w2 = a row in front */
+    OP_POOL,          /* one row out of all tokens                    */
     OP__COUNT
 };
 
@@ -79,7 +79,7 @@ struct op_call {
     const struct batch *batch;
     const struct tensor *in[4];
     struct matrix w[3];   /* weights as matrices in the form to compute with; rows 0 if absent */
-    const float *v[3];    /* the same as float vectors where the op wants vectors (gain, bias), else NULL */
+    const float *v[3];    /* the same as floats where the op wants a vector (gain, bias), or NULL */
     const struct rope *rope;
     const float *angles;  /* OP_ROPE: [tok][n_rot], cosines then sines of rope_angles */
     float *state;         /* [row][per row] of this node's state, NULL if none */
@@ -95,8 +95,10 @@ struct op_info {
     int inputs, weights;         /* weights: how many slots the op may use */
     bool matrix;                 /* w0 is used as a matrix, not as a vector */
     enum op_state state;
-    /* Shape of the output from those of the inputs and parameters; ST_FORMAT when they do not fit. */
-    enum st (*shape)(const struct node *n, const struct shape *in, struct shape *out, struct err *e);
+    /* Shape of the output from those of the inputs and parameters;
+     * ST_FORMAT when they do not fit. */
+    enum st (*shape)(const struct node *n, const struct shape *in, struct shape *out,
+                     struct err *e);
     /* NULL: described, not yet computable. */
     void (*forward)(const struct op_call *c);
     /* The definition, in double and without tricks; out [elements of c->out]. For tests. */
@@ -111,8 +113,8 @@ const struct op_info *op_info(enum op op);
 /* State row size in floats of a node, 0 if it has none. */
 int64_t op_state_row(const struct node *n, const struct shape *in);
 
-/* The three attention ops in one pass that never holds the scores: c is the OP_MIX call; q and k are
- * the inputs of its OP_SCORE, k_state that node's state. Same bits as the three in turn. */
+/* The three attention ops in one pass that never holds the scores: c is the OP_MIX call; q and k
+ * are the inputs of its OP_SCORE, k_state that node's state. Same bits as the three in turn. */
 void op_attention(const struct op_call *c, const struct op_call *score);
 
 #endif

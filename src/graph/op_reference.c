@@ -58,7 +58,8 @@ void reference_rms_norm(const struct op_call *c, double *out)
         for (int64_t i = 0; i < n; i++)
             square += (double)x[i] * x[i];
         for (int64_t i = 0; i < n; i++)
-            out[first + i] = x[i] / sqrt(square / (double)n + c->node->p.eps) * (c->v[0] ? c->v[0][i] : 1);
+            out[first + i] = x[i] / sqrt(square / (double)n + c->node->p.eps)
+                             * (c->v[0] ? c->v[0][i] : 1);
     }
 }
 
@@ -184,7 +185,9 @@ void reference_act(const struct op_call *c, double *out)
         double x = c->in[0]->data[i];
         switch (c->node->p.act) {
         case ACT_SILU: out[i] = x / (1 + exp(-x)); break;
-        case ACT_GELU_TANH: out[i] = 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); break;
+        case ACT_GELU_TANH:
+            out[i] = 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+            break;
         case ACT_GELU_ERF: out[i] = 0.5 * x * (1 + erf(x / sqrt(2))); break;
         case ACT_GELU_QUICK: out[i] = x / (1 + exp(-1.702 * x)); break;
         case ACT_SOFTPLUS: out[i] = fmax(x, 0) + log1p(exp(-fabs(x))); break;

@@ -8,7 +8,8 @@ static const struct axis_info axes[AXIS__COUNT] = {
     [AXIS_SEQ] = { "seq", "", "which of several sequences" },
     [AXIS_TOK] = { "tok", "token t", "token of the span" },
     [AXIS_HEAD] = { "head", "h", "attention head" },
-    [AXIS_CHAN] = { "chan", "d dh ff channel", "channel: the contiguous last axis of an activation" },
+    [AXIS_CHAN] = { "chan", "d dh ff channel",
+                    "channel: the contiguous last axis of an activation" },
     [AXIS_KEY] = { "key", "k", "the token that is attended to" },
     [AXIS_EXP] = { "exp", "expert", "expert of a mixture" },
     [AXIS_VOCAB] = { "vocab", "v", "token of the vocabulary" },
@@ -59,7 +60,8 @@ int64_t shape_per_token(const struct shape *s)
 {
     int64_t n = 1;
     for (int i = 0; i < s->rank; i++)
-        if (s->d[i].axis != AXIS_TOK && s->d[i].axis != AXIS_PATCH && __builtin_mul_overflow(n, s->d[i].n, &n))
+        if (s->d[i].axis != AXIS_TOK && s->d[i].axis != AXIS_PATCH
+            && __builtin_mul_overflow(n, s->d[i].n, &n))
             return -1;
     return n;
 }

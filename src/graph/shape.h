@@ -41,7 +41,10 @@ struct shape {
 
 static inline struct dim dim(enum axis a, int64_t n) { return (struct dim){ a, n }; }
 static inline struct shape shape1(struct dim a) { return (struct shape){ 1, { a } }; }
-static inline struct shape shape2(struct dim a, struct dim b) { return (struct shape){ 2, { a, b } }; }
+static inline struct shape shape2(struct dim a, struct dim b)
+{
+    return (struct shape){ 2, { a, b } };
+}
 static inline struct shape shape3(struct dim a, struct dim b, struct dim c)
 {
     return (struct shape){ 3, { a, b, c } };

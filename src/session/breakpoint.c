@@ -11,8 +11,12 @@ struct breakpoint *breakpoint_add(struct breakpoints *b, struct str pattern, boo
 {
     x_grow(&b->list, &b->cap, b->n + 1, sizeof *b->list);
     struct breakpoint *p = &b->list[b->n++];
-    *p = (struct breakpoint){ .number = ++b->next, .pattern = x_strndup(pattern.p, pattern.n), .enabled = true,
-                              .temporary = temporary, .tok_first = -1, .tok_last = -1 };
+    *p = (struct breakpoint){ .number = ++b->next,
+                              .pattern = x_strndup(pattern.p, pattern.n),
+                              .enabled = true,
+                              .temporary = temporary,
+                              .tok_first = -1,
+                              .tok_last = -1 };
     return p;
 }
 
@@ -64,7 +68,8 @@ int breakpoint_count(const struct breakpoint *b, const struct graph *g)
 bool breakpoint_holds(const struct breakpoint *b, const struct run *r, int span, int value)
 {
     struct span s = run_span(r, span);
-    if (!b->enabled || (b->tok_first >= 0 && (b->tok_last < s.first || b->tok_first >= s.first + s.n)))
+    if (!b->enabled
+        || (b->tok_first >= 0 && (b->tok_last < s.first || b->tok_first >= s.first + s.n)))
         return false;
     return breakpoint_matches(b, run_graph(r), value);
 }

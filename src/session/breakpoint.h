@@ -14,7 +14,8 @@ struct breakpoint {
     int number;
     char *pattern;       /* glob over names of points */
     bool enabled, temporary;
-    int64_t tok_first, tok_last; /* only spans that hold one of these tokens of the run; -1, -1 = any */
+    int64_t tok_first,
+        tok_last; /* only spans that hold one of these tokens of the run; -1, -1 = any */
     int64_t hits;
 };
 

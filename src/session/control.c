@@ -8,7 +8,8 @@
 
 const char *stop_name(enum stop_reason r)
 {
-    static const char *const names[] = { "none", "breakpoint", "step", "position", "start", "end", "interrupted" };
+    static const char *const names[] = { "none",  "breakpoint", "step",       "position",
+                                         "start", "end",        "interrupted" };
     return names[r];
 }
 
@@ -76,8 +77,8 @@ static void want(struct session *s, struct run *r, int delta)
                 run_want(r, v, delta);
 }
 
-static enum st forward(struct session *s, struct session_run *r, struct position to, int *hit, bool *stopped,
-                       struct err *e)
+static enum st forward(struct session *s, struct session_run *r, struct position to, int *hit,
+                       bool *stopped, struct err *e)
 {
     struct watch w = { s, 0 };
     session_pool(s);
@@ -93,8 +94,8 @@ static enum st forward(struct session *s, struct session_run *r, struct position
     return st;
 }
 
-enum st control_forward(struct session *s, struct session_run *r, struct position to, enum stop_reason reason,
-                        struct stop *stop, struct err *e)
+enum st control_forward(struct session *s, struct session_run *r, struct position to,
+                        enum stop_reason reason, struct stop *stop, struct err *e)
 {
     bool stopped = false;
     *stop = (struct stop){ reason, 0 };
@@ -108,8 +109,8 @@ enum st control_forward(struct session *s, struct session_run *r, struct positio
     return st;
 }
 
-enum st control_step(struct session *s, struct session_run *r, enum level_choice level, int64_t n, struct stop *stop,
-                     struct err *e)
+enum st control_step(struct session *s, struct session_run *r, enum level_choice level, int64_t n,
+                     struct stop *stop, struct err *e)
 {
     const struct graph *g = run_graph(r->run);
     enum st st = ST_OK;
@@ -128,7 +129,8 @@ enum st control_step(struct session *s, struct session_run *r, enum level_choice
     return st;
 }
 
-enum st control_goto(struct session *s, struct session_run *r, struct position to, struct stop *stop, struct err *e)
+enum st control_goto(struct session *s, struct session_run *r, struct position to,
+                     struct stop *stop, struct err *e)
 {
     *stop = (struct stop){ STOP_POSITION, 0 };
     session_pool(s);
@@ -146,8 +148,8 @@ enum st control_goto(struct session *s, struct session_run *r, struct position t
 
 static bool at_start(struct position p) { return !p.span && !p.node; }
 
-enum st control_reverse(struct session *s, struct session_run *r, enum level_choice level, int64_t n,
-                        struct stop *stop, struct err *e)
+enum st control_reverse(struct session *s, struct session_run *r, enum level_choice level,
+                        int64_t n, struct stop *stop, struct err *e)
 {
     const struct graph *g = run_graph(r->run);
     struct position p = run_position(r->run);
@@ -162,7 +164,8 @@ enum st control_reverse(struct session *s, struct session_run *r, enum level_cho
     return st;
 }
 
-enum st control_reverse_continue(struct session *s, struct session_run *r, struct stop *stop, struct err *e)
+enum st control_reverse_continue(struct session *s, struct session_run *r, struct stop *stop,
+                                 struct err *e)
 {
     const struct graph *g = run_graph(r->run);
     struct position p = run_position(r->run);
@@ -202,8 +205,8 @@ enum st position_parse(const struct run *r, struct str text, struct position *ou
         int64_t v;
         enum st st = parse_i64(str_of(text.p + 1, digits - 1), 0, run_n_spans(r) - 1, &v, e);
         if (st)
-            return st_fail(e, st, "there is no span %.*s: the run has spans 0..%d", (int)digits - 1, text.p + 1,
-                           run_n_spans(r) - 1);
+            return st_fail(e, st, "there is no span %.*s: the run has spans 0..%d", (int)digits - 1,
+                           text.p + 1, run_n_spans(r) - 1);
         span = (int)v;
         name = str_of(text.p + digits + 1, text.n - digits - 1);
     } else if (str_is(text, "start")) {

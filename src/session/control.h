@@ -7,7 +7,15 @@
 #include "base/text.h"
 #include "session/session.h"
 
-enum stop_reason { STOP_NONE, STOP_BREAKPOINT, STOP_STEP, STOP_POSITION, STOP_START, STOP_END, STOP_INTERRUPTED };
+enum stop_reason {
+    STOP_NONE,
+    STOP_BREAKPOINT,
+    STOP_STEP,
+    STOP_POSITION,
+    STOP_START,
+    STOP_END,
+    STOP_INTERRUPTED
+};
 
 struct stop {
     enum stop_reason reason;
@@ -24,20 +32,23 @@ int unit_start(const struct graph *g, int node, enum level_choice level);
 NODISCARD enum st control_forward(struct session *s, struct session_run *r, struct position to,
                                   enum stop_reason reason, struct stop *stop, struct err *e);
 /* n nodes, or n units of the level. */
-NODISCARD enum st control_step(struct session *s, struct session_run *r, enum level_choice level, int64_t n,
-                               struct stop *stop, struct err *e);
-NODISCARD enum st control_reverse(struct session *s, struct session_run *r, enum level_choice level, int64_t n,
-                                  struct stop *stop, struct err *e);
+NODISCARD enum st control_step(struct session *s, struct session_run *r, enum level_choice level,
+                               int64_t n, struct stop *stop, struct err *e);
+NODISCARD enum st control_reverse(struct session *s, struct session_run *r, enum level_choice level,
+                                  int64_t n, struct stop *stop, struct err *e);
 /* Back to the previous breakpoint, or to the start. */
-NODISCARD enum st control_reverse_continue(struct session *s, struct session_run *r, struct stop *stop, struct err *e);
+NODISCARD enum st control_reverse_continue(struct session *s, struct session_run *r,
+                                           struct stop *stop, struct err *e);
 /* To a position anywhere, forward (without stopping) or back. */
-NODISCARD enum st control_goto(struct session *s, struct session_run *r, struct position to, struct stop *stop,
-                               struct err *e);
+NODISCARD enum st control_goto(struct session *s, struct session_run *r, struct position to,
+                               struct stop *stop, struct err *e);
 
-/* "s2:blk.3.ffn_down.out": the point produced last; "s0:start" at the very beginning; appended to out. */
+/* "s2:blk.3.ffn_down.out": the point produced last; "s0:start" at the very beginning; appended to
+ * out. */
 void position_print(const struct run *r, struct position p, struct buf *out);
-/* Parse what position_print writes; without "sN:" the span of the position now. "sN:end" is the end of a
- * span, "start" the beginning of the run, "end" its end. */
-NODISCARD enum st position_parse(const struct run *r, struct str text, struct position *out, struct err *e);
+/* Parse what position_print writes; without "sN:" the span of the position now. "sN:end" is the end
+ * of a span, "start" the beginning of the run, "end" its end. */
+NODISCARD enum st position_parse(const struct run *r, struct str text, struct position *out,
+                                 struct err *e);
 
 #endif

@@ -9,7 +9,10 @@
 #include "models/demo.h"
 #include "session/session.h"
 
-static struct session_models *state(const struct session *s) { return (struct session_models *)&s->models; }
+static struct session_models *state(const struct session *s)
+{
+    return (struct session_models *)&s->models;
+}
 
 struct session_model *session_find_model(const struct session *s, struct str name)
 {
@@ -34,7 +37,9 @@ static enum st open_weights(const char *path, struct weights **out, struct err *
         return weights_open(path, out, e);
     const char *name = path[sizeof flag - 1] == '=' ? path + sizeof flag : NULL;
     size_t n;
-    const struct demo_model *all = demo_models(&n), *m = name ? demo_find(name) : n ? &all[0] : NULL;
+    const struct demo_model *all = demo_models(&n), *m = name ? demo_find(name)
+                                                         : n  ? &all[0]
+                                                              : NULL;
     if (!m) {
         st_fail(e, ST_NOTFOUND, "there is no demo model `%.60s`", name ? name : "");
         struct buf b = { 0 };
@@ -61,8 +66,8 @@ static char *free_label(struct session *s)
     return x_strdup(name);
 }
 
-enum st session_open(struct session *s, const char *path, const char *name, struct session_model **out,
-                     struct err *e)
+enum st session_open(struct session *s, const char *path, const char *name,
+                     struct session_model **out, struct err *e)
 {
     struct session_models *all = state(s);
     if (name && (session_find_model(s, str_from(name)) || session_find_run(s, str_from(name))))
@@ -114,7 +119,8 @@ void session_close(struct session *s, struct session_model *m)
             session_kill(s, all->runs[i]);
     for (size_t i = 0; i < all->n_models; i++)
         if (all->models[i] == m) {
-            memmove(all->models + i, all->models + i + 1, (all->n_models - i - 1) * sizeof *all->models);
+            memmove(all->models + i, all->models + i + 1,
+                    (all->n_models - i - 1) * sizeof *all->models);
             all->n_models--;
             break;
         }
@@ -236,8 +242,8 @@ struct run_options session_run_options(struct session *s)
                                  .span = setting_int(&s->settings, SETTING_SPAN) };
 }
 
-enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const char *name, struct session_run **out,
-                       struct err *e)
+enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const char *name,
+                       struct session_run **out, struct err *e)
 {
     struct session_models *all = state(s);
     struct session_model *m = NULL;
@@ -257,7 +263,9 @@ enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const c
     if (old)
         session_kill(s, old);
     struct session_run *r = x_alloc(sizeof *r);
-    *r = (struct session_run){ .name = x_strdup(name), .model = m, .run = run, .n_prompt = (size_t)n };
+    *r = (struct session_run){
+        .name = x_strdup(name), .model = m, .run = run, .n_prompt = (size_t)n
+    };
     x_grow(&all->runs, &all->cap_runs, all->n_runs + 1, sizeof *all->runs);
     all->runs[all->n_runs++] = r;
     session_use_run(s, r);
@@ -277,6 +285,7 @@ void session_token_text(const struct session_run *r, int32_t id, struct buf *out
     if (bytes.n)
         buf_visible(out, str_of(bytes.p, bytes.n));
     else
-        buf_visible(out, tokenizer_piece(t, id)); /* control tokens stand for no text: show their name */
+        buf_visible(out,
+                    tokenizer_piece(t, id)); /* control tokens stand for no text: show their name */
     buf_free(&bytes);
 }

@@ -37,26 +37,32 @@ struct session_models {
     int next_label;
 };
 
-/* Open a file, or a demo model when path is "--demo[=NAME]". The model becomes active. name NULL: the
- * next free letter. ST_STATE when the name is taken. */
-NODISCARD enum st session_open(struct session *s, const char *path, const char *name, struct session_model **out,
-                               struct err *e);
+/* Open a file, or a demo model when path is "--demo[=NAME]". The model becomes active. name NULL:
+ * the next free letter. ST_STATE when the name is taken. */
+NODISCARD enum st session_open(struct session *s, const char *path, const char *name,
+                               struct session_model **out, struct err *e);
 /* Runs of the model go with it. */
 void session_close(struct session *s, struct session_model *m);
 void session_kill(struct session *s, struct session_run *r);
 void session_models_free(struct session *s);
 
-struct session_model *session_find_model(const struct session *s, struct str name); /* NULL if none */
+struct session_model *session_find_model(const struct session *s,
+                                         struct str name); /* NULL if none */
 struct session_run *session_find_run(const struct session *s, struct str name);
 /* The active one, or ST_STATE with what to do about it. */
-NODISCARD enum st session_need_model(const struct session *s, struct session_model **out, struct err *e);
-NODISCARD enum st session_need_graph(const struct session *s, struct session_model **out, struct err *e);
-NODISCARD enum st session_need_tokenizer(const struct session *s, struct session_model **out, struct err *e);
-NODISCARD enum st session_need_run(const struct session *s, struct session_run **out, struct err *e);
+NODISCARD enum st session_need_model(const struct session *s, struct session_model **out,
+                                     struct err *e);
+NODISCARD enum st session_need_graph(const struct session *s, struct session_model **out,
+                                     struct err *e);
+NODISCARD enum st session_need_tokenizer(const struct session *s, struct session_model **out,
+                                         struct err *e);
+NODISCARD enum st session_need_run(const struct session *s, struct session_run **out,
+                                   struct err *e);
 void session_use_model(struct session *s, struct session_model *m);
 void session_use_run(struct session *s, struct session_run *r);
 
-/* A new run of the active model over these ids; replaces a run of the same name. name NULL: "main". */
+/* A new run of the active model over these ids; replaces a run of the
+ * same name. name NULL: "main". */
 NODISCARD enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const char *name,
                                  struct session_run **out, struct err *e);
 /* Options of a run as the settings say. */

@@ -17,8 +17,8 @@ struct sums {
 };
 
 /* Score positions [from, to) of a chunk whose hidden states are x. */
-static enum st score(struct run *r, const struct tensor *x, const int32_t *ids, int64_t from, int64_t to,
-                     float *logits, struct sums *sums, struct err *e)
+static enum st score(struct run *r, const struct tensor *x, const int32_t *ids, int64_t from,
+                     int64_t to, float *logits, struct sums *sums, struct err *e)
 {
     const struct graph *g = run_graph(r);
     const int64_t width = shape_per_token(&x->shape);
@@ -39,8 +39,9 @@ static enum st score(struct run *r, const struct tensor *x, const int32_t *ids, 
 }
 
 /* Run one chunk up to what the output head reads; the logits of unscored tokens are never made. */
-static enum st chunk(struct run *r, const int32_t *ids, int32_t *input, int64_t context, int32_t bos, float *logits,
-                     struct progress *p, struct sums *sums, struct err *e)
+static enum st chunk(struct run *r, const int32_t *ids, int32_t *input, int64_t context,
+                     int32_t bos, float *logits, struct progress *p, struct sums *sums,
+                     struct err *e)
 {
     const struct graph *g = run_graph(r);
     memcpy(input, ids, (size_t)context * sizeof *input);
@@ -81,24 +82,28 @@ static double now(void)
 }
 
 /* The front end's progress counts chunks; the run inside only hears of cancellation. */
-static enum st all_chunks(struct run *r, const struct model *m, const int32_t *ids, int64_t context, float *logits,
-                          int32_t *input, struct progress *p, struct perplexity *out, struct sums *sums,
-                          struct err *e)
+static enum st all_chunks(struct run *r, const struct model *m, const int32_t *ids, int64_t context,
+                          float *logits, int32_t *input, struct progress *p, struct perplexity *out,
+                          struct sums *sums, struct err *e)
 {
     struct progress quiet = { .cancel = p ? p->cancel : NULL };
-    const int32_t bos = m->tokenizer && tokenizer_adds_bos(m->tokenizer) ? tokenizer_bos(m->tokenizer) : -1;
+    const int32_t bos = m->tokenizer && tokenizer_adds_bos(m->tokenizer)
+                            ? tokenizer_bos(m->tokenizer)
+                            : -1;
     for (; out->chunks < out->chunks_of; out->chunks++) {
         if (!progress_tick(p, "perplexity", (double)out->chunks, (double)out->chunks_of))
             return st_fail(e, ST_CANCELLED, "interrupted");
-        enum st st = chunk(r, ids + out->chunks * context, input, context, bos, logits, &quiet, sums, e);
+        enum st st = chunk(r, ids + out->chunks * context, input, context, bos, logits, &quiet,
+                           sums, e);
         if (st)
             return st;
     }
     return ST_OK;
 }
 
-enum st perplexity_of(const struct model *m, const struct run_options *o, const int32_t *ids, int64_t n,
-                      int64_t context, int64_t limit, struct progress *p, struct perplexity *out, struct err *e)
+enum st perplexity_of(const struct model *m, const struct run_options *o, const int32_t *ids,
+                      int64_t n, int64_t context, int64_t limit, struct progress *p,
+                      struct perplexity *out, struct err *e)
 {
     if (!m->graph) {
         if (e)
@@ -108,12 +113,15 @@ enum st perplexity_of(const struct model *m, const struct run_options *o, const 
     if (m->graph->logits < 0)
         return st_fail(e, ST_UNSUPPORTED, "the model has no output head");
     if (context < 4)
-        return st_fail(e, ST_RANGE, "a context of %d tokens scores nothing; at least 4", (int)context);
+        return st_fail(e, ST_RANGE, "a context of %d tokens scores nothing; at least 4",
+                       (int)context);
     if (n < context)
-        return st_fail(e, ST_RANGE, "the text has %d tokens, less than one chunk of %d", (int)n, (int)context);
+        return st_fail(e, ST_RANGE, "the text has %d tokens, less than one chunk of %d", (int)n,
+                       (int)context);
     for (int64_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= m->graph->vocab)
-            return st_fail(e, ST_FORMAT, "token %d of the text is not in the model's vocabulary", ids[i]);
+            return st_fail(e, ST_FORMAT, "token %d of the text is not in the model's vocabulary",
+                           ids[i]);
     *out = (struct perplexity){ .tokens = n, .chunks_of = n / context };
     if (limit > 0 && limit < out->chunks_of)
         out->chunks_of = limit;

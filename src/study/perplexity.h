@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Perplexity of a text under the field's protocol: the text is cut into chunks of `context` tokens,
- * the first token of each is replaced by BOS where the vocabulary adds one, the incomplete tail is dropped, and
- * positions context/2 .. context-2 of each chunk predict their next token. */
+ * the first token of each is replaced by BOS where the vocabulary adds one, the incomplete tail is
+ * dropped, and positions context/2 .. context-2 of each chunk predict their next token. */
 #ifndef QDB_STUDY_PERPLEXITY_H
 #define QDB_STUDY_PERPLEXITY_H
 
@@ -23,10 +23,10 @@ struct perplexity {
     double seconds;   /* wall time of the evaluation */
 };
 
-/* ids: the tokens of the whole text, BOS of the text included where the vocabulary adds one, as encode gives
- * them. limit: chunks at most, 0 = all. On ST_CANCELLED *out holds what is done. */
-NODISCARD enum st perplexity_of(const struct model *m, const struct run_options *o, const int32_t *ids, int64_t n,
-                                int64_t context, int64_t limit, struct progress *p, struct perplexity *out,
-                                struct err *e);
+/* ids: the tokens of the whole text, BOS of the text included where the vocabulary adds one, as
+ * encode gives them. limit: chunks at most, 0 = all. On ST_CANCELLED *out holds what is done. */
+NODISCARD enum st perplexity_of(const struct model *m, const struct run_options *o,
+                                const int32_t *ids, int64_t n, int64_t context, int64_t limit,
+                                struct progress *p, struct perplexity *out, struct err *e);
 
 #endif

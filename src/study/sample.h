@@ -12,8 +12,8 @@ struct sampler {
     uint64_t state;     /* of the random numbers: seed, then advanced */
 };
 
-/* Temperature first, then top-k, then top-p (the smallest set whose probability reaches p). Greedy and
- * ties take the lowest id. -1 when no logit is finite. */
+/* Temperature first, then top-k, then top-p (the smallest set whose probability reaches p). Greedy
+ * and ties take the lowest id. -1 when no logit is finite. */
 int32_t sample(struct sampler *s, const float *logits, int64_t n);
 /* Uniform in [0, 1), splitmix64 (Steele, Lea and Flood 2014). */
 double sample_uniform(uint64_t *state);

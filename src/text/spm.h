@@ -16,7 +16,8 @@ struct spm {
 };
 
 void spm_init(struct spm *s, const struct vocab *v);
-/* Append the ids of text, with a space in front if `space`. m and b are room to work in. ST_NOMEM. */
+/* Append the ids of text, with a space in front if `space`. m and b are
+ * room to work in. ST_NOMEM. */
 NODISCARD enum st spm_encode(const struct spm *s, struct str text, bool space, struct merge *m,
                              struct buf *b, struct id_list *out, struct err *e);
 /* Append a piece with its U+2581 as spaces. */

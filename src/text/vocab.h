@@ -55,7 +55,8 @@ static inline int32_t vocab_find_text(const struct vocab *v, struct str piece)
     int32_t id = piece.n <= v->max_piece ? vocab_find(v, piece) : -1;
     return id >= 0 && vocab_is_text(v, id) ? id : -1;
 }
-/* The token for what cannot be written, -1 if there is none that may stand in the middle of text. */
+/* The token for what cannot be written, -1 if there is none that may
+ * stand in the middle of text. */
 static inline int32_t vocab_unknown(const struct vocab *v)
 {
     return v->unk >= 0 && v->type[v->unk] != TOKEN_CONTROL && !v->ends[v->unk] ? v->unk : -1;

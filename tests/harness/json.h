@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading JSON in tests: golden files and what qdb prints. Malformed text fails the running case. */
+/* Reading JSON in tests: golden files and what qdb prints. Malformed
+ * text fails the running case. */
 #ifndef QDB_TESTS_HARNESS_JSON_H
 #define QDB_TESTS_HARNESS_JSON_H
 

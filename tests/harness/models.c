@@ -31,7 +31,8 @@ struct model *models_build(struct build *b)
     return model_new(w);
 }
 
-struct run *models_run(const struct model *m, const struct run_options *o, const int32_t *ids, int64_t n)
+struct run *models_run(const struct model *m, const struct run_options *o, const int32_t *ids,
+                       int64_t n)
 {
     struct err e = ERR_INIT;
     const struct run_options plain = { 0 };

@@ -12,7 +12,8 @@ struct model *models_open(const char *path);
 struct model *models_build(struct build *b);
 
 /* A run of ids as sequence 0, not yet moved. Free with run_free. */
-struct run *models_run(const struct model *m, const struct run_options *o, const int32_t *ids, int64_t n);
+struct run *models_run(const struct model *m, const struct run_options *o, const int32_t *ids,
+                       int64_t n);
 /* Move to the end. */
 void models_finish(struct run *r);
 /* Read a point by name, as it is seen under that name; borrowed until the next call on the run. */

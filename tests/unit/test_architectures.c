@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Architectures become graphs: names, axes and meanings of points, blocks, refusals of bad files. */
+/* Architectures become graphs: names, axes and meanings of points,
+ * blocks, refusals of bad files. */
 #include "tests/harness/unit.h"
 
 #include <math.h>
@@ -11,7 +12,8 @@
 #include "tests/harness/models.h"
 
 /* A tensor of any rank, values made up; ne[0] is the row length, 0 ends. */
-static void tensor(struct build *b, const char *name, uint64_t n0, uint64_t n1, uint64_t n2, uint64_t n3)
+static void tensor(struct build *b, const char *name, uint64_t n0, uint64_t n1, uint64_t n2,
+                   uint64_t n3)
 {
     const uint64_t ne[4] = { n0, n1, n2, n3 };
     int rank = 0;
@@ -25,8 +27,8 @@ static void tensor(struct build *b, const char *name, uint64_t n0, uint64_t n1, 
     free(v);
 }
 
-static void block_tensor(struct build *b, const char *prefix, int block, const char *name, uint64_t n0, uint64_t n1,
-                         uint64_t n2)
+static void block_tensor(struct build *b, const char *prefix, int block, const char *name,
+                         uint64_t n0, uint64_t n1, uint64_t n2)
 {
     char full[96];
     snprintf(full, sizeof full, "%sblk.%d.%s", prefix, block, name);
@@ -35,7 +37,7 @@ static void block_tensor(struct build *b, const char *prefix, int block, const c
 
 static void u32(struct build *b, const char *key, int64_t v) { build_integer(b, key, GGUF_U32, v); }
 
-/* --- what every graph must be ------------------------------------------------------------------- */
+/* --- what every graph must be ---------------------------------------------------------------- */
 
 static void check_brief(const char *name, const char *brief)
 {
@@ -55,7 +57,8 @@ static void check_points(const struct graph *g)
         assert_true(v >= 0);
         check_brief(name, brief);
         assert_false(str_ends(s, ".weight") || str_ends(s, ".bias"));
-        const struct shape own = shape_resolve(g->values[v].shape, 3, 5), seen = shape_resolve(shape, 3, 5);
+        const struct shape own = shape_resolve(g->values[v].shape, 3, 5),
+                           seen = shape_resolve(shape, 3, 5);
         assert_int_equal(shape_count(&own), shape_count(&seen));
         for (int k = i + 1; k < n; k++)
             if (!strcmp(name, graph_point_name(g, k)))
@@ -120,7 +123,7 @@ static void assert_refused(const struct model *m, const char *op, const char *po
     run_free(r);
 }
 
-/* --- llama, and its mixture of experts ---------------------------------------------------------- */
+/* --- llama, and its mixture of experts ------------------------------------------------------- */
 
 /* What a test may change; the rest is a llama model of two blocks. */
 struct llama {
@@ -135,8 +138,8 @@ static struct llama plain_llama(void)
     return (struct llama){ "llama", 2, 8, 4, 2, 12, 0, 1e-5, 10000, "", "" };
 }
 
-static void llama_tensor(struct build *b, const struct llama *l, int block, const char *name, int64_t n0, int64_t n1,
-                         int64_t n2)
+static void llama_tensor(struct build *b, const struct llama *l, int block, const char *name,
+                         int64_t n0, int64_t n1, int64_t n2)
 {
     if (!strcmp(name, l->without))
         return;
@@ -215,7 +218,8 @@ static void llama_is_described(void **state)
     assert_shape(m, "blk.0.ffn_down.in", "tok, chan 12");
     assert_shape(m, "blk.1.in", "tok, chan 8");
     assert_shape(m, "output.out", "tok, vocab 10");
-    assert_int_equal(graph_point(m->graph, STR("blk.1.in"), NULL, NULL), m->graph->blocks[0].output);
+    assert_int_equal(graph_point(m->graph, STR("blk.1.in"), NULL, NULL),
+                     m->graph->blocks[0].output);
     assert_int_equal(graph_point(m->graph, STR("blk.2.out"), NULL, NULL), -1);
     assert_int_equal(graph_point(m->graph, STR("blk.0.attn_q"), NULL, NULL), -1);
     assert_int_equal(m->graph->n_ropes, 1);
@@ -238,7 +242,7 @@ static void mixtral(void **state)
     model_free(m);
 }
 
-/* --- refusals ----------------------------------------------------------------------------------- */
+/* --- refusals -------------------------------------------------------------------------------- */
 
 static void assert_no_graph(struct llama l, enum st st, const char *fact)
 {
@@ -290,17 +294,24 @@ static void shapes_are_checked(void **state)
     REFUSED(l.without = "attn_k.weight", ST_FORMAT, "blk.0.attn_k.weight is missing");
     REFUSED(l.without = "output_norm.weight", ST_FORMAT, "output_norm.weight is missing");
     REFUSED(l.width = 6, ST_FORMAT, "row length is 6, llama.embedding_length is 8");
-    REFUSED(l.instead = "attn_norm.weight", ST_FORMAT, "blk.0.attn_norm.out: length of the gain or bias is 9");
-    REFUSED(l.instead = "attn_q.weight", ST_FORMAT, "blk.0.attn_q.out: row length of the weight is 9, expected 8");
-    REFUSED(l.instead = "attn_v.bias", ST_FORMAT, "blk.0.attn_v.out: length of the bias is 5, expected 4");
-    REFUSED(l.instead = "ffn_down.weight", ST_FORMAT, "blk.0.ffn_down.out: row length of the weight is 13");
-    REFUSED((l.heads = 2, l.kv = 2), ST_FORMAT, "blk.0.attn_k.out: rows of the weight is 4, expected 8");
+    REFUSED(l.instead = "attn_norm.weight", ST_FORMAT,
+            "blk.0.attn_norm.out: length of the gain or bias is 9");
+    REFUSED(l.instead = "attn_q.weight", ST_FORMAT,
+            "blk.0.attn_q.out: row length of the weight is 9, expected 8");
+    REFUSED(l.instead = "attn_v.bias", ST_FORMAT,
+            "blk.0.attn_v.out: length of the bias is 5, expected 4");
+    REFUSED(l.instead = "ffn_down.weight", ST_FORMAT,
+            "blk.0.ffn_down.out: row length of the weight is 13");
+    REFUSED((l.heads = 2, l.kv = 2), ST_FORMAT,
+            "blk.0.attn_k.out: rows of the weight is 4, expected 8");
     REFUSED(l.experts = 5, ST_FORMAT, "experts of the router is 4, expected 5");
-    REFUSED((l.experts = 4, l.instead = "ffn_up_exps.weight"), ST_FORMAT, "row length of the experts is 9");
-    REFUSED((l.experts = 4, l.without = "ffn_gate_exps.weight"), ST_FORMAT, "blk.0.ffn_gate_exps.weight is missing");
+    REFUSED((l.experts = 4, l.instead = "ffn_up_exps.weight"), ST_FORMAT,
+            "row length of the experts is 9");
+    REFUSED((l.experts = 4, l.without = "ffn_gate_exps.weight"), ST_FORMAT,
+            "blk.0.ffn_gate_exps.weight is missing");
 }
 
-/* --- others ------------------------------------------------------------------------------------- */
+/* --- others ---------------------------------------------------------------------------------- */
 
 static void bert_block(struct build *b, int i)
 {
@@ -354,7 +365,8 @@ static void bert_runs(void **state)
     assert_shape(m, "embd.out", "tok, chan 8");
     assert_shape(m, "blk.0.mid", "tok, chan 8");
     assert_shape(m, "blk.1.out", "tok, chan 8");
-    const int32_t ids[6] = { 3, 1, 4, 1, 5, 9 }, mixed[6] = { 3, 7, 1, 7, 4, 1 }, seq[6] = { 0, 1, 0, 1, 0, 0 };
+    const int32_t ids[6] = { 3, 1, 4, 1, 5, 9 }, mixed[6] = { 3, 7, 1, 7, 4, 1 },
+                  seq[6] = { 0, 1, 0, 1, 0, 0 };
     const int32_t alone[4] = { 3, 1, 4, 1 }, place[4] = { 0, 2, 4, 5 };
     const struct run_options o = { .span = 2 };
     struct run *r = models_run(m, &o, ids, 6);
@@ -429,7 +441,8 @@ static void mamba_is_described(void **state)
 
 static void vit_block(struct build *b, int i)
 {
-    static const char *const square[] = { "attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_out.weight" };
+    static const char *const square[] = { "attn_q.weight", "attn_k.weight", "attn_v.weight",
+                                          "attn_out.weight" };
     for (int k = 0; k < 4; k++)
         block_tensor(b, "v.", i, square[k], 8, 8, 0);
     block_tensor(b, "v.", i, "ln1.weight", 8, 0, 0);
@@ -491,5 +504,6 @@ static void registry(void **state)
     assert_true(n >= 6);
 }
 
-UNIT_MAIN(CASE(llama_is_described), CASE(mixtral), CASE(hyper_parameters_are_checked), CASE(shapes_are_checked),
-          CASE(bert_runs), CASE(mamba_is_described), CASE(vit_is_described), CASE(registry))
+UNIT_MAIN(CASE(llama_is_described), CASE(mixtral), CASE(hyper_parameters_are_checked),
+          CASE(shapes_are_checked), CASE(bert_runs), CASE(mamba_is_described),
+          CASE(vit_is_described), CASE(registry))

@@ -24,7 +24,8 @@ static struct fixture begin(int64_t span)
     struct fixture f = { .s = session_new(), .e = ERR_INIT };
     struct session_model *m;
     char n[24];
-    assert_int_equal(session_open(f.s, golden_path("models/llama-gqa-tied.gguf"), NULL, &m, &f.e), ST_OK);
+    assert_int_equal(session_open(f.s, golden_path("models/llama-gqa-tied.gguf"), NULL, &m, &f.e),
+                     ST_OK);
     snprintf(n, sizeof n, "%d", (int)span);
     assert_int_equal(settings_set(&f.s->settings, SETTING_SPAN, str_from(n), &f.e), ST_OK);
     assert_int_equal(session_prompt(f.s, ids, N_IDS, NULL, &f.r, &f.e), ST_OK);
@@ -54,9 +55,11 @@ static void breakpoints_stop_in_order(void **unused)
     struct stop stop;
     breakpoint_add(&f.s->breaks, STR("blk.*.ffn_down.out"), false);
     breakpoint_add(&f.s->breaks, STR("blk.1.in"), true); /* an alias of blk.0.out */
-    static const char *const expected[] = { "s0:blk.0.ffn_down.out", "s0:blk.0.out", "s0:blk.1.ffn_down.out" };
+    static const char *const expected[] = { "s0:blk.0.ffn_down.out", "s0:blk.0.out",
+                                            "s0:blk.1.ffn_down.out" };
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+        assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e),
+                         ST_OK);
         assert_int_equal(stop.reason, STOP_BREAKPOINT);
         assert_int_equal(stop.breakpoint, i == 1 ? 2 : 1);
         at(&f, expected[i]);
@@ -92,7 +95,8 @@ static void tokens_choose_the_span(void **unused)
     b->tok_first = 3;
     b->tok_last = 5;
     for (int i = 1; i <= 2; i++) {
-        assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+        assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e),
+                         ST_OK);
         assert_int_equal(run_position(f.r->run).span, i);
     }
     assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);

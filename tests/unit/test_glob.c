@@ -5,7 +5,10 @@
 
 #include "graph/glob.h"
 
-static bool matches(const char *pattern, const char *name) { return glob_match(str_from(pattern), str_from(name)); }
+static bool matches(const char *pattern, const char *name)
+{
+    return glob_match(str_from(pattern), str_from(name));
+}
 
 static void plain_names_match_themselves(void **unused)
 {

@@ -48,7 +48,8 @@ static size_t entries(const struct json *list)
 }
 
 /* One row of channels, or of head by key for probabilities. */
-static void check_row(const struct tensor *x, const struct json *want, const char *name, int64_t tok)
+static void check_row(const struct tensor *x, const struct json *want, const char *name,
+                      int64_t tok)
 {
     const bool heads = x->shape.d[0].axis == AXIS_HEAD;
     const int64_t tokens = heads ? x->shape.d[1].n : x->shape.d[0].n;
@@ -126,7 +127,8 @@ MODEL(llama_freqs, "llama-freqs")
 MODEL(qwen2, "qwen2")
 MODEL(gpt2, "gpt2")
 
-/* Mean negative log-likelihood of the second half of a chunk (evaluation protocol of the golden data). */
+/* Mean negative log-likelihood of the second half of a chunk (evaluation protocol of the golden
+ * data). */
 static double chunk_nll(const struct model *m, const int32_t *chunk, int64_t n, double *sum)
 {
     struct run *r = models_run(m, NULL, chunk, n);
@@ -232,6 +234,6 @@ static void stories(void **state)
     model_free(m);
 }
 
-UNIT_MAIN(CASE(llama_gqa_tied), CASE(llama_gqa_tied_q8_0), CASE(llama_gqa_tied_q4_0), CASE(llama_untied_bias),
-          CASE(llama_linear), CASE(llama_yarn), CASE(llama_yarn_attn), CASE(llama_freqs), CASE(qwen2), CASE(gpt2),
-          CASE(perplexities), CASE(stories))
+UNIT_MAIN(CASE(llama_gqa_tied), CASE(llama_gqa_tied_q8_0), CASE(llama_gqa_tied_q4_0),
+          CASE(llama_untied_bias), CASE(llama_linear), CASE(llama_yarn), CASE(llama_yarn_attn),
+          CASE(llama_freqs), CASE(qwen2), CASE(gpt2), CASE(perplexities), CASE(stories))

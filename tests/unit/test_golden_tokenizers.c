@@ -57,7 +57,8 @@ static void bpe_gpt2(void **state)
 static void bpe_llama3(void **state)
 {
     (void)state;
-    check_file(golden_path("tokenizers/bpe-llama3.json"), golden_path("tokenizers/bpe-llama3.gguf"));
+    check_file(golden_path("tokenizers/bpe-llama3.json"),
+               golden_path("tokenizers/bpe-llama3.gguf"));
 }
 
 static void bpe_qwen2(void **state)

@@ -13,8 +13,8 @@
 enum { TOKENS = 40, VOCAB = 320 };
 
 /* Models with a fused and a split attention, rotary and learned positions, plain and quantized. */
-static const char *const files[] = { "models/llama-gqa-tied.gguf", "models/llama-gqa-tied-q4_0.gguf",
-                                     "models/gpt2.gguf" };
+static const char *const files[] = { "models/llama-gqa-tied.gguf",
+                                     "models/llama-gqa-tied-q4_0.gguf", "models/gpt2.gguf" };
 enum { FILES = 3 };
 
 static struct model *open_file(int i) { return models_open(golden_path(files[i])); }
@@ -33,7 +33,8 @@ struct outcome {
 static struct outcome outcome_of(struct run *r)
 {
     models_finish(r);
-    return (struct outcome){ models_output(r, "output.out", NULL), models_output(r, "output_norm.out", NULL) };
+    return (struct outcome){ models_output(r, "output.out", NULL),
+                             models_output(r, "output_norm.out", NULL) };
 }
 
 static void outcome_free(struct outcome o)
@@ -54,7 +55,8 @@ static void assert_same(const float *a, const float *b, int64_t n, const char *w
 {
     for (int64_t i = 0; i < n; i++)
         if (memcmp(&a[i], &b[i], sizeof *a))
-            fail_msg("%s, case %d: entry %d is %.9g, was %.9g", what, (int)item, (int)i, (double)a[i], (double)b[i]);
+            fail_msg("%s, case %d: entry %d is %.9g, was %.9g", what, (int)item, (int)i,
+                     (double)a[i], (double)b[i]);
 }
 
 /* Finishes and frees r; compares with want. */
@@ -181,7 +183,8 @@ static void check_sequences(const struct model *m, uint64_t *seed)
     for (int s = 0; s < SEQUENCES; s++) {
         struct outcome one = plain_outcome(m, alone[s], n[s]);
         for (int64_t t = 0; t < n[s]; t++)
-            assert_same(all.logits + place[s][t] * VOCAB, one.logits + t * VOCAB, VOCAB, "sequence", s);
+            assert_same(all.logits + place[s][t] * VOCAB, one.logits + t * VOCAB, VOCAB, "sequence",
+                        s);
         outcome_free(one);
     }
     outcome_free(all);
@@ -225,7 +228,8 @@ static struct record record_new(const struct run *r)
 {
     const int values = run_graph(r)->n_values;
     const size_t n = (size_t)(values * run_n_spans(r));
-    return (struct record){ x_alloc(n * sizeof(float *)), x_alloc(n * sizeof(int64_t)), values, 0, -1 };
+    return (struct record){ x_alloc(n * sizeof(float *)), x_alloc(n * sizeof(int64_t)), values, 0,
+                            -1 };
 }
 
 static void record_free(struct record *rec, int spans)
@@ -261,7 +265,8 @@ static void probes_change_nothing(void **state)
 }
 
 /* Points read after the run, in random order, equal what probes saw while it ran. */
-static void check_reading(const struct model *m, int64_t span, size_t checkpoint_bytes, uint64_t *seed)
+static void check_reading(const struct model *m, int64_t span, size_t checkpoint_bytes,
+                          uint64_t *seed)
 {
     struct err e = ERR_INIT;
     int32_t ids[TOKENS];
@@ -282,7 +287,8 @@ static void check_reading(const struct model *m, int64_t span, size_t checkpoint
         struct tensor x;
         assert_ok(run_read(r, at / rec.n_values, at % rec.n_values, &x, &e), &e);
         assert_int_equal(shape_count(&x.shape), rec.count[at]);
-        assert_same(x.data, rec.copy[at], rec.count[at], run_graph(r)->values[at % rec.n_values].name, at);
+        assert_same(x.data, rec.copy[at], rec.count[at],
+                    run_graph(r)->values[at % rec.n_values].name, at);
     }
     assert_int_equal(rec.calls, calls);
     record_free(&rec, run_n_spans(r));
@@ -342,7 +348,8 @@ static void walks(void **state)
         make_ids(8, ids);
         struct outcome want = plain_outcome(m, ids, TOKENS);
         for (int i = 0; i < 12; i++) {
-            struct run_options o = { .span = (int64_t)(unit_random(&seed) % 12), .checkpoint_bytes = i % 3 ? 0 : 6000 };
+            struct run_options o = { .span = (int64_t)(unit_random(&seed) % 12),
+                                     .checkpoint_bytes = i % 3 ? 0 : 6000 };
             struct run *r = models_run(m, &o, ids, TOKENS);
             walk(r, &seed);
             assert_outcome(r, want, "walk", i);
@@ -406,7 +413,7 @@ static void probes_stop_a_run(void **state)
     model_free(m);
 }
 
-/* --- cancelling -------------------------------------------------------------------------------- */
+/* --- cancelling ------------------------------------------------------------------------------ */
 
 struct stopper {
     volatile sig_atomic_t cancel;
@@ -434,7 +441,8 @@ static void cancelled_runs_go_on(void **state)
     for (int i = 0; i < 20; i++) {
         struct run_options o = { .span = (int64_t)(unit_random(&seed) % 12) };
         struct run *r = models_run(m, &o, ids, TOKENS);
-        struct stopper s = { 0, (int)(unit_random(&seed) % (uint64_t)(run_graph(r)->n_nodes * run_n_spans(r))) };
+        struct stopper s = { 0, (int)(unit_random(&seed)
+                                      % (uint64_t)(run_graph(r)->n_nodes * run_n_spans(r))) };
         struct progress p = { count_down, &s.cancel, &s };
         assert_fails(run_forward(r, run_end(r), &p, NULL, &e), ST_CANCELLED, &e);
         assert_false(run_done(r));
@@ -492,7 +500,7 @@ static void cancelled_anywhere(void **state)
     model_free(m);
 }
 
-/* --- transforms -------------------------------------------------------------------------------- */
+/* --- transforms ------------------------------------------------------------------------------ */
 
 static void halve(void *data, const struct event *ev, float *x)
 {
@@ -543,7 +551,8 @@ static void transforms_come_and_go(void **state)
 {
     (void)state;
     struct err e = ERR_INIT;
-    static const char *const points[] = { "blk.1.attn.prob", "blk.0.out", "embd.out", "blk.0.attn_k.rope" };
+    static const char *const points[] = { "blk.1.attn.prob", "blk.0.out", "embd.out",
+                                          "blk.0.attn_k.rope" };
     struct model *m = open_file(0);
     int32_t ids[TOKENS];
     make_ids(14, ids);
@@ -556,8 +565,8 @@ static void transforms_come_and_go(void **state)
         run_transform(early, v, halve, &calls);
         struct outcome changed = outcome_of(early);
         assert_int_equal(calls, 3);
-        assert_true(memcmp(changed.logits + (TOKENS - 1) * VOCAB, want.logits + (TOKENS - 1) * VOCAB,
-                           VOCAB * sizeof(float)));
+        assert_true(memcmp(changed.logits + (TOKENS - 1) * VOCAB,
+                           want.logits + (TOKENS - 1) * VOCAB, VOCAB * sizeof(float)));
         models_finish(late);
         int handle = run_transform(late, v, halve, &calls);
         assert_false(run_done(late));
@@ -577,7 +586,7 @@ static void transforms_come_and_go(void **state)
     model_free(m);
 }
 
-/* --- errors ------------------------------------------------------------------------------------ */
+/* --- errors ---------------------------------------------------------------------------------- */
 
 static void bad_input(void **state)
 {
@@ -654,7 +663,8 @@ static void a_new_prompt_forgets_the_old(void **state)
     models_read(used, 0, "blk.0.attn_q.rope"); /* computed again, so held beside the run */
     assert_ok(run_input(used, b, NULL, NULL, TOKENS, &e), &e);
     models_finish(used);
-    struct tensor want = models_read(fresh, 0, "blk.0.attn_q.rope"), got = models_read(used, 0, "blk.0.attn_q.rope");
+    struct tensor want = models_read(fresh, 0, "blk.0.attn_q.rope"),
+                  got = models_read(used, 0, "blk.0.attn_q.rope");
     assert_same(got.data, want.data, shape_count(&want.shape), "second prompt", 0);
     want = models_read(fresh, 0, "output.out");
     got = models_read(used, 0, "output.out");
@@ -696,9 +706,9 @@ static void memory_runs_out(void **state)
     model_free(m);
 }
 
-UNIT_MAIN(CASE(threads), CASE(spans_of_equal_length), CASE(random_divisions), CASE(token_by_token), CASE(sequences),
-          CASE(probes_change_nothing), CASE(reading_gives_what_probes_saw), CASE(walks), CASE(positions),
-          CASE(probes_stop_a_run), CASE(cancelled_runs_go_on), CASE(cancelled_anywhere),
-          CASE(transforms_come_before_probes), CASE(transforms_come_and_go), CASE(bad_input),
-          CASE(reading_ahead_names_the_position), CASE(a_new_prompt_forgets_the_old), CASE(other_modes_are_refused),
-          CASE(memory_runs_out))
+UNIT_MAIN(CASE(threads), CASE(spans_of_equal_length), CASE(random_divisions), CASE(token_by_token),
+          CASE(sequences), CASE(probes_change_nothing), CASE(reading_gives_what_probes_saw),
+          CASE(walks), CASE(positions), CASE(probes_stop_a_run), CASE(cancelled_runs_go_on),
+          CASE(cancelled_anywhere), CASE(transforms_come_before_probes),
+          CASE(transforms_come_and_go), CASE(bad_input), CASE(reading_ahead_names_the_position),
+          CASE(a_new_prompt_forgets_the_old), CASE(other_modes_are_refused), CASE(memory_runs_out))

@@ -37,7 +37,9 @@ static void cuts_leave_the_rest_out(void **unused)
 {
     (void)unused;
     struct sampler k = { .temperature = 1, .top_k = 2, .top_p = 1, .state = 1 };
-    struct sampler p = { .temperature = 1, .top_p = 0.5, .state = 1 }; /* one of the two at 3 has 0.43 */
+    struct sampler p = { .temperature = 1,
+                         .top_p = 0.5,
+                         .state = 1 }; /* one of the two at 3 has 0.43 */
     for (int i = 0; i < 200; i++) {
         int32_t a = sample(&k, logits, N), b = sample(&p, logits, N);
         assert_true(a == 1 || a == 3);
