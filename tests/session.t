@@ -45,6 +45,6 @@ is "leaves" "$status" 0
 capture "$QDB" -n -batch --output json "$model" -ex 'prompt "Once upon a time"' \
     -ex 'break blk.2.ffn_down.out' -ex run -ex reverse-step -ex continue
 is "the same in a batch" "$status$err" 0
-is "one object per command" "$(printf '%s\n' "$out" | grep -c '^{"command": .*}$')" 6
+is "one object per command" "$(printf '%s\n' "$out" | grep -c '^{"command": .*}$')" 5
 like "which tells a stop" "$out" '"command": "run", "status": "stopped"'
 finish
