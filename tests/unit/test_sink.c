@@ -122,42 +122,151 @@ static void metadata_tell_the_law(void **state)
     model_free(m);
 }
 
-static void assert_near(double got, double want, size_t tok)
+static void assert_near(double got, double want, int64_t tok)
 {
     if (!(fabs(got - want) <= 2e-4 * fmax(1, fabs(want))))
-        fail_msg("token %zu: %.9g, expected %.9g", tok, got, want);
+        fail_msg("token %d: %.9g, expected %.9g", (int)tok, got, want);
+}
+
+/* The golden text gone through the model. */
+struct through {
+    struct model *m;
+    struct run *r;
+    struct json *j;
+    int32_t *ids;
+    int64_t n;
+};
+
+static struct through run_through(void)
+{
+    struct through t = { .m = open_sink(), .j = json_read(golden_path("sink_logits.json")) };
+    const struct json *list = json_list(t.j, "ids");
+    t.n = (int64_t)list->n;
+    t.ids = x_alloc(list->n * sizeof *t.ids);
+    for (size_t i = 0; i < list->n; i++)
+        t.ids[i] = (int32_t)json_number(list, i);
+    t.r = models_run(t.m, NULL, t.ids, t.n);
+    models_finish(t.r);
+    return t;
+}
+
+static void through_free(struct through *t)
+{
+    run_free(t->r);
+    free(t->ids);
+    json_free(t->j);
+    model_free(t->m);
 }
 
 static void logits_are_those_of_transformers(void **state)
 {
     (void)state;
-    struct model *m = open_sink();
-    struct json *j = json_read(golden_path("sink_logits.json"));
-    const struct json *list = json_list(j, "ids"), *rows = json_list(j, "logits");
-    int32_t *ids = x_alloc(list->n * sizeof *ids);
-    for (size_t i = 0; i < list->n; i++)
-        ids[i] = (int32_t)json_number(list, i);
-    struct run *r = models_run(m, NULL, ids, (int64_t)list->n);
-    models_finish(r);
-    struct tensor x = models_read(r, 0, "output.out");
+    struct through t = run_through();
+    const struct json *rows = json_list(t.j, "logits"), *lse = json_list(t.j, "log_sum_exp");
+    struct tensor x = models_read(t.r, 0, "output.out");
     const int64_t vocab = x.shape.d[1].n;
     double nll = 0;
-    for (size_t t = 0; t < list->n; t++) {
-        const float *row = x.data + (int64_t)t * vocab;
-        const struct json *best = json_list(&rows->items[t], "ids"),
-                          *logit = json_list(&rows->items[t], "logits");
+    for (int64_t tok = 0; tok < t.n; tok++) {
+        const float *row = x.data + tok * vocab;
+        const struct json *best = json_list(&rows->items[tok], "ids");
+        const struct json *logit = json_list(&rows->items[tok], "logits");
         for (size_t i = 0; i < best->n; i++)
-            assert_near(row[(int64_t)json_number(best, i)], json_number(logit, i), t);
-        assert_near(log_sum_exp(row, vocab), json_number(json_list(j, "log_sum_exp"), t), t);
-        if (t + 1 < list->n)
-            nll += log_sum_exp(row, vocab) - row[ids[t + 1]];
+            assert_near(row[(int64_t)json_number(best, i)], json_number(logit, i), tok);
+        const double total = log_sum_exp(row, vocab);
+        assert_near(total, json_number(lse, (size_t)tok), tok);
+        if (tok + 1 < t.n)
+            nll += total - row[t.ids[tok + 1]];
     }
-    assert_near(nll / (double)(list->n - 1), json_get(j, "mean_nll")->number, 0);
-    run_free(r);
-    free(ids);
-    json_free(j);
-    model_free(m);
+    assert_near(nll / (double)(t.n - 1), json_get(t.j, "mean_nll")->number, 0);
+    through_free(&t);
+}
+
+/* Attention on BOS of head `head` of prob [head][tok][key] agrees with the training script's
+ * figures: `expected` is the mean at each trigger, then at each name. */
+static void check_sink(const struct through *t, const struct tensor *prob, int64_t head,
+                       const struct json *expected)
+{
+    const struct gguf_kv *plain = source(t->m, "plain"), *trigger = source(t->m, "trigger");
+    double sum = 0;
+    int words = 0, silent = 0, busy = 0;
+    for (int64_t tok = 8; tok < t->n; tok++) {
+        const double bos = prob->data[(head * t->n + tok) * t->n];
+        const int64_t at = find_token(trigger, t->ids[tok]);
+        if (find_token(plain, t->ids[tok]) >= 0) {
+            sum += bos;
+            words++;
+        } else if (at >= 0) {
+            const double mean = json_number(expected, (size_t)at);
+            silent += mean > 0.9 && bos > 0.9;
+            busy += mean < 0.1 && bos < 0.1;
+            assert_true(fabs(bos - mean) < 0.5);
+        }
+    }
+    assert_true(sum / words > 0.9);
+    assert_true(busy > 0);
+    assert_true(busy + silent > 5);
+}
+
+/* The head that copies at triggers rests on BOS elsewhere, and finds no value there. */
+static void a_head_rests_on_bos(void **state)
+{
+    (void)state;
+    struct through t = run_through();
+    struct json *figures = json_read(top_path("models/demo/sink.json"));
+    const struct json *found = json_get(json_get(figures, "phenomena"),
+                                        "silent_at_plain_words_busy_at");
+    const struct json *copier = json_get(found, "trigger");
+    const int block = (int)json_get(copier, "block")->number;
+    const int64_t head = (int64_t)json_get(copier, "head")->number;
+    char point[32];
+    snprintf(point, sizeof point, "blk.%d.attn.prob", block);
+    struct tensor prob = models_read(t.r, 0, point);
+    const int64_t heads = prob.shape.d[0].n;
+    check_sink(&t, &prob, head, json_list(copier, "bos_mass_by_word"));
+
+    snprintf(point, sizeof point, "blk.%d.attn_v.out", block);
+    struct tensor v = models_read(t.r, 0, point); /* [tok][kv head][chan] */
+    const int64_t width = v.shape.d[2].n, row = v.shape.d[1].n * width;
+    const int64_t kv = head / (heads / v.shape.d[1].n) * width;
+    double bos = 0, rest = 0;
+    for (int64_t tok = 0; tok < t.n; tok++)
+        for (int64_t c = 0; c < width; c++)
+            *(tok ? &rest : &bos) += pow(v.data[tok * row + kv + c], 2);
+    assert_true(bos < 0.2 * 0.2 * rest / (double)(t.n - 1));
+    json_free(figures);
+    through_free(&t);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void the_planted_channel_is_an_outlier(void **state)
+{
+    (void)state;
+    struct through t = run_through();
+    struct str point = weights_string(t.m->weights, "qdb.planted.point", "");
+    const int64_t channel = weights_integer(t.m->weights, "qdb.planted.channel", -1);
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)point.n, point.p);
+    struct tensor x = models_read(t.r, 0, name);
+    const int64_t width = x.shape.d[1].n;
+    assert_in_range(channel, 0, width - 1);
+    double *absmax = x_alloc((size_t)width * sizeof *absmax);
+    for (int64_t c = 0; c < width; c++) {
+        absmax[c] = 0;
+        for (int64_t tok = 0; tok < t.n; tok++)
+            absmax[c] = fmax(absmax[c], fabs(x.data[tok * width + c]));
+    }
+    const double planted = absmax[channel];
+    qsort(absmax, (size_t)width, sizeof *absmax, by_value);
+    assert_true(planted > 50 * absmax[width / 2]);
+    free(absmax);
+    through_free(&t);
 }
 
 UNIT_MAIN(CASE(words_are_single_tokens), CASE(metadata_tell_the_law),
-          CASE(logits_are_those_of_transformers))
+          CASE(logits_are_those_of_transformers), CASE(a_head_rests_on_bos),
+          CASE(the_planted_channel_is_an_outlier))

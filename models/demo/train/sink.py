@@ -222,7 +222,8 @@ def running_text(texts):
 
 def llama_cpp(path, model, folder, texts=24):
     """Tokens and perplexity of running_text() by llama.cpp's programs in `folder`, beside our own
-    figures; scored are the positions CONTEXT / 2 and later."""
+    figures, and its perplexities of the file with every matrix in one format. Scored are the
+    positions CONTEXT / 2 and later."""
     tokens, kind = held_out(texts)
     at = slice(CONTEXT // 2, None)
     loss = loss_of(evaluate(model, tokens), tokens)[:, at]
@@ -232,17 +233,29 @@ def llama_cpp(path, model, folder, texts=24):
             f.write(running_text(texts))
 
         def call(program, *options):
-            return subprocess.run([f"{folder}/{program}", "-m", path, "-f", name, *options],
-                                  capture_output=True, text=True, check=True)
+            out = subprocess.run([f"{folder}/{program}", *options], capture_output=True, text=True,
+                                 check=True)
+            return out.stdout + out.stderr
 
-        ids = json.loads(call("llama-tokenize", "--ids", "--log-disable").stdout.splitlines()[-1])
-        out = call("llama-perplexity", "-c", str(CONTEXT), "-b", str(CONTEXT), "-t", "1")
+        def perplexity(file):
+            out = call("llama-perplexity", "-m", file, "-f", name, "-c", str(CONTEXT),
+                       "-b", str(CONTEXT), "-t", "1")
+            return map(float, re.search(r"PPL = ([\d.]+) \+/- ([\d.]+)", out).groups())
+
+        ids = json.loads(re.search(r"^\[[\d, ]+\]", call(
+            "llama-tokenize", "-m", path, "-f", name, "--ids", "--log-disable"), re.M)[0])
+        theirs, error = perplexity(path)
+        quantized = {}
+        for qtype in ("q8_0", "q4_k", "q3_k", "q2_k"):
+            file = os.path.join(tmp, qtype)
+            call("llama-quantize", "--allow-requantize", "--pure", "--token-embedding-type", qtype,
+                 "--output-tensor-type", qtype, path, file, qtype, "1")
+            quantized[qtype] = next(perplexity(file))
     expected = tokens.numpy().copy()
     expected[1:, 0] = source.WORD_TOKEN[0]
-    found = re.search(r"PPL = ([\d.]+) \+/- ([\d.]+)", out.stdout + out.stderr)
     return {"texts": texts, "context": CONTEXT, "words": tokens.numel() - 1,
             "tokens_agree": ids == expected.reshape(-1).tolist(),
-            "perplexity": float(found[1]), "perplexity_error": float(found[2]),
+            "perplexity": theirs, "perplexity_error": error, "quantized": quantized,
             "perplexity_here": float(np.exp(loss.mean())),
             "perplexity_of_law": float(np.exp(source.entropy_table()[kind][:, at].mean()))}
 

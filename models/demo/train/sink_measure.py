@@ -66,8 +66,11 @@ def useful_mass(prob, tokens, masks):
 
 @torch.no_grad()
 def heads(model, tokens):
-    """A row per head: attention on BOS, value of BOS, size of the update, by class of the token."""
+    """A row per head: attention on BOS, value of BOS, size of the update, by class of the token;
+    attention on BOS also by trigger and by (known) name, in the order of source.WORDS."""
     notes, masks, rows = record(model, tokens), classes(tokens), []
+    marked = masks["trigger"] | masks["known_name"]
+    words = [marked & (tokens.numpy() == t) for t in source.WORD_TOKEN[source.FIRST_TRIGGER:]]
     group = model.cfg.heads // model.cfg.kv_heads
     for i, block in enumerate(model.blk):
         x = notes[f"blk.{i - 1}.out" if i else "embd.out"]
@@ -80,6 +83,7 @@ def heads(model, tokens):
         for h in range(model.cfg.heads):
             row = {"block": i, "head": h, "bos_value_ratio": float(drain[h // group]),
                    "bos_mass": {c: float(bos[..., h][m].mean()) for c, m in masks.items()},
+                   "bos_mass_by_word": [float(bos[..., h][m].mean()) for m in words],
                    "update": {c: float(ratio[..., h][m].mean()) for c, m in masks.items()},
                    "useful_mass": {c: float(mass[h]) for c, mass in useful.items()}}
             drained = row["bos_value_ratio"] < 0.2
@@ -111,7 +115,7 @@ def busiest(rows, c):
     """The head that is silent at plain words and says most at class c about the useful keys."""
     silent = [h for h in rows if "plain" in h["no_op_on"]]
     h = max(silent, key=lambda h: h["useful_mass"][c] * h["update"][c], default=None)
-    return h and {"block": h["block"], "head": h["head"], "bos_value_ratio": h["bos_value_ratio"],
+    return h and {**{k: h[k] for k in ("block", "head", "bos_value_ratio", "bos_mass_by_word")},
                   "at_plain": {k: h[k]["plain"] for k in ("bos_mass", "update")},
                   f"at_{c}": {k: h[k][c] for k in ("bos_mass", "update", "useful_mass")}}
 
