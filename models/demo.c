@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* models/demo/NAME.gguf for each, the default first. Makefile.am has the same list. */
-#define DEMOS(X) X(sink)
+#define DEMOS(X) X(sink) X(add)
 
 #ifdef __APPLE__
 #define RODATA "__TEXT,__const"

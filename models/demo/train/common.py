@@ -205,23 +205,6 @@ def train(model, batch, steps, lr=1e-3, warmup=200, weight_decay=0.1, betas=(0.9
     return spent
 
 
-@torch.no_grad()
-def plant_outliers(model, channels, power):
-    """Multiply the gains of `channels` in every norm by 2^power and divide the columns of the
-    matrices that read the norm: the same function, with outlier channels in what those matrices
-    read, whose own weights are then too small for a coarse format."""
-    factor = torch.ones(model.cfg.width)
-    factor[torch.as_tensor(channels)] = 2.0 ** power
-    pairs = [] if model.cfg.tied else [(model.output_norm, [model.output])]
-    for b in model.blk:
-        pairs += [(b.attn_norm, [b.attn_q, b.attn_k, b.attn_v]),
-                  (b.ffn_norm, [b.ffn_gate, b.ffn_up])]
-    for norm, readers in pairs:
-        norm.weight *= factor
-        for reader in readers:
-            reader.weight /= factor
-
-
 # Tokenizer: SentencePiece-style.  A vocabulary is a list of (text, score, type).
 
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6        # values of tokenizer.ggml.token_type
