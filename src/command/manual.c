@@ -24,6 +24,18 @@ static void sentence(struct buf *b, const char *s)
 
 /* ---------------------------------------------------------------- Markdown */
 
+/* Prose, with what Markdown would take for emphasis or tags escaped outside `code`. */
+static void md_prose(struct buf *out, const char *text)
+{
+    bool code = false;
+    for (const char *p = text; *p; p++) {
+        code ^= *p == '`';
+        if (!code && strchr("*<_", *p))
+            buf_addc(out, '\\');
+        buf_addc(out, *p);
+    }
+}
+
 static void md_example(struct buf *out, struct str s)
 {
     buf_printf(out, "    %.*s\n", (int)s.n, s.p);
@@ -42,9 +54,12 @@ static void md_verb(struct buf *out, const struct verb *v)
         buf_addc(out, ')');
     }
     buf_adds(out, "\n\n");
-    sentence(out, v->brief);
+    struct buf b = { 0 };
+    sentence(&b, v->brief);
     if (v->help && *v->help)
-        buf_printf(out, " %s", v->help);
+        buf_printf(&b, " %s", v->help);
+    md_prose(out, b.p);
+    buf_free(&b);
     buf_adds(out, "\n\n");
     if (v->examples && *v->examples) {
         each_line(v->examples, out, md_example);
