@@ -24,13 +24,13 @@ static void sentence(struct buf *b, const char *s)
 
 /* ---------------------------------------------------------------- Markdown */
 
-/* Prose, with what Markdown would take for emphasis or tags escaped outside `code`. */
+/* Prose, with what Markdown would take for emphasis, tags or cells escaped outside `code`. */
 static void md_prose(struct buf *out, const char *text)
 {
     bool code = false;
     for (const char *p = text; *p; p++) {
         code ^= *p == '`';
-        if (!code && strchr("*<_", *p))
+        if (!code && strchr("*<|", *p))
             buf_addc(out, '\\');
         buf_addc(out, *p);
     }
@@ -94,9 +94,13 @@ void manual_markdown(struct buf *out)
         buf_printf(out, "| %s | ", t->name);
         for (const char *p = buf_str(&domain); *p; p++)
             buf_printf(out, *p == '|' ? ", " : "%c", *p);
-        buf_printf(out, " | %s%s%s | %s%s%s |\n", *t->initial ? "`" : "", t->initial,
-                   *t->initial ? "`" : "", t->brief, t->help && *t->help ? ". " : "",
-                   t->help ? t->help : "");
+        buf_printf(out, " | %s%s%s | ", *t->initial ? "`" : "", t->initial, *t->initial ? "`" : "");
+        md_prose(out, t->brief);
+        if (t->help && *t->help) {
+            buf_adds(out, ". ");
+            md_prose(out, t->help);
+        }
+        buf_adds(out, " |\n");
         buf_free(&domain);
     }
 }
