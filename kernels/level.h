@@ -7,8 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* In COMPUTE_EXACT all levels give the same bits: the order of additions is part of the source
- * (kernels/level_body.h), a level only says with which instructions. */
+#include "kernels/native.h"
+
+/* In COMPUTE_EXACT and COMPUTE_NATIVE all levels give the same bits: the order of additions is part of the source
+ * (kernels/level_body.h, docs/modes.md), a level only says with which instructions. */
 struct level {
     const char *name;
     const char *brief;
@@ -18,6 +20,11 @@ struct level {
     void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y, int64_t stride);
     float (*dot)(const float *a, const float *b, int64_t n);
     void (*add_scaled)(double *sum, float scale, const float *x, int64_t n); /* sum[i] += scale * x[i] */
+    /* Native mode: [NATIVE__COUNT], and products of `rows` rows taken apart, columns first .. first + n, with all
+     * tokens of x. y[t * stride + r] is continued where first > 0: columns come in ascending order. */
+    native_unpack *const *unpack;
+    void (*native_dots)(const struct native_format *f, const struct native_row *w, int rows,
+                        const struct native_acts *x, int64_t first, int64_t n, float *y, int64_t stride);
 };
 
 enum { LEVEL_MAX_ROWS = 2 };

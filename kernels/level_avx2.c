@@ -3,6 +3,7 @@
 #ifdef __x86_64__
 #define LEVEL_VECTOR 32
 #include "kernels/level_body.h"
+#include "kernels/level_native.h"
 
 static bool supported(void)
 {
@@ -11,6 +12,7 @@ static bool supported(void)
 
 const struct level level_avx2 = {
     "avx2", "AVX2", supported, BLOCK_ROWS, dot_rows, dot, add_scaled,
+    unpackers, native_dots,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

@@ -3,6 +3,7 @@
 #ifdef __x86_64__
 #define LEVEL_VECTOR 64
 #include "kernels/level_body.h"
+#include "kernels/level_native.h"
 
 static bool supported(void)
 {
@@ -12,6 +13,7 @@ static bool supported(void)
 
 const struct level level_avx512 = {
     "avx512", "AVX-512 F, BW, VL", supported, BLOCK_ROWS, dot_rows, dot, add_scaled,
+    unpackers, native_dots,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

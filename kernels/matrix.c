@@ -18,7 +18,7 @@ float dot_exact(const float *a, const float *b, int64_t n) { return level_now()-
 
 void add_scaled(double *sum, float scale, const float *x, int64_t n) { level_now()->add_scaled(sum, scale, x, n); }
 
-struct job {
+struct exact_job {
     const struct level *level;
     const struct matrix *w;
     const struct format_info *format;
@@ -30,7 +30,7 @@ struct job {
 static void rows_of_chunk(void *data, int64_t chunk, int worker)
 {
     (void)worker;
-    const struct job *j = data;
+    const struct exact_job *j = data;
     const struct matrix *w = j->w;
     const int64_t end = (chunk + 1) * CHUNK < w->rows ? (chunk + 1) * CHUNK : w->rows;
     float *rows = x_alloc((size_t)(w->cols * j->level->rows) * sizeof *rows);
@@ -49,10 +49,113 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
     free(rows);
 }
 
+static void exact_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
+                      struct pool *pool, const volatile sig_atomic_t *cancel)
+{
+    struct exact_job j = { level_now(), w, format_info(w->format), bias, x, y, tokens };
+    pool_for(pool, pool_chunks(w->rows, CHUNK), rows_of_chunk, &j, cancel);
+}
+
+struct native_job {
+    const struct level *level;
+    const struct matrix *w;
+    const struct native_format *format;
+    const float *bias, *x;
+    float *y;
+    struct native_acts acts;
+};
+
+static void quantize_token(void *data, int64_t t, int worker)
+{
+    (void)worker;
+    struct native_job *j = data;
+    native_acts_set(&j->acts, j->format, t, j->x + t * j->w->cols);
+}
+
+static struct native_row panel_alloc(const struct native_format *f)
+{
+    const size_t n = NATIVE_ROWS * NATIVE_COLS, units = n / (size_t)f->unit, groups = n / (size_t)f->group;
+    return (struct native_row){
+        .code = x_alloc(n),
+        .scale = f->unit < f->group ? x_alloc(units * sizeof(int16_t)) : NULL,
+        .min = f->mins ? x_alloc(units * sizeof(int16_t)) : NULL,
+        .d = x_alloc(groups * sizeof(float)),
+        .m = f->mins || f->act == NATIVE_Q8_1 ? x_alloc(groups * sizeof(float)) : NULL,
+    };
+}
+
+static void panel_free(struct native_row *p)
+{
+    free(p->code);
+    free(p->scale);
+    free(p->min);
+    free(p->d);
+    free(p->m);
+}
+
+/* Row r of a panel of n columns. */
+static struct native_row panel_row(const struct native_format *f, const struct native_row *p, int64_t n, int64_t r)
+{
+    const int64_t units = r * (n / f->unit), groups = r * (n / f->group);
+    return (struct native_row){ p->code + r * n, p->scale ? p->scale + units : NULL, p->min ? p->min + units : NULL,
+                                p->d + groups, p->m ? p->m + groups : NULL };
+}
+
+static void native_chunk(void *data, int64_t chunk, int worker)
+{
+    (void)worker;
+    const struct native_job *j = data;
+    const struct matrix *w = j->w;
+    const struct native_format *f = j->format;
+    const struct format_info *info = format_info(w->format);
+    const int64_t first = chunk * NATIVE_ROWS, left = w->rows - first;
+    const int rows = (int)(left < NATIVE_ROWS ? left : NATIVE_ROWS);
+    struct native_row panel = panel_alloc(f);
+    for (int64_t c = 0; c < w->cols; c += NATIVE_COLS) {
+        const int64_t n = w->cols - c < NATIVE_COLS ? w->cols - c : NATIVE_COLS;
+        for (int r = 0; r < rows; r++) {
+            const struct native_row row = panel_row(f, &panel, n, r);
+            j->level->unpack[native_id(f)]((const uint8_t *)w->data + (size_t)(first + r) * w->row_bytes
+                                               + c / info->block * info->bytes, n, &row);
+        }
+        j->level->native_dots(f, &panel, rows, &j->acts, c, n, j->y + first, w->rows);
+    }
+    for (int64_t t = 0; j->bias && t < j->acts.tokens; t++)
+        for (int r = 0; r < rows; r++)
+            j->y[t * w->rows + first + r] += j->bias[first + r];
+    panel_free(&panel);
+}
+
+static void native_mul(const struct matrix *w, const struct native_format *f, const float *bias, const float *x,
+                       int64_t tokens, float *y, struct pool *pool, const volatile sig_atomic_t *cancel)
+{
+    struct native_job j = { .level = level_now(), .w = w, .format = f, .bias = bias, .x = x, .y = y };
+    native_acts_init(&j.acts, f, tokens, w->cols);
+    pool_for(pool, tokens, quantize_token, &j, NULL);
+    pool_for(pool, pool_chunks(w->rows, NATIVE_ROWS), native_chunk, &j, cancel);
+    native_acts_free(&j.acts);
+}
+
+const char *matrix_activations(enum format f)
+{
+    const struct native_format *n = native_format(f);
+    if (n)
+        return native_act_name(n->act);
+    return native_rounds(f) < 0 ? "f32" : native_act_name((enum native_act)native_rounds(f));
+}
+
 void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
                 enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel)
 {
-    (void)mode; /* only exact exists so far; the session refuses the others */
-    struct job j = { level_now(), w, format_info(w->format), bias, x, y, tokens };
-    pool_for(pool, pool_chunks(w->rows, CHUNK), rows_of_chunk, &j, cancel);
+    const struct native_format *f = mode == COMPUTE_NATIVE ? native_format(w->format) : NULL;
+    const int rounds = mode == COMPUTE_NATIVE ? native_rounds(w->format) : -1;
+    if (f) {
+        native_mul(w, f, bias, x, tokens, y, pool, cancel);
+        return;
+    }
+    float *rounded = rounds < 0 ? NULL : x_alloc((size_t)(tokens * w->cols) * sizeof *rounded);
+    if (rounded)
+        (rounds == NATIVE_F16 ? round_to_f16 : round_to_bf16)(x, tokens * w->cols, rounded);
+    exact_mul(w, bias, rounded ? rounded : x, tokens, y, pool, cancel);
+    free(rounded);
 }

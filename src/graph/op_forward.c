@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "graph/graph.h"
+#include "kernels/native.h"
 
 enum { CHUNK_ROWS = 8, CHUNK_ELEMENTS = 16384 };
 
@@ -111,11 +112,15 @@ static void rope_token(const struct op_call *c, int64_t t)
 
 void forward_rope(const struct op_call *c) { each_row(c, c->batch->n, rope_token); }
 
-/* New rows of a cache: x [tok][head][chan] goes to rows past .. past + n. */
+/* New rows of a cache: x [tok][head][chan] goes to rows past .. past + n, in native mode rounded to half. */
 static void remember(const struct op_call *c, const struct tensor *x)
 {
     int64_t row = shape_per_token(&x->shape);
-    memcpy(c->state + c->batch->past * row, x->data, (size_t)(c->batch->n * row) * sizeof(float));
+    float *to = c->state + c->batch->past * row;
+    if (c->mode == COMPUTE_NATIVE)
+        round_to_f16(x->data, c->batch->n * row, to);
+    else
+        memcpy(to, x->data, (size_t)(c->batch->n * row) * sizeof(float));
 }
 
 /* Scores of one query with the visible keys; the rest of the row is -inf. */

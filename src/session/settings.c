@@ -16,7 +16,7 @@ static const struct setting table[SETTING_COUNT] = {
     },
     [SETTING_COMPUTE] = {
         .name = "compute", .type = TYPE_CHOICE, .initial = "exact", .choices = "exact|native|fast",
-        .refused = "native|fast",
+        .refused = "fast",
         .brief = "how products of weights and activations are computed",
         .help = "exact: weights decoded, float32 products. native: as the deployed CPU engine "
                 "computes, activations rounded to 8 bits. fast: operands rounded to bfloat16. "
@@ -58,8 +58,8 @@ static const struct setting table[SETTING_COUNT] = {
         .name = "kernels", .type = TYPE_CHOICE, .initial = "auto",
         .choices = "auto|c|avx2|avx512",
         .brief = "CPU level of the kernels",
-        .help = "auto takes the best that this machine has; c is portable C. In exact mode all give the same "
-                "bits. The environment variable QDB_KERNELS sets it too.",
+        .help = "auto takes the best that this machine has; c is portable C. All give the same bits. The "
+                "environment variable QDB_KERNELS sets it too.",
     },
     [SETTING_LEVEL] = {
         .name = "level", .type = TYPE_CHOICE, .initial = "node", .choices = "node|sub|block|span",
