@@ -9,7 +9,8 @@
 static native_unpack *const unpackers[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_UNPACK) };
 
 /* Sum of code * x; at most 256 * 255 * 127 in magnitude. */
-static inline __attribute__((always_inline)) int32_t code_dot(const uint8_t *code, const int8_t *x, int n)
+static inline __attribute__((always_inline)) int32_t code_dot(const uint8_t *code, const int8_t *x,
+                                                              int n)
 {
     int32_t sum = 0;
     for (int i = 0; i < n; i++)
@@ -18,9 +19,10 @@ static inline __attribute__((always_inline)) int32_t code_dot(const uint8_t *cod
 }
 
 /* The term of one group; `unit` and `mins` are constants after inlining. xs: sums of x per unit. */
-static inline __attribute__((always_inline)) float group_term(const struct native_format *f, int unit,
-                                                              const struct native_row *w, int64_t g,
-                                                              const int8_t *x, const int16_t *xs, float dx)
+static inline __attribute__((always_inline)) float group_term(const struct native_format *f,
+                                                              int unit, const struct native_row *w,
+                                                              int64_t g, const int8_t *x,
+                                                              const int16_t *xs, float dx)
 {
     const int units = f->group / unit;
     int32_t isum = 0, msum = 0;
@@ -35,8 +37,8 @@ static inline __attribute__((always_inline)) float group_term(const struct nativ
     return f->mins ? term - (float)msum * (w->m[g] * dx) : term;
 }
 
-static float native_dot(const struct native_format *f, const struct native_row *w, const struct native_acts *x,
-                        int64_t t, int64_t first, int64_t n, float sum)
+static float native_dot(const struct native_format *f, const struct native_row *w,
+                        const struct native_acts *x, int64_t t, int64_t first, int64_t n, float sum)
 {
     const int8_t *code = x->code + t * x->cols + first;
     const int16_t *xs = x->sum + (t * x->cols + first) / f->unit;
@@ -55,7 +57,8 @@ static float native_dot(const struct native_format *f, const struct native_row *
 }
 
 static void native_dots(const struct native_format *f, const struct native_row *w, int rows,
-                        const struct native_acts *x, int64_t first, int64_t n, float *y, int64_t stride)
+                        const struct native_acts *x, int64_t first, int64_t n, float *y,
+                        int64_t stride)
 {
     for (int r = 0; r < rows; r++) {
         struct native_row one = *w;
@@ -65,6 +68,7 @@ static void native_dots(const struct native_format *f, const struct native_row *
         one.scale += w->scale ? r * (n / f->unit) : 0;
         one.min += w->min ? r * (n / f->unit) : 0;
         for (int64_t t = 0; t < x->tokens; t++)
-            y[t * stride + r] = native_dot(f, &one, x, t, first, n, first ? y[t * stride + r] : 0.0f);
+            y[t * stride + r] = native_dot(f, &one, x, t, first, n,
+                                           first ? y[t * stride + r] : 0.0f);
     }
 }

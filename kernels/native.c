@@ -8,8 +8,8 @@
 #include "base/memory.h"
 #include "kernels/codec.h"
 
-#define Q0(name, zero) [NATIVE_##name] = { #name, NATIVE_Q8_0, zero, 32, 32, false }
-#define Q1(name) [NATIVE_##name] = { #name, NATIVE_Q8_1, 0, 32, 32, false }
+#define Q0(name, zero)             [NATIVE_##name] = { #name, NATIVE_Q8_0, zero, 32, 32, false }
+#define Q1(name)                   [NATIVE_##name] = { #name, NATIVE_Q8_1, 0, 32, 32, false }
 #define QK(name, zero, unit, mins) [NATIVE_##name] = { #name, NATIVE_Q8_K, zero, 256, unit, mins }
 
 static const struct native_format table[NATIVE__COUNT] = {
@@ -65,7 +65,8 @@ int native_rounds(enum format f)
     return info && !strcmp(info->name, "bf16") ? NATIVE_BF16 : -1;
 }
 
-void native_acts_init(struct native_acts *a, const struct native_format *f, int64_t tokens, int64_t cols)
+void native_acts_init(struct native_acts *a, const struct native_format *f, int64_t tokens,
+                      int64_t cols)
 {
     const int block = f->act == NATIVE_Q8_K ? 256 : 32;
     const size_t n = (size_t)(tokens * cols);
@@ -104,8 +105,8 @@ static float first_of(const float *x, uint32_t magnitude)
     return *x;
 }
 
-/* Codes of n values, |x * scale| <= 127 + an ulp: to nearest, ties to even, by an addition that leaves the
- * integer in the low bits of the float. */
+/* Codes of n values, |x * scale| <= 127 + an ulp: to nearest, ties to even, by an addition that
+ * leaves the integer in the low bits of the float. */
 static void round_codes(const float *x, int n, float scale, int8_t *code)
 {
     for (int i = 0; i < n; i++)
@@ -150,7 +151,8 @@ static void set_block(enum native_act act, const float *x, int8_t *code, float *
         *s = half(step * (float)sum_codes(code, n));
 }
 
-void native_acts_set(struct native_acts *a, const struct native_format *f, int64_t t, const float *x)
+void native_acts_set(struct native_acts *a, const struct native_format *f, int64_t t,
+                     const float *x)
 {
     int8_t *code = a->code + t * a->cols;
     const int64_t first = t * (a->cols / a->block);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Native mode, unpackers of the formats with one scale per small block. Included once per level; the layouts of
- * the blocks are told in codec_blocks.c. */
+/* Native mode, unpackers of the formats with one scale per small block. Included once per level;
+ * the layouts of the blocks are told in codec_blocks.c. */
 #ifndef QDB_KERNELS_NATIVE_BLOCKS_H
 #define QDB_KERNELS_NATIVE_BLOCKS_H
 
@@ -8,7 +8,8 @@
 #include "kernels/codec.h"
 #include "kernels/native.h"
 
-#define UNPACKER(name) static void unpack_##name(const uint8_t *restrict p, int64_t n, const struct native_row *w)
+#define UNPACKER(name) \
+    static void unpack_##name(const uint8_t *restrict p, int64_t n, const struct native_row *w)
 
 /* Nibbles of 16 bytes: element j is the low half of byte j, element j + 16 the high half. */
 static inline void put_nibbles(const uint8_t *restrict q, uint8_t *restrict code)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Native mode, unpackers of the IQ formats. Included once per level; the layouts of the blocks are told in
- * codec_iq.c. */
+/* Native mode, unpackers of the IQ formats. Included once per level; the layouts of the blocks are
+ * told in codec_iq.c. */
 #ifndef QDB_KERNELS_NATIVE_IQ_H
 #define QDB_KERNELS_NATIVE_IQ_H
 
 #include "kernels/native_blocks.h"
 
 /* n magnitudes with one sign bit each, around the code 64. */
-static inline void put_signed(uint8_t *restrict code, const uint8_t *restrict grid, unsigned signs, int n)
+static inline void put_signed(uint8_t *restrict code, const uint8_t *restrict grid, unsigned signs,
+                              int n)
 {
     for (int j = 0; j < n; j++) {
         const int minus = -(int)(signs >> j & 1);
@@ -23,7 +24,8 @@ UNPACKER(iq2_xxs)
         w->d[s / 8] = load_f16(block) * 0.125f;
         w->scale[s] = (int16_t)(2 * (a >> 28) + 1);
         for (int l = 0; l < 4; l++)
-            put_signed(w->code + 32 * s + 8 * l, codebook_iq2_xxs[q[l]], even_signs(a >> 7 * l & 127), 8);
+            put_signed(w->code + 32 * s + 8 * l, codebook_iq2_xxs[q[l]],
+                       even_signs(a >> 7 * l & 127), 8);
     }
 }
 
@@ -62,7 +64,8 @@ UNPACKER(iq3_xxs)
             const unsigned signs = even_signs(a >> 7 * (g % 4) & 127);
             w->scale[8 * i + g / 4] = (int16_t)(2 * (a >> 28) + 1);
             put_signed(w->code + 256 * i + 8 * g, codebook_iq3_xxs[p[2 + 2 * g]], signs, 4);
-            put_signed(w->code + 256 * i + 8 * g + 4, codebook_iq3_xxs[p[3 + 2 * g]], signs >> 4, 4);
+            put_signed(w->code + 256 * i + 8 * g + 4, codebook_iq3_xxs[p[3 + 2 * g]], signs >> 4,
+                       4);
         }
     }
 }
@@ -75,12 +78,14 @@ UNPACKER(iq3_s)
             w->scale[8 * i + s] = (int16_t)(1 + 2 * (p[106 + s / 2] >> s % 2 * 4 & 15));
         for (int g = 0; g < 64; g++) {
             const int row = p[2 + g] | (p[66 + g / 8] >> g % 8 & 1) << 8;
-            put_signed(w->code + 256 * i + 4 * g, codebook_iq3_s[row], p[74 + g / 2] >> g % 2 * 4, 4);
+            put_signed(w->code + 256 * i + 4 * g, codebook_iq3_s[row], p[74 + g / 2] >> g % 2 * 4,
+                       4);
         }
     }
 }
 
-/* Ternary points moved by an eighth: in units of an eighth 8 * point + 1 or - 1, around the code 9. */
+/* Ternary points moved by an eighth: in units of an eighth 8 * point + 1 or - 1, around the code 9.
+ */
 static inline void put_moved(uint8_t *restrict code, const int8_t *restrict grid, bool down)
 {
     for (int j = 0; j < 8; j++)
@@ -103,13 +108,18 @@ UNPACKER(iq1_s)
 UNPACKER(iq1_m)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 56) {
-        const unsigned a = load_u16(p + 48), b = load_u16(p + 50), c = load_u16(p + 52), e = load_u16(p + 54);
-        w->d[i] = half_to_float((uint16_t)(a >> 12 | (b >> 8 & 0xf0) | (c >> 4 & 0xf00) | (e & 0xf000))) * 0.125f;
+        const unsigned a = load_u16(p + 48), b = load_u16(p + 50), c = load_u16(p + 52),
+                       e = load_u16(p + 54);
+        w->d[i] = half_to_float(
+                      (uint16_t)(a >> 12 | (b >> 8 & 0xf0) | (c >> 4 & 0xf00) | (e & 0xf000)))
+                  * 0.125f;
         for (int s = 0; s < 16; s++)
-            w->scale[16 * i + s] = (int16_t)(2 * (load_u16(p + 48 + s / 4 * 2) >> s % 4 * 3 & 7) + 1);
+            w->scale[16 * i + s] = (int16_t)(2 * (load_u16(p + 48 + s / 4 * 2) >> s % 4 * 3 & 7)
+                                             + 1);
         for (int g = 0; g < 32; g++) {
             const int nibble = p[32 + g / 2] >> g % 2 * 4 & 15;
-            put_moved(w->code + 256 * i + 8 * g, codebook_iq1_s[p[g] | (nibble & 7) << 8], nibble & 8);
+            put_moved(w->code + 256 * i + 8 * g, codebook_iq1_s[p[g] | (nibble & 7) << 8],
+                      nibble & 8);
         }
     }
 }

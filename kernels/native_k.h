@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Native mode, unpackers of the K and ternary formats. Included once per level; the layouts of the blocks are
- * told in codec_k.c and codec_ternary.c. */
+/* Native mode, unpackers of the K and ternary formats. Included once per level; the layouts of the
+ * blocks are told in codec_k.c and codec_ternary.c. */
 #ifndef QDB_KERNELS_NATIVE_K_H
 #define QDB_KERNELS_NATIVE_K_H
 
@@ -103,7 +103,8 @@ static inline void scales_of_one(int64_t i, const struct native_row *w)
         w->scale[8 * i + s] = 1;
 }
 
-static inline void put_trits(const uint8_t *restrict q, int bytes, int digits, uint8_t *restrict code)
+static inline void put_trits(const uint8_t *restrict q, int bytes, int digits,
+                             uint8_t *restrict code)
 {
     static const uint8_t power[5] = { 1, 3, 9, 27, 81 };
     for (int k = 0; k < digits; k++)

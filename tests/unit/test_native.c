@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Native mode: integer sums against a direct specification, float results against double, and the same bits for
- * every level, number of tokens and number of threads. */
+/* Native mode: integer sums against a direct specification, float results against double, and the
+ * same bits for every level, number of tokens and number of threads. */
 #include "tests/harness/unit.h"
 
 #include <math.h>
@@ -22,11 +22,13 @@ static const struct layout {
     const char *name;
     int d, m;
 } layouts[] = {
-    { "q1_0", 0, -1 },    { "q2_0", 0, -1 },   { "q4_0", 0, -1 },    { "q4_1", 0, 2 },    { "q5_0", 0, -1 },
-    { "q5_1", 0, 2 },     { "q8_0", 0, -1 },   { "iq4_nl", 0, -1 },  { "mxfp4", -2, -1 }, { "nvfp4", -2, -1 },
-    { "q2_k", 80, 82 },   { "q3_k", 108, -1 }, { "q4_k", 0, 2 },     { "q5_k", 0, 2 },    { "q6_k", 208, -1 },
-    { "tq1_0", 52, -1 },  { "tq2_0", 64, -1 }, { "iq1_s", 0, -1 },   { "iq1_m", -2, -1 }, { "iq2_xxs", 0, -1 },
-    { "iq2_xs", 0, -1 },  { "iq2_s", 0, -1 },  { "iq3_xxs", 0, -1 }, { "iq3_s", 0, -1 },  { "iq4_xs", 0, -1 },
+    { "q1_0", 0, -1 },   { "q2_0", 0, -1 },   { "q4_0", 0, -1 },    { "q4_1", 0, 2 },
+    { "q5_0", 0, -1 },   { "q5_1", 0, 2 },    { "q8_0", 0, -1 },    { "iq4_nl", 0, -1 },
+    { "mxfp4", -2, -1 }, { "nvfp4", -2, -1 }, { "q2_k", 80, 82 },   { "q3_k", 108, -1 },
+    { "q4_k", 0, 2 },    { "q5_k", 0, 2 },    { "q6_k", 208, -1 },  { "tq1_0", 52, -1 },
+    { "tq2_0", 64, -1 }, { "iq1_s", 0, -1 },  { "iq1_m", -2, -1 },  { "iq2_xxs", 0, -1 },
+    { "iq2_xs", 0, -1 }, { "iq2_s", 0, -1 },  { "iq3_xxs", 0, -1 }, { "iq3_s", 0, -1 },
+    { "iq4_xs", 0, -1 },
 };
 
 enum { N_LAYOUTS = sizeof layouts / sizeof *layouts };
@@ -37,7 +39,8 @@ static void put_half(uint8_t *p, uint16_t h)
     p[1] = (uint8_t)(h >> 8);
 }
 
-/* Give a block the scale and minimum of these halves; the microscaling formats something of their own. */
+/* Give a block the scale and minimum of these halves; the microscaling formats something of their
+ * own. */
 static void set_scales(const struct layout *l, uint8_t *p, uint16_t d, uint16_t m)
 {
     if (l->d >= 0)
@@ -54,7 +57,8 @@ static void set_scales(const struct layout *l, uint8_t *p, uint16_t d, uint16_t 
 
 enum fill { FILL_RANDOM, FILL_ZEROS, FILL_ONES, FILL_LOW, FILL_HIGH, N_FILLS };
 
-static struct matrix make_weights(const struct layout *l, int64_t rows, int64_t cols, enum fill fill, bool unit)
+static struct matrix make_weights(const struct layout *l, int64_t rows, int64_t cols,
+                                  enum fill fill, bool unit)
 {
     static const uint8_t byte[N_FILLS] = { 0, 0, 0xff, 0x7f, 0x80 };
     const enum format f = format_by_name(l->name);
@@ -93,9 +97,10 @@ static void take_apart(const struct matrix *w, int64_t r, struct plain *out)
     }
 }
 
-/* The product of a row and a token from the specification: terms in double, and the sum of their magnitudes. */
-static double specified(const struct native_format *f, const struct plain *w, const struct native_acts *a, int64_t t,
-                        double *magnitude)
+/* The product of a row and a token from the specification: terms in double, and the sum of their
+ * magnitudes. */
+static double specified(const struct native_format *f, const struct plain *w,
+                        const struct native_acts *a, int64_t t, double *magnitude)
 {
     double sum = 0;
     *magnitude = 0;
@@ -115,15 +120,16 @@ static double specified(const struct native_format *f, const struct plain *w, co
     return sum;
 }
 
-static void multiply(const struct level *l, const struct matrix *w, const float *x, int64_t tokens, float *y,
-                     struct pool *pool)
+static void multiply(const struct level *l, const struct matrix *w, const float *x, int64_t tokens,
+                     float *y, struct pool *pool)
 {
     level_force(l);
     matrix_mul(w, NULL, x, tokens, y, COMPUTE_NATIVE, pool, NULL);
     level_force(NULL);
 }
 
-static struct native_acts quantized(const struct native_format *f, const float *x, int64_t tokens, int64_t cols)
+static struct native_acts quantized(const struct native_format *f, const float *x, int64_t tokens,
+                                    int64_t cols)
 {
     struct native_acts a;
     native_acts_init(&a, f, tokens, cols);
@@ -155,18 +161,22 @@ static void the_table_covers_what_files_hold(void **state)
     assert_string_equal(matrix_activations(format_by_name("q8_k")), "f32");
 }
 
-/* Integers of magnitude <= top with 127 first in every 256 and every 32: quantized they are themselves. */
+/* Integers of magnitude <= top with 127 first in every 256 and every 32: quantized they are
+ * themselves. */
 static void whole_numbers(float *x, int64_t n, int top)
 {
     for (int64_t i = 0; i < n; i++) {
-        x[i] = top == 127 ? (float)(draw() & 1 ? 127 : -127) : (float)((int)(draw() % (2 * (uint64_t)top + 1)) - top);
+        x[i] = top == 127 ? (float)(draw() & 1 ? 127 : -127)
+                          : (float)((int)(draw() % (2 * (uint64_t)top + 1)) - top);
         if (i % 32 == 0)
             x[i] = 127;
     }
 }
 
-/* Scales and minima are 1 and activations whole, so that a product of one group shows the integer sum. */
-static void check_integers(const struct layout *l, const struct level *level, enum fill fill, int top)
+/* Scales and minima are 1 and activations whole, so that a product of one group shows the integer
+ * sum. */
+static void check_integers(const struct layout *l, const struct level *level, enum fill fill,
+                           int top)
 {
     enum { ROWS = 19, TOKENS = 5 };
     const struct native_format *f = native_format(format_by_name(l->name));
@@ -193,8 +203,8 @@ static void check_integers(const struct layout *l, const struct level *level, en
                                               : (float)dot + (float)minima;
             }
             if (y[t * ROWS + r] != want)
-                fail_msg("%s at %s, fill %d, codes to %d: %g, not %g", l->name, level->name, fill, top,
-                         y[t * ROWS + r], want);
+                fail_msg("%s at %s, fill %d, codes to %d: %g, not %g", l->name, level->name, fill,
+                         top, y[t * ROWS + r], want);
         }
     }
     free(row);
@@ -417,12 +427,8 @@ static void a_bias_is_added_last(void **state)
     free_weights(&w);
 }
 
-UNIT_MAIN(CASE(the_table_covers_what_files_hold),
-          CASE(eight_bit_activations_are_as_specified),
-          CASE(super_blocks_take_the_sign_of_the_largest),
-          CASE(integer_sums_are_as_specified),
-          CASE(products_stay_within_the_bound),
-          CASE(bits_do_not_depend_on_how_it_is_cut),
-          CASE(odd_activations_are_defined),
-          CASE(plain_formats_round_the_activations_alike),
+UNIT_MAIN(CASE(the_table_covers_what_files_hold), CASE(eight_bit_activations_are_as_specified),
+          CASE(super_blocks_take_the_sign_of_the_largest), CASE(integer_sums_are_as_specified),
+          CASE(products_stay_within_the_bound), CASE(bits_do_not_depend_on_how_it_is_cut),
+          CASE(odd_activations_are_defined), CASE(plain_formats_round_the_activations_alike),
           CASE(a_bias_is_added_last))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Native mode on whole models: perplexities of the deployed engine, and the same bits however a run is cut. */
+/* Native mode on whole models: perplexities of the deployed engine, and the same bits however a run
+ * is cut. */
 #include "tests/harness/unit.h"
 
 #include <math.h>
@@ -36,8 +37,10 @@ static void check_perplexity(const char *path, const char *text_path, int64_t co
 static void random_models_have_the_engine_s_perplexity(void **state)
 {
     (void)state;
-    check_perplexity(golden_path("models/llama-gqa-tied-q4_0.gguf"), golden_path("text/prose.txt"), 64, 2604.8976);
-    check_perplexity(golden_path("models/llama-gqa-tied-q8_0.gguf"), golden_path("text/prose.txt"), 64, 2657.2683);
+    check_perplexity(golden_path("models/llama-gqa-tied-q4_0.gguf"), golden_path("text/prose.txt"),
+                     64, 2604.8976);
+    check_perplexity(golden_path("models/llama-gqa-tied-q8_0.gguf"), golden_path("text/prose.txt"),
+                     64, 2657.2683);
 }
 
 static void check_stories(const char *format, double want)
@@ -47,10 +50,26 @@ static void check_stories(const char *format, double want)
     check_perplexity(need_data(name), need_data("text/ts_40k.txt"), 512, want);
 }
 
-static void q8_0_has_the_engine_s_perplexity(void **state) { (void)state; check_stories("ffn192-Q8_0", 3.8351); }
-static void q4_0_has_the_engine_s_perplexity(void **state) { (void)state; check_stories("ffn192-Q4_0", 4.3837); }
-static void q6_k_has_the_engine_s_perplexity(void **state) { (void)state; check_stories("pad256-Q6_K", 3.8608); }
-static void q4_k_has_the_engine_s_perplexity(void **state) { (void)state; check_stories("pad256-Q4_K", 4.2081); }
+static void q8_0_has_the_engine_s_perplexity(void **state)
+{
+    (void)state;
+    check_stories("ffn192-Q8_0", 3.8351);
+}
+static void q4_0_has_the_engine_s_perplexity(void **state)
+{
+    (void)state;
+    check_stories("ffn192-Q4_0", 4.3837);
+}
+static void q6_k_has_the_engine_s_perplexity(void **state)
+{
+    (void)state;
+    check_stories("pad256-Q6_K", 3.8608);
+}
+static void q4_k_has_the_engine_s_perplexity(void **state)
+{
+    (void)state;
+    check_stories("pad256-Q4_K", 4.2081);
+}
 
 static void bits_do_not_depend_on_spans(void **state)
 {
@@ -88,7 +107,8 @@ static void bits_do_not_depend_on_spans(void **state)
 static void keys_and_values_are_kept_in_half(void **state)
 {
     (void)state;
-    struct model *m = models_open(golden_path("models/llama-gqa-tied.gguf")); /* f32: nothing else is rounded */
+    struct model *m = models_open(
+        golden_path("models/llama-gqa-tied.gguf")); /* f32: nothing else is rounded */
     const int32_t ids[] = { 5, 17, 33, 60, 99 };
     float *out[2];
     int64_t count = 0;
@@ -110,10 +130,7 @@ static void keys_and_values_are_kept_in_half(void **state)
     model_free(m);
 }
 
-UNIT_MAIN(CASE(random_models_have_the_engine_s_perplexity),
-          CASE(bits_do_not_depend_on_spans),
-          CASE(keys_and_values_are_kept_in_half),
-          CASE(q8_0_has_the_engine_s_perplexity),
-          CASE(q4_0_has_the_engine_s_perplexity),
-          CASE(q6_k_has_the_engine_s_perplexity),
+UNIT_MAIN(CASE(random_models_have_the_engine_s_perplexity), CASE(bits_do_not_depend_on_spans),
+          CASE(keys_and_values_are_kept_in_half), CASE(q8_0_has_the_engine_s_perplexity),
+          CASE(q4_0_has_the_engine_s_perplexity), CASE(q6_k_has_the_engine_s_perplexity),
           CASE(q4_k_has_the_engine_s_perplexity))
