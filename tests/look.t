@@ -198,4 +198,8 @@ is "error: in an option" "$(printf '%s\n' "$err" | grep -A1 'hist')" '  hist blk
                       ^'
 on "$model" 'print blk.0.out[tok=5]' --output json
 like "error: json" "$out" '"status": "error".*"error": \{"message": "axis tok has 5 entries", "where": "", "hint": "0\.\.4'
+# Results go where other commands' results go.
+on "$model" 'print 6 * 7 > answer; print absmax(blk.0.out) | grep -c absmax'
+like "print: into a file" "$(cat answer)" '^\$1  6 \* 7  42'
+like "print: into a pipe" "$out" '^1$'
 finish

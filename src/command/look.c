@@ -289,11 +289,15 @@ static int by_size(const void *a, const void *b)
     return x->x > y->x ? -1 : x->x < y->x ? 1 : (x->at > y->at) - (x->at < y->at);
 }
 
-void look_top(const struct view *v, int64_t n, struct result *out)
+enum st look_top(const struct view *v, int64_t n, struct result *out, struct err *e)
 {
-    struct table *t = result_table(out, "top", TABLE_ROWS);
     const int64_t all = view_count(v);
-    struct ranked *order = x_alloc((size_t)all * sizeof *order);
+    void *p;
+    enum st st = mem_alloc(&p, (size_t)all * sizeof(struct ranked), "sorting", e);
+    if (st)
+        return st;
+    struct table *t = result_table(out, "top", TABLE_ROWS);
+    struct ranked *order = p;
     for (int64_t i = 0; i < all; i++)
         order[i] = (struct ranked){ v->data[i], i };
     qsort(order, (size_t)all, sizeof *order, by_size);
@@ -308,7 +312,8 @@ void look_top(const struct view *v, int64_t n, struct result *out)
         put_labels(t, v, v->shape.rank, at);
         table_float(t, order[k].x);
     }
-    free(order);
+    mem_free(order);
+    return ST_OK;
 }
 
 /* --- print -------------------------------------------------------------------------------------
@@ -322,7 +327,7 @@ enum st look_show(struct session *s, const struct view *v, struct look_format f,
     const int64_t count = f.count < 0 ? -f.count : f.count;
     switch (f.letter) {
     case 's': return look_summary(v, look_summary_table(out), e);
-    case 't': look_top(v, count ? count : DEFAULT_TOP, out); return ST_OK;
+    case 't': return look_top(v, count ? count : DEFAULT_TOP, out, e);
     case 'i': return look_histogram(v, count ? (int)count : DEFAULT_BINS, false, out, e);
     case 'm': look_heat(v, out); return ST_OK;
     case 'x':

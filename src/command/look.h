@@ -36,11 +36,20 @@ struct table *look_summary_table(struct result *out);
 NODISCARD enum st look_histogram(const struct view *v, int bins, bool log, struct result *out,
                                  struct err *e);
 void look_heat(const struct view *v, struct result *out);
-void look_top(const struct view *v, int64_t n, struct result *out);
+NODISCARD enum st look_top(const struct view *v, int64_t n, struct result *out, struct err *e);
 /* n elements of a weight from `first` on, as they are stored: x b bytes, d codes, q codes with
  * scales. */
 NODISCARD enum st look_storage(const struct weight *w, int64_t first, int64_t n, char letter,
                                struct result *out, struct err *e);
+
+/* Element i of a shape in storage order, and the entries of its dimensions. */
+int64_t look_flat(const struct shape *s, const int64_t *at);
+void look_split(const struct shape *s, int64_t i, int64_t *at);
+/* Columns that say where an element stands, and the cells. */
+void look_place_columns(struct table *t, const struct shape *s);
+void look_put_place(struct table *t, const struct shape *s, int64_t i);
+/* The block of w that holds element i, and how many elements lie in front of i in it. */
+const uint8_t *look_block_at(const struct weight *w, int64_t i, int64_t *inside);
 
 /* Show what an expression is worth, in a print format; *v is the caller's. */
 NODISCARD enum st look_show(struct session *s, const struct view *v, struct look_format f,

@@ -23,7 +23,7 @@ struct source {
     int64_t n;
 };
 
-static int64_t flat(const struct shape *s, const int64_t *at)
+int64_t look_flat(const struct shape *s, const int64_t *at)
 {
     int64_t i = 0;
     for (int d = 0; d < s->rank; d++)
@@ -31,7 +31,7 @@ static int64_t flat(const struct shape *s, const int64_t *at)
     return i;
 }
 
-static void unflat(const struct shape *s, int64_t i, int64_t *at)
+void look_split(const struct shape *s, int64_t i, int64_t *at)
 {
     for (int d = s->rank - 1; d >= 0; d--) {
         at[d] = i % s->d[d].n;
@@ -55,7 +55,7 @@ static enum st first_element(const struct address *a, const struct shape *s, int
         at[d] = list[0];
         free(list);
     }
-    *out = flat(s, at);
+    *out = look_flat(s, at);
     return ST_OK;
 }
 
@@ -124,16 +124,16 @@ static enum st source_values(const struct source *src, int64_t from, int64_t n, 
 /* --- lines ---------------------------------------------------------------------------------------
  */
 
-static void place_columns(struct table *t, const struct shape *s)
+void look_place_columns(struct table *t, const struct shape *s)
 {
     for (int d = 0; d < s->rank; d++)
         table_column(t, COL_INT, axis_info(s->d[d].axis)->name, "");
 }
 
-static void put_place(struct table *t, const struct shape *s, int64_t i)
+void look_put_place(struct table *t, const struct shape *s, int64_t i)
 {
     int64_t at[SHAPE_MAX];
-    unflat(s, i, at);
+    look_split(s, i, at);
     for (int d = 0; d < s->rank; d++)
         table_int(t, at[d]);
 }
@@ -174,7 +174,7 @@ static enum st show_values(const struct source *src, int64_t from, int64_t end, 
     const float *x = p;
     const int most = letter == 'b' ? 2 : LINE_VALUES;
     struct table *t = result_table(out, "storage", TABLE_ROWS);
-    place_columns(t, &src->shape);
+    look_place_columns(t, &src->shape);
     for (int k = 0; k < most; k++) {
         char name[8];
         snprintf(name, sizeof name, "+%d", k);
@@ -183,7 +183,7 @@ static enum st show_values(const struct source *src, int64_t from, int64_t end, 
     for (int64_t i = from; i < end;) {
         int64_t n = line_length(src, i, end, most);
         table_row(t);
-        put_place(t, &src->shape, i);
+        look_put_place(t, &src->shape, i);
         for (int64_t k = 0; k < n; k++, i++) {
             struct buf b = { 0 };
             value_text(x[i - from], letter, &b);
@@ -198,9 +198,7 @@ static enum st show_values(const struct source *src, int64_t from, int64_t end, 
     return ST_OK;
 }
 
-/* The bytes of the block of w that holds element i, and how many elements lie in front of i in it.
- */
-static const uint8_t *block_at(const struct weight *w, int64_t i, int64_t *inside)
+const uint8_t *look_block_at(const struct weight *w, int64_t i, int64_t *inside)
 {
     const struct format_info *f = format_info(w->format);
     const int64_t cols = (int64_t)w->cols, row = i / cols, col = i % cols;
@@ -217,9 +215,9 @@ static void show_bytes(const struct source *src, int64_t from, int64_t *end, boo
     const struct format_info *f = format_info(w->format);
     const int64_t cols = (int64_t)w->cols;
     int64_t inside, line = bits ? LINE_BITS : LINE_BYTES;
-    block_at(w, from, &inside);
+    look_block_at(w, from, &inside);
     struct table *t = result_table(out, "storage", TABLE_ROWS);
-    place_columns(t, &src->shape);
+    look_place_columns(t, &src->shape);
     table_column(t, COL_INT, "offset", "B");
     table_column(t, COL_STRING, "bytes", "");
     int64_t i = from - inside;
@@ -229,7 +227,7 @@ static void show_bytes(const struct source *src, int64_t from, int64_t *end, boo
                       wanted = (*end - i + f->block - 1) / f->block;
         blocks = blocks < left ? blocks : left;
         blocks = blocks < wanted ? blocks : wanted;
-        const uint8_t *p = block_at(w, i, &inside);
+        const uint8_t *p = look_block_at(w, i, &inside);
         for (int64_t at = 0; at < blocks * f->bytes; at += line) {
             struct buf b = { 0 };
             for (int64_t k = at; k < at + line && k < blocks * f->bytes; k++)
@@ -240,7 +238,7 @@ static void show_bytes(const struct source *src, int64_t from, int64_t *end, boo
                     buf_printf(&b, "%02x ", p[k]);
             b.p[--b.n] = '\0';
             table_row(t);
-            put_place(t, &src->shape, i);
+            look_put_place(t, &src->shape, i);
             table_int(t, p + at - w->data);
             table_str(t, buf_str(&b));
             buf_free(&b);
@@ -264,14 +262,14 @@ static enum st show_codes(const struct source *src, int64_t from, int64_t end, b
     }
     struct block_view *view = x_alloc(sizeof *view);
     struct table *t = result_table(out, "codes", TABLE_ROWS);
-    place_columns(t, &src->shape);
+    look_place_columns(t, &src->shape);
     if (scales) {
         table_column(t, COL_FLOAT, "scale", "");
         table_column(t, COL_FLOAT, "offset", "");
     }
     table_column(t, COL_STRING, "codes", "");
     for (int64_t i = from, inside; i < end;) {
-        f->view(block_at(w, i, &inside), view);
+        f->view(look_block_at(w, i, &inside), view);
         int64_t n = line_length(src, i, end, LINE_CODES), sub = inside / view->sub_size;
         if (n > (sub + 1) * view->sub_size - inside)
             n = (sub + 1) * view->sub_size - inside;
@@ -279,7 +277,7 @@ static enum st show_codes(const struct source *src, int64_t from, int64_t end, b
         for (int64_t k = 0; k < n; k++)
             buf_printf(&b, "%s%4d", k ? " " : "", view->code[inside + k]);
         table_row(t);
-        put_place(t, &src->shape, i);
+        look_put_place(t, &src->shape, i);
         if (scales) {
             table_float(t, view->scale[sub]);
             table_float(t, view->offset[sub]);
@@ -385,178 +383,4 @@ enum st run_x(struct session *s, const struct call *c, struct result *out, struc
     view_free(&src.all);
     buf_free(&text);
     return st;
-}
-
-/* --- block ---------------------------------------------------------------------------------------
- */
-
-/* The axes that choose a block: row and blkq; or, when the address speaks of col (chan of a
- * vector), that. */
-static struct shape block_shape(const struct weight *w, const struct address *a, bool *by_element)
-{
-    struct shape s = weight_shape(w);
-    struct dim *last = &s.d[s.rank - 1];
-    *by_element = false;
-    for (int i = 0; i < a->n_items; i++)
-        *by_element |= a->items[i].axis == last->axis;
-    if (!*by_element)
-        *last = dim(AXIS_BLKQ, (int64_t)w->cols / format_info(w->format)->block);
-    return s;
-}
-
-/* One entry of each axis; 0 where the address says nothing. */
-static enum st one_each(const struct address *a, const struct shape *s, int64_t *at, struct err *e)
-{
-    for (int d = 0; d < s->rank; d++) {
-        const struct index *i;
-        int64_t *list, n;
-        enum st st = address_item(a, s, d, &i, e);
-        if (st)
-            return st;
-        at[d] = 0;
-        if (!i)
-            continue;
-        if (!(st = index_resolve(i, s->d[d].axis, s->d[d].n, &list, &n, e))) {
-            at[d] = list[0];
-            free(list);
-            if (n != 1)
-                st = st_fail(e, ST_SYNTAX, "one block at a time");
-        }
-        if (st)
-            return e && e->column < 0 ? st_at(e, i->column, i->length) : st;
-    }
-    return ST_OK;
-}
-
-/* Bits that the codes of the block carry by their frequencies: their entropy. */
-static double code_entropy(const struct block_view *v)
-{
-    double bits = 0;
-    for (int i = 0; i < v->n; i++) {
-        int same = 0;
-        for (int k = 0; k < v->n; k++)
-            same += v->code[k] == v->code[i];
-        bits -= log2((double)same / v->n) / v->n;
-    }
-    return bits;
-}
-
-static void block_tables(const struct weight *w, int64_t element, const struct block_view *v,
-                         int64_t most, struct result *out)
-{
-    const struct format_info *f = format_info(w->format);
-    const struct shape shape = weight_shape(w);
-    const int last = shape.rank - 1;
-    int64_t at[SHAPE_MAX];
-    unflat(&shape, element, at);
-    struct table *t = result_table(out, "block", TABLE_RECORD);
-    table_column(t, COL_ADDRESS, "weight", "");
-    table_column(t, COL_STRING, "format", "");
-    place_columns(t, &shape);
-    table_column(t, COL_INT, "blkq", "");
-    table_column(t, COL_INT, "elements", "");
-    table_column(t, COL_INT, "bytes", "B");
-    table_column(t, COL_FLOAT, "bits_per_weight", "bit");
-    table_column(t, COL_FLOAT, "code_entropy", "bit");
-    table_row(t);
-    table_strn(t, w->name);
-    table_str(t, f->name);
-    put_place(t, &shape, element);
-    table_int(t, at[last] / f->block);
-    table_int(t, v->n);
-    table_int(t, f->bytes);
-    table_float(t, 8.0 * f->bytes / f->block);
-    table_float(t, code_entropy(v));
-    t = result_table(out, "fields", TABLE_ROWS);
-    table_column(t, COL_STRING, "field", "");
-    table_column(t, COL_STRING, "stored", "");
-    for (int i = 0; i < v->n_fields; i++) {
-        table_row(t);
-        table_str(t, v->fields[i].name);
-        table_str(t, v->fields[i].text);
-    }
-    t = result_table(out, "elements", TABLE_ROWS);
-    table_column(t, COL_INT, axis_info(shape.d[last].axis)->name, "");
-    table_column(t, COL_INT, "code", "");
-    table_column(t, COL_FLOAT, "level", "");
-    table_column(t, COL_INT, "sub", "");
-    table_column(t, COL_FLOAT, "scale", "");
-    table_column(t, COL_FLOAT, "offset", "");
-    table_column(t, COL_FLOAT, "value", "");
-    for (int i = 0; i < v->n && i < most; i++) {
-        const int sub = i / v->sub_size;
-        table_row(t);
-        table_int(t, at[last] + i);
-        table_int(t, v->code[i]);
-        table_float(t, v->level[i]);
-        table_int(t, sub);
-        table_float(t, v->scale[sub]);
-        table_float(t, v->offset[sub]);
-        table_float(t, v->value[i]);
-    }
-    if (v->n > most)
-        result_note(out, "%d of %d elements; `set elements %d` shows all", (int)most, v->n, v->n);
-}
-
-/* The weight that the address names, which has to have blocks. */
-static enum st find_weight(struct session *s, const struct address *a, const struct weight **out,
-                           struct err *e)
-{
-    struct match *list;
-    size_t n;
-    enum st st = lookup_names(s, a, &list, &n, e);
-    if (st)
-        return st;
-    const struct weight *w = list[0].weight;
-    if (n > 1)
-        st = st_fail(e, ST_SYNTAX, "%zu names match; one is needed here", n);
-    else if (!w)
-        st = st_fail(e, ST_UNSUPPORTED, "%.*s is an activation: blocks are of weights",
-                     (int)a->name.n, a->name.p);
-    else if (!(st = weight_check(w, e)) && !format_info(w->format)->view) {
-        st_fail(e, ST_UNSUPPORTED, "%.*s is %s: its numbers are plain, not in blocks",
-                (int)w->name.n, w->name.p, format_info(w->format)->name);
-        st = st_hint(e, "`x` shows the bytes, `info tensors` the formats");
-    }
-    if (st)
-        st_at(e, a->column, a->length);
-    else
-        *out = w;
-    free(list);
-    return st;
-}
-
-enum st run_block(struct session *s, const struct call *c, struct result *out, struct err *e)
-{
-    if (!c->rest.n) {
-        call_fail(c, 0, e, ST_SYNTAX, "which block?");
-        return st_hint(e, "for example block blk.0.attn_q.weight[row=3, blkq=0]");
-    }
-    struct address *a = x_alloc(sizeof *a);
-    const struct weight *w = NULL;
-    int64_t at[SHAPE_MAX];
-    enum st st = address_parse(c->rest, a, e);
-    if (!st && a->used < c->rest.n) {
-        st_fail(e, ST_SYNTAX, "unexpected text after the address");
-        st = st_at(e, (int)a->used, (int)(c->rest.n - a->used));
-    }
-    if (!st)
-        st = find_weight(s, a, &w, e);
-    bool by_element;
-    if (!st) {
-        const struct shape shape = block_shape(w, a, &by_element);
-        st = one_each(a, &shape, at, e);
-    }
-    free(a);
-    if (st)
-        return e->column >= 0 ? st_at(e, e->column + c->rest_column, e->length) : st;
-    const struct shape shape = weight_shape(w);
-    const int block = format_info(w->format)->block, last = shape.rank - 1;
-    at[last] = by_element ? at[last] / block * block : at[last] * block;
-    struct block_view *view = x_alloc(sizeof *view);
-    int64_t inside, element = flat(&shape, at);
-    format_info(w->format)->view(block_at(w, element, &inside), view);
-    block_tables(w, element, view, setting_int(&s->settings, SETTING_ELEMENTS), out);
-    free(view);
-    return ST_OK;
 }

@@ -34,7 +34,6 @@ const struct verb verbs_look[] = {
                   "prompt \"kalo\"\nrun\nprint blk.0.out[tok=-1, chan=top4(absmax)]\nprint/t "
                   "output.out[tok=-1]\n"
                   "x = blk.0.out - blk.0.in\nprint rms($x)",
-      .flags = VERB_COMPARES,
       .kinds = { ARG_EXPR },
       .run = run_print },
     { .name = "summary",
@@ -146,7 +145,6 @@ const struct verb verbs_look[] = {
               "a note. Without an expression: all of them now. `info displays` lists them, "
               "`undisplay` ends them.",
       .examples = "prompt \"kalo\"\ndisplay rms(blk.0.out)\nbreak blk.0.out\nrun\nundisplay 1",
-      .flags = VERB_COMPARES,
       .kinds = { ARG_EXPR },
       .run = run_display },
     { .name = "undisplay",

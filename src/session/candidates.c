@@ -140,8 +140,16 @@ static void offer_address(struct search *q, bool weights, bool points)
 static void offer_statistics(const struct search *q)
 {
     for (size_t i = 0; i < statistic_count(); i++)
-        if (statistic_at(i)->kind == STATISTIC_ARRAY)
+        if (statistic_at(i)->kind <= STATISTIC_ROW && !strchr(statistic_at(i)->name, '/'))
             offer(q, 0, str_from(statistic_at(i)->name), "(");
+    for (int i = 0; i < 4; i++)
+        offer(q, 0, str_from((const char *[]){ "abs", "exp", "log", "sqrt" }[i]), "(");
+    for (size_t i = 0; i < q->s->values.n_named; i++) {
+        struct buf b = { 0 };
+        buf_printf(&b, "$%s", q->s->values.named[i].name);
+        offer(q, 0, str_of(buf_str(&b), b.n), "");
+        buf_free(&b);
+    }
 }
 
 static void offer_breaks(const struct search *q)
