@@ -145,7 +145,7 @@ static const struct glossary_entry table[] = {
       "logit",
       { "The model's score for every token of the vocabulary: point output.out.",
         "softmax turns them into probabilities; only differences between logits matter.",
-        "`topk` lists the largest, `logits A - B` follows a difference of two tokens." } },
+        "`topk` lists the largest, `logits \"A\" \"B\"` shows two tokens and their difference." } },
     { "measurement",
       NULL,
       { "Model, plan, data, compute mode and metric, with the value found and its error bar.",

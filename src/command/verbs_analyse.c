@@ -314,13 +314,15 @@ static enum st run_lens(struct session *s, const struct call *c, struct result *
 /* --- attention ---------------------------------------------------------------------------------
  */
 
-/* The N of blk.N. */
+/* The N of N, blk.N, or of the name of a point in block N. */
 static enum st block_word(const struct call *c, int i, const struct graph *g, int64_t *block,
                           struct err *e)
 {
     struct str w = c->words[i].text;
-    if (str_starts(w, "blk."))
-        w = str_of(w.p + 4, w.n - 4);
+    if (str_starts(w, "blk.")) {
+        const char *dot = memchr(w.p + 4, '.', w.n - 4);
+        w = str_of(w.p + 4, dot ? (size_t)(dot - w.p - 4) : w.n - 4);
+    }
     if (parse_i64(w, 0, g->n_blocks - 1, block, e))
         return call_fail(c, i, e, ST_RANGE, "expected a block, blk.0 to blk.%d", g->n_blocks - 1);
     return ST_OK;

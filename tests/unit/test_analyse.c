@@ -469,7 +469,7 @@ static void verbs_show_the_figures(void **state)
     assert_true(number(t, t->n_rows - 1, "kl") == 0 && number(t, t->n_rows - 1, "rank") == 1);
     assert_true(number(t, t->n_rows - 1, "prob") == number(t, t->n_rows - 1, "p1"));
     result_free(&out);
-    out = say(s, "entropy blk.1");
+    out = say(s, "entropy blk.1.attn.prob");
     assert_int_equal(out.tables[0]->n_rows, run_graph(r)->heads);
     assert_true(number(out.tables[0], 0, "block") == 1);
     result_free(&out);
