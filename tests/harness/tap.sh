@@ -19,7 +19,7 @@ tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 99' HUP INT TERM
 HOME=$tmp
-export HOME
+export HOME QDB QDB_TOP
 tap_count=0
 
 # One result: result yes|no NAME, and for a failure the lines of $3.
