@@ -155,6 +155,18 @@ enum st call_fail(const struct call *c, int i, struct err *e, enum st st, const 
     return st_at(e, (int)c->line.n, 1);
 }
 
+enum st confirm(struct session *s, struct err *e, const char *fmt, ...)
+{
+    char question[200];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(question, sizeof question, fmt, ap);
+    va_end(ap);
+    if (!s->front || !s->front->confirm || s->front->confirm(s->front, question))
+        return ST_OK;
+    return st_fail(e, ST_STATE, "left as it was");
+}
+
 /* ---------------------------------------------------------------- from a line to commands */
 
 static const struct alias *find_alias(const struct session *s, struct str name)

@@ -124,4 +124,7 @@ void suggest(struct str name, const char *(*at)(const void *data, size_t i), con
 enum st call_fail(const struct call *c, int i, struct err *e, enum st st, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 
+/* Before work is lost: ask the person, when there is one and `set confirm` is on. ST_STATE = no. */
+NODISCARD enum st confirm(struct session *s, struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
 #endif

@@ -4,13 +4,8 @@
 #include <string.h>
 
 static const struct script table[] = {
-    { "tour", "a guided tour of the main job", script_tour },
+    { "tour", script_tour },
 };
-
-const struct script *script_at(size_t i)
-{
-    return i < sizeof table / sizeof *table ? &table[i] : NULL;
-}
 
 const struct script *script_find(const char *name)
 {

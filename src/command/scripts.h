@@ -8,11 +8,10 @@
 /* Lines are commands; lines that begin with `#:` are shown as prose, other comments are not shown.
  * `#:---` is a blank line where a person is given time to read. */
 struct script {
-    const char *name, *brief, *text;
+    const char *name, *text;
 };
 
-const struct script *script_at(size_t i); /* NULL after the last */
-const struct script *script_find(const char *name);
+const struct script *script_find(const char *name); /* NULL if there is none */
 
 /* One file each. */
 extern const char script_tour[];

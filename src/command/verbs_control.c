@@ -440,7 +440,7 @@ static enum st run_kill(struct session *s, const struct call *c, struct result *
                              c->words[0].text.p);
     } else
         st = session_need_run(s, &r, e);
-    if (st)
+    if (st || (st = confirm(s, e, "Forget run %s?", r->name)))
         return st;
     result_note(out, "run %s is gone", r->name);
     session_kill(s, r);

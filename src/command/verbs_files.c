@@ -62,7 +62,7 @@ static enum st run_close(struct session *s, const struct call *c, struct result 
 {
     struct session_model *m;
     enum st st = named_model(s, c, 0, &m, e);
-    if (st)
+    if (st || (st = confirm(s, e, "Close %s and its runs?", m->name)))
         return st;
     result_note(out, "closed %s (%s)", m->name, m->path);
     session_close(s, m);

@@ -254,11 +254,6 @@ enum st settings_set(struct settings *s, enum setting_id id, struct str value, s
     return ST_OK;
 }
 
-enum st settings_reset(struct settings *s, enum setting_id id, struct err *e)
-{
-    return settings_set(s, id, str_from(table[id].initial), e);
-}
-
 enum st settings_hold(struct settings *s, enum setting_id id, struct str value, struct err *e)
 {
     struct buf old = { 0 };

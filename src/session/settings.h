@@ -91,8 +91,6 @@ NODISCARD enum st setting_find(struct str name, enum setting_id *out, struct err
  * yes no true false 1 0; a choice takes a unique prefix. */
 NODISCARD enum st settings_set(struct settings *s, enum setting_id id, struct str value,
                                struct err *e);
-/* Back to the initial value. */
-NODISCARD enum st settings_reset(struct settings *s, enum setting_id id, struct err *e);
 /* Set for a while: settings_release() puts back, latest first, what was held since there were
  * `mark` holds (n_holds at that time). */
 NODISCARD enum st settings_hold(struct settings *s, enum setting_id id, struct str value,

@@ -226,6 +226,27 @@ static void control_c_stops_a_command(void **state)
     buf_free(&b);
 }
 
+static void work_is_not_lost_by_a_slip(void **state)
+{
+    (void)state;
+    struct terminal t = start();
+    struct buf open = { 0 };
+    buf_printf(&open, "open '%s' as mine", golden_path("models/llama-gqa-tied.gguf"));
+    line(&t, open.p, "llama");
+    line(&t, "close mine", "Close mine and its runs? (y or n) ");
+    type(&t, "n\r");
+    expect(&t, "left as it was");
+    line(&t, "info models", "mine");
+    line(&t, "close mine", "(y or n) ");
+    type(&t, "y\r");
+    expect(&t, "closed mine");
+    line(&t, open.p, "llama");
+    line(&t, "with confirm=off -- close mine", "closed mine");
+    line(&t, "quit", NULL);
+    assert_int_equal(finish(&t), 0);
+    buf_free(&open);
+}
+
 static void the_tour_waits_for_the_reader(void **state)
 {
     (void)state;
@@ -259,4 +280,4 @@ static int clean_up(void **state)
 UNIT_MAIN(HOMELY(quits_at_the_end_of_input), HOMELY(control_c_clears_the_line),
           HOMELY(empty_lines_repeat_some_commands), HOMELY(the_tab_key_completes),
           HOMELY(lines_are_kept), HOMELY(output_fits_the_screen), HOMELY(control_c_stops_a_command),
-          HOMELY(the_tour_waits_for_the_reader))
+          HOMELY(work_is_not_lost_by_a_slip), HOMELY(the_tour_waits_for_the_reader))
