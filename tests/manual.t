@@ -9,4 +9,9 @@ if command -v groff >/dev/null 2>&1; then
 else
     skip "the manual page has no errors" "groff is missing"
 fi
+missing=
+for option in $("$QDB" --help | grep -oE '^ +--?[a-z]+' | tr -d -); do
+    grep -qE "^\.[BI]+R? .*\\\\-$option\\b" "$QDB_TOP/man/qdb.1" || missing="$missing $option"
+done
+is "the manual page has all options" "$missing" ""
 finish
