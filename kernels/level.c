@@ -14,7 +14,10 @@ static const struct level *const levels[] = {
 
 static _Atomic(const struct level *) chosen;
 
-const struct level *level_at(size_t i) { return i < sizeof levels / sizeof *levels ? levels[i] : NULL; }
+const struct level *level_at(size_t i)
+{
+    return i < sizeof levels / sizeof *levels ? levels[i] : NULL;
+}
 
 const struct level *level_find(const char *name)
 {

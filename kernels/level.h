@@ -9,27 +9,33 @@
 
 #include "kernels/native.h"
 
-/* In COMPUTE_EXACT and COMPUTE_NATIVE all levels give the same bits: the order of additions is part of the source
- * (kernels/level_body.h, docs/modes.md), a level only says with which instructions. */
+/* In COMPUTE_EXACT and COMPUTE_NATIVE all levels give the same bits: the order of additions is part
+ * of the source (kernels/level_body.h, docs/modes.md), a level only says with which
+ * instructions. */
 struct level {
     const char *name;
     const char *brief;
     bool (*supported)(void); /* by this CPU */
     int rows;                /* rows that dot_rows takes at most */
     /* y[t * stride + r] = sum over i of w[r * n + i] * x[t * n + i], r < rows, t < tokens. */
-    void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y, int64_t stride);
+    void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y,
+                     int64_t stride);
     float (*dot)(const float *a, const float *b, int64_t n);
-    void (*add_scaled)(double *sum, float scale, const float *x, int64_t n); /* sum[i] += scale * x[i] */
-    /* Native mode: [NATIVE__COUNT], and products of `rows` rows taken apart, columns first .. first + n, with all
-     * tokens of x. y[t * stride + r] is continued where first > 0: columns come in ascending order. */
+    /* sum[i] += scale * x[i] */
+    void (*add_scaled)(double *sum, float scale, const float *x, int64_t n);
+    /* Native mode: [NATIVE__COUNT], and products of `rows` rows taken apart, columns first .. first
+     * + n, with all tokens of x. y[t * stride + r] is continued where first > 0: columns come in
+     * ascending order. */
     native_unpack *const *unpack;
     void (*native_dots)(const struct native_format *f, const struct native_row *w, int rows,
-                        const struct native_acts *x, int64_t first, int64_t n, float *y, int64_t stride);
+                        const struct native_acts *x, int64_t first, int64_t n, float *y,
+                        int64_t stride);
 };
 
 enum { LEVEL_MAX_ROWS = 2 };
 
-/* From the plainest to the fastest; NULL past the end. Levels of other CPU families are not there. */
+/* From the plainest to the fastest; NULL past the end. Levels of other
+ * CPU families are not there. */
 const struct level *level_at(size_t i);
 const struct level *level_find(const char *name); /* NULL if none */
 /* The level in use: the fastest that is supported, until another is forced. */

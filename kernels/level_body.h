@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels of a level, written once: each level_*.c includes this with its own instruction set and
- * LEVEL_VECTOR, the size of its vectors in bytes, which changes no bit of any result. */
+/* The kernels of a level, written once: each level_*.c includes this with its own instruction set
+ * and LEVEL_VECTOR, the size of its vectors in bytes, which changes no bit of any result. */
 #include <string.h>
 
 #include "kernels/level.h"
 
 /* Sixteen lanes whatever the machine's vectors are, so that the order of additions is part of the
- * source: PARTS vectors of LEVEL_VECTOR bytes. Vectors never cross a call: everything that takes one
- * is inlined. */
+ * source: PARTS vectors of LEVEL_VECTOR bytes. Vectors never cross a call: everything that takes
+ * one is inlined. */
 enum { LANES = 16, TILE = 4 * LANES, /* elements that make one leaf of the tree of sums */
        TREE_MAX = 32, /* levels: enough for any int64 count of tiles that fits memory */
        PARTS = LANES * (int)sizeof(float) / LEVEL_VECTOR,
@@ -73,13 +73,14 @@ INLINE void ragged_product(struct lanes *out, const float *a, const float *b, in
 }
 
 /* Sums of tiles as a binary counter: level l holds the sum of 2^l tiles when bit l of the count is
- * set, so that n tiles are added in a tree of depth log2(n) without knowing n beforehand. The sums of
- * several rows and tokens go through it together. */
+ * set, so that n tiles are added in a tree of depth log2(n) without knowing n beforehand. The sums
+ * of several rows and tokens go through it together. */
 struct trees {
     struct lanes level[TREE_MAX][BLOCK_ROWS][BLOCK_TOKENS];
 };
 
-INLINE void trees_push(struct trees *trees, uint64_t count, int rows, int tokens, struct lanes leaf[][BLOCK_TOKENS])
+INLINE void trees_push(struct trees *trees, uint64_t count, int rows, int tokens,
+                       struct lanes leaf[][BLOCK_TOKENS])
 {
     int l = 0;
     for (; count & 1; count >>= 1, l++)
@@ -87,15 +88,18 @@ INLINE void trees_push(struct trees *trees, uint64_t count, int rows, int tokens
     EACH(rows, tokens) trees->level[l][r][t] = leaf[r][t];
 }
 
-/* rows x tokens dot products of w, w + n, ... with x, x + n, ...; the counts are constants after inlining. */
-INLINE void dots(const float *w, int rows, const float *x, int tokens, int64_t n, float *y, int64_t stride)
+/* rows x tokens dot products of w, w + n, ... with x, x + n, ...; the counts are constants after
+ * inlining. */
+INLINE void dots(const float *w, int rows, const float *x, int tokens, int64_t n, float *y,
+                 int64_t stride)
 {
     struct trees trees;
     struct lanes leaf[BLOCK_ROWS][BLOCK_TOKENS];
     uint64_t tiles = 0;
     int64_t c = 0;
     for (; c + TILE <= n; c += TILE, tiles++) {
-        EACH_PART EACH(rows, tokens) tile_product(&leaf[r][t].p[i], w + r * n + c, x + t * n + c, i);
+        EACH_PART EACH(rows, tokens)
+            tile_product(&leaf[r][t].p[i], w + r * n + c, x + t * n + c, i);
         trees_push(&trees, tiles, rows, tokens, leaf);
     }
     if (c < n) {
@@ -110,7 +114,8 @@ INLINE void dots(const float *w, int rows, const float *x, int tokens, int64_t n
     EACH(rows, tokens) y[t * stride + r] = lanes_sum(&leaf[r][t]);
 }
 
-static void dot_rows(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y, int64_t stride)
+static void dot_rows(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y,
+                     int64_t stride)
 {
     int64_t t = 0;
     for (; rows == BLOCK_ROWS && t + BLOCK_TOKENS <= tokens; t += BLOCK_TOKENS)

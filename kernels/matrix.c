@@ -16,7 +16,10 @@ enum { CHUNK = 16 /* rows of W per task of the pool */ };
 
 float dot_exact(const float *a, const float *b, int64_t n) { return level_now()->dot(a, b, n); }
 
-void add_scaled(double *sum, float scale, const float *x, int64_t n) { level_now()->add_scaled(sum, scale, x, n); }
+void add_scaled(double *sum, float scale, const float *x, int64_t n)
+{
+    level_now()->add_scaled(sum, scale, x, n);
+}
 
 struct exact_job {
     const struct level *level;
@@ -37,7 +40,8 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
     for (int64_t r = chunk * CHUNK; r < end;) {
         const int n = end - r < j->level->rows ? 1 : j->level->rows;
         for (int i = 0; i < n; i++) {
-            const char *src = (const char *)w->data + (size_t)(r + i) * w->row_bytes + j->format->row_header;
+            const char *src = (const char *)w->data + (size_t)(r + i) * w->row_bytes
+                              + j->format->row_header;
             j->format->decode(src, rows + i * w->cols, w->cols);
         }
         j->level->dot_rows(rows, n, j->x, j->tokens, w->cols, j->y + r, w->rows);
@@ -49,8 +53,8 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
     free(rows);
 }
 
-static void exact_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
-                      struct pool *pool, const volatile sig_atomic_t *cancel)
+static void exact_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens,
+                      float *y, struct pool *pool, const volatile sig_atomic_t *cancel)
 {
     struct exact_job j = { level_now(), w, format_info(w->format), bias, x, y, tokens };
     pool_for(pool, pool_chunks(w->rows, CHUNK), rows_of_chunk, &j, cancel);
@@ -74,7 +78,8 @@ static void quantize_token(void *data, int64_t t, int worker)
 
 static struct native_row panel_alloc(const struct native_format *f)
 {
-    const size_t n = NATIVE_ROWS * NATIVE_COLS, units = n / (size_t)f->unit, groups = n / (size_t)f->group;
+    const size_t n = NATIVE_ROWS * NATIVE_COLS, units = n / (size_t)f->unit,
+                 groups = n / (size_t)f->group;
     return (struct native_row){
         .code = x_alloc(n),
         .scale = f->unit < f->group ? x_alloc(units * sizeof(int16_t)) : NULL,
@@ -94,11 +99,13 @@ static void panel_free(struct native_row *p)
 }
 
 /* Row r of a panel of n columns. */
-static struct native_row panel_row(const struct native_format *f, const struct native_row *p, int64_t n, int64_t r)
+static struct native_row panel_row(const struct native_format *f, const struct native_row *p,
+                                   int64_t n, int64_t r)
 {
     const int64_t units = r * (n / f->unit), groups = r * (n / f->group);
-    return (struct native_row){ p->code + r * n, p->scale ? p->scale + units : NULL, p->min ? p->min + units : NULL,
-                                p->d + groups, p->m ? p->m + groups : NULL };
+    return (struct native_row){ p->code + r * n, p->scale ? p->scale + units : NULL,
+                                p->min ? p->min + units : NULL, p->d + groups,
+                                p->m ? p->m + groups : NULL };
 }
 
 static void native_chunk(void *data, int64_t chunk, int worker)
@@ -115,8 +122,10 @@ static void native_chunk(void *data, int64_t chunk, int worker)
         const int64_t n = w->cols - c < NATIVE_COLS ? w->cols - c : NATIVE_COLS;
         for (int r = 0; r < rows; r++) {
             const struct native_row row = panel_row(f, &panel, n, r);
-            j->level->unpack[native_id(f)]((const uint8_t *)w->data + (size_t)(first + r) * w->row_bytes
-                                               + c / info->block * info->bytes, n, &row);
+            j->level->unpack[native_id(f)]((const uint8_t *)w->data
+                                               + (size_t)(first + r) * w->row_bytes
+                                               + c / info->block * info->bytes,
+                                           n, &row);
         }
         j->level->native_dots(f, &panel, rows, &j->acts, c, n, j->y + first, w->rows);
     }
@@ -126,10 +135,13 @@ static void native_chunk(void *data, int64_t chunk, int worker)
     panel_free(&panel);
 }
 
-static void native_mul(const struct matrix *w, const struct native_format *f, const float *bias, const float *x,
-                       int64_t tokens, float *y, struct pool *pool, const volatile sig_atomic_t *cancel)
+static void native_mul(const struct matrix *w, const struct native_format *f, const float *bias,
+                       const float *x, int64_t tokens, float *y, struct pool *pool,
+                       const volatile sig_atomic_t *cancel)
 {
-    struct native_job j = { .level = level_now(), .w = w, .format = f, .bias = bias, .x = x, .y = y };
+    struct native_job j = {
+        .level = level_now(), .w = w, .format = f, .bias = bias, .x = x, .y = y
+    };
     native_acts_init(&j.acts, f, tokens, w->cols);
     pool_for(pool, tokens, quantize_token, &j, NULL);
     pool_for(pool, pool_chunks(w->rows, NATIVE_ROWS), native_chunk, &j, cancel);

@@ -22,15 +22,17 @@ struct matrix {
 
 /* y[t][r] = bias[r] + sum over c of w[r][c] * x[t][c], for `tokens` rows of x (stride cols) into y
  * (stride rows). bias may be NULL. COMPUTE_EXACT: weights decoded, float32 products, per element
- * abs(error) <= 2^-20 * sum abs(w x) for cols <= 32768 (sums are a fixed tree of depth 6 + log2(cols / 64)).
- * COMPUTE_NATIVE: as kernels/native.h says, from activations rounded to 8 bits; formats without an integer form
- * are computed as in exact, f16 and bf16 with activations rounded alike.
+ * abs(error) <= 2^-20 * sum abs(w x) for cols <= 32768 (sums are a fixed tree of depth 6 +
+ * log2(cols / 64)).
+ * COMPUTE_NATIVE: as kernels/native.h says, from activations rounded to 8 bits; formats without an
+ * integer form are computed as in exact, f16 and bf16 with activations rounded alike.
  * The result of a token depends neither on the number of tokens nor on the threads of the pool.
  * Once *cancel (may be NULL) is set, y is left unfinished. */
 void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
                 enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel);
 
-/* What a format's activations become in native mode: "q8_0", ..., "f16", or "f32" for as they are. */
+/* What a format's activations become in native mode: "q8_0", ..., "f16",
+ * or "f32" for as they are. */
 const char *matrix_activations(enum format f);
 
 /* The exact sum for one pair of float vectors: what attention scores use. */

@@ -102,7 +102,7 @@ void run_free(struct run *r)
 
 void run_set_pool(struct run *r, struct pool *pool) { r->o.pool = pool; }
 
-/* --- input ------------------------------------------------------------------------------------- */
+/* --- input ----------------------------------------------------------------------------------- */
 
 static enum st runnable(const struct run *r, struct err *e)
 {
@@ -112,7 +112,8 @@ static enum st runnable(const struct run *r, struct err *e)
         return r->model->no_graph.st;
     }
     if (r->o.mode == COMPUTE_FAST)
-        return st_fail(e, ST_UNSUPPORTED, "compute mode %s is not there yet", compute_name(r->o.mode));
+        return st_fail(e, ST_UNSUPPORTED, "compute mode %s is not there yet",
+                       compute_name(r->o.mode));
     for (int i = 0; i < r->g->n_nodes; i++)
         if (!op_info(r->g->nodes[i].op)->forward)
             return st_fail(e, ST_UNSUPPORTED, "the op `%s` of %s cannot be computed yet",
@@ -164,8 +165,8 @@ static void add_token(struct run *r, int32_t id, int32_t seq, int32_t pos)
     q->rows[q->n++] = (int32_t)t;
 }
 
-static enum st add_tokens(struct run *r, const int32_t *ids, const int32_t *seq, const int32_t *pos, int64_t n,
-                          struct err *e)
+static enum st add_tokens(struct run *r, const int32_t *ids, const int32_t *seq, const int32_t *pos,
+                          int64_t n, struct err *e)
 {
     enum { SEQUENCES_MAX = 1 << 16 };
     if (n <= 0 || (int64_t)r->n_tokens + n > INT32_MAX)
@@ -208,8 +209,8 @@ static enum st add_tokens(struct run *r, const int32_t *ids, const int32_t *seq,
     return st;
 }
 
-enum st run_input(struct run *r, const int32_t *ids, const int32_t *seq, const int32_t *pos, int64_t n,
-                  struct err *e)
+enum st run_input(struct run *r, const int32_t *ids, const int32_t *seq, const int32_t *pos,
+                  int64_t n, struct err *e)
 {
     enum st st = runnable(r, e);
     if (st)
@@ -222,11 +223,12 @@ enum st run_append(struct run *r, const int32_t *ids, int64_t n, struct err *e)
 {
     enum st st = runnable(r, e);
     if (!st && !r->g->causal)
-        st = st_fail(e, ST_UNSUPPORTED, "an encoder sees all tokens at once: nothing can be appended");
+        st = st_fail(e, ST_UNSUPPORTED,
+                     "an encoder sees all tokens at once: nothing can be appended");
     return st ? st : add_tokens(r, ids, NULL, NULL, n, e);
 }
 
-/* --- facts ------------------------------------------------------------------------------------- */
+/* --- facts ----------------------------------------------------------------------------------- */
 
 const struct model *run_model(const struct run *r) { return r->model; }
 const struct graph *run_graph(const struct run *r) { return r->g; }
@@ -253,7 +255,8 @@ int position_compare(struct position a, struct position b)
 
 struct position run_end(const struct run *r)
 {
-    return r->n_spans ? (struct position){ (int)r->n_spans - 1, r->g->n_nodes } : (struct position){ 0, 0 };
+    return r->n_spans ? (struct position){ (int)r->n_spans - 1, r->g->n_nodes }
+                      : (struct position){ 0, 0 };
 }
 
 bool run_has(const struct run *r, int span, int value)
@@ -263,11 +266,11 @@ bool run_has(const struct run *r, int span, int value)
 
 bool run_done(const struct run *r) { return position_compare(r->at, run_end(r)) >= 0; }
 
-/* --- moving ------------------------------------------------------------------------------------ */
+/* --- moving ---------------------------------------------------------------------------------- */
 
 /* Fill frame f with span `span` as it stands after `done` nodes: from the nearest checkpoint. */
-static enum st restore(struct run *r, struct frame *f, int span, int done, int target, struct progress *p,
-                       struct err *e)
+static enum st restore(struct run *r, struct frame *f, int span, int done, int target,
+                       struct progress *p, struct err *e)
 {
     int s = segment_of(r, done ? done - 1 : 0);
     const float *saved = NULL;
@@ -337,7 +340,8 @@ static enum st advance(struct run *r, struct err *e)
     return ST_OK;
 }
 
-enum st run_forward(struct run *r, struct position to, struct progress *p, bool *stopped, struct err *e)
+enum st run_forward(struct run *r, struct position to, struct progress *p, bool *stopped,
+                    struct err *e)
 {
     r->cancel = p ? p->cancel : NULL;
     if (stopped)
@@ -377,7 +381,8 @@ enum st run_goto(struct run *r, struct position to, struct progress *p, struct e
     enum st st = restore(r, &r->frame, to.span, to.node, -1, p, e);
     r->cancel = NULL;
     if (st)
-        frame_clear(r, &r->frame); /* the run stays where it was; moving on restores what it needs */
+        frame_clear(r,
+                    &r->frame); /* the run stays where it was; moving on restores what it needs */
     else
         r->at = to;
     return st;
@@ -389,15 +394,16 @@ enum st run_read(struct run *r, int span, int value, struct tensor *out, struct 
         return st_fail(e, ST_RANGE, "there is no such point");
     const struct value *v = &r->g->values[value];
     if (!run_has(r, span, value)) {
-        st_fail(e, ST_STATE, "%s has not been computed yet: the run stands at s%d:%s", v->name, r->at.span,
-                r->at.node ? r->g->nodes[r->at.node - 1].name : "start");
+        st_fail(e, ST_STATE, "%s has not been computed yet: the run stands at s%d:%s", v->name,
+                r->at.span, r->at.node ? r->g->nodes[r->at.node - 1].name : "start");
         return st_hint(e, "`run`, `continue` or `until s%d:%s` first", span, v->name);
     }
     const float *data = r->frame.span == span ? r->frame.data[value] : NULL;
     if (!data && r->scratch.span == span)
         data = r->scratch.data[value];
     if (!data) {
-        const volatile sig_atomic_t *cancel = r->cancel; /* of the move that a probe may be part of */
+        const volatile sig_atomic_t *cancel =
+            r->cancel; /* of the move that a probe may be part of */
         r->cancel = NULL;
         enum st st = restore(r, &r->scratch, span, v->node + 1, value, NULL, e);
         r->cancel = cancel;
@@ -421,7 +427,7 @@ enum st run_head(struct run *r, const float *hidden, int64_t n, float *out, stru
     return ST_OK;
 }
 
-/* --- hooks ------------------------------------------------------------------------------------- */
+/* --- hooks ----------------------------------------------------------------------------------- */
 
 static int add_hook(struct hook **list, size_t *n, size_t *cap, struct hook h)
 {
@@ -466,8 +472,9 @@ int run_transform(struct run *r, int value, transform_fn fn, void *data)
 {
     rewind_to(r, r->g->values[value].node);
     run_want(r, value, 1); /* no fused kernel may skip it */
-    return add_hook(&r->transforms, &r->n_transforms, &r->cap_transforms,
-                    (struct hook){ .handle = r->next_handle++, .value = value, .transform = fn, .data = data });
+    return add_hook(
+        &r->transforms, &r->n_transforms, &r->cap_transforms,
+        (struct hook){ .handle = r->next_handle++, .value = value, .transform = fn, .data = data });
 }
 
 void run_untransform(struct run *r, int handle)
@@ -483,7 +490,7 @@ void run_untransform(struct run *r, int handle)
 void run_want(struct run *r, int value, int delta) { r->wants[value] += delta; }
 void run_want_all(struct run *r, int delta) { r->wants_all += delta; }
 
-/* --- memory ------------------------------------------------------------------------------------ */
+/* --- memory ---------------------------------------------------------------------------------- */
 
 bool run_has_checkpoint(const struct run *r, int span, int block)
 {
@@ -492,7 +499,8 @@ bool run_has_checkpoint(const struct run *r, int span, int block)
 
 struct run_memory run_memory(const struct run *r)
 {
-    struct run_memory m = { .checkpoint_limit = r->o.checkpoint_bytes, .checkpoints = r->checkpoint_used };
+    struct run_memory m = { .checkpoint_limit = r->o.checkpoint_bytes,
+                            .checkpoints = r->checkpoint_used };
     for (size_t i = 0; i < r->cap_checkpoints; i++)
         m.n_checkpoints += r->checkpoints[i] != NULL;
     for (int i = 0; r->g && i < r->g->n_nodes; i++) {
@@ -528,7 +536,8 @@ struct run_memory run_predict(const struct model *m, int64_t n, int64_t span)
                 in[k] = r->g->values[node->in[k]].shape;
             p.state += (size_t)op_state_row(node, in) * (size_t)n * sizeof(float);
             struct shape out = shape_resolve(r->g->values[node->out].shape, rows, 0);
-            held += (size_t)shape_count(&out) * sizeof(float); /* scores are not held: the kernels fuse */
+            held += (size_t)shape_count(&out)
+                    * sizeof(float); /* scores are not held: the kernels fuse */
         }
         p.values = held > p.values ? held : p.values;
         p.checkpoints += (size_t)(r->segments[s].per_token * n) * sizeof(float);

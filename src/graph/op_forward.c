@@ -27,7 +27,8 @@ static void chunk_of_rows(void *data, int64_t chunk, int worker)
         j->fn(j->c, r);
 }
 
-static void each_row(const struct op_call *c, int64_t rows, void (*fn)(const struct op_call *c, int64_t row))
+static void each_row(const struct op_call *c, int64_t rows,
+                     void (*fn)(const struct op_call *c, int64_t row))
 {
     struct each j = { c, fn, rows };
     pool_for(c->pool, pool_chunks(rows, CHUNK_ROWS), chunk_of_rows, &j, c->cancel);
@@ -83,7 +84,8 @@ void forward_rms_norm(const struct op_call *c) { each_row(c, rows(c), rms_norm_r
 static void layer_norm_row(const struct op_call *c, int64_t r)
 {
     const int64_t n = width(c);
-    row_layer_norm(c->in[0]->data + r * n, c->v[0], c->v[1], n, c->node->p.eps, c->out->data + r * n);
+    row_layer_norm(c->in[0]->data + r * n, c->v[0], c->v[1], n, c->node->p.eps,
+                   c->out->data + r * n);
 }
 
 void forward_layer_norm(const struct op_call *c) { each_row(c, rows(c), layer_norm_row); }
@@ -98,7 +100,8 @@ void forward_slice(const struct op_call *c)
 {
     const int64_t from = shape_per_token(&c->in[0]->shape), n = c->node->p.n;
     for (int64_t t = 0; t < c->batch->n; t++)
-        memcpy(c->out->data + t * n, c->in[0]->data + t * from + c->node->p.offset, (size_t)n * sizeof(float));
+        memcpy(c->out->data + t * n, c->in[0]->data + t * from + c->node->p.offset,
+               (size_t)n * sizeof(float));
 }
 
 static void rope_token(const struct op_call *c, int64_t t)
@@ -106,13 +109,14 @@ static void rope_token(const struct op_call *c, int64_t t)
     const int64_t heads = c->out->shape.d[1].n, n = c->out->shape.d[2].n;
     const float *angles = c->angles + t * c->rope->n_rot;
     for (int64_t h = 0; h < heads; h++)
-        row_rope(c->rope, angles, angles + c->rope->n_rot / 2, c->in[0]->data + (t * heads + h) * n, n,
-                 c->out->data + (t * heads + h) * n);
+        row_rope(c->rope, angles, angles + c->rope->n_rot / 2, c->in[0]->data + (t * heads + h) * n,
+                 n, c->out->data + (t * heads + h) * n);
 }
 
 void forward_rope(const struct op_call *c) { each_row(c, c->batch->n, rope_token); }
 
-/* New rows of a cache: x [tok][head][chan] goes to rows past .. past + n, in native mode rounded to half. */
+/* New rows of a cache: x [tok][head][chan] goes to rows past .. past + n, in native mode rounded to
+ * half. */
 static void remember(const struct op_call *c, const struct tensor *x)
 {
     int64_t row = shape_per_token(&x->shape);
@@ -132,7 +136,8 @@ static void score_row(const struct op_call *c, int64_t h, int64_t t, float *out,
     const int32_t *key = c->batch->keys[t];
     const int64_t visible = c->batch->visible[t];
     for (int64_t j = 0; j < visible; j++)
-        out[j] = dot_exact(query, c->state + (key[j] * kv + h / (heads / kv)) * n, n) * c->node->p.scale;
+        out[j] = dot_exact(query, c->state + (key[j] * kv + h / (heads / kv)) * n, n)
+                 * c->node->p.scale;
     for (int64_t j = visible; j < max_keys; j++)
         out[j] = -INFINITY;
 }
@@ -156,14 +161,18 @@ static void softmax_item(const struct op_call *c, int64_t item)
                 c->out->data + item * max);
 }
 
-void forward_softmax(const struct op_call *c) { each_row(c, c->in[0]->shape.d[0].n * c->batch->n, softmax_item); }
+void forward_softmax(const struct op_call *c)
+{
+    each_row(c, c->in[0]->shape.d[0].n * c->batch->n, softmax_item);
+}
 
 enum { MIX_CHANNELS = 64 };
 
 /* z = sum over keys of p * v, in double: the sum runs over as many keys as there are tokens. */
 static void mix_row(const struct op_call *c, int64_t h, int64_t t, const float *p)
 {
-    const int64_t heads = c->out->shape.d[1].n, n = c->out->shape.d[2].n, kv = c->in[1]->shape.d[1].n;
+    const int64_t heads = c->out->shape.d[1].n, n = c->out->shape.d[2].n,
+                  kv = c->in[1]->shape.d[1].n;
     const int32_t *key = c->batch->keys[t];
     float *z = c->out->data + (t * heads + h) * n;
     for (int64_t first = 0; first < n; first += MIX_CHANNELS) {
@@ -214,7 +223,8 @@ void op_attention(const struct op_call *c, const struct op_call *score)
     remember(score, score->in[1]);
     remember(c, c->in[1]);
     struct fused f = { c, score };
-    pool_for(c->pool, pool_chunks(c->out->shape.d[1].n * c->batch->n, CHUNK_ROWS), attention_chunk, &f, c->cancel);
+    pool_for(c->pool, pool_chunks(c->out->shape.d[1].n * c->batch->n, CHUNK_ROWS), attention_chunk,
+             &f, c->cancel);
 }
 
 /* Element-wise ops: fixed pieces of the whole array. */
@@ -267,7 +277,8 @@ static void scale_piece(void *data, int64_t i, int worker)
 static void each_piece(const struct op_call *c, pool_fn *fn)
 {
     struct op_call copy = *c;
-    pool_for(c->pool, pool_chunks(shape_count(&c->out->shape), CHUNK_ELEMENTS), fn, &copy, c->cancel);
+    pool_for(c->pool, pool_chunks(shape_count(&c->out->shape), CHUNK_ELEMENTS), fn, &copy,
+             c->cancel);
 }
 
 void forward_act(const struct op_call *c) { each_piece(c, act_piece); }

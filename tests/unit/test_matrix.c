@@ -30,14 +30,17 @@ static float *numbers(int64_t n)
 
 static const struct {
     int64_t rows, cols, tokens;
-} sizes[] = { { 1, 1, 1 },   { 3, 7, 2 },    { 5, 16, 5 },   { 2, 17, 3 },    { 17, 63, 9 }, { 16, 64, 4 },
-              { 33, 65, 6 }, { 7, 130, 13 }, { 4, 576, 11 }, { 9, 2048, 5 }, { 3, 5632, 4 } };
+} sizes[] = { { 1, 1, 1 },    { 3, 7, 2 },    { 5, 16, 5 },  { 2, 17, 3 },
+              { 17, 63, 9 },  { 16, 64, 4 },  { 33, 65, 6 }, { 7, 130, 13 },
+              { 4, 576, 11 }, { 9, 2048, 5 }, { 3, 5632, 4 } };
 
 enum { N_SIZES = sizeof sizes / sizeof *sizes };
 
-static void multiply(const struct level *l, int i, const float *w, const float *bias, const float *x, float *y)
+static void multiply(const struct level *l, int i, const float *w, const float *bias,
+                     const float *x, float *y)
 {
-    struct matrix m = { format_by_name("f32"), w, (size_t)sizes[i].cols * sizeof *w, sizes[i].rows, sizes[i].cols };
+    struct matrix m = { format_by_name("f32"), w, (size_t)sizes[i].cols * sizeof *w, sizes[i].rows,
+                        sizes[i].cols };
     level_force(l);
     matrix_mul(&m, bias, x, sizes[i].tokens, y, COMPUTE_EXACT, NULL, NULL);
     level_force(NULL);
@@ -52,7 +55,8 @@ static void levels_agree_bit_for_bit(void **unused)
             continue;
         tried++;
         for (int i = 0; i < N_SIZES; i++) {
-            float *w = numbers(sizes[i].rows * sizes[i].cols), *x = numbers(sizes[i].tokens * sizes[i].cols);
+            float *w = numbers(sizes[i].rows * sizes[i].cols),
+                  *x = numbers(sizes[i].tokens * sizes[i].cols);
             float *bias = numbers(sizes[i].rows);
             size_t bytes = (size_t)(sizes[i].rows * sizes[i].tokens) * sizeof(float);
             float *plain = x_alloc(bytes), *fast = x_alloc(bytes);
@@ -100,7 +104,8 @@ static void a_token_does_not_depend_on_its_neighbours(void **unused)
         for (int i = 0; i < N_SIZES; i++) {
             const int64_t rows = sizes[i].rows, n = sizes[i].cols;
             float *w = numbers(rows * n), *x = numbers(sizes[i].tokens * n);
-            float *all = x_alloc((size_t)(rows * sizes[i].tokens) * sizeof *all), *one = x_alloc((size_t)rows * 4);
+            float *all = x_alloc((size_t)(rows * sizes[i].tokens) * sizeof *all),
+                  *one = x_alloc((size_t)rows * 4);
             multiply(level_at(k), i, w, NULL, x, all);
             struct matrix m = { format_by_name("f32"), w, (size_t)n * sizeof *w, rows, n };
             level_force(level_at(k));
