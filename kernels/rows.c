@@ -14,7 +14,8 @@ void row_rms_norm(const float *x, const float *gain, int64_t n, float eps, float
         y[i] = x[i] * scale * (gain ? gain[i] : 1.0f);
 }
 
-void row_layer_norm(const float *x, const float *gain, const float *bias, int64_t n, float eps, float *y)
+void row_layer_norm(const float *x, const float *gain, const float *bias, int64_t n, float eps,
+                    float *y)
 {
     double sum = 0, square = 0;
     for (int64_t i = 0; i < n; i++)
@@ -54,7 +55,8 @@ void row_softmax(const float *x, int64_t visible, int64_t n, float *p)
 
 const char *activation_name(enum activation a)
 {
-    static const char *const names[ACT__COUNT] = { "silu", "gelu_tanh", "gelu_erf", "gelu_quick", "relu", "softplus" };
+    static const char *const names[ACT__COUNT] = { "silu",       "gelu_tanh", "gelu_erf",
+                                                   "gelu_quick", "relu",      "softplus" };
     return (unsigned)a < ACT__COUNT ? names[a] : "?";
 }
 
@@ -115,9 +117,11 @@ void rope_angles(const struct rope *r, int64_t pos, float *cosine, float *sine)
     }
 }
 
-void row_rope(const struct rope *r, const float *cosine, const float *sine, const float *x, int64_t n, float *y)
+void row_rope(const struct rope *r, const float *cosine, const float *sine, const float *x,
+              int64_t n, float *y)
 {
-    const int64_t half = r->n_rot / 2, step = r->half_split ? 1 : 2, other = r->half_split ? half : 1;
+    const int64_t half = r->n_rot / 2, step = r->half_split ? 1 : 2,
+                  other = r->half_split ? half : 1;
     for (int64_t i = 0; i < half; i++) {
         float a = x[i * step], b = x[i * step + other];
         y[i * step] = a * cosine[i] - b * sine[i];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Row kernels: the operations of a transformer that are not matrix products. Every function treats
- * one row by itself, so that a token's result does not depend on its neighbours. Sums are in double. */
+ * one row by itself, so that a token's result does not depend on its neighbours. Sums are in
+ * double. */
 #ifndef QDB_KERNELS_ROWS_H
 #define QDB_KERNELS_ROWS_H
 
@@ -10,13 +11,16 @@
 /* y = x / sqrt(mean(x^2) + eps) * gain; x, y, gain [n]. gain NULL = 1. */
 void row_rms_norm(const float *x, const float *gain, int64_t n, float eps, float *y);
 /* y = (x - mean) / sqrt(var + eps) * gain + bias, var the biased one. gain, bias NULL = 1, 0. */
-void row_layer_norm(const float *x, const float *gain, const float *bias, int64_t n, float eps, float *y);
+void row_layer_norm(const float *x, const float *gain, const float *bias, int64_t n, float eps,
+                    float *y);
 
-/* p = exp(x - max) / sum over the first `visible` of n entries; the rest becomes 0. In place is fine.
- * A row whose maximum is -inf or NaN becomes NaN. */
+/* p = exp(x - max) / sum over the first `visible` of n entries; the rest becomes 0. In place is
+ * fine. A row whose maximum is -inf or NaN becomes NaN. */
 void row_softmax(const float *x, int64_t visible, int64_t n, float *p);
 
-enum activation { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_GELU_QUICK, ACT_RELU, ACT_SOFTPLUS, ACT__COUNT };
+enum activation {
+    ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_GELU_QUICK, ACT_RELU, ACT_SOFTPLUS, ACT__COUNT
+};
 const char *activation_name(enum activation a);
 float activate(enum activation a, float x);
 void row_activate(enum activation a, const float *x, int64_t n, float *y);
@@ -38,6 +42,7 @@ struct rope {
 /* cosine, sine [n_rot / 2] of position pos, in float from double. */
 void rope_angles(const struct rope *r, int64_t pos, float *cosine, float *sine);
 /* One head: x, y [n]; y may be x. */
-void row_rope(const struct rope *r, const float *cosine, const float *sine, const float *x, int64_t n, float *y);
+void row_rope(const struct rope *r, const float *cosine, const float *sine, const float *x,
+              int64_t n, float *y);
 
 #endif

@@ -53,7 +53,7 @@ done | LC_ALL=C awk -v rooms="$rooms" '
     { line++ }
     line == 1 && $0 != "/* SPDX-License-Identifier: MIT */" { complain("no licence line") }
     /^[ \t]*#[ \t]*include[ \t]*"/ { check_include(room) }
-    length($0) > 120 && file !~ /_tables\.[ch]$/ { complain(length($0) " columns") }
+    length($0) > 100 && file !~ /_tables\.[ch]$/ { complain(length($0) " columns") }
     /\t/ { complain("a tab") }
     /[ \t]$/ { complain("a blank at the end") }
     /(^|[^A-Za-z0-9_.>])(strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|strtok|gets|rand)[ ]*\(/ {
