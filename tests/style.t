@@ -37,7 +37,7 @@ bad models/up.c '#include "graph/op.h"\n#include "engine/run.h"'
 bad src/repl/side.c '#include "tui/grid.h"'
 bad src/main.c '#include "repl/repl.h"\n#include "script/lua.h"'
 bad src/file/rules.c "$(printf '%0101d' 0)\nint\ta;\nint b; \nsprintf(a, b);"
-bad src/file/fine.c "/* $(printf '%0100d' 0 | sed 's/0/ä/g') */\nmy_strcpy(a); p->gets(b); snprintf(c); fgets(d);"
+bad src/file/fine.c "/* $(printf '%094d' 0 | sed 's/0/ä/g') */\nmy_strcpy(a); p->gets(b); snprintf(c); fgets(d);"
 bad src/file/some_tables.c "$(printf '%0300d' 0)"
 echo 'int a;' >"$tmp/tests/licence.c"
 is "each broken rule is found, and nothing else" "$(check_style "$tmp")" \

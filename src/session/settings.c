@@ -58,8 +58,8 @@ static const struct setting table[SETTING_COUNT] = {
         .name = "kernels", .type = TYPE_CHOICE, .initial = "auto",
         .choices = "auto|c|avx2|avx512",
         .brief = "CPU level of the kernels",
-        .help = "auto takes the best that this machine has; c is portable C. All give the same bits. "
-                "The environment variable QDB_KERNELS sets it too.",
+        .help = "auto takes the best that this machine has; c is portable C. All give the same "
+                "bits. The environment variable QDB_KERNELS sets it too.",
     },
     [SETTING_LEVEL] = {
         .name = "level", .type = TYPE_CHOICE, .initial = "node", .choices = "node|sub|block|span",
