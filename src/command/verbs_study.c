@@ -345,8 +345,8 @@ static enum st parse_task(struct session *s, const struct call *c, struct task_c
             st = number_after(c, i++, 0, 9007199254740992.0, &t->seed, e);
             if (st)
                 return st;
-        } else if ((st = parse_i64(c->words[i].text, 1, 10000000, &t->n, e)))
-            return call_fail(c, i, e, st, "expected how many sums, 1 to 10000000, or seed S");
+        } else if ((st = parse_i64(c->words[i].text, 1, 1000000, &t->n, e)))
+            return call_fail(c, i, e, st, "expected how many sums, 1 to 1000000, or seed S");
     }
     return ST_OK;
 }
@@ -364,6 +364,8 @@ static enum st run_task(struct session *s, const struct call *c, struct result *
     struct task_call call;
     struct add_task task;
     struct add_sum *sums = NULL;
+    struct add_score *scores;
+    void *memory;
     int64_t done = 0;
     enum st st = session_need_graph(s, &m, e);
     if (!st)
@@ -371,10 +373,14 @@ static enum st run_task(struct session *s, const struct call *c, struct result *
     if (!st)
         st = add_task_of(m->model, &task, e);
     if (!st)
-        st = add_draw(&task, (uint64_t)call.seed, call.n, &sums, e);
-    if (st)
+        st = add_draw(&task, (uint64_t)call.seed, call.n, s->progress, &sums, e);
+    if (!st)
+        st = mem_alloc(&memory, (size_t)call.n * sizeof *scores, "scores", e);
+    if (st) {
+        mem_free(sums);
         return st;
-    struct add_score *scores = x_alloc((size_t)call.n * sizeof *scores);
+    }
+    scores = memory;
     const struct run_options o = session_run_options(s);
     const double start = seconds_now();
     st = add_score(&task, &o, sums, call.n, s->progress, scores, &done, e);
@@ -388,8 +394,8 @@ static enum st run_task(struct session *s, const struct call *c, struct result *
             result_note(out, "fewer than %d sums: no interval for the log-probability",
                         MIN_CLUSTERS);
     }
-    free(sums);
-    free(scores);
+    mem_free(sums);
+    mem_free(scores);
     return st;
 }
 

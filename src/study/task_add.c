@@ -77,40 +77,58 @@ static enum kind kind_of(int digit_sum)
     return digit_sum >= 10 ? SENDS : digit_sum == 9 ? PASSES : STOPS;
 }
 
-struct source {
-    int digits, strings;    /* 3^digits */
-    double pairs[2][KINDS]; /* pairs of digits of a kind: of lower places, of the highest */
-    double total[ADD_MAX_DIGITS + 1]; /* pairs of operands of each carry length */
+/* A string of kinds, lowest place first: 3^digits of them. */
+struct kinds {
+    int length, string; /* carry length; base-3 number whose digits are the kinds */
+    double upto; /* pairs of operands behind this and all before it of the same carry length */
 };
 
-static int length_of(const struct source *s, int string, double *pairs)
+struct source {
+    int digits, n;
+    struct kinds *list;            /* [n] by carry length */
+    int first[ADD_MAX_DIGITS + 2]; /* where each carry length begins, and the end */
+};
+
+static int by_length(const void *a, const void *b)
 {
-    int longest = 0, now = 0;
-    *pairs = 1;
-    for (int i = 0; i < s->digits; i++, string /= KINDS) {
-        const int kind = string % KINDS;
-        now = kind == SENDS ? 1 : kind == PASSES && now ? now + 1 : 0;
-        longest = now > longest ? now : longest;
-        *pairs *= s->pairs[i == s->digits - 1][kind];
-    }
-    return longest;
+    const struct kinds *x = a, *y = b;
+    return x->length != y->length ? x->length - y->length : x->string - y->string;
 }
 
-static struct source source_of(int digits)
+/* Pairs of digits of each kind: of lower places, and of the highest, which is not zero. */
+static void count_pairs(double pairs[2][KINDS])
 {
-    struct source s = { .digits = digits, .strings = 1 };
     for (int x = 0; x < 10; x++)
         for (int y = 0; y < 10; y++) {
-            s.pairs[0][kind_of(x + y)]++;
-            s.pairs[1][kind_of(x + y)] += x && y;
+            pairs[0][kind_of(x + y)]++;
+            pairs[1][kind_of(x + y)] += x && y;
         }
+}
+
+static struct source source_new(int digits)
+{
+    struct source s = { .digits = digits, .n = 1 };
+    double pairs[2][KINDS] = { { 0 } };
+    count_pairs(pairs);
     for (int i = 0; i < digits; i++)
-        s.strings *= KINDS;
-    for (int i = 0; i < s.strings; i++) {
-        double pairs;
-        const int length = length_of(&s, i, &pairs);
-        s.total[length] += pairs;
+        s.n *= KINDS;
+    s.list = x_alloc((size_t)s.n * sizeof *s.list);
+    for (int i = 0; i < s.n; i++) {
+        struct kinds *k = &s.list[i];
+        *k = (struct kinds){ .string = i, .upto = 1 };
+        for (int place = 0, rest = i, now = 0; place < digits; place++, rest /= KINDS) {
+            const int kind = rest % KINDS;
+            now = kind == SENDS ? 1 : kind == PASSES && now ? now + 1 : 0;
+            k->length = now > k->length ? now : k->length;
+            k->upto *= pairs[place == digits - 1][kind];
+        }
     }
+    qsort(s.list, (size_t)s.n, sizeof *s.list, by_length);
+    for (int i = s.n - 1; i >= 0; i--)
+        s.first[s.list[i].length] = i;
+    s.first[digits + 1] = s.n;
+    for (int i = 1; i < s.n; i++)
+        s.list[i].upto += s.list[i].length == s.list[i - 1].length ? s.list[i - 1].upto : 0;
     return s;
 }
 
@@ -118,44 +136,55 @@ static int below(uint64_t *state, int n) { return (int)(sample_uniform(state) * 
 
 static struct add_sum draw_one(const struct source *s, int length, uint64_t *state)
 {
-    double left = sample_uniform(state) * s->total[length], pairs;
-    int string = 0, chosen = 0;
-    for (; string < s->strings; string++)
-        if (length_of(s, string, &pairs) == length) {
-            chosen = string;
-            if (left < pairs)
-                break;
-            left -= pairs;
-        }
+    int lo = s->first[length], hi = s->first[length + 1] - 1;
+    const double at = sample_uniform(state) * s->list[hi].upto;
+    while (lo < hi) { /* the first entry beyond `at` */
+        const int mid = lo + (hi - lo) / 2;
+        if (s->list[mid].upto > at)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
     struct add_sum sum = { 0, 0 };
     int64_t place = 1;
-    for (int i = 0; i < s->digits; i++, place *= 10, chosen /= KINDS) {
+    for (int i = 0, kinds = s->list[lo].string; i < s->digits; i++, place *= 10, kinds /= KINDS) {
         const int low = i == s->digits - 1; /* no leading zeros */
         int x, y;
         do {
             x = low + below(state, 10 - low);
             y = low + below(state, 10 - low);
-        } while ((int)kind_of(x + y) != chosen % KINDS);
+        } while ((int)kind_of(x + y) != kinds % KINDS);
         sum.a += x * place;
         sum.b += y * place;
     }
     return sum;
 }
 
-enum st add_draw(const struct add_task *t, uint64_t seed, int64_t n, struct add_sum **sums,
-                 struct err *e)
+enum st add_draw(const struct add_task *t, uint64_t seed, int64_t n, struct progress *p,
+                 struct add_sum **sums, struct err *e)
 {
     size_t bytes;
-    if (n <= 0 || !mul_ok((size_t)n, sizeof **sums, &bytes) || bytes > SIZE_MAX / 4)
-        return st_fail(e, ST_NOMEM, "%" PRId64 " sums are not possible", n);
-    const struct source s = source_of(t->digits);
-    struct add_sum *list = x_alloc(bytes);
-    for (int64_t i = 0; i < n; i++)
+    void *memory;
+    if (n <= 0 || !mul_ok((size_t)n, sizeof **sums, &bytes))
+        return st_fail(e, ST_RANGE, "%" PRId64 " sums are not possible", n);
+    enum st st = mem_alloc(&memory, bytes, "sums", e);
+    if (st)
+        return st;
+    struct source s = source_new(t->digits);
+    struct add_sum *list = memory;
+    for (int64_t i = 0; i < n && !st; i++) {
         do
             list[i] = draw_one(&s, (int)(i % (t->digits + 1)), &seed);
         while (t->held_out && !add_held_out(list[i]));
-    *sums = list;
-    return ST_OK;
+        if (i % 1024 == 0 && !progress_tick(p, "making sums", (double)i, (double)n))
+            st = st_fail(e, ST_CANCELLED, "interrupted");
+    }
+    free(s.list);
+    if (st)
+        mem_free(list);
+    else
+        *sums = list;
+    return st;
 }
 
 /* --- scoring -----------------------------------------------------------------------------------

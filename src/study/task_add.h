@@ -44,9 +44,9 @@ int add_carry_length(struct add_sum s, int digits);
 /* Was the pair left out of training? */
 bool add_held_out(struct add_sum s);
 
-/* n sums of operands with exactly `digits` digits, from a seed: sum i has carry length i % (digits
- * + 1), and is uniform among all such pairs (that were held out). ST_NOMEM only. *sums: free. */
-NODISCARD enum st add_draw(const struct add_task *t, uint64_t seed, int64_t n,
+/* n sums of operands with exactly `digits` digits, from a seed: sum i has carry length
+ * i % (digits + 1), and is uniform among all such pairs (that were held out). *sums: mem_free. */
+NODISCARD enum st add_draw(const struct add_task *t, uint64_t seed, int64_t n, struct progress *p,
                            struct add_sum **sums, struct err *e);
 
 /* Score n sums; out [n]. On ST_CANCELLED the first *done are scored. */

@@ -92,9 +92,9 @@ static void sums_are_held_out_and_balanced(void **state)
     const struct add_task t = { .digits = 5, .held_out = true };
     struct add_sum *s, *again, *other;
     struct err e = ERR_INIT;
-    assert_ok(add_draw(&t, 1, 600, &s, &e), &e);
-    assert_ok(add_draw(&t, 1, 60, &again, &e), &e);
-    assert_ok(add_draw(&t, 2, 60, &other, &e), &e);
+    assert_ok(add_draw(&t, 1, 600, NULL, &s, &e), &e);
+    assert_ok(add_draw(&t, 1, 60, NULL, &again, &e), &e);
+    assert_ok(add_draw(&t, 2, 60, NULL, &other, &e), &e);
     assert_memory_equal(s, again, 60 * sizeof *s);
     assert_memory_not_equal(s, other, 60 * sizeof *s);
     for (int i = 0; i < 600; i++) {
@@ -103,9 +103,9 @@ static void sums_are_held_out_and_balanced(void **state)
         assert_true(add_held_out(s[i]));
         assert_int_equal(add_carry_length(s[i], 5), i % 6);
     }
-    free(s);
-    free(again);
-    free(other);
+    mem_free(s);
+    mem_free(again);
+    mem_free(other);
 }
 
 /* Within a carry length every pair is as likely as every other: means of a and of a * b agree with
@@ -125,7 +125,7 @@ static void sums_are_uniform(void **state)
         }
     struct add_sum *s;
     struct err e = ERR_INIT;
-    assert_ok(add_draw(&t, 5, N, &s, &e), &e);
+    assert_ok(add_draw(&t, 5, N, NULL, &s, &e), &e);
     for (int i = 0; i < N; i++) {
         double *g = got[i % 3];
         g[0]++;
@@ -138,7 +138,7 @@ static void sums_are_uniform(void **state)
         assert_near(mean, want[c][1] / want[c][0], 4 * sd / sqrt(got[c][0]));
         assert_near(got[c][2] / got[c][0] / (want[c][2] / want[c][0]), 1, 0.02);
     }
-    free(s);
+    mem_free(s);
 }
 
 /* --- the demo model ----------------------------------------------------------------------------
@@ -200,7 +200,7 @@ static void batches_change_nothing(void **state)
     int64_t done;
     const struct run_options o = { .span = 16 };
     assert_ok(add_task_of(m, &t, &e), &e);
-    assert_ok(add_draw(&t, 3, N, &sums, &e), &e);
+    assert_ok(add_draw(&t, 3, N, NULL, &sums, &e), &e);
     sums[1] = (struct add_sum){ 0, 7 }; /* shorter ones in between */
     sums[40] = (struct add_sum){ 12, 98765 };
     assert_ok(add_score(&t, &o, sums, N, NULL, s, &done, &e), &e);
@@ -211,7 +211,8 @@ static void batches_change_nothing(void **state)
     struct progress p = { .cancel = &stop };
     assert_fails(add_score(&t, &o, sums, N, &p, s, &done, &e), ST_CANCELLED, &e);
     assert_int_equal(done, 0);
-    free(sums);
+    mem_free(sums);
+    assert_fails(add_draw(&t, 3, N, &p, &sums, &e), ST_CANCELLED, &e);
     free(s);
     model_free(m);
 }
