@@ -38,6 +38,14 @@ like "steps back" "$(ask reverse-step)" 'blk\.2\.ffn_down\.out'
 is "to where it was" "$(ask when)" "$before"
 like "goes on to the end" "$(ask continue)" 'output'
 like "generates" "$(ask 'delete; gen 12')" 'there was a little girl'
+typed 'ppl ../text/wiki.test.raw'
+keys Enter
+check "shows how far long work is" wait_for 'perplexity .*to go'
+check "for as long as it takes to see a chunk" wait_for 'perplexity [1-9]'
+keys C-c
+check "^C ends it" until_true at_prompt
+like "keeps what is done" "$(screen)" '^chunks +[1-9]'
+like "and the session" "$(ask where)" 'span'
 keys C-d
 terminal_end
 is "leaves" "$status" 0
