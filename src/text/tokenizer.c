@@ -116,6 +116,8 @@ static enum st find_model(struct tokenizer *t, const struct weights *w, struct e
     struct str name = weights_string(w, KEY "model", "");
     if (!name.n)
         return st_fail(e, ST_NOTFOUND, "the file does not name its tokenizer (" KEY "model)");
+    if (str_is(name, "no_vocab") || str_is(name, "none"))
+        return st_fail(e, ST_NOTFOUND, "the file has no tokenizer (" KEY "model is %.*s)", (int)name.n, name.p);
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
         if (str_is(name, models[i].name))
             t->model = models + i;

@@ -351,6 +351,9 @@ static void refuses_what_is_no_vocabulary(void **state)
     struct build b = BUILD_INIT;
     refused(&b, ST_NOTFOUND, "model");
     b = (struct build)BUILD_INIT;
+    build_string(&b, KEY "model", "no_vocab"); /* written by others for "none" */
+    refused(&b, ST_NOTFOUND, "the file has no tokenizer");
+    b = (struct build)BUILD_INIT;
     build_string(&b, KEY "model", "llama");
     refused(&b, ST_NOTFOUND, "tokens");
     begin(&b, "llama", tokens, 0);
