@@ -4,6 +4,36 @@
 #include <math.h>
 #include <string.h>
 
+static inline float power_of_two(int32_t k)
+{
+    const uint32_t bits = (uint32_t)(k + 127) << 23;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* e^x to 1 unit in the last place, down to the smallest denormal; NaN for NaN. Written without branches,
+ * so that loops over it vectorise and give the same bits with every C library: x = k ln 2 + r, a polynomial
+ * of e^r for abs(r) < 0.35, and 2^k in two steps, because one would leave the range. */
+static inline float exp_float(float x)
+{
+    const float round = 12582912.0f; /* 1.5 * 2^23: what is added to it is rounded to a whole number */
+    float c = x > -104.0f ? x : -104.0f;
+    c = c < 89.0f ? c : 89.0f;
+    const float k = (c * 1.44269504f + round) - round;
+    const float r = (c - k * 0.693359375f) - k * -2.12194440e-4f;
+    float p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = (p * r * r + r) + 1.0f;
+    const int32_t whole = (int32_t)k, half = whole >> 1;
+    p = p * power_of_two(half) * power_of_two(whole - half);
+    return x != x ? x : p;
+}
+
 void row_rms_norm(const float *x, const float *gain, int64_t n, float eps, float *y)
 {
     double sum = 0;
@@ -28,25 +58,62 @@ void row_layer_norm(const float *x, const float *gain, const float *bias, int64_
         y[i] = (float)((x[i] - mean) * scale) * (gain ? gain[i] : 1.0f) + (bias ? bias[i] : 0.0f);
 }
 
+/* Sums and maxima run in this many parts side by side, part i taking elements i, i + PARTS, ... */
+enum { PARTS = 8 };
+
+/* NaN if any is. */
+static float row_max(const float *x, int64_t n)
+{
+    float part[PARTS], bad[PARTS] = { 0 };
+    for (int k = 0; k < PARTS; k++)
+        part[k] = -INFINITY;
+    int64_t i = 0;
+    for (; i + PARTS <= n; i += PARTS)
+        for (int k = 0; k < PARTS; k++) {
+            part[k] = x[i + k] > part[k] ? x[i + k] : part[k];
+            bad[k] += x[i + k] - x[i + k]; /* NaN for NaN and infinities */
+        }
+    float max = -INFINITY, any = 0;
+    for (int k = 0; k < PARTS; k++) {
+        max = part[k] > max ? part[k] : max;
+        any += bad[k];
+    }
+    for (; i < n; i++) {
+        max = x[i] > max ? x[i] : max;
+        any += x[i] - x[i];
+    }
+    for (i = 0; any != 0 && i < n; i++) /* rare: which of the two it was */
+        if (isnan(x[i]))
+            return NAN;
+    return max;
+}
+
+static double row_sum(const float *x, int64_t n)
+{
+    double part[PARTS] = { 0 };
+    int64_t i = 0;
+    for (; i + PARTS <= n; i += PARTS)
+        for (int k = 0; k < PARTS; k++)
+            part[k] += x[i + k];
+    for (int k = 0; i + k < n; k++)
+        part[k] += x[i + k];
+    double sum = 0;
+    for (int k = 0; k < PARTS; k++)
+        sum += part[k];
+    return sum;
+}
+
 void row_softmax(const float *x, int64_t visible, int64_t n, float *p)
 {
-    float max = -INFINITY;
-    bool bad = false;
-    for (int64_t i = 0; i < visible; i++) {
-        bad |= isnan(x[i]);
-        max = x[i] > max ? x[i] : max;
-    }
-    if (bad || !(max > -INFINITY)) {
+    const float max = row_max(x, visible);
+    if (!(max > -INFINITY)) {
         for (int64_t i = 0; i < n; i++)
             p[i] = i < visible ? NAN : 0.0f;
         return;
     }
-    double sum = 0;
-    for (int64_t i = 0; i < visible; i++) {
-        p[i] = expf(x[i] - max);
-        sum += p[i];
-    }
-    const float scale = (float)(1 / sum);
+    for (int64_t i = 0; i < visible; i++)
+        p[i] = exp_float(x[i] - max);
+    const float scale = (float)(1 / row_sum(p, visible));
     for (int64_t i = 0; i < visible; i++)
         p[i] *= scale;
     if (visible < n)
@@ -60,31 +127,39 @@ const char *activation_name(enum activation a)
     return (unsigned)a < ACT__COUNT ? names[a] : "?";
 }
 
-float activate(enum activation a, float x)
+/* Sigmoids of the parts that vectorise; the rest is rare. */
+static inline float silu(float x) { return x / (1.0f + exp_float(-x)); }
+static inline float gelu_quick(float x) { return x / (1.0f + exp_float(-1.702f * x)); }
+
+/* 0.5 x (1 + tanh(u)) with u = sqrt(2/pi) (x + 0.044715 x^3), which is x / (1 + e^(-2u)). */
+static inline float gelu_tanh(float x)
 {
-    switch (a) {
-    case ACT_SILU:
-        return x / (1.0f + expf(-x));
-    case ACT_GELU_TANH: /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
-        return 0.5f * x * (1.0f + tanhf(0.79788456080286535588f * x * (1.0f + 0.044715f * x * x)));
-    case ACT_GELU_ERF:
-        return 0.5f * x * (1.0f + erff(x * 0.70710678118654752440f));
-    case ACT_RELU:
-        return x > 0 || isnan(x) ? x : 0.0f;
-    case ACT_GELU_QUICK:
-        return x / (1.0f + expf(-1.702f * x));
-    case ACT_SOFTPLUS: /* log(1 + e^x), which is x to float rounding from 20 on */
-        return x > 20 ? x : log1pf(expf(x));
-    case ACT__COUNT:
-        break;
-    }
-    return x;
+    return x / (1.0f + exp_float(-1.59576912160573071f * x * (1.0f + 0.044715f * x * x)));
 }
+
+static inline float gelu_erf(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752440f)); }
+static inline float relu(float x) { return x > 0 || x != x ? x : 0.0f; }
+
+/* log(1 + e^x), which is x to float rounding from 20 on. */
+static inline float softplus(float x) { return x > 20 ? x : log1pf(expf(x)); }
+
+#define EACH(f)                         \
+    do {                                \
+        for (int64_t i = 0; i < n; i++) \
+            y[i] = f(x[i]);             \
+    } while (0)
 
 void row_activate(enum activation a, const float *x, int64_t n, float *y)
 {
-    for (int64_t i = 0; i < n; i++)
-        y[i] = activate(a, x[i]);
+    switch (a) {
+    case ACT_SILU: EACH(silu); break;
+    case ACT_GELU_TANH: EACH(gelu_tanh); break;
+    case ACT_GELU_ERF: EACH(gelu_erf); break;
+    case ACT_GELU_QUICK: EACH(gelu_quick); break;
+    case ACT_RELU: EACH(relu); break;
+    case ACT_SOFTPLUS: EACH(softplus); break;
+    case ACT__COUNT: break;
+    }
 }
 
 /* The pair whose wave turns `turns` times within the original context. */

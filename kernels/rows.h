@@ -22,7 +22,6 @@ enum activation {
     ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_GELU_QUICK, ACT_RELU, ACT_SOFTPLUS, ACT__COUNT
 };
 const char *activation_name(enum activation a);
-float activate(enum activation a, float x);
 void row_activate(enum activation a, const float *x, int64_t n, float *y);
 
 /* How rotary position embeddings turn pairs of channels. Pairing: adjacent (2i, 2i+1) or half-split
