@@ -20,9 +20,13 @@ struct level {
     /* y[t * stride + r] = sum over i of w[r * n + i] * x[t * n + i], r < rows, t < tokens. */
     void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y,
                      int64_t stride);
-    float (*dot)(const float *a, const float *b, int64_t n);
-    /* sum[i] += scale * x[i] */
-    void (*add_scaled)(double *sum, float scale, const float *x, int64_t n);
+    /* out[j] = scale * sum over i < n of a[i] * b[keys[j] * stride + i], j < count. */
+    void (*dot_keys)(const float *a, const float *b, int64_t stride, const int32_t *keys,
+                     int64_t count, int64_t n, float scale, float *out);
+    /* z[i] = sum over j < count of p[j] * v[keys[j] * stride + i], i < n; in double, key after key.
+     */
+    void (*mix_keys)(const float *p, const float *v, int64_t stride, const int32_t *keys,
+                     int64_t count, int64_t n, float *z);
     /* Native mode: [NATIVE__COUNT], and products of `rows` rows taken apart, columns first .. first
      * + n, with all tokens of x. y[t * stride + r] is continued where first > 0: columns come in
      * ascending order. */

@@ -5,14 +5,10 @@
 #include "kernels/level_body.h"
 #include "kernels/level_native.h"
 
-static bool supported(void)
-{
-    return __builtin_cpu_supports("avx2");
-}
+static bool supported(void) { return __builtin_cpu_supports("avx2"); }
 
 const struct level level_avx2 = {
-    "avx2", "AVX2", supported, BLOCK_ROWS, dot_rows, dot, add_scaled,
-    unpackers, native_dots,
+    "avx2", "AVX2", supported, BLOCK_ROWS, dot_rows, dot_keys, mix_keys, unpackers, native_dots,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

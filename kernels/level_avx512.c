@@ -12,8 +12,8 @@ static bool supported(void)
 }
 
 const struct level level_avx512 = {
-    "avx512", "AVX-512 F, BW, VL", supported, BLOCK_ROWS, dot_rows, dot, add_scaled,
-    unpackers, native_dots,
+    "avx512", "AVX-512 F, BW, VL", supported,   BLOCK_ROWS, dot_rows, dot_keys,
+    mix_keys, unpackers,           native_dots,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

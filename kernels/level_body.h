@@ -8,18 +8,22 @@
 /* Sixteen lanes whatever the machine's vectors are, so that the order of additions is part of the
  * source: PARTS vectors of LEVEL_VECTOR bytes. Vectors never cross a call: everything that takes
  * one is inlined. */
-enum { LANES = 16, TILE = 4 * LANES, /* elements that make one leaf of the tree of sums */
-       TREE_MAX = 32, /* levels: enough for any int64 count of tiles that fits memory */
-       PARTS = LANES * (int)sizeof(float) / LEVEL_VECTOR,
-       BLOCK_ROWS = 2, BLOCK_TOKENS = 4 /* sums that are made together, to share loads */ };
+enum {
+    LANES = 16,
+    TILE = 4 * LANES, /* elements that make one leaf of the tree of sums */
+    TREE_MAX = 32,    /* levels: enough for any int64 count of tiles that fits memory */
+    PARTS = LANES * (int)sizeof(float) / LEVEL_VECTOR,
+    BLOCK_ROWS = 2,
+    BLOCK_TOKENS = 4 /* sums that are made together, to share loads */
+};
 
 typedef float part __attribute__((vector_size(LEVEL_VECTOR)));
 struct lanes {
     part p[PARTS];
 };
 
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
+#define INLINE    static inline __attribute__((always_inline))
+#define UNROLL    _Pragma("GCC unroll 8")
 #define EACH_PART UNROLL for (int i = 0; i < PARTS; i++)
 #define EACH(rows, tokens) \
     UNROLL for (int r = 0; r < (rows); r++) UNROLL for (int t = 0; t < (tokens); t++)
@@ -40,7 +44,8 @@ INLINE void tile_product(part *out, const float *a, const float *b, int i)
 {
     enum { WIDTH = LANES / PARTS };
     part x[4], y[4];
-    UNROLL for (int k = 0; k < 4; k++) {
+    UNROLL for (int k = 0; k < 4; k++)
+    {
         memcpy(&x[k], a + k * LANES + i * WIDTH, sizeof x[k]);
         memcpy(&y[k], b + k * LANES + i * WIDTH, sizeof y[k]);
     }
@@ -52,9 +57,8 @@ INLINE float lanes_sum(const struct lanes *sum)
 {
     float v[LANES];
     memcpy(v, sum, sizeof v);
-    UNROLL for (int half = LANES / 2; half; half /= 2)
-        UNROLL for (int i = 0; i < half; i++)
-            v[i] += v[i + half];
+    UNROLL for (int half = LANES / 2; half; half /= 2) UNROLL for (int i = 0; i < half; i++)
+        v[i] += v[i + half];
     return v[0];
 }
 
@@ -128,28 +132,107 @@ static void dot_rows(const float *w, int rows, const float *x, int64_t tokens, i
         dots(w, 1, x + t * n, 1, n, y + t * stride, stride);
 }
 
-/* Heads are short: at most one vector of lanes needs no tree, and gives the same sum. */
-INLINE float dot_short(const float *a, const float *b, int64_t n)
+typedef float quad __attribute__((vector_size(16)));
+enum { QUADS = LANES / 4, KEYS = 4 /* scores that end together */ };
+
+/* The sixteen sums of a tile of n elements, as quads: zeros where there are none. */
+INLINE void head_product(quad q[QUADS], const float *a, const float *b, int64_t n)
 {
-    float v[LANES] = { 0 };
-    for (int64_t i = 0; i < n; i++)
-        v[i] = a[i] * b[i];
     struct lanes sum;
-    load(&sum, v);
-    return lanes_sum(&sum);
+    if (n == TILE) {
+        EACH_PART tile_product(&sum.p[i], a, b, i);
+        memcpy(q, &sum, sizeof sum);
+        return;
+    }
+    quad p[4 * QUADS] = { 0 };
+    int64_t i = 0;
+    for (; (i + 1) * 4 <= n; i++) {
+        quad x, y;
+        memcpy(&x, a + i * 4, sizeof x);
+        memcpy(&y, b + i * 4, sizeof y);
+        p[i] = x * y;
+    }
+    for (int64_t k = 0; i * 4 + k < n; k++)
+        p[i][k] = a[i * 4 + k] * b[i * 4 + k];
+    for (i = 0; i < QUADS; i++)
+        q[i] = n <= LANES ? p[i] : (p[i] + p[i + QUADS]) + (p[i + 2 * QUADS] + p[i + 3 * QUADS]);
 }
 
-static float dot(const float *a, const float *b, int64_t n)
+/* One quad that is left of the sums of a head: lanes i and i + 8, then i + 4. */
+INLINE quad head_sum(const float *a, const float *b, int64_t n)
 {
-    if (n <= LANES)
-        return dot_short(a, b, n);
-    float out;
-    dots(a, 1, b, 1, n, &out, 1);
-    return out;
+    quad q[QUADS], second[QUADS];
+    head_product(q, a, b, n < TILE ? n : TILE);
+    if (n > TILE) {
+        head_product(second, a + TILE, b + TILE, n - TILE);
+        for (int i = 0; i < QUADS; i++)
+            q[i] = q[i] + second[i];
+    }
+    return n <= LANES / 2 ? q[0] + q[1] : (q[0] + q[2]) + (q[1] + q[3]);
 }
 
-static void add_scaled(double *sum, float scale, const float *x, int64_t n)
+/* Heads of at most two tiles need no tree; n is a constant after inlining where it is a usual one.
+ */
+INLINE void short_keys(const float *a, const float *b, int64_t stride, const int32_t *keys,
+                       int64_t count, int64_t n, float scale, float *out)
 {
-    for (int64_t i = 0; i < n; i++)
-        sum[i] += (double)scale * x[i];
+    for (int64_t j = 0; j < count; j += KEYS) {
+        const int64_t left = count - j < KEYS ? count - j : KEYS;
+        quad f[KEYS];
+        UNROLL for (int64_t k = 0; k < KEYS; k++)
+            f[k] = head_sum(a, b + keys[j + (k < left ? k : 0)] * stride, n);
+        /* lanes i + 2 and i + 1 of all four at a time */
+        const quad x = { f[0][0], f[1][0], f[2][0], f[3][0] },
+                   y = { f[0][1], f[1][1], f[2][1], f[3][1] };
+        const quad z = { f[0][2], f[1][2], f[2][2], f[3][2] },
+                   w = { f[0][3], f[1][3], f[2][3], f[3][3] };
+        const quad v = ((x + z) + (y + w)) * scale;
+        if (left == KEYS)
+            memcpy(out + j, &v, sizeof v);
+        else
+            memcpy(out + j, &v, (size_t)left * sizeof *out);
+    }
+}
+
+static void dot_keys(const float *a, const float *b, int64_t stride, const int32_t *keys,
+                     int64_t count, int64_t n, float scale, float *out)
+{
+    if (n == 8)
+        short_keys(a, b, stride, keys, count, 8, scale, out);
+    else if (n == 32)
+        short_keys(a, b, stride, keys, count, 32, scale, out);
+    else if (n == TILE)
+        short_keys(a, b, stride, keys, count, TILE, scale, out);
+    else if (n == 2 * TILE)
+        short_keys(a, b, stride, keys, count, 2 * TILE, scale, out);
+    else if (n < 2 * TILE)
+        short_keys(a, b, stride, keys, count, n, scale, out);
+    else
+        for (int64_t j = 0; j < count; j++) {
+            dots(a, 1, b + keys[j] * stride, 1, n, out + j, 1);
+            out[j] *= scale;
+        }
+}
+
+enum { CHANNELS = 8 /* sums that stay in registers */ };
+
+INLINE void mix_channels(const float *p, const float *v, int64_t stride, const int32_t *keys,
+                         int64_t count, int n, float *z)
+{
+    double sum[CHANNELS] = { 0 };
+    for (int64_t j = 0; j < count; j++)
+        for (int i = 0; i < n; i++)
+            sum[i] += (double)p[j] * v[keys[j] * stride + i];
+    for (int i = 0; i < n; i++)
+        z[i] = (float)sum[i];
+}
+
+static void mix_keys(const float *p, const float *v, int64_t stride, const int32_t *keys,
+                     int64_t count, int64_t n, float *z)
+{
+    int64_t i = 0;
+    for (; i + CHANNELS <= n; i += CHANNELS)
+        mix_channels(p, v + i, stride, keys, count, CHANNELS, z + i);
+    if (i < n)
+        mix_channels(p, v + i, stride, keys, count, (int)(n - i), z + i);
 }

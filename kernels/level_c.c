@@ -7,6 +7,9 @@
 static bool supported(void) { return true; }
 
 const struct level level_c = {
-    "c", "portable C; vectors of the baseline instruction set",
-    supported, BLOCK_ROWS, dot_rows, dot, add_scaled, unpackers, native_dots,
+    "c",         "portable C; vectors of the baseline instruction set",
+    supported,   BLOCK_ROWS,
+    dot_rows,    dot_keys,
+    mix_keys,    unpackers,
+    native_dots,
 };

@@ -12,12 +12,14 @@ static inline float power_of_two(int32_t k)
     return f;
 }
 
-/* e^x to 1 unit in the last place, down to the smallest denormal; NaN for NaN. Written without branches,
- * so that loops over it vectorise and give the same bits with every C library: x = k ln 2 + r, a polynomial
- * of e^r for abs(r) < 0.35, and 2^k in two steps, because one would leave the range. */
+/* e^x to 1 unit in the last place, down to the smallest denormal; NaN for NaN. Written without
+ * branches, so that loops over it vectorise and give the same bits with every C library: x = k ln 2
+ * + r, a polynomial of e^r for abs(r) < 0.35, and 2^k in two steps, because one would leave the
+ * range. */
 static inline float exp_float(float x)
 {
-    const float round = 12582912.0f; /* 1.5 * 2^23: what is added to it is rounded to a whole number */
+    const float round =
+        12582912.0f; /* 1.5 * 2^23: what is added to it is rounded to a whole number */
     float c = x > -104.0f ? x : -104.0f;
     c = c < 89.0f ? c : 89.0f;
     const float k = (c * 1.44269504f + round) - round;
@@ -137,16 +139,19 @@ static inline float gelu_tanh(float x)
     return x / (1.0f + exp_float(-1.59576912160573071f * x * (1.0f + 0.044715f * x * x)));
 }
 
-static inline float gelu_erf(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752440f)); }
+static inline float gelu_erf(float x)
+{
+    return 0.5f * x * (1.0f + erff(x * 0.70710678118654752440f));
+}
 static inline float relu(float x) { return x > 0 || x != x ? x : 0.0f; }
 
 /* log(1 + e^x), which is x to float rounding from 20 on. */
 static inline float softplus(float x) { return x > 20 ? x : log1pf(expf(x)); }
 
-#define EACH(f)                         \
-    do {                                \
+#define EACH(f) \
+    do { \
         for (int64_t i = 0; i < n; i++) \
-            y[i] = f(x[i]);             \
+            y[i] = f(x[i]); \
     } while (0)
 
 void row_activate(enum activation a, const float *x, int64_t n, float *y)

@@ -133,11 +133,9 @@ static void score_row(const struct op_call *c, int64_t h, int64_t t, float *out,
     const struct tensor *q = c->in[0], *k = c->in[1];
     const int64_t heads = q->shape.d[1].n, kv = k->shape.d[1].n, n = q->shape.d[2].n;
     const float *query = q->data + (t * heads + h) * n;
-    const int32_t *key = c->batch->keys[t];
+    const float *keys = c->state + h / (heads / kv) * n;
     const int64_t visible = c->batch->visible[t];
-    for (int64_t j = 0; j < visible; j++)
-        out[j] = dot_exact(query, c->state + (key[j] * kv + h / (heads / kv)) * n, n)
-                 * c->node->p.scale;
+    score_keys(query, keys, kv * n, c->batch->keys[t], visible, n, c->node->p.scale, out);
     for (int64_t j = visible; j < max_keys; j++)
         out[j] = -INFINITY;
 }
@@ -166,25 +164,13 @@ void forward_softmax(const struct op_call *c)
     each_row(c, c->in[0]->shape.d[0].n * c->batch->n, softmax_item);
 }
 
-enum { MIX_CHANNELS = 64 };
-
-/* z = sum over keys of p * v, in double: the sum runs over as many keys as there are tokens. */
+/* z = sum over keys of p * v. */
 static void mix_row(const struct op_call *c, int64_t h, int64_t t, const float *p)
 {
-    const int64_t heads = c->out->shape.d[1].n, n = c->out->shape.d[2].n,
-                  kv = c->in[1]->shape.d[1].n;
-    const int32_t *key = c->batch->keys[t];
-    float *z = c->out->data + (t * heads + h) * n;
-    for (int64_t first = 0; first < n; first += MIX_CHANNELS) {
-        const int64_t count = n - first < MIX_CHANNELS ? n - first : MIX_CHANNELS;
-        double sum[MIX_CHANNELS] = { 0 };
-        for (int64_t j = 0; j < c->batch->visible[t]; j++) {
-            const float *v = c->state + (key[j] * kv + h / (heads / kv)) * n + first;
-            add_scaled(sum, p[j], v, count);
-        }
-        for (int64_t i = 0; i < count; i++)
-            z[first + i] = (float)sum[i];
-    }
+    const int64_t heads = c->out->shape.d[1].n, kv = c->in[1]->shape.d[1].n;
+    const int64_t n = c->out->shape.d[2].n;
+    mix_keys(p, c->state + h / (heads / kv) * n, kv * n, c->batch->keys[t], c->batch->visible[t], n,
+             c->out->data + (t * heads + h) * n);
 }
 
 static void mix_item(const struct op_call *c, int64_t item)

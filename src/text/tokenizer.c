@@ -35,10 +35,11 @@ static const struct model {
 /* Pieces that end a generation wherever they occur, since files often name one of several. They are
  * control tokens even if the file forgot to say so. */
 static const char *const end_names[] = {
-    "</s>", "<EOT>", "<end_of_turn>", "<end_of_utterance>", "<eos>", "<|call|>", "<|end_of_text|>",
-    "<|end|>", "<|endoftext|>", "<|eom_id|>", "<|eot_id|>", "<|file_sep|>", "<|fim_pad|>",
-    "<|im_end|>", "<|repo_name|>", "<|return|>", "[EOS]", "[EOT]", "_<EOT>",
-    "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    "</s>",          "<EOT>",      "<end_of_turn>",   "<end_of_utterance>",
+    "<eos>",         "<|call|>",   "<|end_of_text|>", "<|end|>",
+    "<|endoftext|>", "<|eom_id|>", "<|eot_id|>",      "<|file_sep|>",
+    "<|fim_pad|>",   "<|im_end|>", "<|repo_name|>",   "<|return|>",
+    "[EOS]",         "[EOT]",      "_<EOT>",          "<\uff5cend\u2581of\u2581sentence\uff5c>",
 };
 
 static int32_t special_id(const struct tokenizer *t, const struct weights *w, const char *key,
@@ -117,7 +118,8 @@ static enum st find_model(struct tokenizer *t, const struct weights *w, struct e
     if (!name.n)
         return st_fail(e, ST_NOTFOUND, "the file does not name its tokenizer (" KEY "model)");
     if (str_is(name, "no_vocab") || str_is(name, "none"))
-        return st_fail(e, ST_NOTFOUND, "the file has no tokenizer (" KEY "model is %.*s)", (int)name.n, name.p);
+        return st_fail(e, ST_NOTFOUND, "the file has no tokenizer (" KEY "model is %.*s)",
+                       (int)name.n, name.p);
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
         if (str_is(name, models[i].name))
             t->model = models + i;
