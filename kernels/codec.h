@@ -75,6 +75,21 @@ static inline void k4_scale_min(const uint8_t *s, int j, uint8_t *scale, uint8_t
     }
 }
 
+/* Eight bits to eight bytes, `on` where a bit is set, the lowest bit first. */
+static inline void spread_bits(uint8_t bits, uint8_t on, uint8_t *out)
+{
+    uint64_t v = bits * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201);
+    v = ((v + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7 & UINT64_C(0x0101010101010101)) * on;
+    memcpy(out, &v, sizeof v);
+}
+
+/* Four pairs of bits to four bytes, the lowest pair first. */
+static inline void spread_pairs(uint8_t bits, uint8_t *out)
+{
+    uint32_t b = bits, v = (b | b << 6 | b << 12 | b << 18) & 0x03030303u;
+    memcpy(out, &v, sizeof v);
+}
+
 #define DECODER(name) void decode_##name(const void *src, float *dst, int64_t n)
 #define VIEWER(name) void view_##name(const void *block, struct block_view *v)
 #define CODEC(name) \

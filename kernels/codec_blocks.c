@@ -19,21 +19,6 @@ static void levels_minus(struct block_view *v, int zero)
         v->level[j] = (float)(v->code[j] - zero);
 }
 
-/* Eight bits to eight bytes, `on` where a bit is set, the lowest bit first. */
-static inline void spread_bits(uint8_t bits, uint8_t on, uint8_t *out)
-{
-    uint64_t v = bits * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201);
-    v = ((v + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7 & UINT64_C(0x0101010101010101)) * on;
-    memcpy(out, &v, sizeof v);
-}
-
-/* Four pairs of bits to four bytes, the lowest pair first. */
-static inline void spread_pairs(uint8_t bits, uint8_t *out)
-{
-    uint32_t b = bits, v = (b | b << 6 | b << 12 | b << 18) & 0x03030303u;
-    memcpy(out, &v, sizeof v);
-}
-
 /* Q1_0: f16 d; one bit per weight, 1 means +d and 0 means -d. */
 void decode_q1_0(const void *src, float *dst, int64_t n)
 {

@@ -27,13 +27,9 @@ struct level {
      */
     void (*mix_keys)(const float *p, const float *v, int64_t stride, const int32_t *keys,
                      int64_t count, int64_t n, float *z);
-    /* Native mode: [NATIVE__COUNT], and products of `rows` rows taken apart, columns first .. first
-     * + n, with all tokens of x. y[t * stride + r] is continued where first > 0: columns come in
-     * ascending order. */
-    native_unpack *const *unpack;
-    void (*native_dots)(const struct native_format *f, const struct native_row *w, int rows,
-                        const struct native_acts *x, int64_t first, int64_t n, float *y,
-                        int64_t stride);
+    /* y[t * stride + r]: native mode's products of some rows with all tokens of x. */
+    void (*native_panel)(const struct native_weights *w, const struct native_acts *x, float *y,
+                         int64_t stride);
 };
 
 enum { LEVEL_MAX_ROWS = 2 };

@@ -8,7 +8,14 @@
 static bool supported(void) { return __builtin_cpu_supports("avx2"); }
 
 const struct level level_avx2 = {
-    "avx2", "AVX2", supported, BLOCK_ROWS, dot_rows, dot_keys, mix_keys, unpackers, native_dots,
+    .name = "avx2",
+    .brief = "AVX2",
+    .supported = supported,
+    .rows = BLOCK_ROWS,
+    .dot_rows = dot_rows,
+    .dot_keys = dot_keys,
+    .mix_keys = mix_keys,
+    .native_panel = native_panel,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

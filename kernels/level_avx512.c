@@ -8,12 +8,18 @@
 static bool supported(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-           && __builtin_cpu_supports("avx512vl");
+           && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 
 const struct level level_avx512 = {
-    "avx512", "AVX-512 F, BW, VL", supported,   BLOCK_ROWS, dot_rows, dot_keys,
-    mix_keys, unpackers,           native_dots,
+    .name = "avx512",
+    .brief = "AVX-512 F, BW, VL, VNNI",
+    .supported = supported,
+    .rows = BLOCK_ROWS,
+    .dot_rows = dot_rows,
+    .dot_keys = dot_keys,
+    .mix_keys = mix_keys,
+    .native_panel = native_panel,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

@@ -7,9 +7,12 @@
 static bool supported(void) { return true; }
 
 const struct level level_c = {
-    "c",         "portable C; vectors of the baseline instruction set",
-    supported,   BLOCK_ROWS,
-    dot_rows,    dot_keys,
-    mix_keys,    unpackers,
-    native_dots,
+    .name = "c",
+    .brief = "portable C; vectors of the baseline instruction set",
+    .supported = supported,
+    .rows = BLOCK_ROWS,
+    .dot_rows = dot_rows,
+    .dot_keys = dot_keys,
+    .mix_keys = mix_keys,
+    .native_panel = native_panel,
 };

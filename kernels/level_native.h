@@ -5,12 +5,58 @@
 #include "kernels/native_iq.h"
 #include "kernels/native_k.h"
 
-#define NATIVE_UNPACK(name) [NATIVE_##name] = unpack_##name,
+#define NATIVE_UNPACK(name, ...) [NATIVE_##name] = unpack_##name,
 static native_unpack *const unpackers[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_UNPACK) };
 
+/* Rows taken apart, in arrays of fixed stride: row r of codes begins at r * NATIVE_COLS. */
+enum { UNITS = NATIVE_COLS / 16 };
+
+struct panel {
+    uint8_t code[NATIVE_ROWS * NATIVE_COLS];
+    int16_t scale[NATIVE_ROWS * UNITS], min[NATIVE_ROWS * UNITS];
+    float d[NATIVE_ROWS * UNITS], m[NATIVE_ROWS * UNITS];
+};
+
+static inline struct native_row panel_row(struct panel *p, const struct native_format *f, int r)
+{
+    const int units = r * (NATIVE_COLS / f->unit), groups = r * (NATIVE_COLS / f->group);
+    return (struct native_row){ p->code + r * NATIVE_COLS, p->scale + units, p->min + units,
+                                p->d + groups, p->m + groups };
+}
+
+static inline int columns_at(const struct native_acts *x, int64_t c)
+{
+    return x->cols - c < NATIVE_COLS ? (int)(x->cols - c) : NATIVE_COLS;
+}
+
+/* Columns c .. c + n of row r. */
+static inline void unpack_row(const struct native_weights *w, int r, int64_t c, int n,
+                              const struct native_row *out)
+{
+    unpackers[native_id(w->format)](w->data + (size_t)r * w->row_bytes + c / w->block * w->bytes, n,
+                                    out);
+}
+
+/* Where the activations of token t from column c on begin. */
+struct slice {
+    const int8_t *code;
+    const int16_t *sum;
+    const float *d, *s;
+};
+
+static inline struct slice slice_at(const struct native_acts *x, int unit, int64_t t, int64_t c)
+{
+    const int64_t at = t * x->stride + c;
+    return (struct slice){ x->code + at, x->sum + at / unit, x->d + at / x->block,
+                           x->s ? x->s + at / x->block : NULL };
+}
+
+#if defined __AVX512VNNI__ || defined __AVX2__
+#include "kernels/native_simd.h"
+#else
+
 /* Sum of code * x; at most 256 * 255 * 127 in magnitude. */
-static inline __attribute__((always_inline)) int32_t code_dot(const uint8_t *code, const int8_t *x,
-                                                              int n)
+INLINE int32_t code_dot(const uint8_t *code, const int8_t *x, int n)
 {
     int32_t sum = 0;
     for (int i = 0; i < n; i++)
@@ -18,57 +64,49 @@ static inline __attribute__((always_inline)) int32_t code_dot(const uint8_t *cod
     return sum;
 }
 
-/* The term of one group; `unit` and `mins` are constants after inlining. xs: sums of x per unit. */
-static inline __attribute__((always_inline)) float group_term(const struct native_format *f,
-                                                              int unit, const struct native_row *w,
-                                                              int64_t g, const int8_t *x,
-                                                              const int16_t *xs, float dx)
+/* The term of group g; `unit` is a constant after inlining. */
+INLINE float group_term(const struct native_format *f, int unit, const struct native_row *w, int g,
+                        const struct slice *x, float dx)
 {
     const int units = f->group / unit;
     int32_t isum = 0, msum = 0;
-    for (int u = 0; u < units; u++) {
-        const int64_t at = g * units + u;
-        const int32_t dot = code_dot(w->code + at * unit, x + u * unit, unit) - f->zero * xs[u];
-        isum += w->scale ? w->scale[at] * dot : dot;
+    for (int u = g * units; u < (g + 1) * units; u++) {
+        const int32_t dot = code_dot(w->code + u * unit, x->code + u * unit, unit)
+                            - f->zero * x->sum[u];
+        isum += units > 1 ? w->scale[u] * dot : dot;
         if (f->mins)
-            msum += w->min[at] * xs[u];
+            msum += w->min[u] * x->sum[u];
     }
     const float term = (float)isum * (w->d[g] * dx);
     return f->mins ? term - (float)msum * (w->m[g] * dx) : term;
 }
 
-static float native_dot(const struct native_format *f, const struct native_row *w,
-                        const struct native_acts *x, int64_t t, int64_t first, int64_t n, float sum)
+static float row_dot(const struct native_format *f, const struct native_row *w,
+                     const struct native_acts *x, int64_t t, int64_t c, int n, float sum)
 {
-    const int8_t *code = x->code + t * x->cols + first;
-    const int16_t *xs = x->sum + (t * x->cols + first) / f->unit;
-    const float *dx = x->d + (t * x->cols + first) / x->block;
-    const float *s = x->s ? x->s + (t * x->cols + first) / x->block : NULL;
-    for (int64_t g = 0; g < n / f->group; g++) {
-        const int64_t at = g * f->group;
-        float term;
-        if (f->unit == 16)
-            term = group_term(f, 16, w, g, code + at, xs + at / 16, dx[at / x->block]);
-        else
-            term = group_term(f, 32, w, g, code + at, xs + at / 32, dx[at / x->block]);
-        sum += s ? term + w->m[g] * s[g] : term;
+    const struct slice a = slice_at(x, f->unit, t, c);
+    for (int g = 0; g < n / f->group; g++) {
+        const int b = g * f->group / x->block;
+        const float term = f->unit == 16 ? group_term(f, 16, w, g, &a, a.d[b])
+                                         : group_term(f, 32, w, g, &a, a.d[b]);
+        sum += a.s ? term + w->m[g] * a.s[b] : term;
     }
     return sum;
 }
 
-static void native_dots(const struct native_format *f, const struct native_row *w, int rows,
-                        const struct native_acts *x, int64_t first, int64_t n, float *y,
-                        int64_t stride)
+static void native_panel(const struct native_weights *w, const struct native_acts *x, float *y,
+                         int64_t stride)
 {
-    for (int r = 0; r < rows; r++) {
-        struct native_row one = *w;
-        one.code += r * n;
-        one.d += r * (n / f->group);
-        one.m += w->m ? r * (n / f->group) : 0;
-        one.scale += w->scale ? r * (n / f->unit) : 0;
-        one.min += w->min ? r * (n / f->unit) : 0;
-        for (int64_t t = 0; t < x->tokens; t++)
-            y[t * stride + r] = native_dot(f, &one, x, t, first, n,
-                                           first ? y[t * stride + r] : 0.0f);
-    }
+    struct panel p;
+    for (int r = 0; r < w->rows; r++)
+        for (int64_t c = 0; c < x->cols; c += NATIVE_COLS) {
+            const int n = columns_at(x, c);
+            const struct native_row row = panel_row(&p, w->format, 0);
+            unpack_row(w, r, c, n, &row);
+            for (int64_t t = 0; t < x->tokens; t++)
+                y[t * stride + r] = row_dot(w->format, &row, x, t, c, n,
+                                            c ? y[t * stride + r] : 0.0f);
+        }
 }
+
+#endif

@@ -8,37 +8,8 @@
 #include "base/memory.h"
 #include "kernels/codec.h"
 
-#define Q0(name, zero)             [NATIVE_##name] = { #name, NATIVE_Q8_0, zero, 32, 32, false }
-#define Q1(name)                   [NATIVE_##name] = { #name, NATIVE_Q8_1, 0, 32, 32, false }
-#define QK(name, zero, unit, mins) [NATIVE_##name] = { #name, NATIVE_Q8_K, zero, 256, unit, mins }
-
-static const struct native_format table[NATIVE__COUNT] = {
-    Q0(q1_0, 1),
-    Q0(q2_0, 1),
-    Q0(q4_0, 8),
-    Q1(q4_1),
-    Q0(q5_0, 16),
-    Q1(q5_1),
-    Q0(q8_0, 128),
-    Q0(iq4_nl, 128),
-    Q0(mxfp4, 12),
-    [NATIVE_nvfp4] = { "nvfp4", NATIVE_Q8_0, 12, 16, 16, false },
-    QK(q2_k, 0, 16, true),
-    QK(q3_k, 4, 16, false),
-    QK(q4_k, 0, 32, true),
-    QK(q5_k, 0, 32, true),
-    QK(q6_k, 32, 16, false),
-    QK(tq1_0, 1, 32, false),
-    QK(tq2_0, 1, 32, false),
-    QK(iq1_s, 9, 32, false),
-    QK(iq1_m, 9, 16, false),
-    QK(iq2_xxs, 64, 32, false),
-    QK(iq2_xs, 64, 16, false),
-    QK(iq2_s, 64, 16, false),
-    QK(iq3_xxs, 64, 32, false),
-    QK(iq3_s, 64, 32, false),
-    QK(iq4_xs, 128, 32, false),
-};
+#define NATIVE_ROW(name, ...) [NATIVE_##name] = { #name, __VA_ARGS__ },
+static const struct native_format table[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_ROW) };
 
 const char *native_act_name(enum native_act a)
 {
@@ -65,16 +36,21 @@ int native_rounds(enum format f)
     return info && !strcmp(info->name, "bf16") ? NATIVE_BF16 : -1;
 }
 
+static void *zeros(size_t bytes) { return memset(x_alloc(bytes), 0, bytes); }
+
 void native_acts_init(struct native_acts *a, const struct native_format *f, int64_t tokens,
                       int64_t cols)
 {
     const int block = f->act == NATIVE_Q8_K ? 256 : 32;
-    const size_t n = (size_t)(tokens * cols);
-    *a = (struct native_acts){ .tokens = tokens, .cols = cols, .block = block };
-    a->code = x_alloc(n);
-    a->d = x_alloc(n / (size_t)block * sizeof *a->d);
-    a->sum = x_alloc(n / (size_t)f->unit * sizeof *a->sum);
-    a->s = f->act == NATIVE_Q8_1 ? x_alloc(n / (size_t)block * sizeof *a->s) : NULL;
+    /* Rows a power of two apart would share cache sets: one block more. */
+    *a = (struct native_acts){
+        .tokens = tokens, .cols = cols, .stride = cols + block, .block = block
+    };
+    const size_t n = (size_t)(tokens * a->stride + NATIVE_SLACK);
+    a->code = zeros(n);
+    a->d = zeros(n / (size_t)block * sizeof *a->d);
+    a->sum = zeros(n / (size_t)f->unit * sizeof *a->sum);
+    a->s = f->act == NATIVE_Q8_1 ? zeros(n / (size_t)block * sizeof *a->s) : NULL;
 }
 
 void native_acts_free(struct native_acts *a)
@@ -154,12 +130,12 @@ static void set_block(enum native_act act, const float *x, int8_t *code, float *
 void native_acts_set(struct native_acts *a, const struct native_format *f, int64_t t,
                      const float *x)
 {
-    int8_t *code = a->code + t * a->cols;
-    const int64_t first = t * (a->cols / a->block);
+    int8_t *code = a->code + t * a->stride;
+    const int64_t first = t * (a->stride / a->block);
     for (int64_t i = 0; i < a->cols / a->block; i++)
         set_block(f->act, x + i * a->block, code + i * a->block, a->d + first + i,
                   a->s ? a->s + first + i : NULL);
-    int16_t *sum = a->sum + t * (a->cols / f->unit);
+    int16_t *sum = a->sum + t * (a->stride / f->unit);
     for (int64_t i = 0; i < a->cols / f->unit; i++)
         sum[i] = (int16_t)sum_codes(code + i * f->unit, f->unit);
 }

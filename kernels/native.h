@@ -10,6 +10,7 @@
 #ifndef QDB_KERNELS_NATIVE_H
 #define QDB_KERNELS_NATIVE_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,20 +27,43 @@ enum native_act {
 };
 const char *native_act_name(enum native_act a);
 
-/* The integer formats; each has a row of the table and an unpacker per level, unpack_NAME. */
+/* The integer formats, X(name, act, zero, top, group, unit, mins): a row of the table and, per
+ * level, an unpacker and a kernel each. */
 #define NATIVE_FORMATS(X) \
-    X(q1_0) \
-    X(q2_0) X(q4_0) X(q4_1) X(q5_0) X(q5_1) X(q8_0) X(iq4_nl) X(mxfp4) X(nvfp4) X(q2_k) X(q3_k) \
-        X(q4_k) X(q5_k) X(q6_k) X(tq1_0) X(tq2_0) X(iq1_s) X(iq1_m) X(iq2_xxs) X(iq2_xs) X(iq2_s) \
-            X(iq3_xxs) X(iq3_s) X(iq4_xs)
+    X(q1_0, NATIVE_Q8_0, 1, 2, 32, 32, false) \
+    X(q2_0, NATIVE_Q8_0, 1, 3, 32, 32, false) \
+    X(q4_0, NATIVE_Q8_0, 8, 15, 32, 32, false) \
+    X(q4_1, NATIVE_Q8_1, 0, 15, 32, 32, false) \
+    X(q5_0, NATIVE_Q8_0, 16, 31, 32, 32, false) \
+    X(q5_1, NATIVE_Q8_1, 0, 31, 32, 32, false) \
+    X(q8_0, NATIVE_Q8_0, 128, 255, 32, 32, false) \
+    X(iq4_nl, NATIVE_Q8_0, 128, 241, 32, 32, false) \
+    X(mxfp4, NATIVE_Q8_0, 12, 24, 32, 32, false) \
+    X(nvfp4, NATIVE_Q8_0, 12, 24, 16, 16, false) \
+    X(q2_k, NATIVE_Q8_K, 0, 3, 256, 16, true) \
+    X(q3_k, NATIVE_Q8_K, 4, 7, 256, 16, false) \
+    X(q4_k, NATIVE_Q8_K, 0, 15, 256, 32, true) \
+    X(q5_k, NATIVE_Q8_K, 0, 31, 256, 32, true) \
+    X(q6_k, NATIVE_Q8_K, 32, 63, 256, 16, false) \
+    X(tq1_0, NATIVE_Q8_K, 1, 2, 256, 32, false) \
+    X(tq2_0, NATIVE_Q8_K, 1, 3, 256, 32, false) \
+    X(iq1_s, NATIVE_Q8_K, 9, 18, 256, 32, false) \
+    X(iq1_m, NATIVE_Q8_K, 9, 18, 256, 16, false) \
+    X(iq2_xxs, NATIVE_Q8_K, 64, 107, 256, 32, false) \
+    X(iq2_xs, NATIVE_Q8_K, 64, 107, 256, 16, false) \
+    X(iq2_s, NATIVE_Q8_K, 64, 107, 256, 16, false) \
+    X(iq3_xxs, NATIVE_Q8_K, 64, 126, 256, 32, false) \
+    X(iq3_s, NATIVE_Q8_K, 64, 79, 256, 32, false) \
+    X(iq4_xs, NATIVE_Q8_K, 128, 241, 256, 32, false)
 
-#define NATIVE_ID(name) NATIVE_##name,
+#define NATIVE_ID(name, ...) NATIVE_##name,
 enum native_id { NATIVE_FORMATS(NATIVE_ID) NATIVE__COUNT };
 
 struct native_format {
     const char *name;    /* of the storage format */
     enum native_act act; /* q8_0, q8_1 or q8_k */
     int zero;            /* the code that means 0 */
+    int top;             /* the largest code */
     int group;           /* columns per float scale d: 16, 32 or 256 */
     int unit;            /* columns per integer scale; = group where there is none */
     bool mins;           /* integer minima per unit, float m per group (q8_k only) */
@@ -64,13 +88,25 @@ struct native_row {
 typedef void native_unpack(const uint8_t *src, int64_t n, const struct native_row *out);
 
 enum {
-    NATIVE_ROWS = 16 /* rows of a panel */,
-    NATIVE_COLS = 1024 /* columns taken apart at a time */
+    NATIVE_ROWS = 16,   /* rows of a panel */
+    NATIVE_COLS = 1024, /* columns taken apart at a time */
+    NATIVE_SLACK = 512
 };
 
-/* Activations: code [tokens][cols], d and s [tokens][cols / block], sum [tokens][cols / unit]. */
+/* Weight rows as they lie in memory: row r begins at data + r * row_bytes. */
+struct native_weights {
+    const struct native_format *format;
+    const uint8_t *data;
+    size_t row_bytes;
+    int rows;         /* at most NATIVE_ROWS */
+    int block, bytes; /* columns and bytes of a block */
+};
+
+/* Activations: of token t the codes begin at t * stride, d and s at t * stride / block, sums at t *
+ * stride / unit. A kernel may read NATIVE_SLACK columns beyond the last token; what it finds there
+ * is no number to rely on. */
 struct native_acts {
-    int64_t tokens, cols;
+    int64_t tokens, cols, stride;
     int block;    /* columns per d: 32 or 256 */
     int8_t *code; /* -127 .. 127 */
     float *d;     /* q8_0, q8_1: a rounded half */
@@ -86,6 +122,13 @@ void native_acts_free(struct native_acts *a);
  * every result of the token is NaN; one whose largest magnitude is below 2^-100 counts as zero. */
 void native_acts_set(struct native_acts *a, const struct native_format *f, int64_t t,
                      const float *x);
+
+/* y[t][r] of a whole product; see matrix_mul. */
+struct pool;
+struct matrix;
+void native_mul(const struct matrix *w, const struct native_format *f, const float *bias,
+                const float *x, int64_t tokens, float *y, struct pool *pool,
+                const volatile sig_atomic_t *cancel);
 
 /* y = x rounded to half or brain floats, kept as floats. In place is fine. */
 void round_to_f16(const float *x, int64_t n, float *y);

@@ -8,26 +8,50 @@
 #include "kernels/codec.h"
 #include "kernels/native.h"
 
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
 #define UNPACKER(name) \
     static void unpack_##name(const uint8_t *restrict p, int64_t n, const struct native_row *w)
 
-/* Nibbles of 16 bytes: element j is the low half of byte j, element j + 16 the high half. */
-static inline void put_nibbles(const uint8_t *restrict q, uint8_t *restrict code)
+/* Bytes side by side, which every level has in some width. Shifts and masks are per byte. */
+typedef uint8_t bytes8 __attribute__((vector_size(8)));
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+typedef uint8_t bytes32 __attribute__((vector_size(32)));
+#define BYTES(type, name, from) \
+    type name; \
+    memcpy(&name, from, sizeof name)
+#define PUT(to, type, value) \
+    do { \
+        const type put_value = (value); \
+        memcpy(to, &put_value, sizeof put_value); \
+    } while (0)
+
+static inline float scale_f16(const uint8_t *p)
 {
-    for (int j = 0; j < 16; j++)
-        code[j] = q[j] & 15;
-    for (int j = 0; j < 16; j++)
-        code[j + 16] = q[j] >> 4;
+#ifdef __F16C__
+    return _cvtsh_ss(load_u16(p));
+#else
+    return load_f16(p);
+#endif
 }
 
-/* The same for `half` bytes, each nibble the row of a codebook. */
-static inline void look_nibbles(const uint8_t *restrict q, int half, const uint8_t *restrict book,
-                                uint8_t *restrict code)
+/* Nibbles of 16 bytes: element j is the low half of byte j, element j + 16 the high half. */
+static inline void put_nibbles(const uint8_t *q, uint8_t *code)
 {
-    for (int j = 0; j < half; j++) {
-        code[j] = book[q[j] & 15];
-        code[j + half] = book[q[j] >> 4];
-    }
+    BYTES(bytes16, v, q);
+    PUT(code, bytes16, v & 15);
+    PUT(code + 16, bytes16, v >> 4);
+}
+
+/* The same, each nibble the row of a codebook. */
+static inline void look_nibbles(const uint8_t *q, const uint8_t *book, uint8_t *code)
+{
+    BYTES(bytes16, v, q);
+    BYTES(bytes16, table, book);
+    PUT(code, bytes16, __builtin_shuffle(table, v & 15));
+    PUT(code + 16, bytes16, __builtin_shuffle(table, v >> 4));
 }
 
 static inline void integer_book(const float *levels, int zero, uint8_t *book)
@@ -37,34 +61,39 @@ static inline void integer_book(const float *levels, int zero, uint8_t *book)
 }
 
 /* Bit j of a little-endian u32 is the fifth bit of element j. */
-static inline void put_fifth_bits(const uint8_t *restrict qh, uint8_t *restrict code)
+static inline void put_fifth_bits(const uint8_t *qh, uint8_t *code)
 {
-    for (int j = 0; j < 32; j++)
-        code[j] |= (uint8_t)((qh[j / 8] >> j % 8 & 1) << 4);
+    uint8_t high[32];
+    for (int j = 0; j < 4; j++)
+        spread_bits(qh[j], 16, high + 8 * j);
+    BYTES(bytes32, v, code);
+    BYTES(bytes32, h, high);
+    PUT(code, bytes32, v | h);
 }
 
 UNPACKER(q1_0)
 {
-    for (int64_t i = 0; i < n; i += 128, p += 18)
-        for (int j = 0; j < 128; j++) {
-            w->code[i + j] = (uint8_t)(2 * (p[2 + j / 8] >> j % 8 & 1));
-            w->d[(i + j) / 32] = load_f16(p);
-        }
+    for (int64_t i = 0; i < n; i += 128, p += 18) {
+        for (int j = 0; j < 16; j++)
+            spread_bits(p[2 + j], 2, w->code + i + 8 * j);
+        for (int j = 0; j < 4; j++)
+            w->d[i / 32 + j] = scale_f16(p);
+    }
 }
 
 UNPACKER(q2_0)
 {
-    for (int64_t i = 0; i < n; i += 64, p += 18)
-        for (int j = 0; j < 64; j++) {
-            w->code[i + j] = p[2 + j / 4] >> 2 * (j % 4) & 3;
-            w->d[(i + j) / 32] = load_f16(p);
-        }
+    for (int64_t i = 0; i < n; i += 64, p += 18) {
+        for (int j = 0; j < 16; j++)
+            spread_pairs(p[2 + j], w->code + i + 4 * j);
+        w->d[i / 32] = w->d[i / 32 + 1] = scale_f16(p);
+    }
 }
 
 UNPACKER(q4_0)
 {
     for (int64_t i = 0; i < n / 32; i++, p += 18) {
-        w->d[i] = load_f16(p);
+        w->d[i] = scale_f16(p);
         put_nibbles(p + 2, w->code + 32 * i);
     }
 }
@@ -72,8 +101,8 @@ UNPACKER(q4_0)
 UNPACKER(q4_1)
 {
     for (int64_t i = 0; i < n / 32; i++, p += 20) {
-        w->d[i] = load_f16(p);
-        w->m[i] = load_f16(p + 2);
+        w->d[i] = scale_f16(p);
+        w->m[i] = scale_f16(p + 2);
         put_nibbles(p + 4, w->code + 32 * i);
     }
 }
@@ -81,7 +110,7 @@ UNPACKER(q4_1)
 UNPACKER(q5_0)
 {
     for (int64_t i = 0; i < n / 32; i++, p += 22) {
-        w->d[i] = load_f16(p);
+        w->d[i] = scale_f16(p);
         put_nibbles(p + 6, w->code + 32 * i);
         put_fifth_bits(p + 2, w->code + 32 * i);
     }
@@ -90,8 +119,8 @@ UNPACKER(q5_0)
 UNPACKER(q5_1)
 {
     for (int64_t i = 0; i < n / 32; i++, p += 24) {
-        w->d[i] = load_f16(p);
-        w->m[i] = load_f16(p + 2);
+        w->d[i] = scale_f16(p);
+        w->m[i] = scale_f16(p + 2);
         put_nibbles(p + 8, w->code + 32 * i);
         put_fifth_bits(p + 4, w->code + 32 * i);
     }
@@ -100,9 +129,9 @@ UNPACKER(q5_1)
 UNPACKER(q8_0)
 {
     for (int64_t i = 0; i < n / 32; i++, p += 34) {
-        w->d[i] = load_f16(p);
-        for (int j = 0; j < 32; j++)
-            w->code[32 * i + j] = p[2 + j] ^ 0x80;
+        w->d[i] = scale_f16(p);
+        BYTES(bytes32, v, p + 2);
+        PUT(w->code + 32 * i, bytes32, v ^ 0x80);
     }
 }
 
@@ -111,8 +140,8 @@ UNPACKER(iq4_nl)
     uint8_t book[16];
     integer_book(codebook_iq4nl, 128, book);
     for (int64_t i = 0; i < n / 32; i++, p += 18) {
-        w->d[i] = load_f16(p);
-        look_nibbles(p + 2, 16, book, w->code + 32 * i);
+        w->d[i] = scale_f16(p);
+        look_nibbles(p + 2, book, w->code + 32 * i);
     }
 }
 
@@ -122,7 +151,7 @@ UNPACKER(mxfp4)
     integer_book(codebook_e2m1_doubled, 12, book);
     for (int64_t i = 0; i < n / 32; i++, p += 17) {
         w->d[i] = e8m0_half(p[0]);
-        look_nibbles(p + 1, 16, book, w->code + 32 * i);
+        look_nibbles(p + 1, book, w->code + 32 * i);
     }
 }
 
@@ -133,7 +162,11 @@ UNPACKER(nvfp4)
     for (int64_t i = 0; i < n / 16; i++) {
         const uint8_t *block = p + i / 4 * 36;
         w->d[i] = ue4m3_half(block[i % 4]);
-        look_nibbles(block + 4 + 8 * (i % 4), 8, book, w->code + 16 * i);
+        const uint8_t *q = block + 4 + 8 * (i % 4);
+        for (int j = 0; j < 8; j++) {
+            w->code[16 * i + j] = book[q[j] & 15];
+            w->code[16 * i + j + 8] = book[q[j] >> 4];
+        }
     }
 }
 

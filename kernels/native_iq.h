@@ -6,14 +6,16 @@
 
 #include "kernels/native_blocks.h"
 
-/* n magnitudes with one sign bit each, around the code 64. */
-static inline void put_signed(uint8_t *restrict code, const uint8_t *restrict grid, unsigned signs,
-                              int n)
+/* Magnitudes with one sign bit each, around the code 64. */
+static inline void put_signed(uint8_t *code, const uint8_t *grid, unsigned signs, int n)
 {
-    for (int j = 0; j < n; j++) {
-        const int minus = -(int)(signs >> j & 1);
-        code[j] = (uint8_t)(64 + ((grid[j] ^ minus) - minus));
-    }
+    uint8_t mask[8];
+    bytes8 v = { 0 };
+    spread_bits((uint8_t)signs, 0xff, mask);
+    BYTES(bytes8, minus, mask);
+    memcpy(&v, grid, (size_t)n);
+    v = ((v ^ minus) - minus) + 64;
+    memcpy(code, &v, (size_t)n);
 }
 
 UNPACKER(iq2_xxs)
@@ -21,7 +23,7 @@ UNPACKER(iq2_xxs)
     for (int64_t s = 0; s < n / 32; s++) {
         const uint8_t *block = p + s / 8 * 66, *q = block + 2 + 8 * (s % 8);
         const uint32_t a = load_u32(q + 4);
-        w->d[s / 8] = load_f16(block) * 0.125f;
+        w->d[s / 8] = scale_f16(block) * 0.125f;
         w->scale[s] = (int16_t)(2 * (a >> 28) + 1);
         for (int l = 0; l < 4; l++)
             put_signed(w->code + 32 * s + 8 * l, codebook_iq2_xxs[q[l]],
@@ -32,7 +34,7 @@ UNPACKER(iq2_xxs)
 UNPACKER(iq2_xs)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 74) {
-        w->d[i] = load_f16(p) * 0.125f;
+        w->d[i] = scale_f16(p) * 0.125f;
         for (int s = 0; s < 16; s++)
             w->scale[16 * i + s] = (int16_t)(2 * (p[66 + s / 2] >> s % 2 * 4 & 15) + 1);
         for (int g = 0; g < 32; g++) {
@@ -45,7 +47,7 @@ UNPACKER(iq2_xs)
 UNPACKER(iq2_s)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 82) {
-        w->d[i] = load_f16(p) * 0.125f;
+        w->d[i] = scale_f16(p) * 0.125f;
         for (int s = 0; s < 16; s++)
             w->scale[16 * i + s] = (int16_t)(2 * (p[74 + s / 2] >> s % 2 * 4 & 15) + 1);
         for (int g = 0; g < 32; g++) {
@@ -58,7 +60,7 @@ UNPACKER(iq2_s)
 UNPACKER(iq3_xxs)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 98) {
-        w->d[i] = load_f16(p) * 0.25f;
+        w->d[i] = scale_f16(p) * 0.25f;
         for (int g = 0; g < 32; g++) {
             const uint32_t a = load_u32(p + 66 + g / 4 * 4);
             const unsigned signs = even_signs(a >> 7 * (g % 4) & 127);
@@ -73,7 +75,7 @@ UNPACKER(iq3_xxs)
 UNPACKER(iq3_s)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 110) {
-        w->d[i] = load_f16(p);
+        w->d[i] = scale_f16(p);
         for (int s = 0; s < 8; s++)
             w->scale[8 * i + s] = (int16_t)(1 + 2 * (p[106 + s / 2] >> s % 2 * 4 & 15));
         for (int g = 0; g < 64; g++) {
@@ -88,14 +90,14 @@ UNPACKER(iq3_s)
  */
 static inline void put_moved(uint8_t *restrict code, const int8_t *restrict grid, bool down)
 {
-    for (int j = 0; j < 8; j++)
-        code[j] = (uint8_t)(9 + 8 * grid[j] + (down ? -1 : 1));
+    BYTES(bytes8, v, grid);
+    PUT(code, bytes8, (v << 3) + (uint8_t)(down ? 8 : 10));
 }
 
 UNPACKER(iq1_s)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 50) {
-        w->d[i] = load_f16(p) * 0.125f;
+        w->d[i] = scale_f16(p) * 0.125f;
         for (int g = 0; g < 32; g++) {
             const unsigned qh = load_u16(p + 34 + g / 4 * 2);
             const int row = p[2 + g] | (int)(qh >> g % 4 * 3 & 7) << 8;
@@ -129,11 +131,11 @@ UNPACKER(iq4_xs)
     uint8_t book[16];
     integer_book(codebook_iq4nl, 128, book);
     for (int64_t i = 0; i < n / 256; i++, p += 136) {
-        w->d[i] = load_f16(p);
+        w->d[i] = scale_f16(p);
         for (int s = 0; s < 8; s++) {
             const int low = p[4 + s / 2] >> s % 2 * 4 & 15, high = load_u16(p + 2) >> 2 * s & 3;
             w->scale[8 * i + s] = (int16_t)((low | high << 4) - 32);
-            look_nibbles(p + 8 + 16 * s, 16, book, w->code + 256 * i + 32 * s);
+            look_nibbles(p + 8 + 16 * s, book, w->code + 256 * i + 32 * s);
         }
     }
 }

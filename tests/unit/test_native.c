@@ -107,13 +107,13 @@ static double specified(const struct native_format *f, const struct plain *w,
     for (int64_t g = 0; g < a->cols / f->group; g++) {
         double dot = 0, minima = 0;
         for (int64_t i = g * f->group; i < (g + 1) * f->group; i++) {
-            dot += w->scaled[i] * a->code[t * a->cols + i];
-            minima += w->offset[i] * a->code[t * a->cols + i];
+            dot += w->scaled[i] * a->code[t * a->stride + i];
+            minima += w->offset[i] * a->code[t * a->stride + i];
         }
-        const double dx = a->d[(t * a->cols + g * f->group) / a->block];
+        const double dx = a->d[(t * a->stride + g * f->group) / a->block];
         double rest = minima * dx;
         if (a->s)
-            rest = w->offset[g * f->group] * a->s[(t * a->cols + g * f->group) / a->block];
+            rest = w->offset[g * f->group] * a->s[(t * a->stride + g * f->group) / a->block];
         sum += dot * dx + rest;
         *magnitude += fabs(dot * dx) + fabs(rest);
     }
