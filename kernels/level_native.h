@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* The kernels of a level for native mode, written once: each level_*.c includes this. */
+#ifndef QDB_KERNELS_LEVEL_NATIVE_H
+#define QDB_KERNELS_LEVEL_NATIVE_H
+
 #include "kernels/level.h"
 #include "kernels/native_blocks.h"
 #include "kernels/native_iq.h"
 #include "kernels/native_k.h"
+
+#ifndef INLINE /* else level_body.h came first */
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 #define NATIVE_UNPACK(name, ...) [NATIVE_##name] = unpack_##name,
 static native_unpack *const unpackers[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_UNPACK) };
@@ -51,7 +59,7 @@ static inline struct slice slice_at(const struct native_acts *x, int unit, int64
                            x->s ? x->s + at / x->block : NULL };
 }
 
-#if defined __AVX512VNNI__ || defined __AVX2__
+#ifdef __AVX2__
 #include "kernels/native_simd.h"
 #else
 
@@ -109,4 +117,5 @@ static void native_panel(const struct native_weights *w, const struct native_act
         }
 }
 
+#endif
 #endif

@@ -2,7 +2,13 @@
 /* Native mode with AVX2 or AVX-512 VNNI: WIDTH rows of weights side by side, one per lane, so that
  * the sums of a row never leave its lane and are added in the order that docs/modes.md fixes.
  * Included by level_native.h. */
+#ifndef QDB_KERNELS_NATIVE_SIMD_H
+#define QDB_KERNELS_NATIVE_SIMD_H
+
+#include "kernels/level_native.h"
 #include "kernels/native_transpose.h"
+
+#ifdef __AVX2__
 
 /* Rows side by side: codes [cols / 4][WIDTH][4], scales [unit][WIDTH], minima of two units
  * [unit / 2][WIDTH][2], d and m [group][WIDTH]. */
@@ -198,3 +204,6 @@ static void native_panel(const struct native_weights *w, const struct native_act
         }
     }
 }
+
+#endif
+#endif

@@ -4,9 +4,11 @@
 #ifndef QDB_KERNELS_NATIVE_TRANSPOSE_H
 #define QDB_KERNELS_NATIVE_TRANSPOSE_H
 
-#include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
+
+#ifdef __AVX2__
+#include <immintrin.h>
 
 #ifdef __AVX512VNNI__
 
@@ -75,4 +77,5 @@ static inline __attribute__((always_inline)) void transpose(ints v[WIDTH])
     }
 }
 
+#endif
 #endif
