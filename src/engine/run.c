@@ -17,10 +17,10 @@ static void cut(struct run *r)
     for (int s = 0; s < r->n_segments; s++) {
         struct segment *seg = &r->segments[s];
         seg->first = s ? r->segments[s - 1].end : 0;
-        seg->end = s == r->n_segments - 1   ? g->n_nodes
-                   : s < g->n_blocks        ? g->blocks[s].first
-                   : s == 0                 ? g->n_nodes
-                                            : g->blocks[s - 1].end;
+        seg->end = s == r->n_segments - 1 ? g->n_nodes
+                   : s < g->n_blocks      ? g->blocks[s].first
+                   : s == 0               ? g->n_nodes
+                                          : g->blocks[s - 1].end;
         seg->carry = x_alloc((size_t)g->n_values * sizeof *seg->carry);
         for (int v = 0; v < g->n_values; v++)
             if (g->values[v].node < seg->first && g->values[v].last_use >= seg->first) {
@@ -404,7 +404,7 @@ enum st run_read(struct run *r, int span, int value, struct tensor *out, struct 
     if (!data) {
         const volatile sig_atomic_t *cancel =
             r->cancel; /* of the move that a probe may be part of */
-        r->cancel = NULL;
+        r->cancel = r->o.cancel;
         enum st st = restore(r, &r->scratch, span, v->node + 1, value, NULL, e);
         r->cancel = cancel;
         if (st) {

@@ -40,9 +40,10 @@ typedef void (*transform_fn)(void *data, const struct event *ev, float *x);
 
 struct run_options {
     enum compute mode;
-    struct pool *pool;      /* borrowed; NULL = this thread */
-    int64_t span;           /* longest span, 0 = the whole prompt in one, as for encoders always */
+    struct pool *pool;       /* borrowed; NULL = this thread */
+    int64_t span;            /* longest span, 0 = the whole prompt in one, as for encoders always */
     size_t checkpoint_bytes; /* memory for checkpoints, 0 = a quarter of the budget */
+    const volatile sig_atomic_t *cancel; /* nonzero: run_read() stops computing; may be NULL */
 };
 
 struct run *run_new(const struct model *m, const struct run_options *o);
@@ -82,7 +83,8 @@ struct position run_reached(const struct run *r); /* the farthest position so fa
 bool run_has(const struct run *r, int span, int value);
 
 /* Read a point of a span: *out is borrowed until the next call that touches the run. Recomputed
- * from the nearest checkpoint where it is not held. ST_STATE when it lies ahead of the position. */
+ * from the nearest checkpoint where it is not held. ST_STATE when it lies ahead of the position,
+ * ST_CANCELLED when run_options.cancel says so. */
 NODISCARD enum st run_read(struct run *r, int span, int value, struct tensor *out, struct err *e);
 
 /* Logits of `n` rows starting at `row` of hidden [rows][width], which is what the output head

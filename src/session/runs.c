@@ -239,7 +239,8 @@ struct run_options session_run_options(struct session *s)
 {
     return (struct run_options){ .mode = (enum compute)setting_int(&s->settings, SETTING_COMPUTE),
                                  .pool = session_pool(s),
-                                 .span = setting_int(&s->settings, SETTING_SPAN) };
+                                 .span = setting_int(&s->settings, SETTING_SPAN),
+                                 .cancel = s->progress ? s->progress->cancel : NULL };
 }
 
 enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const char *name,

@@ -303,8 +303,8 @@ static void reading_gives_what_probes_saw(void **state)
         struct model *m = open_file(f);
         check_reading(m, 0, 0, &seed);
         check_reading(m, 7, 0, &seed);
-        check_reading(m, 7, 1, &seed);      /* no checkpoint fits */
-        check_reading(m, 5, 12000, &seed);  /* some do */
+        check_reading(m, 7, 1, &seed);     /* no checkpoint fits */
+        check_reading(m, 5, 12000, &seed); /* some do */
         model_free(m);
     }
 }
@@ -455,6 +455,28 @@ static void cancelled_runs_go_on(void **state)
         assert_outcome(r, want, "cancelled", i);
     }
     outcome_free(want);
+    model_free(m);
+}
+
+/* What is computed again only to be looked at hears the user too. */
+static void cancelled_reads(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    struct model *m = open_file(0);
+    int32_t ids[TOKENS];
+    make_ids(13, ids);
+    volatile sig_atomic_t cancel = 0;
+    struct run_options o = { .cancel = &cancel };
+    struct run *r = models_run(m, &o, ids, TOKENS);
+    assert_ok(run_forward(r, run_end(r), NULL, NULL, &e), &e);
+    struct tensor x;
+    cancel = 1;
+    assert_fails(run_read(r, 0, run_graph(r)->nodes[0].out, &x, &e), ST_CANCELLED, &e);
+    assert_ok(run_read(r, 0, run_graph(r)->logits, &x, &e), &e); /* is held */
+    cancel = 0;
+    assert_ok(run_read(r, 0, run_graph(r)->nodes[0].out, &x, &e), &e);
+    run_free(r);
     model_free(m);
 }
 
@@ -709,7 +731,6 @@ static void memory_runs_out(void **state)
 UNIT_MAIN(CASE(threads), CASE(spans_of_equal_length), CASE(random_divisions), CASE(token_by_token),
           CASE(sequences), CASE(probes_change_nothing), CASE(reading_gives_what_probes_saw),
           CASE(walks), CASE(positions), CASE(probes_stop_a_run), CASE(cancelled_runs_go_on),
-          CASE(cancelled_anywhere), CASE(transforms_come_before_probes),
+          CASE(cancelled_anywhere), CASE(cancelled_reads), CASE(transforms_come_before_probes),
           CASE(transforms_come_and_go), CASE(bad_input), CASE(reading_ahead_names_the_position),
-          CASE(a_new_prompt_forgets_the_old), CASE(fast_mode_is_refused),
-          CASE(memory_runs_out))
+          CASE(a_new_prompt_forgets_the_old), CASE(fast_mode_is_refused), CASE(memory_runs_out))
