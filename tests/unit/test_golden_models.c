@@ -65,7 +65,7 @@ static void check_row(const struct tensor *x, const struct json *want, const cha
 
 static void check_points(struct run *r, const struct json *points)
 {
-    assert_true(points->n > 20);
+    assert_true(points->n >= 15);
     for (size_t p = 0; p < points->n; p++) {
         const char *name = json_text(&points->items[p], "name");
         const struct json *tok = json_list(&points->items[p], "tok");
@@ -103,7 +103,8 @@ static void check_model(const char *name)
     struct run *r = models_run(m, NULL, ids, (int64_t)list->n);
     models_finish(r);
     check_points(r, json_list(j, "points"));
-    check_logits(r, j);
+    if (run_graph(r)->logits >= 0)
+        check_logits(r, j);
     run_free(r);
     model_free(m);
     free(ids);
@@ -126,6 +127,7 @@ MODEL(llama_yarn_attn, "llama-yarn-attn")
 MODEL(llama_freqs, "llama-freqs")
 MODEL(qwen2, "qwen2")
 MODEL(gpt2, "gpt2")
+MODEL(bert, "bert")
 
 /* Mean negative log-likelihood of the second half of a chunk (evaluation protocol of the golden
  * data). */
@@ -236,4 +238,4 @@ static void stories(void **state)
 
 UNIT_MAIN(CASE(llama_gqa_tied), CASE(llama_gqa_tied_q8_0), CASE(llama_gqa_tied_q4_0),
           CASE(llama_untied_bias), CASE(llama_linear), CASE(llama_yarn), CASE(llama_yarn_attn),
-          CASE(llama_freqs), CASE(qwen2), CASE(gpt2), CASE(perplexities), CASE(stories))
+          CASE(llama_freqs), CASE(qwen2), CASE(gpt2), CASE(bert), CASE(perplexities), CASE(stories))
