@@ -87,8 +87,8 @@ bool run_has(const struct run *r, int span, int value);
  * ST_CANCELLED when run_options.cancel says so. */
 NODISCARD enum st run_read(struct run *r, int span, int value, struct tensor *out, struct err *e);
 
-/* Logits of `n` rows starting at `row` of hidden [rows][width], which is what the output head
- * reads: for evaluations that never want all logits at once. out [n][vocab]. */
+/* Logits of n rows of `hidden` [n][width], which is what the output head reads: for evaluations
+ * that never want all logits at once. out [n][vocab]. */
 NODISCARD enum st run_head(struct run *r, const float *hidden, int64_t n, float *out,
                            struct err *e);
 
