@@ -270,7 +270,9 @@ int main(int argc, char **argv)
         session_free(s);
     }
     free(o.todo);
-    if (fflush(stdout) || ferror(stdout))
+    if (fflush(stdout) || ferror(stdout)) {
+        fputs("error: not all results could be written to standard output\n", stderr);
         return o.leave ? o.leave : EXIT_FAILED;
+    }
     return o.leave;
 }

@@ -40,6 +40,8 @@ refused "a header cut short" 'byte [0-9]+' header
 refused "weights cut short" 'cannot be read' half -ex 'prompt -t 1,2' -ex run
 capture "$QDB" -n -batch half -ex 'info tensors blk.0.attn_q.weight' </dev/null
 like "which open, for what is whole" "$out" 'blk\.0\.attn_q\.weight'
+capture "$QDB" -n -batch half -ex 'info model' </dev/null
+unlike "shares are of what there is" "$out" 'inf|nan'
 
 # Words, on a model that has run.
 long=$(printf '%0200d' 0)
@@ -47,6 +49,13 @@ while read -r words; do
     refused "$words" . "$model" -ex 'prompt -t 1,2,3' -ex run -ex "$words"
 done <<END
 print blk.99.attn_q[tok=1e9]
+info memory many
+prompt -t 1 as a:b
+prompt -t 1 as a!b
+prompt -t 1 as "a b"
+checkpoint end
+break blk.0.out[tok=5:2]
+break blk.0.out[tok=]
 print blk.0.attn_q.out[tok=1e9]
 print blk.0.attn_q.out[tok=-99999999999999999999]
 print blk.0.attn_q.out[nonsense=1]

@@ -160,4 +160,22 @@ qdb -batch -ex 'help nonsense'
 is "help for what is not there" "$status" 1
 qdb -batch -ex 'explain perplexity'
 like "explain" "$out" 'guessing between that many'
+
+# What cannot be written is said, and nothing foreign gets between the tables.
+err=$("$QDB" -n -batch -ex 'show' 2>&1 >/dev/full)
+is "a full disk behind standard output" "$? $err" \
+    "1 error: not all results could be written to standard output"
+qdb -batch -ex 'log on /dev/full' -ex 'echo one' -ex 'echo two'
+is "a full disk behind the log" "$out $(printf '%s\n' "$err" | grep -c 'log cannot be written')" \
+    "one
+two 1"
+qdb -batch --output json -ex 'shell echo foreign'
+unlike "JSON has standard output for itself" "$out" '^foreign'
+is "and the shell standard error" "$err" foreign
+qdb --demo -batch -ex 'summary nonsense'
+is "a failed summary shows no table" "$status $out" "1 "
+qdb --demo -batch -ex 'prompt -t 1,2,3' -ex 'break blk.0.out[tok=3:]' \
+    -ex 'break blk.1.out[tok=2:]' -ex run
+like "tokens of a breakpoint may be open at the end" "$out" '^breakpoint +2 +s0:blk.1.out'
+
 finish

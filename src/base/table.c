@@ -123,6 +123,17 @@ void result_free(struct result *r)
     *r = (struct result){ 0 };
 }
 
+void result_drop_empty(struct result *r)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < r->n_tables; i++)
+        if (r->tables[i]->n_rows)
+            r->tables[kept++] = r->tables[i];
+        else
+            table_free(r->tables[i]);
+    r->n_tables = kept;
+}
+
 struct table *result_table(struct result *r, const char *name, enum table_form form)
 {
     x_grow(&r->tables, &r->cap_tables, r->n_tables + 1, sizeof *r->tables);

@@ -156,6 +156,25 @@ enum st call_fail(const struct call *c, int i, struct err *e, enum st st, const 
     return st_at(e, (int)c->line.n, 1);
 }
 
+enum st call_name(const struct call *c, int i, char name[NAME_SIZE], bool *given, struct err *e)
+{
+    *given = i < c->n_words;
+    if (!*given)
+        return ST_OK;
+    if (!str_is(c->words[i].text, "as") || i + 2 != c->n_words)
+        return call_fail(c, i, e, ST_SYNTAX, "expected `as NAME`");
+    struct str t = c->words[i + 1].text;
+    bool fits = t.n && t.n <= 40;
+    for (size_t k = 0; fits && k < t.n; k++)
+        fits = (unsigned char)t.p[k] > ' ' && !strchr("!:[]", t.p[k]);
+    if (!fits)
+        return call_fail(c, i + 1, e, ST_SYNTAX,
+                         "a name has 1 to 40 characters, no blank and none of ! : [ ]");
+    memcpy(name, t.p, t.n);
+    name[t.n] = '\0';
+    return ST_OK;
+}
+
 enum st confirm(struct session *s, struct err *e, const char *fmt, ...)
 {
     char question[200];
@@ -405,5 +424,7 @@ enum st command_run(struct session *s, struct str line, bool repeat, struct resu
     enum st st = run_expanded(s, line, repeat, 0, out, e);
     if (st)
         out->status = st == ST_CANCELLED ? RESULT_PARTIAL : RESULT_ERROR;
+    if (st)
+        result_drop_empty(out); /* the error says it all */
     return st;
 }

@@ -124,6 +124,12 @@ void suggest(struct str name, const char *(*at)(const void *data, size_t i), con
 enum st call_fail(const struct call *c, int i, struct err *e, enum st st, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 
+/* `as NAME` at argument i, the last of the call: a name that addresses can hold. Not given when the
+ * words end there. */
+enum { NAME_SIZE = 64 };
+NODISCARD enum st call_name(const struct call *c, int i, char name[NAME_SIZE], bool *given,
+                            struct err *e);
+
 /* Before work is lost: ask the person, when there is one and `set confirm` is on. ST_STATE = no. */
 NODISCARD enum st confirm(struct session *s, struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

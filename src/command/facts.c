@@ -12,9 +12,12 @@ static void formats_of(const struct weights *w, struct buf *out)
 {
     const int n = format_count();
     uint64_t *bytes = x_alloc((size_t)n * sizeof *bytes);
+    uint64_t all = 0;
     for (size_t i = 0; i < w->n; i++)
-        if (w->list[i].format >= 0)
+        if (w->list[i].format >= 0) {
             bytes[w->list[i].format] += w->list[i].bytes;
+            all += w->list[i].bytes;
+        }
     for (int shown = 0; shown < 4; shown++) {
         int best = 0;
         for (int f = 1; f < n; f++)
@@ -22,7 +25,7 @@ static void formats_of(const struct weights *w, struct buf *out)
         if (!bytes[best])
             break;
         buf_printf(out, "%s%s %.0f %%", shown ? ", " : "", format_info((enum format)best)->name,
-                   100.0 * (double)bytes[best] / (double)w->n_bytes);
+                   100.0 * (double)bytes[best] / (double)all);
         bytes[best] = 0;
     }
     free(bytes);

@@ -7,7 +7,8 @@
 #include "command/command.h"
 #include "session/control.h"
 
-/* "[tok=3:7]" at the end of a pattern: cut it off and note the tokens. */
+/* "[tok=3:7]" at the end of a pattern: cut it off and note the tokens; an end left out is the
+ * first or the last there ever will be. */
 static enum st token_slice(const struct call *c, int i, struct str *pattern, int64_t *first,
                            int64_t *last, struct err *e)
 {
@@ -24,14 +25,19 @@ static enum st token_slice(const struct call *c, int i, struct str *pattern, int
     inside = str_of(inside.p + 4, inside.n - 4);
     const char *colon = memchr(inside.p, ':', inside.n);
     size_t n = colon ? (size_t)(colon - inside.p) : inside.n;
-    enum st st = parse_i64(str_of(inside.p, n), 0, INT32_MAX, first, e);
-    *last = *first;
-    if (!st && colon) {
-        st = parse_i64(str_of(colon + 1, inside.n - n - 1), *first + 1, INT32_MAX, last, e);
-        (*last)--;
+    struct str end = colon ? str_of(colon + 1, inside.n - n - 1) : str_of(NULL, 0);
+    int64_t from = 0, to = INT32_MAX;
+    enum st st = n || !colon ? parse_i64(str_of(inside.p, n), 0, INT32_MAX - 1, &from, e) : ST_OK;
+    if (!st && !colon)
+        to = from + 1;
+    else if (!st && end.n)
+        st = parse_i64(end, from + 1, INT32_MAX, &to, e);
+    if (st) {
+        st_at(e, c->words[i].column, c->words[i].length);
+        return st_hint(e, "tokens of the run from 0 on: [tok=3], [tok=3:7], [tok=3:]");
     }
-    if (st)
-        return st_at(e, c->words[i].column, c->words[i].length);
+    *first = from;
+    *last = to - 1;
     *pattern = str_of(p.p, open - 1);
     return ST_OK;
 }

@@ -8,30 +8,13 @@
 #include "file/diff.h"
 #include "file/lint.h"
 
-/* `as NAME` at word i: the name, or NULL when the words end there. */
-static enum st label(const struct call *c, int i, char name[64], bool *given, struct err *e)
-{
-    *given = i < c->n_words;
-    if (!*given)
-        return ST_OK;
-    if (!str_is(c->words[i].text, "as") || i + 2 != c->n_words)
-        return call_fail(c, i, e, ST_SYNTAX, "expected `as NAME`");
-    struct str t = c->words[i + 1].text;
-    if (!t.n || t.n > 40 || memchr(t.p, '!', t.n) || memchr(t.p, ':', t.n)
-        || memchr(t.p, '\0', t.n))
-        return call_fail(c, i + 1, e, ST_SYNTAX, "a name has 1 to 40 characters, no `!` or `:`");
-    memcpy(name, t.p, t.n);
-    name[t.n] = '\0';
-    return ST_OK;
-}
-
 static enum st run_open(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     if (!c->n_words)
         return call_fail(c, 0, e, ST_SYNTAX, "which file?");
-    char name[64];
+    char name[NAME_SIZE];
     bool given;
-    enum st st = label(c, 1, name, &given, e);
+    enum st st = call_name(c, 1, name, &given, e);
     if (st)
         return st;
     struct buf path = { 0 };

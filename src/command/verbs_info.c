@@ -145,7 +145,9 @@ static void memory_row(struct table *t, const char *what, size_t bytes, const ch
 static enum st info_memory(struct session *s, const struct call *c, struct result *out,
                            struct err *e)
 {
-    (void)e;
+    int64_t n = 0;
+    if (c->n_words > 1 && parse_i64(c->words[1].text, 1, 1 << 30, &n, e))
+        return st_at(e, c->words[1].column, c->words[1].length);
     struct table *t = result_table(out, "memory", TABLE_ROWS);
     table_column(t, COL_STRING, "what", "");
     table_column(t, COL_INT, "bytes", "B");
@@ -162,10 +164,8 @@ static enum st info_memory(struct session *s, const struct call *c, struct resul
         memory_row(t, "values", m.values, "activations that are held now");
         memory_row(t, "checkpoints", m.checkpoints, "residual streams kept, to go back quickly");
     }
-    int64_t n = 0;
     struct session_model *m = s->models.model;
-    if (c->n_words > 1 && m && m->model->graph
-        && !parse_i64(c->words[1].text, 1, 1 << 30, &n, NULL)) {
+    if (n && m && m->model->graph) {
         struct run_memory p = run_predict(m->model, n, setting_int(&s->settings, SETTING_SPAN));
         struct buf b = { 0 };
         buf_printf(&b, "predicted for a prompt of %d tokens", (int)n);

@@ -107,20 +107,15 @@ static enum st run_prompt(struct session *s, const struct call *c, struct result
     enum st st = session_need_graph(s, &m, e);
     if (!st)
         st = input_tokens(s, c, &next, &ids, &n, e);
-    struct buf name = { 0 };
-    if (!st && next < c->n_words) {
-        if (!str_is(c->words[next].text, "as") || next + 2 != c->n_words
-            || !c->words[next + 1].text.n)
-            st = call_fail(c, next, e, ST_SYNTAX, "expected `as NAME`");
-        else
-            buf_add(&name, c->words[next + 1].text.p, c->words[next + 1].text.n);
-    }
+    char name[NAME_SIZE];
+    bool given = false;
+    if (!st)
+        st = call_name(c, next, name, &given, e);
     struct session_run *r;
     if (!st)
-        st = session_prompt(s, ids, (int64_t)n, name.n ? buf_str(&name) : NULL, &r, e);
+        st = session_prompt(s, ids, (int64_t)n, given ? name : NULL, &r, e);
     if (!st)
         show_tokens(m, ids, n, out);
-    buf_free(&name);
     free(ids);
     return st;
 }

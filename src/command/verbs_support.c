@@ -216,11 +216,16 @@ static enum st run_pipe(struct session *s, const struct call *c, struct result *
 
 static enum st run_shell(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
-    (void)s, (void)out;
-    char *command = c->rest.n ? x_strndup(c->rest.p, c->rest.n)
-                              : x_strdup("exec \"${SHELL:-/bin/sh}\"");
-    int status = system(command);
-    free(command);
+    (void)out;
+    struct buf command = { 0 };
+    if (setting_int(&s->settings, SETTING_OUTPUT) != OUTPUT_TEXT)
+        buf_adds(&command, "exec >&2\n"); /* what reads the tables gets nothing else */
+    if (c->rest.n)
+        buf_add(&command, c->rest.p, c->rest.n);
+    else
+        buf_adds(&command, "exec \"${SHELL:-/bin/sh}\"");
+    int status = system(buf_str(&command));
+    buf_free(&command);
     if (status == -1)
         return st_fail(e, ST_IO, "the shell did not start");
     if (status)
@@ -481,7 +486,9 @@ const struct verb verbs_support[] = {
       .class = "support",
       .args = "[COMMAND]",
       .brief = "run a shell command",
-      .help = "The rest of the line belongs to the shell. Without a command, $SHELL is started.",
+      .help =
+          "The rest of the line belongs to the shell. Without a command, $SHELL is started. Where "
+          "`set output` is not text, what the shell prints goes to standard error.",
       .examples = "shell date\n!ls",
       .flags = VERB_RAW | VERB_EXACT,
       .kinds = { ARG_FILE },

@@ -22,6 +22,8 @@ static char *expand(const char *path)
 static enum st system_error(const char *path, struct err *e)
 {
     int number = errno;
+    if (number == EINTR) /* ^C while a pipe gives nothing */
+        return st_fail(e, ST_CANCELLED, "interrupted");
     st_fail(e, ST_IO, "%s", strerror(number));
     return st_where(e, "%s", path);
 }

@@ -2,6 +2,7 @@
 /* What the terminal can, where output goes, ^C, and the line that shows how far long work is. */
 #include "repl/repl.h"
 
+#include <errno.h>
 #include <langinfo.h>
 #include <math.h>
 #include <stdlib.h>
@@ -70,7 +71,11 @@ void repl_log(struct repl *r, struct str text)
 {
     if (r->log && text.n) {
         fwrite(text.p, 1, text.n, r->log);
-        fflush(r->log);
+        if (!fflush(r->log) && !ferror(r->log))
+            return;
+        fprintf(stderr, "error: the log cannot be written: %s; it is off now\n", strerror(errno));
+        fclose(r->log);
+        r->log = NULL;
     }
 }
 
