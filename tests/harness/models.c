@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "study/perplexity.h"
 #include "tests/harness/unit.h"
 
 struct model *models_open(const char *path)
@@ -79,4 +80,24 @@ float *models_output(struct run *r, const char *point, int64_t *n)
     if (n)
         *n = (int64_t)used;
     return out;
+}
+
+double models_perplexity(const char *path, const char *text, enum compute mode, int64_t context,
+                         int64_t chunks)
+{
+    struct err e = ERR_INIT;
+    struct model *m = models_open(path);
+    size_t bytes, n = 0, cap = 0;
+    int32_t *ids = NULL;
+    char *words = unit_read(text, &bytes);
+    assert_ok(tokenizer_encode(m->tokenizer, str_of(words, bytes), 0, &ids, &n, &cap, &e), &e);
+    struct pool *pool = pool_new(pool_cpus());
+    struct run_options o = { .mode = mode, .pool = pool };
+    struct perplexity p;
+    assert_ok(perplexity_of(m, &o, ids, (int64_t)n, context, chunks, NULL, &p, &e), &e);
+    pool_free(pool);
+    free(words);
+    free(ids);
+    model_free(m);
+    return p.value;
 }
