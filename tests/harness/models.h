@@ -21,7 +21,7 @@ struct tensor models_read(struct run *r, int span, const char *point);
 /* Copy of the logits (or last values) of all tokens, [tok][n]; free. */
 float *models_output(struct run *r, const char *point, int64_t *n);
 
-/* Perplexity of a text file on all CPUs, in chunks of `context` tokens, `chunks` at most (0: all). */
+/* Perplexity of a text on all CPUs, in chunks of `context` tokens, `chunks` at most (0: all). */
 double models_perplexity(const char *path, const char *text, enum compute mode, int64_t context,
                          int64_t chunks);
 
