@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernels/peak.h"
+
+#include <string.h>
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+/* A round is PEAK_STEPS independent sums: enough to hide the latency of an addition (4 cycles, two
+ * a cycle). `a` is hidden from the compiler before each step, which it would else do once for all.
+ */
+#define ROUNDS(vector, attribute, name, initial, step) \
+    attribute static void name(int64_t rounds) \
+    { \
+        vector sum[PEAK_STEPS], a = initial, b = initial; \
+        for (int i = 0; i < PEAK_STEPS; i++) { \
+            sum[i] = initial; \
+            __asm__("" : HIDE(sum[i])); \
+        } \
+        __asm__("" : HIDE(b)); \
+        for (int64_t r = 0; r < rounds; r++) { \
+            _Pragma("GCC unroll 10") for (int i = 0; i < PEAK_STEPS; i++) \
+            { \
+                __asm__("" : HIDE(a)); \
+                sum[i] = step; \
+            } \
+        } \
+        for (int i = 0; i < PEAK_STEPS; i++) \
+            __asm__ volatile("" : HIDE(sum[i])); \
+    }
+
+typedef float floats16 __attribute__((vector_size(16)));
+
+static bool always(void) { return true; }
+
+#ifdef __x86_64__
+#define HIDE(v) "+x"(v)
+#define NONE
+ROUNDS(floats16, NONE, mul_add_c, (floats16){ 0 }, sum[i] + a * b)
+
+#define AVX2 __attribute__((target("avx2,fma")))
+ROUNDS(__m256, AVX2, mul_add_avx2, _mm256_setzero_ps(), sum[i] + a * b)
+ROUNDS(__m256, AVX2, fma_avx2, _mm256_setzero_ps(), _mm256_fmadd_ps(a, b, sum[i]))
+ROUNDS(__m256i, AVX2, dot8_avx2, _mm256_setzero_si256(),
+       _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), b)))
+
+static bool has_avx2(void) { return __builtin_cpu_supports("avx2"); }
+static bool has_fma(void) { return has_avx2() && __builtin_cpu_supports("fma"); }
+
+#undef HIDE
+#define HIDE(v) "+v"(v)
+#define AVX512  __attribute__((target("avx512f,avx512bw,avx512vnni")))
+ROUNDS(__m512, AVX512, mul_add_avx512, _mm512_setzero_ps(), sum[i] + a * b)
+ROUNDS(__m512, AVX512, fma_avx512, _mm512_setzero_ps(), _mm512_fmadd_ps(a, b, sum[i]))
+ROUNDS(__m512i, AVX512, vnni_avx512, _mm512_setzero_si512(), _mm512_dpbusd_epi32(sum[i], a, b))
+ROUNDS(__m512i, AVX512, dot8_avx512, _mm512_setzero_si512(),
+       _mm512_add_epi32(sum[i], _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), b)))
+
+static bool has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+}
+
+static bool has_vnni(void) { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+#else
+#ifdef __aarch64__
+#define HIDE(v) "+w"(v)
+#else
+#define HIDE(v) "+m"(v)
+#endif
+#define NONE
+ROUNDS(floats16, NONE, mul_add_c, (floats16){ 0 }, sum[i] + a * b)
+#endif
+
+/* Of each kind the best last. */
+static const struct peak peaks[] = {
+    { "c", PEAK_MUL_ADD, "128 bit mul, add", always, 4, mul_add_c },
+#ifdef __x86_64__
+    { "avx2", PEAK_MUL_ADD, "256 bit mul, add", has_fma, 8, mul_add_avx2 },
+    { "avx2", PEAK_FMA, "256 bit fma", has_fma, 8, fma_avx2 },
+    { "avx2", PEAK_DOT8, "256 bit maddubs, madd, add", has_avx2, 32, dot8_avx2 },
+    { "avx512", PEAK_MUL_ADD, "512 bit mul, add", has_avx512, 16, mul_add_avx512 },
+    { "avx512", PEAK_FMA, "512 bit fma", has_avx512, 16, fma_avx512 },
+    { "avx512", PEAK_DOT8, "512 bit maddubs, madd, add", has_avx512, 64, dot8_avx512 },
+    { "avx512", PEAK_DOT8, "512 bit dpbusd", has_vnni, 64, vnni_avx512 },
+#endif
+};
+
+const struct peak *peak_find(const struct level *l, enum peak_kind kind)
+{
+    const struct peak *own = NULL, *widest = NULL;
+    bool known = false;
+    for (size_t i = 0; i < sizeof peaks / sizeof *peaks; i++) {
+        const bool mine = !strcmp(peaks[i].level, l->name);
+        known = known || mine;
+        if (peaks[i].kind != kind || !peaks[i].supported())
+            continue;
+        widest = &peaks[i];
+        own = mine ? &peaks[i] : own;
+    }
+    return known ? own : widest;
+}
+
+double peak_ops(const struct peak *p, int64_t rounds)
+{
+    return 2.0 * p->lanes * PEAK_STEPS * (double)rounds;
+}
+
+typedef uint64_t words16 __attribute__((vector_size(16)));
+
+static inline __attribute__((always_inline)) uint64_t read_all(const char *p, size_t n,
+                                                               size_t ahead)
+{
+    words16 sum[8] = { 0 };
+    for (size_t at = 0; at < n; at += 512) {
+        for (size_t line = 0; ahead && line < 512; line += 64)
+            __builtin_prefetch(p + at + ahead + line, 0, 3);
+#pragma GCC unroll 32
+        for (int i = 0; i < 32; i++)
+            sum[i % 8] += *(const words16 *)(p + at + 16 * (size_t)i);
+    }
+#pragma GCC unroll 8
+    for (int i = 1; i < 8; i++)
+        sum[0] += sum[i];
+    return sum[0][0] + sum[0][1];
+}
+
+uint64_t peak_read(const void *p, size_t n, size_t ahead)
+{
+    return ahead ? read_all(p, n, ahead) : read_all(p, n, 0);
+}

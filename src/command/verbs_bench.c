@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT */
+/* The verb bench: the limits of the machine, kernels beside them, whole models. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "command/command.h"
+#include "graph/glob.h"
+#include "kernels/level.h"
+#include "study/bench.h"
+
+/* ---------------------------------------------------------------- bench machine */
+
+struct effort {
+    size_t bytes;
+    double seconds;
+};
+
+/* `size S` or `seconds S` at word *i, which moves on to the last word used; ST_NOTFOUND: neither.
+ */
+static enum st parse_effort(const struct call *c, int *i, struct effort *o, struct err *e)
+{
+    const bool size = str_is(c->words[*i].text, "size");
+    if (!size && !str_is(c->words[*i].text, "seconds"))
+        return ST_NOTFOUND;
+    const int at = ++*i;
+    if (at >= c->n_words)
+        return call_fail(c, at, e, ST_SYNTAX, size ? "how much?" : "how long?");
+    const struct str w = c->words[at].text;
+    enum st st = size ? parse_size(w, &o->bytes, e) : parse_f64(w, &o->seconds, e);
+    if (!st && size && (o->bytes < 1 << 16 || o->bytes > (size_t)1 << 36))
+        st = st_fail(e, ST_RANGE, "a size of 64K to 64G is expected");
+    if (!st && !size && !(o->seconds > 0 && o->seconds <= 3600))
+        st = st_fail(e, ST_RANGE, "more than 0 and at most 3600 seconds are expected");
+    return st ? st_at(e, c->words[at].column, c->words[at].length) : ST_OK;
+}
+
+/* Of what the table shows; rates are kept in units of 1. */
+static const char *limit_unit(enum bench_limit l)
+{
+    return l < LIMIT_MUL_ADD ? "GB/s" : l == LIMIT_DOT8 ? "GOP/s" : "GFLOP/s";
+}
+
+static enum st bench_machine(struct session *s, const struct call *c, struct result *out,
+                             struct err *e)
+{
+    struct pool *pool = session_pool(s);
+    struct effort o = { bench_bytes(pool), 3 };
+    for (int i = 1; i < c->n_words; i++) {
+        enum st st = parse_effort(c, &i, &o, e);
+        if (st == ST_NOTFOUND)
+            return call_fail(c, i, e, ST_SYNTAX, "expected size SIZE or seconds S");
+        if (st)
+            return st;
+    }
+    struct table *t = result_table(out, "machine", TABLE_ROWS);
+    table_column(t, COL_STRING, "limit", "");
+    table_column(t, COL_FLOAT, "one_thread", "");
+    table_column(t, COL_FLOAT, "all_threads", "");
+    table_column(t, COL_STRING, "unit", "");
+    table_column(t, COL_INT, "threads", "");
+    table_column(t, COL_STRING, "level", "");
+    table_column(t, COL_STRING, "instructions", "");
+    for (enum bench_limit l = 0; l < LIMIT__COUNT; l++) {
+        double one, all;
+        if (!*bench_limit_how(l))
+            continue;
+        progress_tick(s->progress, bench_limit_name(l), l, LIMIT__COUNT);
+        const double each = o.seconds / (2 * LIMIT__COUNT);
+        enum st st = bench_limit_of(l, NULL, o.bytes, each, s->progress, &one, e);
+        if (!st)
+            st = bench_limit_of(l, pool, o.bytes, each, s->progress, &all, e);
+        if (st)
+            return st;
+        table_row(t);
+        table_str(t, bench_limit_name(l));
+        table_float(t, one * 1e-9);
+        table_float(t, all * 1e-9);
+        table_str(t, limit_unit(l));
+        table_int(t, pool_threads(pool));
+        table_str(t, level_now()->name);
+        table_str(t, bench_limit_how(l));
+    }
+    return ST_OK;
+}
+
+/* ---------------------------------------------------------------- bench kernels */
+
+enum { MOST_FORMATS = 256, MOST_T = 8, MOST_MODES = COMPUTE__COUNT + 1, DECODE = COMPUTE__COUNT };
+
+/* The formats that most files use. */
+static const char *const usual[] = { "f32",  "f16",  "bf16", "q8_0",   "q4_0",
+                                     "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs" };
+
+struct selection {
+    bool format[MOST_FORMATS], mode[MOST_MODES];
+    bool any_format, any_mode;
+    int64_t tokens[MOST_T];
+    int n_tokens;
+};
+
+static bool select_formats(struct selection *x, struct str glob)
+{
+    bool found = false;
+    for (int f = 0; f < format_count() && f < MOST_FORMATS; f++)
+        if (bench_has(f, COMPUTE_EXACT) && glob_match(glob, str_from(format_info(f)->name)))
+            found = x->format[f] = x->any_format = true;
+    return found;
+}
+
+static bool select_mode(struct selection *x, struct str name)
+{
+    for (int m = 0; m < MOST_MODES; m++)
+        if (str_is(name, m == DECODE ? "decode" : compute_name((enum compute)m)))
+            return x->mode[m] = x->any_mode = true;
+    return false;
+}
+
+static enum st parse_kernels(const struct call *c, struct selection *x, struct effort *o,
+                             struct err *e)
+{
+    static const int64_t tokens[] = { 1, 4, 16, 512 };
+    *x = (struct selection){ 0 };
+    for (int i = 1; i < c->n_words; i++) {
+        const struct str w = c->words[i].text;
+        enum st st = parse_effort(c, &i, o, e);
+        if (!st)
+            continue;
+        if (st != ST_NOTFOUND)
+            return st;
+        if (x->n_tokens < MOST_T && !parse_i64(w, 1, 512, &x->tokens[x->n_tokens], NULL)) {
+            x->n_tokens++;
+            continue;
+        }
+        if (select_mode(x, w) || select_formats(x, w))
+            continue;
+        call_fail(c, i, e, ST_NOTFOUND, "no format, mode or number of tokens `%.*s`",
+                  (int)(w.n > 40 ? 40 : w.n), w.p);
+        return st_hint(e, "a format (q4_k, \"q*\"), decode, exact, native, or 1 to 512 tokens");
+    }
+    for (size_t i = 0; !x->any_format && i < sizeof usual / sizeof *usual; i++)
+        x->format[format_by_name(usual[i])] = true;
+    for (int m = 0; !x->any_mode && m < MOST_MODES; m++)
+        x->mode[m] = true;
+    for (size_t i = 0; !x->n_tokens && i < sizeof tokens / sizeof *tokens; i++)
+        x->tokens[i] = tokens[i];
+    x->n_tokens = x->n_tokens ? x->n_tokens : (int)(sizeof tokens / sizeof *tokens);
+    return ST_OK;
+}
+
+/* What is wanted of one format; list [MOST_MODES * MOST_T]. */
+static int list_kernels(const struct selection *x, enum format f, struct bench_kernel *list)
+{
+    int n = 0;
+    if (x->mode[DECODE])
+        list[n++] = (struct bench_kernel){ f, true, COMPUTE_EXACT, 1 };
+    for (int m = 0; m < COMPUTE__COUNT; m++)
+        for (int i = 0; i < x->n_tokens && x->mode[m] && bench_has(f, (enum compute)m); i++)
+            list[n++] = (struct bench_kernel){ f, false, (enum compute)m, x->tokens[i] };
+    return n;
+}
+
+static struct table *kernel_table(struct result *out)
+{
+    struct table *t = result_table(out, "kernels", TABLE_ROWS);
+    table_column(t, COL_STRING, "format", "");
+    table_column(t, COL_STRING, "compute", "");
+    table_column(t, COL_INT, "tokens", "");
+    table_column(t, COL_FLOAT, "weights", "GB/s");
+    table_digits(t, 3);
+    table_column(t, COL_FLOAT, "rate", "GFLOP/s");
+    table_digits(t, 3);
+    table_column(t, COL_FLOAT, "share", "");
+    table_digits(t, 2);
+    table_column(t, COL_FLOAT, "to_c", "");
+    table_digits(t, 3);
+    table_column(t, COL_STRING, "level", "");
+    table_column(t, COL_INT, "threads", "");
+    return t;
+}
+
+static void kernel_row(struct table *t, const struct bench_kernel *k, const struct bench_rate *r,
+                       int threads)
+{
+    table_row(t);
+    table_str(t, format_info(k->format)->name);
+    table_str(t, k->decode ? "decode" : compute_name(k->mode));
+    k->decode ? table_skip(t) : table_int(t, k->tokens);
+    table_float(t, r->bytes * 1e-9);
+    k->decode ? table_skip(t) : table_float(t, r->ops * 1e-9);
+    table_float(t, r->share);
+    k->decode ? table_skip(t) : table_float(t, r->to_c);
+    k->decode ? table_skip(t) : table_str(t, level_now()->name);
+    table_int(t, threads);
+}
+
+static enum st machine_limits(struct pool *pool, const struct effort *o, double seconds,
+                              struct progress *p, struct bench_machine *m, struct err *e)
+{
+    static const enum bench_limit needed[] = { LIMIT_READ, LIMIT_MUL_ADD, LIMIT_DOT8 };
+    *m = (struct bench_machine){ { 0 } };
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        enum st st = bench_limit_of(needed[i], pool, o->bytes, seconds, p, &m->limit[needed[i]], e);
+        if (st)
+            return st;
+    }
+    return ST_OK;
+}
+
+static void limit_note(const struct bench_machine *m, struct result *out)
+{
+    char dot[64] = "";
+    if (m->limit[LIMIT_DOT8] > 0)
+        snprintf(dot, sizeof dot, ", %.0f GOP/s in integers", m->limit[LIMIT_DOT8] * 1e-9);
+    result_note(out, "limits measured just before: read %.1f GB/s, %.0f GFLOP/s mul-add%s",
+                m->limit[LIMIT_READ] * 1e-9, m->limit[LIMIT_MUL_ADD] * 1e-9, dot);
+}
+
+struct kernels_call {
+    struct selection what;
+    struct effort effort;
+    struct bench_machine machine;
+    double slot; /* seconds per figure */
+    int done, of;
+};
+
+static enum st bench_format(struct session *s, enum format f, struct kernels_call *x,
+                            struct table *t, struct err *e)
+{
+    struct bench_kernel list[MOST_MODES * MOST_T];
+    struct bench_weights *w = NULL;
+    struct pool *pool = session_pool(s);
+    const int n = list_kernels(&x->what, f, list);
+    if (!n)
+        return ST_OK;
+    enum st st = bench_weights_new(f, x->effort.bytes, pool, &w, e);
+    for (int i = 0; i < n && !st; i++) {
+        struct bench_rate r;
+        progress_tick(s->progress, format_info(f)->name, x->done++, x->of);
+        st = bench_kernel_of(&list[i], w, &x->machine, pool, x->slot, s->progress, &r, e);
+        if (!st)
+            kernel_row(t, &list[i], &r, pool_threads(pool));
+    }
+    bench_weights_free(w);
+    return st;
+}
+
+static enum st bench_kernels(struct session *s, const struct call *c, struct result *out,
+                             struct err *e)
+{
+    enum { LIMITS = 3 };
+    struct bench_kernel list[MOST_MODES * MOST_T];
+    struct pool *pool = session_pool(s);
+    struct kernels_call x = { .effort = { bench_bytes(pool), 10 } };
+    enum st st = parse_kernels(c, &x.what, &x.effort, e);
+    if (st)
+        return st;
+    for (int f = 0; f < format_count() && f < MOST_FORMATS; f++)
+        x.of += x.what.format[f] ? list_kernels(&x.what, f, list) : 0;
+    if (!x.of)
+        return st_fail(e, ST_UNSUPPORTED, "there are no kernels of this mode yet");
+    /* A figure takes its slot once at the level in use, and half as long at level c. */
+    x.slot = fmin(0.3, x.effort.seconds / (1.5 * x.of + LIMITS));
+    st = machine_limits(pool, &x.effort, x.slot, s->progress, &x.machine, e);
+    if (st)
+        return st;
+    limit_note(&x.machine, out);
+    struct table *t = kernel_table(out);
+    for (int f = 0; f < format_count() && f < MOST_FORMATS && !st; f++)
+        st = x.what.format[f] ? bench_format(s, f, &x, t, e) : ST_OK;
+    if (st == ST_CANCELLED)
+        result_note(out, "%zu of %d figures", t->n_rows, x.of);
+    return st;
+}
+
+/* ---------------------------------------------------------------- bench model */
+
+/* The words from `first` on. */
+static enum st parse_model(struct session *s, const struct call *c, int first,
+                           struct bench_model *b, struct err *e)
+{
+    *b = (struct bench_model){ 512, 128, 3, (uint64_t)setting_int(&s->settings, SETTING_SEED) };
+    for (int i = first; i < c->n_words; i += 2) {
+        const struct str w = c->words[i].text;
+        const bool r = str_is(w, "-r"), n = str_is(w, "-n");
+        int64_t v;
+        if (!r && !n && !str_is(w, "-p"))
+            return call_fail(c, i, e, ST_SYNTAX, "expected -p N, -n N or -r N");
+        if (i + 1 >= c->n_words)
+            return call_fail(c, i + 1, e, ST_SYNTAX, "a number is missing");
+        enum st st = parse_i64(c->words[i + 1].text, r, r ? BENCH_MAX_SAMPLES : 1 << 20, &v, e);
+        if (st)
+            return st_at(e, c->words[i + 1].column, c->words[i + 1].length);
+        if (r)
+            b->repetitions = (int)v;
+        else
+            *(n ? &b->generate : &b->prompt) = v;
+    }
+    return ST_OK;
+}
+
+static void speed_row(struct table *t, const char *test, int64_t tokens,
+                      const struct bench_samples *v, double bytes)
+{
+    if (!v->n)
+        return;
+    table_row(t);
+    table_str(t, test);
+    table_int(t, tokens);
+    table_float(t, v->median);
+    table_float(t, v->least);
+    table_float(t, v->most);
+    table_float(t, 100 * (v->most - v->least) / v->median);
+    table_int(t, v->n);
+    bytes > 0 ? table_float(t, bytes * v->median * 1e-9) : table_skip(t);
+}
+
+static void speed_table(const struct bench_model *b, const struct bench_model_result *r,
+                        struct result *out)
+{
+    struct table *t = result_table(out, "speed", TABLE_ROWS);
+    table_column(t, COL_STRING, "test", "");
+    table_column(t, COL_INT, "tokens", "");
+    table_column(t, COL_FLOAT, "median", "token/s");
+    table_column(t, COL_FLOAT, "least", "token/s");
+    table_column(t, COL_FLOAT, "most", "token/s");
+    table_column(t, COL_FLOAT, "spread", "%");
+    table_digits(t, 2);
+    table_column(t, COL_INT, "repetitions", "");
+    table_column(t, COL_FLOAT, "weights", "GB/s");
+    table_digits(t, 3);
+    speed_row(t, "prompt", b->prompt, &r->prompt, 0);
+    speed_row(t, "generate", b->generate, &r->generate, (double)r->bytes_per_token);
+}
+
+static void model_table(const struct model *m, const struct run_options *o,
+                        const struct bench_model_result *r, struct result *out)
+{
+    struct table *t = result_table(out, "model", TABLE_RECORD);
+    table_column(t, COL_FLOAT, "first_token", "s");
+    table_column(t, COL_STRING, "compute", "");
+    table_column(t, COL_STRING, "level", "");
+    table_column(t, COL_INT, "threads", "");
+    table_column(t, COL_INT, "weights", "B");
+    table_column(t, COL_INT, "per_token", "B");
+    table_column(t, COL_INT, "memory_peak", "B");
+    table_column(t, COL_INT, "process_peak", "B");
+    table_row(t);
+    isnan(r->first_token) ? table_skip(t) : table_float(t, r->first_token);
+    table_str(t, compute_name(o->mode));
+    table_str(t, level_now()->name);
+    table_int(t, pool_threads(o->pool));
+    table_int(t, (int64_t)m->weights->n_bytes);
+    table_int(t, (int64_t)r->bytes_per_token);
+    table_int(t, (int64_t)mem_peak());
+    const uint64_t peak = bench_process_peak();
+    peak ? table_int(t, (int64_t)peak) : table_skip(t);
+}
+
+static enum st measure_model(struct session *s, const struct model *m, const struct bench_model *b,
+                             struct result *out, struct err *e)
+{
+    struct bench_model_result r;
+    const struct run_options o = session_run_options(s);
+    const enum st st = bench_model_of(m, &o, b, s->progress, &r, e);
+    if (st && st != ST_CANCELLED)
+        return st;
+    speed_table(b, &r, out);
+    model_table(m, &o, &r, out);
+    return st;
+}
+
+/* A file of its own, which the session does not get to know. */
+static enum st measure_file(struct session *s, const struct word *word, const struct bench_model *b,
+                            struct result *out, struct err *e)
+{
+    char *path = x_strndup(word->text.p, word->text.n);
+    struct weights *w;
+    enum st st = weights_open(path, &w, e);
+    free(path);
+    if (st)
+        return st_at(e, word->column, word->length);
+    struct model *m = model_new(w);
+    if (m->graph) {
+        st = measure_model(s, m, b, out, e);
+    } else {
+        st = m->no_graph.st;
+        *e = m->no_graph;
+    }
+    model_free(m);
+    return st;
+}
+
+static enum st bench_model(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
+{
+    struct session_model *m;
+    struct bench_model b;
+    const bool file = c->n_words > 1 && !str_starts(c->words[1].text, "-");
+    enum st st = parse_model(s, c, 1 + file, &b, e);
+    if (st)
+        return st;
+    if (file)
+        return measure_file(s, &c->words[1], &b, out, e);
+    st = session_need_graph(s, &m, e);
+    return st ? st : measure_model(s, m->model, &b, out, e);
+}
+
+/* ---------------------------------------------------------------- the verb */
+
+static enum st run_bench(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    const struct str what = c->n_words ? c->words[0].text : STR("");
+    if (str_is(what, "machine"))
+        return bench_machine(s, c, out, e);
+    if (str_is(what, "kernels"))
+        return bench_kernels(s, c, out, e);
+    if (str_is(what, "model"))
+        return bench_model(s, c, out, e);
+    return call_fail(c, 0, e, ST_SYNTAX, "bench what? machine, kernels or model");
+}
+
+const struct verb verbs_bench[] = {
+    { .name = "bench",
+      .class = "analyse",
+      .args = "machine | kernels [FILTER...] | model [FILE] [-p N] [-n N] [-r N]",
+      .brief = "measure speed: the machine's limits, kernels beside them, the model",
+      .help =
+          "Rates are of wall time, with the threads and at the level that are set; another busy "
+          "program makes them lower. GB is 1e9 bytes; a multiplication and an addition are two "
+          "operations.\n"
+          "bench machine: what can be had at most; the best of 5 samples each. read: memory read "
+          "once in order, more of it than caches hold (160 MiB per thread, `size` for another "
+          "size); read-ahead: the same with prefetches. mul-add: float32 multiplication and then "
+          "addition, as mode exact does; fma: both in one instruction; dot8: products of bytes "
+          "added into 32-bit integers. The last three touch no memory and use the vectors of the "
+          "level in use; a level without such instructions has no row.\n"
+          "bench kernels: per format the speed of decoding to floats, and of products with 1, 4, "
+          "16 and 512 tokens in each compute mode, for rows of 2048 weights walked through in "
+          "slices of 4 MiB (64 rows per thread above 16 tokens). weights: bytes of weights per "
+          "second; rate: 2 * rows * columns * tokens per second; share: the time that the machine "
+          "would need at least over the time taken, where it needs the longer of bytes at the "
+          "rate of `read` and operations at that of `mul-add` (`dot8` where native mode "
+          "multiplies integers and the level has it); to_c: how many times as fast as level c. "
+          "Median of 5 samples. FILTER: formats (q4_k, \"iq*\"), decode, exact, native, numbers of "
+          "tokens; without formats those that most files use. `seconds S` for all figures "
+          "together (10), `size S`: how much memory the weights of one format fill.\n"
+          "bench model: random tokens (`set seed`) through the active model, or that of a "
+          "FILE. prompt: `-p` tokens "
+          "(512) as one input, up to the logits of the last one, from making the run; generate: "
+          "`-n` tokens (128), each passed by itself with its logits, from an empty context; "
+          "neither chooses tokens nor counts opening the file. Median, extremes and spread, (most "
+          "- "
+          "least) / median, over `-r` repetitions (3). weights: bytes of weights read per second "
+          "when generating. first_token: seconds from making the run to the logits after the "
+          "first prompt, which also warms up. per_token: bytes of all weights, an embedding "
+          "beside an output matrix left out. memory_peak: most that qdb had allocated of what "
+          "`--mem` bounds, mapped files apart; process_peak: most that the process had in memory "
+          "(VmHWM), mapped files included; both since qdb was started.\n"
+          "^C keeps what is done.",
+      .examples = "bench machine size 1M seconds 0.02\n"
+                  "bench kernels q8_0 native 1 size 1M seconds 0.02\n"
+                  "bench model -p 8 -n 4",
+      .kinds = { ARG_TEXT, ARG_FILE },
+      .words = "machine|kernels|model|-p|-n|-r|size|seconds|decode|exact|native",
+      .run = run_bench },
+    { 0 },
+};

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* Benchmarks: what the machine can do at most, and how near kernels and models come to it. Rates
+ * are of wall time. */
+#ifndef QDB_STUDY_BENCH_H
+#define QDB_STUDY_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "engine/run.h"
+#include "kernels/matrix.h"
+#include "kernels/peak.h"
+
+/* What was measured several times. */
+struct bench_samples {
+    double median, least, most;
+    int n; /* 0: nothing was measured */
+};
+
+enum { BENCH_MAX_SAMPLES = 100 };
+
+/* v [n] is sorted by it. */
+struct bench_samples bench_samples_of(double *v, int n);
+
+/* ---------------------------------------------------------------- the machine */
+
+enum bench_limit {
+    LIMIT_READ,
+    LIMIT_READ_AHEAD,
+    LIMIT_MUL_ADD,
+    LIMIT_FMA,
+    LIMIT_DOT8,
+    LIMIT__COUNT
+};
+
+/* Per second, the best of some samples: bytes for the first two, else operations (a multiplication
+ * and an addition are two). 0: this machine, or the level in use, has no such instructions. */
+struct bench_machine {
+    double limit[LIMIT__COUNT];
+};
+
+const char *bench_limit_name(enum bench_limit l);
+/* The instructions, "" if there are none. */
+const char *bench_limit_how(enum bench_limit l);
+/* One limit with the threads of the pool; bytes: the memory that is walked through; seconds: how
+ * long to measure. */
+NODISCARD enum st bench_limit_of(enum bench_limit l, struct pool *pool, size_t bytes,
+                                 double seconds, struct progress *p, double *rate, struct err *e);
+/* Bytes to walk through so that caches do not help: 160 MiB per thread, at most 2 GiB. */
+size_t bench_bytes(const struct pool *pool);
+
+/* ---------------------------------------------------------------- kernels */
+
+/* One figure to be measured. */
+struct bench_kernel {
+    enum format format;
+    bool decode;       /* weights to floats; else a matrix product */
+    enum compute mode; /* of the product */
+    int64_t tokens;
+};
+
+enum { BENCH_COLS = 2048 /* of the weight */ };
+
+/* All per second. share: what the machine would need at least, the larger of bytes / LIMIT_READ and
+ * operations / peak, over what it took; the peak is LIMIT_DOT8 where the mode multiplies integers
+ * and the level has it, else LIMIT_MUL_ADD. */
+struct bench_rate {
+    double bytes; /* of weights */
+    double ops;   /* 2 * rows * cols * tokens; 0 for decode */
+    double share; /* 0..1 and a little more where caches help */
+    double to_c;  /* time of level c over that of the level in use; NAN for decode */
+};
+
+/* Weights of one format in memory, walked through slice by slice so that caches do not help. */
+struct bench_weights;
+NODISCARD enum st bench_weights_new(enum format f, size_t bytes, struct pool *pool,
+                                    struct bench_weights **out, struct err *e);
+void bench_weights_free(struct bench_weights *w);
+/* Does this build compute the format in this mode? */
+bool bench_has(enum format f, enum compute mode);
+
+/* seconds: how long to measure at the level in use, and at most as long at level c. The level in
+ * use is forced for a while: not while other threads compute. */
+NODISCARD enum st bench_kernel_of(const struct bench_kernel *k, struct bench_weights *w,
+                                  const struct bench_machine *m, struct pool *pool, double seconds,
+                                  struct progress *p, struct bench_rate *out, struct err *e);
+
+/* ---------------------------------------------------------------- models */
+
+struct bench_model {
+    int64_t prompt, generate; /* tokens, either may be 0 */
+    int repetitions;
+    uint64_t seed;
+};
+
+struct bench_model_result {
+    struct bench_samples prompt;   /* tokens/s */
+    struct bench_samples generate; /* tokens/s */
+    double first_token;            /* s; NAN if not measured */
+    uint64_t bytes_per_token;      /* of weights read to decode one token */
+};
+
+/* Random tokens through the model. Prompt: b->prompt tokens as one input, up to the logits of the
+ * last one; once to warm up, which also gives the time to the first token, then b->repetitions
+ * times. Generation: b->generate tokens, one at a time, from an empty context. On ST_CANCELLED *out
+ * holds what is done. */
+NODISCARD enum st bench_model_of(const struct model *m, const struct run_options *o,
+                                 const struct bench_model *b, struct progress *p,
+                                 struct bench_model_result *out, struct err *e);
+/* The most memory that this process has had in use at a time (VmHWM), 0 if unknown. */
+uint64_t bench_process_peak(void);
+
+double bench_now(void); /* seconds, monotonic */
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/* Benchmarks: tables have the right shape and hold sane figures, ^C keeps what is done, mistakes
+ * are refused. Nothing here depends on how fast anything is. */
+#include "tests/harness/unit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "command/command.h"
+#include "kernels/level.h"
+#include "study/bench.h"
+
+struct bench {
+    struct session *s;
+    struct result r;
+    struct err e;
+    struct progress progress;
+    volatile sig_atomic_t stop;
+    int ticks, stop_at; /* cancel at this tick; 0 = never */
+};
+
+static void show(struct progress *p, const char *label, double done, double total)
+{
+    struct bench *b = p->data;
+    (void)label;
+    assert_true(done >= 0 && done <= total);
+    b->stop = b->stop || ++b->ticks == b->stop_at;
+}
+
+static void start(struct bench *b)
+{
+    *b = (struct bench){ .s = session_new(), .e = ERR_INIT };
+    b->progress = (struct progress){ show, &b->stop, b };
+    b->s->progress = &b->progress;
+    assert_ok(settings_set(&b->s->settings, SETTING_THREADS, STR("2"), &b->e), &b->e);
+}
+
+static void end(struct bench *b)
+{
+    result_free(&b->r);
+    session_free(b->s);
+}
+
+static enum st command(struct bench *b, const char *line)
+{
+    result_free(&b->r);
+    b->e = (struct err)ERR_INIT;
+    b->ticks = 0;
+    b->stop = 0;
+    return command_run(b->s, str_from(line), false, &b->r, &b->e);
+}
+
+static const struct table *named(const struct bench *b, const char *name)
+{
+    for (size_t i = 0; i < b->r.n_tables; i++)
+        if (!strcmp(b->r.tables[i]->name, name))
+            return b->r.tables[i];
+    fail_msg("no table %s", name);
+    return NULL;
+}
+
+static const struct cell *cell(const struct table *t, size_t row, const char *column)
+{
+    const int c = table_find(t, column);
+    assert_true(c >= 0 && row < t->n_rows);
+    return table_cell(t, row, (size_t)c);
+}
+
+static void assert_rate(const struct table *t, size_t row, const char *column)
+{
+    const struct cell *c = cell(t, row, column);
+    assert_false(c->absent);
+    assert_true(c->f > 0 && isfinite(c->f));
+}
+
+static void samples_are_summed_up(void **state)
+{
+    (void)state;
+    double odd[] = { 3, 1, 2 }, even[] = { 4, 1, 3, 2 };
+    struct bench_samples s = bench_samples_of(odd, 3);
+    assert_true(s.median == 2 && s.least == 1 && s.most == 3 && s.n == 3);
+    assert_true(bench_samples_of(even, 4).median == 2.5);
+    assert_true(bench_samples_of(NULL, 0).n == 0 && isnan(bench_samples_of(NULL, 0).median));
+}
+
+static void memory_is_read_whole(void **state)
+{
+    (void)state;
+    enum { N = 4096 };
+    uint64_t *p = aligned_alloc(64, N * sizeof *p), want = 0;
+    for (int i = 0; i < N; i++)
+        want += p[i] = (uint64_t)i * i;
+    assert_int_equal(peak_read(p, N * sizeof *p, 0), want);
+    assert_int_equal(peak_read(p, N * sizeof *p, 1024), want);
+    assert_int_equal(peak_read(p, 0, 0), 0);
+    free(p);
+}
+
+static void machine_has_limits(void **state)
+{
+    (void)state;
+    struct bench b;
+    start(&b);
+    for (size_t i = 0; level_at(i); i++) {
+        if (!level_at(i)->supported())
+            continue;
+        level_force(level_at(i));
+        assert_ok(command(&b, "bench machine size 1M seconds 0.01"), &b.e);
+        const struct table *t = named(&b, "machine");
+        assert_string_equal(cell(t, 0, "limit")->s, "read");
+        assert_string_equal(cell(t, 2, "limit")->s, "mul-add");
+        for (size_t row = 0; row < t->n_rows; row++) {
+            assert_rate(t, row, "one_thread");
+            assert_rate(t, row, "all_threads");
+            assert_string_equal(cell(t, row, "level")->s, level_at(i)->name);
+        }
+    }
+    level_force(NULL);
+    end(&b);
+}
+
+static void kernels_have_rates(void **state)
+{
+    (void)state;
+    struct bench b;
+    start(&b);
+    assert_ok(command(&b, "bench kernels q4_k 3 40 size 1M seconds 0.01"), &b.e);
+    const struct table *t = named(&b, "kernels");
+    assert_int_equal(t->n_rows, 5); /* decode, two modes with two numbers of tokens */
+    for (size_t row = 0; row < t->n_rows; row++) {
+        assert_string_equal(cell(t, row, "format")->s, "q4_k");
+        assert_rate(t, row, "weights");
+        assert_rate(t, row, "share");
+        if (row) {
+            assert_rate(t, row, "rate");
+            assert_rate(t, row, "to_c");
+            assert_int_equal(cell(t, row, "tokens")->i, row % 2 ? 3 : 40);
+        }
+    }
+    assert_string_equal(cell(t, 0, "compute")->s, "decode");
+    assert_true(cell(t, 0, "rate")->absent);
+    assert_string_equal(cell(t, 1, "compute")->s, "exact");
+    assert_string_equal(cell(t, 3, "compute")->s, "native");
+    end(&b);
+}
+
+/* Every format that is decodable has a benchmark: nothing is left at zero. */
+static void every_format_has_kernels(void **state)
+{
+    (void)state;
+    struct bench b;
+    start(&b);
+    int formats = 0;
+    for (int f = 0; f < format_count(); f++)
+        formats += bench_has(f, COMPUTE_EXACT);
+    assert_true(formats > 20);
+    assert_ok(command(&b, "bench kernels \"*\" native 1 size 64K seconds 0.01"), &b.e);
+    const struct table *t = named(&b, "kernels");
+    assert_int_equal(t->n_rows, formats);
+    for (size_t row = 0; row < t->n_rows; row++)
+        assert_rate(t, row, "rate");
+    end(&b);
+}
+
+static void the_level_in_use_stays(void **state)
+{
+    (void)state;
+    struct bench b;
+    start(&b);
+    const struct level *before = level_now();
+    b.stop_at = 2;
+    assert_fails(command(&b, "bench kernels q8_0 exact size 64K seconds 0.01"), ST_CANCELLED, &b.e);
+    assert_ptr_equal(level_now(), before);
+    end(&b);
+}
+
+static void interrupted_kernels_are_kept(void **state)
+{
+    (void)state;
+    struct bench b;
+    start(&b);
+    b.stop_at = 4; /* before the fourth figure */
+    assert_fails(command(&b, "bench kernels size 64K seconds 0.01"), ST_CANCELLED, &b.e);
+    assert_int_equal(b.r.status, RESULT_PARTIAL);
+    assert_int_equal(named(&b, "kernels")->n_rows, 3);
+    end(&b);
+}
+
+static void mistakes_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        enum st st;
+        int column;
+    } bad[] = {
+        { "bench", ST_SYNTAX, 5 },
+        { "bench nothing", ST_SYNTAX, 6 },
+        { "bench machine q4_k", ST_SYNTAX, 14 },
+        { "bench machine size 1", ST_RANGE, 19 },
+        { "bench machine seconds nan", ST_RANGE, 22 },
+        { "bench kernels q9_9", ST_NOTFOUND, 14 },
+        { "bench kernels q4_k 0", ST_NOTFOUND, 19 },
+        { "bench kernels fast", ST_UNSUPPORTED, -1 },
+        { "bench model -p", ST_SYNTAX, 14 },
+        { "bench model -r 0", ST_RANGE, 15 },
+        { "bench model", ST_STATE, -1 },
+        { "bench model /nowhere.gguf", ST_IO, 12 },
+    };
+    struct bench b;
+    start(&b);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_fails(command(&b, bad[i].line), bad[i].st, &b.e);
+        if (b.e.column != bad[i].column)
+            fail_msg("%s: column %d", bad[i].line, b.e.column);
+        assert_int_equal(b.r.n_tables, 0);
+    }
+    end(&b);
+}
+
+static void models_have_rates(void **state)
+{
+    (void)state;
+    struct bench b;
+    char line[512];
+    start(&b);
+    snprintf(line, sizeof line, "bench model \"%s\" -p 9 -n 5 -r 3",
+             golden_path("models/llama-gqa-tied-q4_0.gguf"));
+    assert_ok(command(&b, line), &b.e);
+    const struct table *t = named(&b, "speed");
+    assert_int_equal(t->n_rows, 2);
+    assert_string_equal(cell(t, 0, "test")->s, "prompt");
+    assert_string_equal(cell(t, 1, "test")->s, "generate");
+    assert_int_equal(cell(t, 0, "tokens")->i, 9);
+    assert_int_equal(cell(t, 1, "tokens")->i, 5);
+    for (size_t row = 0; row < 2; row++) {
+        assert_rate(t, row, "least");
+        assert_true(cell(t, row, "least")->f <= cell(t, row, "median")->f);
+        assert_true(cell(t, row, "median")->f <= cell(t, row, "most")->f);
+        assert_int_equal(cell(t, row, "repetitions")->i, 3);
+    }
+    t = named(&b, "model");
+    assert_rate(t, 0, "first_token");
+    /* The output matrix is the embedding: all is read. */
+    assert_int_equal(cell(t, 0, "per_token")->i, cell(t, 0, "weights")->i);
+    assert_true(cell(t, 0, "memory_peak")->i > 0);
+    assert_true(cell(t, 0, "process_peak")->i > cell(t, 0, "memory_peak")->i);
+    /* The session does not know the file. */
+    assert_fails(command(&b, "bench model"), ST_STATE, &b.e);
+    end(&b);
+}
+
+static void interrupted_models_are_kept(void **state)
+{
+    (void)state;
+    struct bench b;
+    char line[512];
+    start(&b);
+    b.stop_at = 3 + 1 + 2; /* a warm-up, two prompts, and in the second generation of two */
+    snprintf(line, sizeof line, "bench model \"%s\" -p 9 -n 2 -r 2",
+             golden_path("models/llama-gqa-tied-q4_0.gguf"));
+    assert_fails(command(&b, line), ST_CANCELLED, &b.e);
+    assert_int_equal(b.r.status, RESULT_PARTIAL);
+    const struct table *t = named(&b, "speed");
+    assert_int_equal(t->n_rows, 2);
+    assert_int_equal(cell(t, 0, "repetitions")->i, 2);
+    assert_int_equal(cell(t, 1, "repetitions")->i, 1);
+    end(&b);
+}
+
+UNIT_MAIN(CASE(samples_are_summed_up), CASE(memory_is_read_whole), CASE(machine_has_limits),
+          CASE(kernels_have_rates), CASE(every_format_has_kernels), CASE(the_level_in_use_stays),
+          CASE(interrupted_kernels_are_kept), CASE(mistakes_are_refused), CASE(models_have_rates),
+          CASE(interrupted_models_are_kept))
