@@ -42,6 +42,9 @@ capture "$QDB" -n -batch half -ex 'info tensors blk.0.attn_q.weight' </dev/null
 like "which open, for what is whole" "$out" 'blk\.0\.attn_q\.weight'
 capture "$QDB" -n -batch half -ex 'info model' </dev/null
 unlike "shares are of what there is" "$out" 'inf|nan'
+cp "$model" shrinking
+refused "a file that is cut short while it is open" 'became shorter' shrinking \
+    -ex 'shell truncate -s 20000 shrinking' -ex 'summary **'
 
 # Words, on a model that has run.
 long=$(printf '%0200d' 0)

@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "command/lex.h"
+#include "file/map.h"
 
 static const struct verb *const tables[] = {
     verbs_files,   verbs_input, verbs_control, verbs_break,   verbs_look,
@@ -422,6 +423,12 @@ enum st command_run(struct session *s, struct str line, bool repeat, struct resu
                     struct err *e)
 {
     enum st st = run_expanded(s, line, repeat, 0, out, e);
+    const char *lost = map_lost();
+    if (!st && lost) {
+        st = st_fail(e, ST_IO, "the file became shorter while it was open: its end reads as zeros");
+        st_where(e, "%s", lost);
+        st_hint(e, "`close` it and open it again");
+    }
     if (st)
         out->status = st == ST_CANCELLED ? RESULT_PARTIAL : RESULT_ERROR;
     if (st)

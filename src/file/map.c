@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -30,6 +31,67 @@ static enum st refuse_kind(struct err *e, const char *path, const struct stat *s
     return fail(e, path, s->st_size ? "is too large for this machine" : "is empty (0 bytes)", 0);
 }
 
+/* Every open mapping, for the handler of SIGBUS: the list changes only while nobody reads files. */
+struct region {
+    struct region *next;
+    uintptr_t first, last;
+    const char *path;
+    volatile sig_atomic_t lost;
+};
+
+static struct region *regions;
+
+/* The page is behind the end of its file: put zeros there, and reading goes on. */
+static void read_zeros(int signal_number, siginfo_t *info, void *context)
+{
+    (void)context;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE),
+                    at = (uintptr_t)info->si_addr & ~(page - 1);
+    int errnum = errno;
+    struct region *r = regions;
+    while (r && (at < r->first || at > r->last))
+        r = r->next;
+    if (r
+        && mmap((void *)at, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)
+               != MAP_FAILED)
+        r->lost = 1;
+    else
+        signal(signal_number, SIG_DFL); /* not ours: it strikes again */
+    errno = errnum;
+}
+
+static void region_add(const struct map *m)
+{
+    struct region *r = x_alloc(sizeof *r);
+    *r = (struct region){ regions, (uintptr_t)m->base, (uintptr_t)m->base + m->size - 1, m->path,
+                          0 };
+    regions = r;
+    struct sigaction action = { .sa_sigaction = read_zeros, .sa_flags = SA_SIGINFO };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}
+
+static void region_remove(const struct map *m)
+{
+    for (struct region **r = &regions; *r; r = &(*r)->next)
+        if ((*r)->first == (uintptr_t)m->base) {
+            struct region *gone = *r;
+            *r = gone->next;
+            free(gone);
+            return;
+        }
+}
+
+const char *map_lost(void)
+{
+    for (struct region *r = regions; r; r = r->next)
+        if (r->lost) {
+            r->lost = 0;
+            return r->path;
+        }
+    return NULL;
+}
+
 enum st map_open(const char *path, struct map *out, struct err *e)
 {
     /* O_NONBLOCK: opening a pipe that nobody writes to must not hang. */
@@ -52,6 +114,7 @@ enum st map_open(const char *path, struct map *out, struct err *e)
     if (p == MAP_FAILED)
         return fail(e, path, "cannot be mapped", errnum);
     *out = (struct map){ p, (size_t)s.st_size, p, x_strdup(path) };
+    region_add(out);
     return ST_OK;
 }
 
@@ -62,8 +125,10 @@ struct map map_borrow(const void *p, size_t size, const char *name)
 
 void map_close(struct map *m)
 {
-    if (m->base)
+    if (m->base) {
+        region_remove(m);
         munmap(m->base, m->size);
+    }
     free(m->path);
     *m = (struct map){ 0 };
 }

@@ -22,4 +22,9 @@ NODISCARD enum st map_open(const char *path, struct map *out, struct err *e);
 struct map map_borrow(const void *p, size_t size, const char *name);
 void map_close(struct map *m); /* leaves *m empty */
 
+/* A mapped file that somebody cuts short must not end the program: what is gone reads as zeros.
+ * Returns the path of a file that was found so since the last call (borrowed until it is closed),
+ * NULL when there is none. */
+const char *map_lost(void);
+
 #endif
