@@ -10,7 +10,7 @@
 
 #ifndef INLINE /* else level_body.h came first */
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 8")
 #endif
 
 #define NATIVE_UNPACK(name, ...) [NATIVE_##name] = unpack_##name,
@@ -37,12 +37,15 @@ static inline int columns_at(const struct native_acts *x, int64_t c)
     return x->cols - c < NATIVE_COLS ? (int)(x->cols - c) : NATIVE_COLS;
 }
 
-/* Columns c .. c + n of row r. */
-static inline void unpack_row(const struct native_weights *w, int r, int64_t c, int n,
+/* Columns c .. c + n of row r; the bytes `ahead` of them are asked for early. */
+static inline void unpack_row(const struct native_weights *w, int r, int64_t c, int n, size_t ahead,
                               const struct native_row *out)
 {
-    unpackers[native_id(w->format)](w->data + (size_t)r * w->row_bytes + c / w->block * w->bytes, n,
-                                    out);
+    const uint8_t *from = w->data + (size_t)r * w->row_bytes + c / w->block * w->bytes;
+    const uintptr_t next = (uintptr_t)from + ahead;
+    for (int i = 0; i < n / w->block * w->bytes; i += 64)
+        __builtin_prefetch((const void *)(next + (size_t)i));
+    unpackers[native_id(w->format)](from, n, out);
 }
 
 /* Where the activations of token t from column c on begin. */
@@ -110,7 +113,7 @@ static void native_panel(const struct native_weights *w, const struct native_act
         for (int64_t c = 0; c < x->cols; c += NATIVE_COLS) {
             const int n = columns_at(x, c);
             const struct native_row row = panel_row(&p, w->format, 0);
-            unpack_row(w, r, c, n, &row);
+            unpack_row(w, r, c, n, 4096, &row);
             for (int64_t t = 0; t < x->tokens; t++)
                 y[t * stride + r] = row_dot(w->format, &row, x, t, c, n,
                                             c ? y[t * stride + r] : 0.0f);

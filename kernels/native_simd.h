@@ -6,6 +6,7 @@
 #define QDB_KERNELS_NATIVE_SIMD_H
 
 #include "kernels/level_native.h"
+#include "kernels/native_few.h"
 #include "kernels/native_transpose.h"
 
 #ifdef __AVX2__
@@ -25,9 +26,9 @@ INLINE void turn(const void *from, int stride, int n, void *to)
     const char *p = from;
     for (int c = 0; c < n; c += WIDTH) {
         ints v[WIDTH];
-        UNROLL for (int r = 0; r < WIDTH; r++) v[r] = ints_load(p + 4 * (r * stride + c));
+        EACH_LANE v[r] = ints_load(p + 4 * (r * stride + c));
         transpose(v);
-        UNROLL for (int r = 0; r < WIDTH; r++) ints_store((char *)to + 4 * WIDTH * (c + r), v[r]);
+        EACH_LANE ints_store((char *)to + 4 * WIDTH * (c + r), v[r]);
     }
 }
 
@@ -187,15 +188,25 @@ static all_tokens *const token_kernels[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_
 static void native_panel(const struct native_weights *w, const struct native_acts *x, float *y,
                          int64_t stride)
 {
+#ifdef __AVX512VNNI__
+    if (x->tokens <= FEW_TOKENS && w->format->group >= 32) {
+        few_panel(w, x, y, stride);
+        return;
+    }
+#endif
     struct panel p;
     struct abreast a;
     if (w->rows < NATIVE_ROWS)
         memset(&p, 0, sizeof p);
     for (int64_t c = 0; c < x->cols; c += NATIVE_COLS) {
         const int n = columns_at(x, c);
+        const size_t bytes = (size_t)(n / w->block * w->bytes);
         for (int r = 0; r < w->rows; r++) {
             const struct native_row row = panel_row(&p, w->format, r);
-            unpack_row(w, r, c, n, &row);
+            /* Rows are visited in turn, which no CPU foresees: the next columns, or the next panel.
+             */
+            unpack_row(w, r, c, n,
+                       c + n < x->cols ? bytes : bytes + (NATIVE_ROWS - 1) * w->row_bytes, &row);
         }
         for (int r = 0; r < w->rows; r += WIDTH) {
             put_abreast(&p, w->format, r, n, &a);

@@ -34,6 +34,8 @@ typedef __m256 floats;
 
 #endif
 
+#define EACH_LANE _Pragma("GCC unroll 16") for (int r = 0; r < WIDTH; r++)
+
 /* Four bytes to every lane. */
 static inline __attribute__((always_inline)) ints four_bytes(const void *p)
 {
