@@ -178,4 +178,8 @@ qdb --demo -batch -ex 'prompt -t 1,2,3' -ex 'break blk.0.out[tok=3:]' \
     -ex 'break blk.1.out[tok=2:]' -ex run
 like "tokens of a breakpoint may be open at the end" "$out" '^breakpoint +2 +s0:blk.1.out'
 
+ids=1$(printf ',%.0s1' $(seq 256))
+qdb --demo -batch -ex "prompt -t $ids"
+like "a prompt longer than the model knows is said to be" "$out" 'longer than the 256 tokens'
+
 finish

@@ -100,7 +100,7 @@ static enum st input_tokens(struct session *s, const struct call *c, int *next, 
 static enum st run_prompt(struct session *s, const struct call *c, struct result *out,
                           struct err *e)
 {
-    struct session_model *m;
+    struct session_model *m = NULL;
     int32_t *ids = NULL;
     size_t n = 0;
     int next = 0;
@@ -116,6 +116,10 @@ static enum st run_prompt(struct session *s, const struct call *c, struct result
         st = session_prompt(s, ids, (int64_t)n, given ? name : NULL, &r, e);
     if (!st)
         show_tokens(m, ids, n, out);
+    const int64_t context = m && m->model->graph ? m->model->graph->context : 0;
+    if (!st && context > 0 && n > (size_t)context)
+        result_note(out, "longer than the %lld tokens that the model was trained on",
+                    (long long)context);
     free(ids);
     return st;
 }
