@@ -10,8 +10,8 @@
 
 /* The gate says which loop is open and who is inside: generation in the high half, OPEN, and the
  * number of workers inside. The fields of a loop change only while the gate is closed and empty. */
-#define GATE_OPEN (UINT64_C(1) << 31)
-#define GATE_INSIDE (GATE_OPEN - 1)
+#define GATE_OPEN             (UINT64_C(1) << 31)
+#define GATE_INSIDE           (GATE_OPEN - 1)
 #define GATE_GENERATION(gate) ((gate) >> 32)
 
 struct worker {
@@ -26,8 +26,8 @@ struct pool {
     void *data;
     const volatile sig_atomic_t *cancel;
     int64_t chunks;
-    _Atomic int64_t next;  /* the first chunk nobody has taken */
-    atomic_bool left_out;  /* a chunk was skipped because of cancel */
+    _Atomic int64_t next; /* the first chunk nobody has taken */
+    atomic_bool left_out; /* a chunk was skipped because of cancel */
     _Atomic uint64_t gate;
 
     /* Waiting. Sleepers are counted so that the fast path takes no lock. */
@@ -201,6 +201,7 @@ static bool start_worker(struct pool *p)
     w->pool = p;
     w->index = p->threads;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* a file cut short: the reader itself must hear of it */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     bool started = pthread_create(&w->thread, NULL, work, w) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);

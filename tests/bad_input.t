@@ -45,6 +45,9 @@ unlike "shares are of what there is" "$out" 'inf|nan'
 cp "$model" shrinking
 refused "a file that is cut short while it is open" 'became shorter' shrinking \
     -ex 'shell truncate -s 20000 shrinking' -ex 'summary **'
+cp "$model" shrinking
+refused "and is read by several threads" 'became shorter' shrinking --threads 3 \
+    -ex 'shell truncate -s 20000 shrinking' -ex 'prompt -t 1,2,3' -ex run
 
 # Words, on a model that has run.
 long=$(printf '%0200d' 0)
