@@ -3,7 +3,7 @@
  * the portable level of native mode take, side by side in one run. GB/s are bytes of weights read,
  * GOP/s twice the products of a weight and an activation; the last columns are ratios of time.
  *
- * usage: bench_matrix [-c] [-t THREADS] [-n ROWS] [-k COLS] [-m TOKENS] [FORMAT...]     (-c:
+ * usage: bench_matrix [-c] [-o] [-t THREADS] [-n ROWS] [-k COLS] [-m TOKENS] [FORMAT...]     (-c:
  * processor time) */
 #include <getopt.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@
 enum { ROUNDS = 5 };
 
 /* Of a machine that does other work too, only the time of this process tells anything. */
+static bool only_native;
 static clockid_t clock_used = CLOCK_MONOTONIC;
 
 static double seconds(void)
@@ -88,6 +89,18 @@ static double read_speed(const struct job *j, size_t bytes)
     return (double)bytes / least * 1e-9;
 }
 
+/* The same product in exact mode and at the other levels. */
+static void compare(const struct job *j, double ops, double native)
+{
+    const double exact = best(j, COMPUTE_EXACT, NULL);
+    const double plain = best(j, COMPUTE_NATIVE, level_find("c"));
+    const struct level *avx2 = level_find("avx2");
+    printf("  exact %6.1f  c %5.1f  exact/native %5.2f  c/native %5.2f", ops / exact, ops / plain,
+           exact / native, plain / native);
+    if (avx2 && avx2->supported())
+        printf("  avx2 %6.1f", ops / best(j, COMPUTE_NATIVE, avx2));
+}
+
 static void run_format(const char *name, int64_t rows, int64_t cols, int64_t most,
                        struct pool *pool)
 {
@@ -115,15 +128,12 @@ static void run_format(const char *name, int64_t rows, int64_t cols, int64_t mos
             j.w.rows = rows < 2048 ? rows : 2048;
         const double ops = 2e-9 * (double)(j.w.rows * cols * tokens[i]);
         const double gb = 1e-9 * (double)(j.w.row_bytes * (size_t)j.w.rows);
-        const double exact = best(&j, COMPUTE_EXACT, NULL), native = best(&j, COMPUTE_NATIVE, NULL);
-        const double avx2 = level_find("avx2") && level_find("avx2")->supported()
-                                ? best(&j, COMPUTE_NATIVE, level_find("avx2"))
-                                : native;
-        const double plain = tokens[i] > 64 ? 0 : best(&j, COMPUTE_NATIVE, level_find("c"));
-        printf("%6lld tokens: native %6.1f GB/s %7.1f GOP/s  exact %7.1f GOP/s  avx2 %7.1f  c %6.1f"
-               "   exact/native %5.2f  c/native %5.2f\n",
-               (long long)tokens[i], gb / native, ops / native, ops / exact, ops / avx2,
-               plain ? ops / plain : 0, exact / native, plain / native);
+        const double native = best(&j, COMPUTE_NATIVE, NULL);
+        printf("%6lld tokens: native %6.1f GB/s %7.1f GOP/s", (long long)tokens[i], gb / native,
+               ops / native);
+        if (!only_native)
+            compare(&j, ops, native);
+        putchar('\n');
     }
     free(data);
     free(x);
@@ -134,17 +144,19 @@ int main(int argc, char **argv)
 {
     int threads = 1, option;
     int64_t rows = 16384, cols = 4096, most = 512;
-    while ((option = getopt(argc, argv, "ct:n:k:m:")) != -1) {
+    while ((option = getopt(argc, argv, "cot:n:k:m:")) != -1) {
         const int64_t value = optarg ? atoll(optarg) : 0;
         switch (option) {
+        case 'o': only_native = true; break;
         case 'c': clock_used = CLOCK_PROCESS_CPUTIME_ID; break;
         case 't': threads = (int)value; break;
         case 'n': rows = value; break;
         case 'k': cols = value; break;
         case 'm': most = value; break;
         default:
-            fprintf(stderr, "usage: bench_matrix [-c] [-t THREADS] [-n ROWS] [-k COLS] [-m TOKENS] "
-                            "[FORMAT...]\n");
+            fprintf(stderr,
+                    "usage: bench_matrix [-c] [-o] [-t THREADS] [-n ROWS] [-k COLS] [-m TOKENS] "
+                    "[FORMAT...]\n");
             return 2;
         }
     }
