@@ -37,14 +37,15 @@ static inline int columns_at(const struct native_acts *x, int64_t c)
     return x->cols - c < NATIVE_COLS ? (int)(x->cols - c) : NATIVE_COLS;
 }
 
-/* Columns c .. c + n of row r; the bytes `ahead` of them are asked for early. */
+/* Columns c .. c + n of row r; the bytes `ahead` of them are asked for early, into the second-level
+ * cache. */
 static inline void unpack_row(const struct native_weights *w, int r, int64_t c, int n, size_t ahead,
                               const struct native_row *out)
 {
     const uint8_t *from = w->data + (size_t)r * w->row_bytes + c / w->block * w->bytes;
     const uintptr_t next = (uintptr_t)from + ahead;
     for (int i = 0; i < n / w->block * w->bytes; i += 64)
-        __builtin_prefetch((const void *)(next + (size_t)i));
+        __builtin_prefetch((const void *)(next + (size_t)i), 0, 2);
     unpackers[native_id(w->format)](from, n, out);
 }
 

@@ -45,6 +45,49 @@ static inline void put_nibbles(const uint8_t *q, uint8_t *code)
     PUT(code + 16, bytes16, v >> 4);
 }
 
+/* The same for `blocks` blocks of 32, `stride` bytes apart. */
+static inline void put_all_nibbles(const uint8_t *q, int stride, int64_t blocks, uint8_t *code)
+{
+    int64_t i = 0;
+#ifdef __AVX512BW__
+    const __m512i twice = _mm512_setr_epi64(0, 1, 0, 1, 2, 3, 2, 3);
+    const __m512i shift = _mm512_inserti64x4(
+        _mm512_castsi256_si512(_mm256_setr_epi64x(0, 0, 0x0004000400040004, 0x0004000400040004)),
+        _mm256_setr_epi64x(0, 0, 0x0004000400040004, 0x0004000400040004), 1);
+    for (; i + 2 <= blocks; i += 2, q += 2 * stride) {
+        const __m128i a = _mm_loadu_si128((const __m128i *)q);
+        const __m128i b = _mm_loadu_si128((const __m128i *)(q + stride));
+        const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
+        const __m512i v = _mm512_permutexvar_epi64(twice, _mm512_castsi256_si512(both));
+        _mm512_storeu_si512(code + 32 * i,
+                            _mm512_and_si512(_mm512_srlv_epi16(v, shift), _mm512_set1_epi8(15)));
+    }
+#endif
+    for (; i < blocks; i++, q += stride)
+        put_nibbles(q, code + 32 * i);
+}
+
+/* Halves of `blocks` blocks, `stride` bytes apart. */
+static inline void put_halves(const uint8_t *p, int stride, int64_t blocks, float *d)
+{
+    int64_t i = 0;
+#ifdef __F16C__
+    for (; i + 8 <= blocks; i += 8, p += 8 * stride) {
+        __m128i h = _mm_cvtsi32_si128(load_u16(p));
+        h = _mm_insert_epi16(h, load_u16(p + stride), 1);
+        h = _mm_insert_epi16(h, load_u16(p + 2 * stride), 2);
+        h = _mm_insert_epi16(h, load_u16(p + 3 * stride), 3);
+        h = _mm_insert_epi16(h, load_u16(p + 4 * stride), 4);
+        h = _mm_insert_epi16(h, load_u16(p + 5 * stride), 5);
+        h = _mm_insert_epi16(h, load_u16(p + 6 * stride), 6);
+        h = _mm_insert_epi16(h, load_u16(p + 7 * stride), 7);
+        _mm256_storeu_ps(d + i, _mm256_cvtph_ps(h));
+    }
+#endif
+    for (; i < blocks; i++, p += stride)
+        d[i] = scale_f16(p);
+}
+
 /* The same, each nibble the row of a codebook. */
 static inline void look_nibbles(const uint8_t *q, const uint8_t *book, uint8_t *code)
 {
@@ -92,46 +135,41 @@ UNPACKER(q2_0)
 
 UNPACKER(q4_0)
 {
-    for (int64_t i = 0; i < n / 32; i++, p += 18) {
-        w->d[i] = scale_f16(p);
-        put_nibbles(p + 2, w->code + 32 * i);
-    }
+    put_halves(p, 18, n / 32, w->d);
+    put_all_nibbles(p + 2, 18, n / 32, w->code);
 }
 
 UNPACKER(q4_1)
 {
-    for (int64_t i = 0; i < n / 32; i++, p += 20) {
-        w->d[i] = scale_f16(p);
-        w->m[i] = scale_f16(p + 2);
-        put_nibbles(p + 4, w->code + 32 * i);
-    }
+    put_halves(p, 20, n / 32, w->d);
+    put_halves(p + 2, 20, n / 32, w->m);
+    put_all_nibbles(p + 4, 20, n / 32, w->code);
 }
 
 UNPACKER(q5_0)
 {
-    for (int64_t i = 0; i < n / 32; i++, p += 22) {
-        w->d[i] = scale_f16(p);
-        put_nibbles(p + 6, w->code + 32 * i);
-        put_fifth_bits(p + 2, w->code + 32 * i);
-    }
+    put_halves(p, 22, n / 32, w->d);
+    put_all_nibbles(p + 6, 22, n / 32, w->code);
+    for (int64_t i = 0; i < n / 32; i++)
+        put_fifth_bits(p + 22 * i + 2, w->code + 32 * i);
 }
 
 UNPACKER(q5_1)
 {
-    for (int64_t i = 0; i < n / 32; i++, p += 24) {
-        w->d[i] = scale_f16(p);
-        w->m[i] = scale_f16(p + 2);
-        put_nibbles(p + 8, w->code + 32 * i);
-        put_fifth_bits(p + 4, w->code + 32 * i);
-    }
+    put_halves(p, 24, n / 32, w->d);
+    put_halves(p + 2, 24, n / 32, w->m);
+    put_all_nibbles(p + 8, 24, n / 32, w->code);
+    for (int64_t i = 0; i < n / 32; i++)
+        put_fifth_bits(p + 24 * i + 4, w->code + 32 * i);
 }
 
 UNPACKER(q8_0)
 {
-    for (int64_t i = 0; i < n / 32; i++, p += 34) {
-        w->d[i] = scale_f16(p);
-        BYTES(bytes32, v, p + 2);
-        PUT(w->code + 32 * i, bytes32, v ^ 0x80);
+    uint8_t *restrict code = w->code;
+    put_halves(p, 34, n / 32, w->d);
+    for (int64_t i = 0; i < n / 32; i++) {
+        BYTES(bytes32, v, p + 34 * i + 2);
+        PUT(code + 32 * i, bytes32, v ^ 0x80);
     }
 }
 
@@ -139,10 +177,9 @@ UNPACKER(iq4_nl)
 {
     uint8_t book[16];
     integer_book(codebook_iq4nl, 128, book);
-    for (int64_t i = 0; i < n / 32; i++, p += 18) {
-        w->d[i] = scale_f16(p);
-        look_nibbles(p + 2, book, w->code + 32 * i);
-    }
+    put_halves(p, 18, n / 32, w->d);
+    for (int64_t i = 0; i < n / 32; i++)
+        look_nibbles(p + 18 * i + 2, book, w->code + 32 * i);
 }
 
 UNPACKER(mxfp4)
