@@ -8,7 +8,7 @@
 #include "kernels/codec.h"
 #include "kernels/native.h"
 
-#ifdef __F16C__
+#ifdef __SSSE3__
 #include <immintrin.h>
 #endif
 
@@ -91,10 +91,17 @@ static inline void put_halves(const uint8_t *p, int stride, int64_t blocks, floa
 /* The same, each nibble the row of a codebook. */
 static inline void look_nibbles(const uint8_t *q, const uint8_t *book, uint8_t *code)
 {
+#ifdef __SSSE3__
     BYTES(bytes16, v, q);
-    BYTES(bytes16, table, book);
-    PUT(code, bytes16, __builtin_shuffle(table, v & 15));
-    PUT(code + 16, bytes16, __builtin_shuffle(table, v >> 4));
+    const __m128i table = _mm_loadu_si128((const __m128i *)book);
+    PUT(code, __m128i, _mm_shuffle_epi8(table, (__m128i)(v & 15)));
+    PUT(code + 16, __m128i, _mm_shuffle_epi8(table, (__m128i)(v >> 4)));
+#else
+    for (int j = 0; j < 16; j++) {
+        code[j] = book[q[j] & 15];
+        code[j + 16] = book[q[j] >> 4];
+    }
+#endif
 }
 
 static inline void integer_book(const float *levels, int zero, uint8_t *book)
