@@ -38,6 +38,7 @@ refused "the other byte order" '[Bb]ig-endian' big-endian
 refused "counts that lie" 'byte' counts
 refused "a header cut short" 'byte [0-9]+' header
 refused "weights cut short" 'cannot be read' half -ex 'prompt -t 1,2' -ex run
+refused "a token outside the vocabulary" '9999 is not in 0' --demo -ex 'tokens -t 1,9999'
 capture "$QDB" -n -batch half -ex 'info tensors blk.0.attn_q.weight' </dev/null
 like "which open, for what is whole" "$out" 'blk\.0\.attn_q\.weight'
 capture "$QDB" -n -batch half -ex 'info model' </dev/null

@@ -33,9 +33,12 @@ static void show_tokens(const struct session_model *m, const int32_t *ids, size_
     buf_free(&b);
 }
 
-static enum st parse_ids(const struct call *c, int i, int32_t **ids, size_t *n, size_t *cap,
-                         struct err *e)
+static enum st parse_ids(const struct session *s, const struct call *c, int i, int32_t **ids,
+                         size_t *n, size_t *cap, struct err *e)
 {
+    const struct session_model *m = s->models.model;
+    const struct tokenizer *k = m ? m->model->tokenizer : NULL;
+    const int64_t last = k ? tokenizer_size(k) - 1 : INT32_MAX;
     struct str text = c->words[i].text;
     for (size_t at = 0; at <= text.n;) {
         size_t end = at;
@@ -43,7 +46,7 @@ static enum st parse_ids(const struct call *c, int i, int32_t **ids, size_t *n, 
             end++;
         int64_t v;
         if (end > at) {
-            enum st st = parse_i64(str_of(text.p + at, end - at), 0, INT32_MAX, &v, e);
+            enum st st = parse_i64(str_of(text.p + at, end - at), 0, last, &v, e);
             if (st)
                 return st_at(e, c->words[i].column, c->words[i].length);
             x_grow(ids, cap, *n + 1, sizeof **ids);
@@ -74,7 +77,7 @@ static enum st input_tokens(struct session *s, const struct call *c, int *next, 
                          c->words[i].text.p);
     if (option && c->words[i].text.p[1] == 't') {
         *next = i + 2;
-        return parse_ids(c, i + 1, ids, n, &cap, e);
+        return parse_ids(s, c, i + 1, ids, n, &cap, e);
     }
     enum st st = session_need_tokenizer(s, &m, e);
     if (st)

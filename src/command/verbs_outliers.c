@@ -314,7 +314,7 @@ enum st run_outliers(struct session *s, const struct call *c, struct result *out
         show_channels(&v, r, out);
         show_tokens(&v, r, out);
         if (v.missing)
-            result_note(out, "%d points have not been computed yet", v.missing);
+            result_note(out, "not computed yet: %d of the points", v.missing);
         if (run_n_tokens(r->run) < 2)
             result_note(out,
                         "outliers are measured against the tokens after the first: there are none");
