@@ -27,11 +27,13 @@ const struct level *level_find(const char *name)
     return NULL;
 }
 
+bool level_supported(const struct level *l) { return !features_missing(l->needs); }
+
 const struct level *level_now(void)
 {
     if (!chosen)
         for (size_t i = 0; level_at(i); i++)
-            if (levels[i]->supported())
+            if (level_supported(levels[i]))
                 chosen = levels[i];
     return chosen;
 }

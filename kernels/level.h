@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/feature.h"
 #include "kernels/native.h"
 
 /* In COMPUTE_EXACT and COMPUTE_NATIVE all levels give the same bits: the order of additions is part
@@ -15,7 +16,7 @@
 struct level {
     const char *name;
     const char *brief;
-    bool (*supported)(void); /* by this CPU */
+    unsigned needs; /* FEATURES of the CPU that its code was compiled for */
     int rows;                /* rows that dot_rows takes at most */
     /* y[t * stride + r] = sum over i of w[r * n + i] * x[t * n + i], r < rows, t < tokens. */
     void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y,
@@ -38,6 +39,7 @@ enum { LEVEL_MAX_ROWS = 2 };
  * CPU families are not there. */
 const struct level *level_at(size_t i);
 const struct level *level_find(const char *name); /* NULL if none */
+bool level_supported(const struct level *l);      /* by this machine */
 /* The level in use: the fastest that is supported, until another is forced. */
 const struct level *level_now(void);
 /* NULL = choose by itself again. The level must be supported. Not while kernels run. */

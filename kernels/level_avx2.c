@@ -5,12 +5,10 @@
 #include "kernels/level_body.h"
 #include "kernels/level_native.h"
 
-static bool supported(void) { return __builtin_cpu_supports("avx2"); }
-
 const struct level level_avx2 = {
     .name = "avx2",
     .brief = "AVX2",
-    .supported = supported,
+    .needs = FEATURES(AVX2) | FEATURES(F16C),
     .rows = BLOCK_ROWS,
     .dot_rows = dot_rows,
     .dot_keys = dot_keys,

@@ -5,16 +5,11 @@
 #include "kernels/level_body.h"
 #include "kernels/level_native.h"
 
-static bool supported(void)
-{
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-           && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-}
-
 const struct level level_avx512 = {
     .name = "avx512",
     .brief = "AVX-512 F, BW, VL, VNNI",
-    .supported = supported,
+    .needs = FEATURES(AVX2) | FEATURES(F16C) | FEATURES(AVX512F) | FEATURES(AVX512BW)
+             | FEATURES(AVX512VL) | FEATURES(AVX512VNNI),
     .rows = BLOCK_ROWS,
     .dot_rows = dot_rows,
     .dot_keys = dot_keys,

@@ -4,12 +4,9 @@
 #include "kernels/level_body.h"
 #include "kernels/level_native.h"
 
-static bool supported(void) { return true; }
-
 const struct level level_c = {
     .name = "c",
     .brief = "portable C; vectors of the baseline instruction set",
-    .supported = supported,
     .rows = BLOCK_ROWS,
     .dot_rows = dot_rows,
     .dot_keys = dot_keys,

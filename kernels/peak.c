@@ -32,8 +32,6 @@
 
 typedef float floats16 __attribute__((vector_size(16)));
 
-static bool always(void) { return true; }
-
 #ifdef __x86_64__
 #define HIDE(v) "+x"(v)
 #define NONE
@@ -45,9 +43,6 @@ ROUNDS(__m256, AVX2, fma_avx2, _mm256_setzero_ps(), _mm256_fmadd_ps(a, b, sum[i]
 ROUNDS(__m256i, AVX2, dot8_avx2, _mm256_setzero_si256(),
        _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), b)))
 
-static bool has_avx2(void) { return __builtin_cpu_supports("avx2"); }
-static bool has_fma(void) { return has_avx2() && __builtin_cpu_supports("fma"); }
-
 #undef HIDE
 #define HIDE(v) "+v"(v)
 #define AVX512  __attribute__((target("avx512f,avx512bw,avx512vnni")))
@@ -57,12 +52,6 @@ ROUNDS(__m512i, AVX512, vnni_avx512, _mm512_setzero_si512(), _mm512_dpbusd_epi32
 ROUNDS(__m512i, AVX512, dot8_avx512, _mm512_setzero_si512(),
        _mm512_add_epi32(sum[i], _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), b)))
 
-static bool has_avx512(void)
-{
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
-}
-
-static bool has_vnni(void) { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #else
 #ifdef __aarch64__
 #define HIDE(v) "+w"(v)
@@ -73,17 +62,23 @@ static bool has_vnni(void) { return has_avx512() && __builtin_cpu_supports("avx5
 ROUNDS(floats16, NONE, mul_add_c, (floats16){ 0 }, sum[i] + a * b)
 #endif
 
+enum {
+    NEEDS_AVX2 = FEATURES(AVX2) | FEATURES(FMA),
+    NEEDS_AVX512 = NEEDS_AVX2 | FEATURES(AVX512F) | FEATURES(AVX512BW),
+    NEEDS_VNNI = NEEDS_AVX512 | FEATURES(AVX512VNNI)
+};
+
 /* Of each kind the best last. */
 static const struct peak peaks[] = {
-    { "c", PEAK_MUL_ADD, "128 bit mul, add", always, 4, mul_add_c },
+    { "c", PEAK_MUL_ADD, "128 bit mul, add", 0, 4, mul_add_c },
 #ifdef __x86_64__
-    { "avx2", PEAK_MUL_ADD, "256 bit mul, add", has_fma, 8, mul_add_avx2 },
-    { "avx2", PEAK_FMA, "256 bit fma", has_fma, 8, fma_avx2 },
-    { "avx2", PEAK_DOT8, "256 bit maddubs, madd, add", has_avx2, 32, dot8_avx2 },
-    { "avx512", PEAK_MUL_ADD, "512 bit mul, add", has_avx512, 16, mul_add_avx512 },
-    { "avx512", PEAK_FMA, "512 bit fma", has_avx512, 16, fma_avx512 },
-    { "avx512", PEAK_DOT8, "512 bit maddubs, madd, add", has_avx512, 64, dot8_avx512 },
-    { "avx512", PEAK_DOT8, "512 bit dpbusd", has_vnni, 64, vnni_avx512 },
+    { "avx2", PEAK_MUL_ADD, "256 bit mul, add", NEEDS_AVX2, 8, mul_add_avx2 },
+    { "avx2", PEAK_FMA, "256 bit fma", NEEDS_AVX2, 8, fma_avx2 },
+    { "avx2", PEAK_DOT8, "256 bit maddubs, madd, add", NEEDS_AVX2, 32, dot8_avx2 },
+    { "avx512", PEAK_MUL_ADD, "512 bit mul, add", NEEDS_AVX512, 16, mul_add_avx512 },
+    { "avx512", PEAK_FMA, "512 bit fma", NEEDS_AVX512, 16, fma_avx512 },
+    { "avx512", PEAK_DOT8, "512 bit maddubs, madd, add", NEEDS_AVX512, 64, dot8_avx512 },
+    { "avx512", PEAK_DOT8, "512 bit dpbusd", NEEDS_VNNI, 64, vnni_avx512 },
 #endif
 };
 
@@ -94,7 +89,7 @@ const struct peak *peak_find(const struct level *l, enum peak_kind kind)
     for (size_t i = 0; i < sizeof peaks / sizeof *peaks; i++) {
         const bool mine = !strcmp(peaks[i].level, l->name);
         known = known || mine;
-        if (peaks[i].kind != kind || !peaks[i].supported())
+        if (peaks[i].kind != kind || features_missing(peaks[i].needs))
             continue;
         widest = &peaks[i];
         own = mine ? &peaks[i] : own;

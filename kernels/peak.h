@@ -21,7 +21,7 @@ struct peak {
     const char *level; /* of the level whose vectors it uses */
     enum peak_kind kind;
     const char *how;         /* the instructions, for people */
-    bool (*supported)(void); /* by this CPU */
+    unsigned needs;          /* FEATURES of the CPU */
     int lanes;               /* products per step */
     void (*run)(int64_t rounds);
 };

@@ -191,7 +191,7 @@ static enum st info_kernels(struct session *s, const struct call *c, struct resu
         table_row(t);
         table_str(t, l->name);
         table_str(t, l == level_now() ? "in use"
-                     : l->supported() ? "available"
+                     : level_supported(l) ? "available"
                                       : "not on this CPU");
         table_int(t, pool_threads(session_pool(s)));
         table_str(t, l->brief);

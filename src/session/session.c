@@ -11,7 +11,7 @@ static enum st force_level(enum kernels_choice choice, struct err *e)
 {
     static const char *const names[] = { NULL, "c", "avx2", "avx512" };
     const struct level *l = choice ? level_find(names[choice]) : NULL;
-    if (choice && !(l && l->supported())) {
+    if (choice && !(l && level_supported(l))) {
         st_fail(e, ST_UNSUPPORTED, "this machine cannot run the level %s", names[choice]);
         return st_hint(e, "`info kernels` lists what it can");
     }

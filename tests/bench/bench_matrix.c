@@ -97,7 +97,7 @@ static void compare(const struct job *j, double ops, double native)
     const struct level *avx2 = level_find("avx2");
     printf("  exact %6.1f  c %5.1f  exact/native %5.2f  c/native %5.2f", ops / exact, ops / plain,
            exact / native, plain / native);
-    if (avx2 && avx2->supported())
+    if (avx2 && level_supported(avx2))
         printf("  avx2 %6.1f", ops / best(j, COMPUTE_NATIVE, avx2));
 }
 

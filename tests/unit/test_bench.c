@@ -104,7 +104,7 @@ static void machine_has_limits(void **state)
     struct bench b;
     start(&b);
     for (size_t i = 0; level_at(i); i++) {
-        if (!level_at(i)->supported())
+        if (!level_supported(level_at(i)))
             continue;
         level_force(level_at(i));
         assert_ok(command(&b, "bench machine size 1M seconds 0.01"), &b.e);
