@@ -10,11 +10,7 @@ if ! model=$(data stories260K/stories260K-f32.gguf); then
     finish
     exit
 fi
-if ! command -v tmux >/dev/null 2>&1; then
-    skip "a session on a real model" "tmux is missing"
-    finish
-    exit
-fi
+needs_terminal "a session on a real model"
 
 # What the last command showed: the screen from that command to the prompt.
 answer() { screen | awk -v line="(qdb) $1" 'index($0, line) == 1 { on = 1; text = ""; next }

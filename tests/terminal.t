@@ -4,11 +4,7 @@
 . "${QDB_TOP:-.}/tests/harness/tap.sh"
 . "$QDB_TOP/tests/harness/terminal.sh"
 
-if ! command -v tmux >/dev/null 2>&1; then
-    skip "a terminal" "tmux is missing"
-    finish
-    exit
-fi
+needs_terminal "a terminal"
 
 terminal "$QDB" -n
 check "a prompt comes" until_true at_prompt

@@ -56,6 +56,36 @@ is "a broken build fails though all tests pass" "$(sum script "$tmp/script.t" 1)
     "1 passed, 1 failed, 0 skipped
 status 1"
 
+# Terminals: none is no failure but is said, and a program that hangs is one, soon, with its screen.
+mkdir "$tmp/bin"
+script '. "$QDB_TOP/tests/harness/terminal.sh"
+terminal_looks=4; is begun a a; needs_terminal "the session"; is reached a b; finish'
+printf '#!/bin/sh\necho "fork failed" >&2\nexit 1\n' >"$tmp/bin/tmux"
+chmod +x "$tmp/bin/tmux"
+is "no terminal is a skip with its reason" "$(PATH=$tmp/bin:$PATH verdict script "$tmp/script.t")" \
+    "SKIP: script 2 - the session # SKIP no terminal: fork failed
+1 passed, 0 failed, 1 skipped
+status 0"
+printf '#!/bin/sh\nexit 0\n' >"$tmp/bin/tmux"
+like "so is one that shows nothing" "$(PATH=$tmp/bin:$PATH verdict script "$tmp/script.t")" \
+    'SKIP no terminal: its screen stays empty'
+script '. "$QDB_TOP/tests/harness/terminal.sh"
+needs_terminal "a program that hangs"
+terminal sh -c "echo before; read -r line"; until_true shows before
+terminal_looks=4
+check "a prompt" enter "echo hello"
+terminal_looks=1000000
+check "another" enter "echo hello"
+terminal_end; is end "$status" 0; finish'
+hung=$(verdict script "$tmp/script.t")
+case $hung in
+*SKIP:*) skip "a program that hangs" "no terminal" ;;
+*)
+    like "a program that hangs fails, once it did without more waiting" "$hung" '^0 passed, 3 failed'
+    like "and its screen is shown" "$hung" '#   before'
+    ;;
+esac
+
 # The fuzz driver finds a bug, keeps the input, and the input shows the bug again.
 fuzz=$PWD/tests/harness/fuzz_fixture
 mkdir "$tmp/corpus"

@@ -16,7 +16,8 @@
 #include "base/text.h"
 #include "tests/harness/scratch.h"
 
-enum { PATIENCE = 60000 }; /* milliseconds until a text that does not come is a failure */
+/* Milliseconds until a text that does not come is a failure; the cases after that wait less. */
+static int patience = 60000;
 
 struct terminal {
     int fd;
@@ -34,7 +35,8 @@ static struct terminal start(void)
     struct terminal t = { 0 };
     struct winsize size = { .ws_row = 24, .ws_col = 80 };
     t.pid = forkpty(&t.fd, NULL, NULL, &size);
-    assert_true(t.pid >= 0);
+    if (t.pid < 0) /* no /dev/pts, say */
+        SKIP_CASE("no pseudo-terminal can be opened: %s", strerror(errno));
     if (t.pid == 0) {
         setenv("TERM", "dumb", 1);
         setenv("HOME", scratch_path("."), 1);
@@ -58,8 +60,10 @@ static bool more(struct terminal *t)
 {
     char part[4096];
     struct pollfd p = { .fd = t->fd, .events = POLLIN };
-    if (poll(&p, 1, PATIENCE) <= 0)
+    if (poll(&p, 1, patience) <= 0) {
+        patience = 5000;
         return false;
+    }
     ssize_t n = read(t->fd, part, sizeof part);
     if (n <= 0)
         return false;
