@@ -103,6 +103,28 @@ void mem_free(void *p)
     free(base);
 }
 
+enum st mem_grow(void *array_pointer, size_t *cap, size_t need, size_t size, const char *what,
+                 struct err *e)
+{
+    if (need <= *cap)
+        return ST_OK;
+    size_t n = need > 2 * *cap ? need : 2 * *cap, bytes;
+    if (!mul_ok(n, size, &bytes))
+        return st_fail(e, ST_NOMEM, "%s: size overflows", what);
+    void *old, *p;
+    enum st st = mem_alloc(&p, bytes, what, e);
+    if (st)
+        return st;
+    memcpy(&old, array_pointer, sizeof old);
+    if (old)
+        memcpy(p, old, *cap * size);
+    memset((char *)p + *cap * size, 0, (n - *cap) * size);
+    mem_free(old);
+    memcpy(array_pointer, &p, sizeof p);
+    *cap = n;
+    return ST_OK;
+}
+
 void mem_set_budget(size_t bytes) { budget = bytes; }
 size_t mem_budget(void) { return budget; }
 size_t mem_used(void) { return used; }

@@ -35,6 +35,9 @@ void x_grow(void *array_pointer, size_t *cap, size_t need, size_t size);
  * *out is written on success only; mem_free(NULL) is fine. */
 NODISCARD enum st mem_alloc(void **out, size_t bytes, const char *what, struct err *e);
 void mem_free(void *p);
+/* As x_grow, for an array whose length a file decides: from mem_alloc, and with its errors. */
+NODISCARD enum st mem_grow(void *array_pointer, size_t *cap, size_t need, size_t size,
+                           const char *what, struct err *e);
 
 void mem_set_budget(size_t bytes); /* 0 = no limit */
 size_t mem_budget(void);

@@ -31,30 +31,52 @@ const char *gguf_type_name(enum gguf_type type)
     return (unsigned)type < GGUF_TYPE__COUNT ? types[type].name : "?";
 }
 
+/* An index of what was read: items of `stride` bytes that begin with their name. A name that occurs
+ * twice is an error. Names are indexed, and records stored, only when they have been read: the
+ * counts in the header are claims, on which nothing is allocated. */
+static enum st index_names(struct reader *r, struct names *x, const void *items, size_t stride,
+                           size_t n, const char *kind)
+{
+    enum st st = names_init(x, items, stride, n, r->e);
+    for (size_t i = 0; i < n && !st; i++) {
+        struct str name = *(const struct str *)((const char *)items + i * stride);
+        if (names_add(x, i) == NAMES_NONE)
+            continue;
+        char what[READER_NAME];
+        reader_show(what, name);
+        size_t at = (size_t)((const uint8_t *)name.p - r->p) - 8; /* its length */
+        st = reader_fail(r, at, ST_FORMAT, "the %s `%s` occurs twice", kind, what);
+    }
+    return st;
+}
+
 /* ---- key-value pairs ---- */
 
-/* Walk an array of strings, noting where each begins: one index, no copies. */
+/* Walk an array of strings, noting where each begins: one index, no copies. The first walk, without
+ * an index, shows that they are there: the count is only a claim. */
 static enum st read_strings(struct reader *r, struct gguf_kv *kv, const char *key)
 {
     if (kv->n > reader_left(r) / 8)
         return reader_fail(r, r->at, ST_FORMAT,
                            "array `%s` claims %llu strings; %zu bytes are left", key,
                            (unsigned long long)kv->n, reader_left(r));
-    if (!kv->n)
-        return ST_OK;
+    size_t start = r->at;
+    struct str s;
+    enum st st = ST_OK;
+    for (uint64_t i = 0; i < kv->n && !st; i++)
+        st = reader_string(r, &s, key);
     void *index;
-    enum st st = mem_alloc(&index, (size_t)kv->n * sizeof *kv->strings, "an index of strings",
-                           r->e);
-    if (st)
+    if (!st && kv->n)
+        st = mem_alloc(&index, (size_t)kv->n * sizeof *kv->strings, "an index of strings", r->e);
+    if (st || !kv->n)
         return st;
     kv->strings = index;
-    for (uint64_t i = 0; i < kv->n; i++) {
+    r->at = start;
+    for (uint64_t i = 0; i < kv->n && !st; i++) {
         kv->strings[i] = r->at;
-        struct str s;
-        if ((st = reader_string(r, &s, key)))
-            return st;
+        st = reader_string(r, &s, key);
     }
-    return ST_OK;
+    return st;
 }
 
 /* n elements of fixed size; a bool must be 0 or 1. */
@@ -116,11 +138,11 @@ static enum st read_value(struct reader *r, struct gguf_kv *kv, const char *key)
     return st;
 }
 
-static enum st read_kv(struct reader *r, struct gguf *g, size_t i)
+static enum st read_kv(struct reader *r, struct gguf *g, size_t i, uint64_t n)
 {
     struct gguf_kv *kv = &g->kvs[i];
     char what[READER_NAME];
-    snprintf(what, sizeof what, "key %zu of %zu", i + 1, g->n_kvs);
+    snprintf(what, sizeof what, "key %zu of %llu", i + 1, (unsigned long long)n);
     size_t start = r->at;
     enum st st = reader_string(r, &kv->key, what);
     if (st)
@@ -129,8 +151,6 @@ static enum st read_kv(struct reader *r, struct gguf *g, size_t i)
         return reader_fail(r, start, ST_FORMAT, "%s is %zu bytes long; 1 to %d are legal", what,
                            kv->key.n, GGUF_MAX_KEY);
     reader_show(what, kv->key);
-    if (names_add(&g->by_key, i) != NAMES_NONE)
-        return reader_fail(r, start, ST_FORMAT, "the key `%s` occurs twice", what);
     return read_value(r, kv, what);
 }
 
@@ -140,18 +160,13 @@ static enum st read_kvs(struct reader *r, struct gguf *g, uint64_t n)
         return reader_fail(r, 16, ST_FORMAT,
                            "%llu keys cannot fit into the %zu bytes that are left",
                            (unsigned long long)n, reader_left(r));
-    void *p;
-    enum st st = mem_alloc(&p, (size_t)n * sizeof *g->kvs, "the metadata", r->e);
-    if (st)
-        return st;
-    memset(p, 0, (size_t)n * sizeof *g->kvs);
-    g->kvs = p;
-    g->n_kvs = (size_t)n;
-    if ((st = names_init(&g->by_key, g->kvs, sizeof *g->kvs, g->n_kvs, r->e)))
-        return st;
-    for (size_t i = 0; i < g->n_kvs && !st; i++)
-        st = read_kv(r, g, i);
-    return st;
+    enum st st = ST_OK;
+    for (size_t cap = 0; g->n_kvs < n && !st;) {
+        st = mem_grow(&g->kvs, &cap, g->n_kvs + 1, sizeof *g->kvs, "the metadata", r->e);
+        if (!st)
+            st = read_kv(r, g, g->n_kvs++, n);
+    }
+    return st ? st : index_names(r, &g->by_key, g->kvs, sizeof *g->kvs, g->n_kvs, "key");
 }
 
 static enum st read_alignment(struct reader *r, struct gguf *g)
@@ -174,11 +189,11 @@ static enum st read_alignment(struct reader *r, struct gguf *g)
 
 /* ---- the tensor directory ---- */
 
-static enum st read_tensor(struct reader *r, struct gguf *g, size_t i)
+static enum st read_tensor(struct reader *r, struct gguf *g, size_t i, uint64_t n)
 {
     struct gguf_tensor *t = &g->tensors[i];
     char what[READER_NAME];
-    snprintf(what, sizeof what, "the name of tensor %zu of %zu", i + 1, g->n_tensors);
+    snprintf(what, sizeof what, "the name of tensor %zu of %llu", i + 1, (unsigned long long)n);
     size_t start = r->at;
     enum st st = reader_string(r, &t->name, what);
     if (st)
@@ -214,25 +229,16 @@ static enum st read_tensors(struct reader *r, struct gguf *g, uint64_t n)
         return reader_fail(r, 8, ST_FORMAT,
                            "%llu tensors cannot fit into the %zu bytes that are left",
                            (unsigned long long)n, reader_left(r));
-    void *p;
-    enum st st = mem_alloc(&p, (size_t)n * sizeof *g->tensors, "the tensor directory", r->e);
-    if (st)
-        return st;
-    memset(p, 0, (size_t)n * sizeof *g->tensors);
-    g->tensors = p;
-    g->n_tensors = (size_t)n;
-    struct names seen;
-    if ((st = names_init(&seen, g->tensors, sizeof *g->tensors, g->n_tensors, r->e)))
-        return st;
-    for (size_t i = 0; i < g->n_tensors && !st; i++) {
-        size_t start = r->at;
-        st = read_tensor(r, g, i);
-        if (!st && names_add(&seen, i) != NAMES_NONE) {
-            char what[READER_NAME];
-            reader_show(what, g->tensors[i].name);
-            st = reader_fail(r, start, ST_FORMAT, "the tensor name `%s` occurs twice", what);
-        }
+    enum st st = ST_OK;
+    for (size_t cap = 0; g->n_tensors < n && !st;) {
+        st = mem_grow(&g->tensors, &cap, g->n_tensors + 1, sizeof *g->tensors,
+                      "the tensor directory", r->e);
+        if (!st)
+            st = read_tensor(r, g, g->n_tensors++, n);
     }
+    struct names seen = { 0 };
+    if (!st)
+        st = index_names(r, &seen, g->tensors, sizeof *g->tensors, g->n_tensors, "tensor name");
     names_free(&seen);
     return st;
 }

@@ -86,6 +86,28 @@ static void large_buffers_count_against_the_budget(void **state)
     mem_set_budget(0);
 }
 
+static void large_arrays_grow_within_the_budget(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    int *a = NULL;
+    size_t cap = 0, before = mem_used(), n = 0;
+    mem_set_budget(before + 100000);
+    while (!mem_grow(&a, &cap, n + 1, sizeof *a, "the list", &e)) {
+        assert_int_equal(a[n], 0);
+        n++;
+        a[n - 1] = (int)n;
+    }
+    assert_non_null(strstr(e.msg, "the list needs"));
+    assert_true(n == cap && n > 1000);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(a[i], i + 1);
+    assert_fails(mem_grow(&a, &cap, SIZE_MAX / 2, sizeof *a, "all", &e), ST_NOMEM, &e);
+    mem_free(a);
+    assert_int_equal(mem_used(), before);
+    mem_set_budget(0);
+}
+
 static void large_buffers_refuse_sizes_that_overflow(void **state)
 {
     (void)state;
@@ -387,8 +409,8 @@ static void results_collect_lines_and_notes(void **state)
 
 UNIT_MAIN(CASE(errors_say_what_where_and_how_to_mend), CASE(errors_cut_long_text),
           CASE(arrays_grow_zeroed), CASE(large_buffers_count_against_the_budget),
-          CASE(large_buffers_refuse_sizes_that_overflow), CASE(strings_compare),
-          CASE(buffers_hold_bytes), CASE(utf8_round_trips_every_code_point),
+          CASE(large_arrays_grow_within_the_budget), CASE(large_buffers_refuse_sizes_that_overflow),
+          CASE(strings_compare), CASE(buffers_hold_bytes), CASE(utf8_round_trips_every_code_point),
           CASE(utf8_refuses_what_is_not), CASE(shown_text_is_harmless),
           CASE(text_columns_count_wide_characters), CASE(whole_numbers_keep_their_range),
           CASE(numbers_read_and_refuse), CASE(floats_read_back_exactly),
