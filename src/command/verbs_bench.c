@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The verb bench: the limits of the machine, kernels beside them, whole models. */
+/* The verb bench: the limits of the machine and kernels beside them. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "command/command.h"
+#include "command/verbs_bench.h"
 #include "graph/glob.h"
 #include "kernels/level.h"
 #include "study/bench.h"
@@ -275,139 +276,6 @@ static enum st bench_kernels(struct session *s, const struct call *c, struct res
     return st;
 }
 
-/* ---------------------------------------------------------------- bench model */
-
-/* The words from `first` on. */
-static enum st parse_model(struct session *s, const struct call *c, int first,
-                           struct bench_model *b, struct err *e)
-{
-    *b = (struct bench_model){ 512, 128, 3, (uint64_t)setting_int(&s->settings, SETTING_SEED) };
-    for (int i = first; i < c->n_words; i += 2) {
-        const struct str w = c->words[i].text;
-        const bool r = str_is(w, "-r"), n = str_is(w, "-n");
-        int64_t v;
-        if (!r && !n && !str_is(w, "-p"))
-            return call_fail(c, i, e, ST_SYNTAX, "expected -p N, -n N or -r N");
-        if (i + 1 >= c->n_words)
-            return call_fail(c, i + 1, e, ST_SYNTAX, "a number is missing");
-        enum st st = parse_i64(c->words[i + 1].text, r, r ? BENCH_MAX_SAMPLES : 1 << 20, &v, e);
-        if (st)
-            return st_at(e, c->words[i + 1].column, c->words[i + 1].length);
-        if (r)
-            b->repetitions = (int)v;
-        else
-            *(n ? &b->generate : &b->prompt) = v;
-    }
-    return ST_OK;
-}
-
-static void speed_row(struct table *t, const char *test, int64_t tokens,
-                      const struct bench_samples *v, double bytes)
-{
-    if (!v->n)
-        return;
-    table_row(t);
-    table_str(t, test);
-    table_int(t, tokens);
-    table_float(t, v->median);
-    table_float(t, v->least);
-    table_float(t, v->most);
-    table_float(t, 100 * (v->most - v->least) / v->median);
-    table_int(t, v->n);
-    bytes > 0 ? table_float(t, bytes * v->median * 1e-9) : table_skip(t);
-}
-
-static void speed_table(const struct bench_model *b, const struct bench_model_result *r,
-                        struct result *out)
-{
-    struct table *t = result_table(out, "speed", TABLE_ROWS);
-    table_column(t, COL_STRING, "test", "");
-    table_column(t, COL_INT, "tokens", "");
-    table_column(t, COL_FLOAT, "median", "token/s");
-    table_column(t, COL_FLOAT, "least", "token/s");
-    table_column(t, COL_FLOAT, "most", "token/s");
-    table_column(t, COL_FLOAT, "spread", "%");
-    table_digits(t, 2);
-    table_column(t, COL_INT, "repetitions", "");
-    table_column(t, COL_FLOAT, "weights", "GB/s");
-    table_digits(t, 3);
-    speed_row(t, "prompt", b->prompt, &r->prompt, 0);
-    speed_row(t, "generate", b->generate, &r->generate, (double)r->bytes_per_token);
-}
-
-static void model_table(const struct model *m, const struct run_options *o,
-                        const struct bench_model_result *r, struct result *out)
-{
-    struct table *t = result_table(out, "model", TABLE_RECORD);
-    table_column(t, COL_FLOAT, "first_token", "s");
-    table_column(t, COL_STRING, "compute", "");
-    table_column(t, COL_STRING, "level", "");
-    table_column(t, COL_INT, "threads", "");
-    table_column(t, COL_INT, "weights", "B");
-    table_column(t, COL_INT, "per_token", "B");
-    table_column(t, COL_INT, "memory_peak", "B");
-    table_column(t, COL_INT, "process_peak", "B");
-    table_row(t);
-    isnan(r->first_token) ? table_skip(t) : table_float(t, r->first_token);
-    table_str(t, compute_name(o->mode));
-    table_str(t, level_now()->name);
-    table_int(t, pool_threads(o->pool));
-    table_int(t, (int64_t)m->weights->n_bytes);
-    table_int(t, (int64_t)r->bytes_per_token);
-    table_int(t, (int64_t)mem_peak());
-    const uint64_t peak = bench_process_peak();
-    peak ? table_int(t, (int64_t)peak) : table_skip(t);
-}
-
-static enum st measure_model(struct session *s, const struct model *m, const struct bench_model *b,
-                             struct result *out, struct err *e)
-{
-    struct bench_model_result r;
-    const struct run_options o = session_run_options(s);
-    const enum st st = bench_model_of(m, &o, b, s->progress, &r, e);
-    if (st && st != ST_CANCELLED)
-        return st;
-    speed_table(b, &r, out);
-    model_table(m, &o, &r, out);
-    return st;
-}
-
-/* A file of its own, which the session does not get to know. */
-static enum st measure_file(struct session *s, const struct word *word, const struct bench_model *b,
-                            struct result *out, struct err *e)
-{
-    char *path = x_strndup(word->text.p, word->text.n);
-    struct weights *w;
-    enum st st = weights_open(path, &w, e);
-    free(path);
-    if (st)
-        return st_at(e, word->column, word->length);
-    struct model *m = model_new(w);
-    if (m->graph) {
-        st = measure_model(s, m, b, out, e);
-    } else {
-        st = m->no_graph.st;
-        *e = m->no_graph;
-    }
-    model_free(m);
-    return st;
-}
-
-static enum st bench_model(struct session *s, const struct call *c, struct result *out,
-                           struct err *e)
-{
-    struct session_model *m;
-    struct bench_model b;
-    const bool file = c->n_words > 1 && !str_starts(c->words[1].text, "-");
-    enum st st = parse_model(s, c, 1 + file, &b, e);
-    if (st)
-        return st;
-    if (file)
-        return measure_file(s, &c->words[1], &b, out, e);
-    st = session_need_graph(s, &m, e);
-    return st ? st : measure_model(s, m->model, &b, out, e);
-}
-
 /* ---------------------------------------------------------------- the verb */
 
 static enum st run_bench(struct session *s, const struct call *c, struct result *out, struct err *e)
@@ -418,14 +286,14 @@ static enum st run_bench(struct session *s, const struct call *c, struct result 
     if (str_is(what, "kernels"))
         return bench_kernels(s, c, out, e);
     if (str_is(what, "model"))
-        return bench_model(s, c, out, e);
+        return run_bench_model(s, c, out, e);
     return call_fail(c, 0, e, ST_SYNTAX, "bench what? machine, kernels or model");
 }
 
 const struct verb verbs_bench[] = {
     { .name = "bench",
       .class = "analyse",
-      .args = "machine | kernels [FILTER...] | model [FILE] [-p N] [-n N] [-r N]",
+      .args = "machine | kernels [FILTER...] | model [FILE] [-p N] [-n N] [-r N] [-t N] [-c MODE]",
       .brief = "measure speed: the machine's limits, kernels beside them, the model",
       .help =
           "Rates are of wall time, with the threads and at the level that are set; another busy "
@@ -448,23 +316,23 @@ const struct verb verbs_bench[] = {
           "tokens; without formats those that most files use. `seconds S` for all figures "
           "together (10), `size S`: how much memory the weights of one format fill.\n"
           "bench model: random tokens (`set seed`) through the active model, or that of a "
-          "FILE. prompt: `-p` tokens "
-          "(512) as one input, up to the logits of the last one, from making the run; generate: "
-          "`-n` tokens (128), each passed by itself with its logits, from an empty context; "
-          "neither chooses tokens nor counts opening the file. Median, extremes and spread, (most "
-          "- "
-          "least) / median, over `-r` repetitions (3). weights: bytes of weights read per second "
-          "when generating. first_token: seconds from making the run to the logits after the "
-          "first prompt, which also warms up. per_token: bytes of all weights, an embedding "
-          "beside an output matrix left out. memory_peak: most that qdb had allocated of what "
-          "`--mem` bounds, mapped files apart; process_peak: most that the process had in memory "
-          "(VmHWM), mapped files included; both since qdb was started.\n"
+          "FILE. prompt: `-p` tokens (512) as one input, up to the logits of the last one, from "
+          "making the run, as pp of other engines; generate: `-n` tokens (128), each passed by "
+          "itself with its logits, from an empty context, as their tg; neither chooses tokens nor "
+          "counts opening the file. Median, extremes and spread, (most - least) / median, of "
+          "`-r` repetitions (3). `-t` threads and `-c` compute mode, for this command; else "
+          "as set. open: seconds to open and check a FILE; first_token: from making the run to "
+          "the logits after the first prompt, which also warms up. reads: bytes of weights per "
+          "second when generating, per_token each; an embedding beside an output matrix is left "
+          "out. memory_peak: most that qdb had allocated of what `--mem` bounds, mapped files "
+          "apart; process_peak: most that the process had in memory (VmHWM), pages of mapped "
+          "files included; both since qdb was started.\n"
           "^C keeps what is done.",
       .examples = "bench machine size 1M seconds 0.02\n"
                   "bench kernels q8_0 native 1 size 1M seconds 0.02\n"
-                  "bench model -p 8 -n 4",
+                  "bench model -p 8 -n 4 -c native",
       .kinds = { ARG_TEXT, ARG_FILE },
-      .words = "machine|kernels|model|-p|-n|-r|size|seconds|decode|exact|native",
+      .words = "machine|kernels|model|-p|-n|-r|-t|-c|size|seconds|decode|exact|native",
       .run = run_bench },
     { 0 },
 };

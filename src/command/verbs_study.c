@@ -159,7 +159,7 @@ static void ppl_table(const struct perplexity *p, const char *file, enum compute
     table_column(t, COL_INT, "chunks_of", "");
     table_column(t, COL_INT, "scored", "token");
     table_column(t, COL_INT, "tokens", "");
-    table_column(t, COL_FLOAT, "speed", "token/s");
+    table_column(t, COL_FLOAT, "speed", "tok/s");
     table_row(t);
     table_float(t, p->value);
     table_float(t, p->error);

@@ -53,15 +53,29 @@ static bool tick(struct timing *t, double tokens)
     return progress_tick(t->progress, "bench", t->done, t->of);
 }
 
+/* What a run tells while it works, as part of the whole. */
+struct inner {
+    struct timing *t;
+    double tokens; /* of this run */
+};
+
+static void show_inner(struct progress *p, const char *label, double done, double total)
+{
+    (void)label;
+    const struct inner *in = p->data;
+    progress_tick(in->t->progress, "bench", in->t->done + in->tokens * done / total, in->t->of);
+}
+
 /* Every span up to what the head reads, then the head for the last row alone. */
 static enum st to_logits(struct timing *t, struct run *r, struct err *e)
 {
     const struct graph *g = run_graph(r);
     const int last = run_n_spans(r) - 1;
     const struct position to = { last, g->values[g->hidden].node + 1 };
-    struct progress quiet = { .cancel = t->progress ? t->progress->cancel : NULL };
+    struct inner in = { t, (double)run_n_tokens(r) };
+    struct progress inner = { show_inner, t->progress ? t->progress->cancel : NULL, &in };
     struct tensor x;
-    enum st st = run_forward(r, to, &quiet, NULL, e);
+    enum st st = run_forward(r, to, &inner, NULL, e);
     if (!st)
         st = run_read(r, last, g->hidden, &x, e);
     if (st || !t->logits)

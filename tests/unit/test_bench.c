@@ -19,6 +19,7 @@ struct bench {
     struct progress progress;
     volatile sig_atomic_t stop;
     int ticks, stop_at; /* cancel at this tick; 0 = never */
+    double stop_done;   /* cancel when so much is done; 0 = never */
 };
 
 static void show(struct progress *p, const char *label, double done, double total)
@@ -26,7 +27,7 @@ static void show(struct progress *p, const char *label, double done, double tota
     struct bench *b = p->data;
     (void)label;
     assert_true(done >= 0 && done <= total);
-    b->stop = b->stop || ++b->ticks == b->stop_at;
+    b->stop = b->stop || ++b->ticks == b->stop_at || (b->stop_done > 0 && done >= b->stop_done);
 }
 
 static void start(struct bench *b)
@@ -206,6 +207,9 @@ static void mistakes_are_refused(void **state)
         { "bench kernels fast", ST_UNSUPPORTED, -1 },
         { "bench model -p", ST_SYNTAX, 14 },
         { "bench model -r 0", ST_RANGE, 15 },
+        { "bench model -x 1", ST_SYNTAX, 12 },
+        { "bench model -t 0", ST_RANGE, 15 },
+        { "bench model -c slow", ST_SYNTAX, 15 },
         { "bench model", ST_STATE, -1 },
         { "bench model /nowhere.gguf", ST_IO, 12 },
     };
@@ -239,16 +243,30 @@ static void models_have_rates(void **state)
         assert_rate(t, row, "least");
         assert_true(cell(t, row, "least")->f <= cell(t, row, "median")->f);
         assert_true(cell(t, row, "median")->f <= cell(t, row, "most")->f);
-        assert_int_equal(cell(t, row, "repetitions")->i, 3);
+        assert_int_equal(cell(t, row, "of")->i, 3);
     }
     t = named(&b, "model");
+    assert_rate(t, 0, "open");
     assert_rate(t, 0, "first_token");
+    assert_rate(t, 0, "reads");
+    assert_string_equal(cell(t, 0, "compute")->s, "exact");
+    assert_int_equal(cell(t, 0, "threads")->i, 2);
     /* The output matrix is the embedding: all is read. */
     assert_int_equal(cell(t, 0, "per_token")->i, cell(t, 0, "weights")->i);
     assert_true(cell(t, 0, "memory_peak")->i > 0);
     assert_true(cell(t, 0, "process_peak")->i > cell(t, 0, "memory_peak")->i);
     /* The session does not know the file. */
     assert_fails(command(&b, "bench model"), ST_STATE, &b.e);
+    /* Mode and threads of one command, which leaves the settings alone. */
+    strcat(line, " -n 0 -t 3 -c native");
+    assert_ok(command(&b, line), &b.e);
+    assert_int_equal(named(&b, "speed")->n_rows, 1);
+    t = named(&b, "model");
+    assert_string_equal(cell(t, 0, "compute")->s, "native");
+    assert_int_equal(cell(t, 0, "threads")->i, 3);
+    assert_true(cell(t, 0, "reads")->absent);
+    assert_int_equal(setting_int(&b.s->settings, SETTING_THREADS), 2);
+    assert_int_equal(setting_int(&b.s->settings, SETTING_COMPUTE), COMPUTE_EXACT);
     end(&b);
 }
 
@@ -258,15 +276,21 @@ static void interrupted_models_are_kept(void **state)
     struct bench b;
     char line[512];
     start(&b);
-    b.stop_at = 3 + 1 + 2; /* a warm-up, two prompts, and in the second generation of two */
+    b.stop_done = 3 * 9 + 2 + 1; /* a warm-up, two prompts, and in the second generation of two */
     snprintf(line, sizeof line, "bench model \"%s\" -p 9 -n 2 -r 2",
              golden_path("models/llama-gqa-tied-q4_0.gguf"));
     assert_fails(command(&b, line), ST_CANCELLED, &b.e);
     assert_int_equal(b.r.status, RESULT_PARTIAL);
     const struct table *t = named(&b, "speed");
     assert_int_equal(t->n_rows, 2);
-    assert_int_equal(cell(t, 0, "repetitions")->i, 2);
-    assert_int_equal(cell(t, 1, "repetitions")->i, 1);
+    assert_int_equal(cell(t, 0, "of")->i, 2);
+    assert_int_equal(cell(t, 1, "of")->i, 1);
+    assert_true(b.ticks > 3 + 2 + 1); /* prompts tell how far they are */
+    /* In the middle of the first prompt after the warm-up. */
+    b.stop_done = 9 + 4;
+    assert_fails(command(&b, line), ST_CANCELLED, &b.e);
+    assert_int_equal(b.r.n_tables, 1); /* none without rows */
+    assert_rate(named(&b, "model"), 0, "first_token");
     end(&b);
 }
 
