@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* Row kernels against their formulas in double. */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/rows.h"
+#include "tests/kern/checks.h"
+
+/* A row, and where the result goes: another row, or the same. */
+struct row {
+    int64_t n;
+    enum draw_kind kind;
+    float *x, *y;
+    const float *from; /* x, or y with the same numbers */
+};
+
+static struct row draw_row(struct trial *t, int64_t least, int64_t most)
+{
+    struct row r = { draw_length(t, least, most), draw_kind(t, DRAW__COUNT), NULL, NULL, NULL };
+    kern_note("%d numbers, %s", (int)r.n, draw_name(r.kind));
+    GUARD(t, float, x, r.n, GUARD_IN);
+    GUARD(t, float, y, r.n, GUARD_OUT);
+    draw_floats(t, r.kind, x, r.n);
+    r.x = x, r.y = y, r.from = x;
+    if (draw(t) & 1) {
+        memcpy(y, x, (size_t)r.n * sizeof *x);
+        r.from = y;
+    }
+    return r;
+}
+
+/* Factors and offsets that channels have. */
+static float *draw_gain(struct trial *t, const char *name, int64_t n)
+{
+    float *gain = guard(t, name, n, sizeof *gain, sizeof *gain, GUARD_IN);
+    draw_floats(t, DRAW_UNIFORM, gain, n);
+    return draw(t) & 3 ? gain : NULL;
+}
+
+void check_rms_norm(struct trial *t)
+{
+    const struct row r = draw_row(t, 1, 3000);
+    const float *gain = draw_gain(t, "gain", r.n), eps = 1e-5f;
+    double sum = 0;
+    guard_seal();
+    for (int64_t i = 0; i < r.n; i++)
+        sum += (double)r.x[i] * (double)r.x[i];
+    const double scale = 1 / sqrt(sum / (double)r.n + (double)eps);
+    CALL(row_rms_norm, r.from, gain, r.n, eps, r.y);
+    for (int64_t i = 0; i < r.n; i++) {
+        const double want = (double)r.x[i] * scale * (gain ? (double)gain[i] : 1);
+        /* the scale of numbers next to overflow is denormal */
+        expect_near("y", i, (double)r.y[i], want,
+                    ldexp(fabs(want), scale < 0x1p-126 ? -18 : -22) + 0x1p-148);
+    }
+}
+
+void check_layer_norm(struct trial *t)
+{
+    const struct row r = draw_row(t, 1, 3000);
+    const float *gain = draw_gain(t, "gain", r.n), *bias = draw_gain(t, "bias", r.n), eps = 1e-5f;
+    long double sum = 0, square = 0;
+    guard_seal();
+    for (int64_t i = 0; i < r.n; i++)
+        sum += (long double)r.x[i];
+    const long double mean = sum / r.n;
+    for (int64_t i = 0; i < r.n; i++)
+        square += (r.x[i] - mean) * (r.x[i] - mean);
+    const long double scale = 1 / sqrtl(square / r.n + (long double)eps);
+    CALL(row_layer_norm, r.from, gain, bias, r.n, eps, r.y);
+    for (int64_t i = 0; i < r.n; i++) {
+        const double g = gain ? (double)gain[i] : 1, b = bias ? (double)bias[i] : 0;
+        const double norm = (double)((r.x[i] - mean) * scale);
+        const double size = fabs(norm * g) + fabs(b) + 0x1p-20 * (double)fabsl(mean * scale) * g;
+        expect_near("y", i, (double)r.y[i], norm * g + b, ldexp(size, -22) + 0x1p-148);
+    }
+}
+
+void check_softmax(struct trial *t)
+{
+    struct row r = draw_row(t, 1, 3000);
+    const int64_t visible = draw_int(t, 0, 3) ? draw_int(t, 1, r.n) : r.n;
+    double max = -INFINITY, sum = 0;
+    bool nan = false;
+    for (int64_t i = 0; r.kind == DRAW_UNIFORM && i < r.n; i++) { /* scores, some of them masked */
+        r.x[i] = draw_int(t, 0, 9) ? r.x[i] * 20 : -INFINITY;
+        r.y[i] = r.x[i];
+    }
+    guard_seal();
+    for (int64_t i = 0; i < visible; i++) {
+        nan = nan || isnan(r.x[i]) || r.x[i] == INFINITY;
+        max = fmax(max, (double)r.x[i]);
+    }
+    for (int64_t i = 0; i < visible; i++)
+        sum += exp((double)r.x[i] - max);
+    CALL(row_softmax, r.from, visible, r.n, r.y);
+    for (int64_t i = 0; i < r.n; i++) {
+        const double away = (double)r.x[i] - max, want = exp(away) / sum;
+        if (i >= visible)
+            expect_near("hidden p", i, (double)r.y[i], 0, 0);
+        else if (nan || max == -INFINITY)
+            expect_int("p is NaN", i, isnan(r.y[i]), 1);
+        else
+            expect_near("p", i, (double)r.y[i], want,
+                        ldexp(want * fmin(4 - away, 200), -23) + 0x1p-148);
+    }
+}
+
+/* The function, and how far rounding of its argument may carry the result. */
+static double define_activation(enum activation a, double x, double *bound)
+{
+    const double u = 1.5957691216057308 * x * (1 + 0.044715 * x * x), tiny = 0x1p-118;
+    double y = 0;
+    switch (a) {
+    case ACT_SILU:
+        y = x / (1 + exp(-x));
+        *bound = ldexp(fabs(y) * (fabs(x) + 4), -23) + tiny;
+        break;
+    case ACT_GELU_TANH:
+        y = x / (1 + exp(-u));
+        *bound = ldexp(fabs(y) * (fmin(fabs(u), 110) + 4), -21) + tiny;
+        break;
+    case ACT_GELU_ERF:
+        y = 0.5 * x * (1 + erf(x * M_SQRT1_2));
+        *bound = ldexp(fabs(x), -22) + 0x1p-149;
+        break;
+    case ACT_GELU_QUICK:
+        y = x / (1 + exp(-1.702 * x));
+        *bound = ldexp(fabs(y) * (fmin(fabs(2 * x), 110) + 4), -22) + tiny;
+        break;
+    case ACT_RELU:
+        y = x > 0 ? x : 0;
+        *bound = 0;
+        break;
+    case ACT_SOFTPLUS:
+        y = x > 40 ? x : log1p(exp(x));
+        *bound = ldexp(y * (fmin(fabs(x), 110) + 4), -22) + 0x1p-148;
+        break;
+    case ACT__COUNT: break;
+    }
+    return y;
+}
+
+const char *row_activation_name(int i)
+{
+    return i < ACT__COUNT ? activation_name((enum activation)i) : NULL;
+}
+
+void check_activation(struct trial *t)
+{
+    struct row r = draw_row(t, 0, 2000);
+    const enum activation a = (enum activation)t->variant;
+    for (int64_t i = 0; r.kind == DRAW_WIDE && i < r.n; i++)
+        r.y[i] = r.x[i] = r.x[i] * 0.1f;
+    guard_seal();
+    CALL(row_activate, a, r.from, r.n, r.y);
+    for (int64_t i = 0; i < r.n; i++) {
+        double bound = 0;
+        const double want = define_activation(a, (double)r.x[i], &bound);
+        if (isnan(r.x[i]))
+            expect_int("y is NaN", i, isnan(r.y[i]), 1);
+        else if (!isinf(r.x[i]))
+            expect_near("y", i, (double)r.y[i], want, bound);
+    }
+}
+
+void check_rope(struct trial *t)
+{
+    struct rope rope = { .half_split = draw(t) & 1, .n_rot = 2 * draw_int(t, 1, 70) };
+    const int64_t half = rope.n_rot / 2, step = rope.half_split ? 1 : 2;
+    const int64_t other = rope.half_split ? half : 1;
+    const struct row r = draw_row(t, rope.n_rot, rope.n_rot + draw_int(t, 0, 1) * 40);
+    GUARD(t, float, cosine, half, GUARD_IN);
+    GUARD(t, float, sine, half, GUARD_IN);
+    draw_floats(t, DRAW_UNIFORM, cosine, half);
+    draw_floats(t, DRAW_UNIFORM, sine, half);
+    guard_seal();
+    CALL(row_rope, &rope, cosine, sine, r.from, r.n, r.y);
+    for (int64_t i = 0; i < half; i++) {
+        const double a = (double)r.x[i * step], b = (double)r.x[i * step + other];
+        const double c = (double)cosine[i], s = (double)sine[i];
+        const double size = ldexp(fabs(a) + fabs(b), -22) + 0x1p-148;
+        if (isfinite(a) && isfinite(b)) {
+            expect_near("y", i * step, (double)r.y[i * step], a * c - b * s, size);
+            expect_near("y", i * step + other, (double)r.y[i * step + other], a * s + b * c, size);
+        }
+    }
+    expect_bits("rest", r.y + rope.n_rot, r.x + rope.n_rot, r.n - rope.n_rot);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The checks behind the table of tests/kern. */
+#ifndef QDB_TESTS_KERN_CHECKS_H
+#define QDB_TESTS_KERN_CHECKS_H
+
+#include "tests/kern/formats.h"
+#include "tests/kern/kern.h"
+
+/* check_formats.c */
+void check_decode(struct trial *t);
+void check_round_f16(struct trial *t);
+void check_round_bf16(struct trial *t);
+
+/* check_native.c */
+void check_acts(struct trial *t);
+void check_native_panel(struct trial *t);
+
+/* check_exact.c */
+void check_dot_rows(struct trial *t);
+void check_dot_keys(struct trial *t);
+void check_mix_keys(struct trial *t);
+
+/* check_matrix.c */
+void check_matrix_exact(struct trial *t);
+void check_matrix_native(struct trial *t);
+
+/* check_rows.c */
+const char *row_activation_name(int i);
+void check_rms_norm(struct trial *t);
+void check_layer_norm(struct trial *t);
+void check_softmax(struct trial *t);
+void check_activation(struct trial *t);
+void check_rope(struct trial *t);
+
+/* check_statistics.c */
+void check_summary(struct trial *t);
+void check_quantiles(struct trial *t);
+void check_histogram(struct trial *t);
+void check_pair(struct trial *t);
+void check_distribution(struct trial *t);
+void check_outliers(struct trial *t);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* Proof of the kernels: every kernel at every level against its definition, one line of TAP each.
+ *
+ *     kern [--list] [--seed N] [--trials PERCENT] [--level LEVEL] [--trial N] [NAME...]
+ *
+ * NAME may have * and ?. Each kernel runs in a process of its own: a crash is its failure, with
+ * what was touched, and the others go on. The data come from the seed alone, equal for all levels;
+ * a failure prints the line that repeats it. --faulty runs kernels that are wrong in known ways. */
+#include <fnmatch.h>
+#include <getopt.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/kern/kern.h"
+
+enum { LIMIT = 300 /* seconds that a kernel may take before it counts as hanging */ };
+
+/* What a process of a kernel leaves behind, whatever becomes of it. */
+static struct report {
+    char note[512], what[512];
+    int trial;
+} *report;
+
+static struct {
+    uint64_t seed;
+    const char *level;
+    char *const *names;
+    int percent, only_trial;
+    bool list;
+} options = { .seed = 1, .percent = 100, .only_trial = -1 };
+
+static int count, failed;
+
+/* ---------------------------------------------------------------- inside a kernel's process */
+
+void kern_fail(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(report->what, sizeof report->what, fmt, ap);
+    va_end(ap);
+    _exit(1);
+}
+
+void kern_note(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(report->note, sizeof report->note, fmt, ap);
+    va_end(ap);
+}
+
+void expect_bits(const char *what, const float *got, const float *want, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (memcmp(&got[i], &want[i], sizeof *got) != 0 && !(isnan(got[i]) && isnan(want[i])))
+            kern_fail("%s[%d] of %d is %.9g (%a), not %.9g (%a)", what, (int)i, (int)n, got[i],
+                      got[i], want[i], want[i]);
+}
+
+void expect_near(const char *what, int64_t i, double got, double want, double bound)
+{
+    if (!(fabs(got - want) <= bound) && !(isnan(got) && isnan(want)) && got != want)
+        kern_fail("%s[%d] is %.9g, not %.9g within %.3g", what, (int)i, got, want, bound);
+}
+
+void expect_int(const char *what, int64_t i, int64_t got, int64_t want)
+{
+    if (got != want)
+        kern_fail("%s[%d] is %lld, not %lld", what, (int)i, (long long)got, (long long)want);
+}
+
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (sig == SIGSEGV || sig == SIGBUS)
+        guard_describe(info->si_addr, report->what, sizeof report->what);
+    signal(sig, SIG_DFL); /* the instruction is tried again and ends the process */
+}
+
+/* Faults are looked at on a stack of their own: the kernel's may be what is broken. */
+static void watch_faults(void)
+{
+    static char stack[1 << 16];
+    const stack_t other = { .ss_sp = stack, .ss_size = sizeof stack };
+    const struct sigaction action = { .sa_sigaction = on_fault,
+                                      .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+    static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+    const struct rlimit none = { 0, 0 };
+    sigaltstack(&other, NULL);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigaction(faults[i], &action, NULL);
+    setrlimit(RLIMIT_CORE, &none);
+    alarm(LIMIT);
+}
+
+static uint64_t seed_of(const struct kern *k, int variant, int number)
+{
+    uint64_t h = options.seed * 0x9e3779b97f4a7c15u + (uint64_t)variant * 1000003u
+                 + (uint64_t)number;
+    for (const char *p = k->name; *p; p++)
+        h = (h ^ (unsigned char)*p) * 0x100000001b3u;
+    return h;
+}
+
+static int trials_of(const struct kern *k)
+{
+    const int n = k->trials * options.percent / 100;
+    return n < 1 ? 1 : n;
+}
+
+static void run_trials(const struct kern *k, int variant, const struct level *l)
+{
+    watch_faults();
+    level_force(l);
+    for (int i = 0; i < trials_of(k); i++) {
+        struct trial t = { l, variant, i, seed_of(k, variant, i) };
+        if (options.only_trial >= 0 && i != options.only_trial)
+            continue;
+        report->trial = i;
+        *report->note = '\0';
+        k->trial(&t);
+        guard_check();
+        guard_reset();
+    }
+    _exit(0);
+}
+
+/* ---------------------------------------------------------------- the lines */
+
+static void end_of_line(const struct kern *k, const char *name, const char *level, int status)
+{
+    const bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    printf("%sok %d - %s %s\n", ok ? "" : "not ", ++count, name, level);
+    if (ok)
+        return;
+    failed++;
+    if (WIFSIGNALED(status))
+        printf("#   %s%s%s\n", strsignal(WTERMSIG(status)), *report->what ? ": " : "",
+               report->what);
+    else
+        printf("#   %s\n", *report->what ? report->what : "ended by itself");
+    if (*report->note)
+        printf("#   with %s\n", report->note);
+    printf("#   %s; again: kern --seed %llu --level %s --trial %d '%s'\n", k->brief,
+           (unsigned long long)options.seed, level, report->trial, name);
+}
+
+static void run_in_child(const struct kern *k, int variant, const char *name,
+                         const struct level *l)
+{
+    int status = -1;
+    memset(report, 0, sizeof *report);
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0)
+        run_trials(k, variant, l);
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+        printf("Bail out! no process\n");
+        exit(99);
+    }
+    end_of_line(k, name, l->name, status);
+}
+
+/* What a level lacks here, in words. */
+static const char *missing_words(const struct level *l)
+{
+    static char out[200];
+    size_t at = 0;
+    *out = '\0';
+    for (int f = 0; f < FEATURE__COUNT; f++)
+        if (features_missing(l->needs) >> f & 1 && at < sizeof out)
+            at += (size_t)snprintf(out + at, sizeof out - at, "%s%s: %s", at ? ", " : "",
+                                   feature_name((enum feature)f),
+                                   feature_missing((enum feature)f));
+    return out;
+}
+
+static bool asked_for(const char *name)
+{
+    for (char *const *p = options.names; *p; p++)
+        if (fnmatch(*p, name, 0) == 0)
+            return true;
+    return !*options.names;
+}
+
+static void run_variant(const struct kern *k, int variant, const char *name)
+{
+    if (options.list) {
+        printf("%s: %s\n", name, k->brief);
+        return;
+    }
+    for (size_t i = 0; level_at(i) && (i == 0 || k->levels); i++) {
+        const struct level *l = level_at(i);
+        if (options.level && strcmp(options.level, l->name) != 0)
+            continue;
+        if (level_supported(l))
+            run_in_child(k, variant, name, l);
+        else
+            printf("ok %d - %s %s # SKIP %s\n", ++count, name, l->name, missing_words(l));
+    }
+}
+
+static void run_table(const struct kern *table)
+{
+    for (const struct kern *k = table; k->name; k++) {
+        const char *variant;
+        for (int v = 0; (variant = k->variant ? k->variant(v) : v ? NULL : ""); v++) {
+            char name[64];
+            snprintf(name, sizeof name, "%s%s%s", k->name, *variant ? "/" : "", variant);
+            if (asked_for(name))
+                run_variant(k, v, name);
+        }
+    }
+}
+
+static bool parse(int argc, char **argv, bool *faulty)
+{
+    static const struct option known[] = {
+        { "list", no_argument, NULL, 'l' },        { "seed", required_argument, NULL, 's' },
+        { "trials", required_argument, NULL, 'n' }, { "level", required_argument, NULL, 'L' },
+        { "trial", required_argument, NULL, 't' },  { "faulty", no_argument, NULL, 'f' },
+        { 0 },
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "", known, NULL)) != -1)
+        switch (c) {
+        case 'l': options.list = true; break;
+        case 's': options.seed = strtoull(optarg, NULL, 0); break;
+        case 'n': options.percent = (int)strtol(optarg, NULL, 10); break;
+        case 'L': options.level = optarg; break;
+        case 't': options.only_trial = (int)strtol(optarg, NULL, 10); break;
+        case 'f': *faulty = true; break;
+        default: return false;
+        }
+    options.names = argv + optind;
+    return !options.level || level_find(options.level);
+}
+
+int main(int argc, char **argv)
+{
+    bool faulty = false;
+    if (!parse(argc, argv, &faulty)) {
+        fprintf(stderr, "usage: kern [--list] [--seed N] [--trials PERCENT] [--level LEVEL] "
+                        "[--trial N] [NAME...]\n");
+        return 2;
+    }
+    report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (report == MAP_FAILED)
+        return 99;
+    if (!options.list)
+        printf("# seed %llu\n", (unsigned long long)options.seed);
+    run_table(faulty ? kern_faulty : kern_table);
+    if (!options.list)
+        printf("1..%d\n", count);
+    return failed || (!count && !options.list) ? 1 : 0; /* nothing that is tried proves nothing */
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of kernels: to add one is to add a row. */
+#include "tests/kern/checks.h"
+
+enum { ONCE = false, LEVELS = true };
+
+const struct kern kern_table[] = {
+    { "decode", "values = scale * level + offset", ONCE, decoded_name, 40, check_decode },
+    { "round_to_f16", "to nearest, ties to even", ONCE, NULL, 100, check_round_f16 },
+    { "round_to_bf16", "to nearest, ties to even", ONCE, NULL, 100, check_round_bf16 },
+
+    { "native_acts_set", "docs/modes.md, activations", ONCE, native_name, 60, check_acts },
+    { "native_panel", "docs/modes.md, products, every bit", LEVELS, native_name, 60,
+      check_native_panel },
+
+    { "dot_rows", "level c, and the sum in double", LEVELS, NULL, 200, check_dot_rows },
+    { "dot_keys", "level c, and the sum in double", LEVELS, NULL, 200, check_dot_keys },
+    { "mix_keys", "the sum in double", LEVELS, NULL, 200, check_mix_keys },
+
+    { "matrix_exact", "token by token at level c, and double", LEVELS, decoded_name, 20,
+      check_matrix_exact },
+    { "matrix_native", "token by token at level c", LEVELS, decoded_name, 20,
+      check_matrix_native },
+
+    { "row_rms_norm", "the formula in double", ONCE, NULL, 200, check_rms_norm },
+    { "row_layer_norm", "the formula in long double", ONCE, NULL, 200, check_layer_norm },
+    { "row_softmax", "the formula in double", ONCE, NULL, 200, check_softmax },
+    { "row_activate", "the formula in double", ONCE, row_activation_name, 100, check_activation },
+    { "row_rope", "the formula in double", ONCE, NULL, 100, check_rope },
+
+    { "summary", "the formulas in long double", ONCE, NULL, 60, check_summary },
+    { "quantiles", "sorted numbers", ONCE, NULL, 100, check_quantiles },
+    { "histogram_of", "numbers between the edges", ONCE, NULL, 60, check_histogram },
+    { "pair_error_of", "the formulas in long double", ONCE, NULL, 100, check_pair },
+    { "distributions", "the formulas in long double", ONCE, NULL, 60, check_distribution },
+    { "outliers_of", "the formulas in long double", ONCE, NULL, 100, check_outliers },
+    { 0 },
+};

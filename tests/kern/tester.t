@@ -1,0 +1,55 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The proof of the kernels finds what it must find: kernels that are wrong in known ways, each by what
+# is wrong with it, while the others go on.
+. "${QDB_TOP:-.}/tests/harness/tap.sh"
+
+kern=${QDB%/qdb}/tests/kern/kern
+capture "$kern" --faulty
+is "wrong kernels fail the run" "$status" 1
+like "every kernel had its turn" "$out" "^1\.\.$(printf '%s\n' "$out" | grep -c 'ok [0-9]* - faulty/')\$"
+like "a right one passes" "$out" "^ok 1 - faulty/right c\$"
+is "all others fail" "$(printf '%s\n' "$out" | grep -c '^ok ')" 1
+
+# The lines after the one of a kernel, up to the next.
+said() { printf '%s\n' "$out" | sed -n "/^not ok .*faulty\/$1 /,/again:/p"; }
+finds() { like "faulty: $1" "$(said "$1")" "$2"; }
+finds "reads after" '^#   Segmentation fault: 0 bytes after the end of x \('
+finds "reads before" '^#   Segmentation fault: 4 bytes before x'
+finds "writes after" '(Segmentation fault: |^#   writes )0 bytes after the end of y'
+finds "writes before" '(Segmentation fault: 1 bytes|^#   writes 1 bytes) before y'
+finds "writes its input" '^#   Segmentation fault: writes to byte [0-9]+ of the input x'
+finds "forgets the tail" '^#   y\[[0-9]+\] of [0-9]+ is '
+finds "is off by an ulp" '^#   y\[[0-9]+\] of [0-9]+ is '
+finds "loses the sign of zero" ' is 0 \(0x0p\+0\), not -0 '
+finds "flushes denormals" '^#   with [0-9]+ numbers, denormal'
+finds "trusts the stack" '^#   y\[0\] of [0-9]+ is '
+finds "is illegal" '^#   Illegal instruction'
+finds "aborts" '^#   Aborted'
+if printf '%s\n' "$out" | grep -q 'faulty/loses a register'; then
+    finds "divides by zero" '^#   Floating point exception'
+    finds "leaves denormals off" 'leaves other floating-point controls'
+    finds "loses a register" 'changes a register that it must keep'
+fi
+
+# What a failure prints to repeat it does repeat it.
+again=$(said "forgets the tail" | sed -n 's/.*again: kern //p')
+eval "capture \"\$kern\" --faulty $again"
+is "a failure is repeated by the line it prints" \
+    "$(said "forgets the tail" | sed -n 2,3p)" \
+    "$("$kern" --faulty | sed -n '/faulty\/forgets the tail /,/again:/p' | sed -n 2,3p)"
+
+capture "$kern" --list
+like "kernels are listed" "$out" '^native_panel/q4_k: '
+capture "$kern" --trials 5 --level c 'decode/q4_*' dot_rows
+is "names choose" "$(printf '%s\n' "$out" | sed 's/^ok [0-9]* - //')" "# seed 1
+decode/q4_0 c
+decode/q4_1 c
+decode/q4_k c
+dot_rows c
+1..4"
+capture "$kern" --level none
+is "an unknown level is refused" "$status" 2
+capture "$kern" no-such-kernel
+is "no kernel at all is a failure" "$status" 1
+finish
