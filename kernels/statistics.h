@@ -64,6 +64,15 @@ struct summary {
 /* n >= 0 values. pool may be NULL. */
 void summary_of(struct pool *pool, const float *x, int64_t n, struct summary *out);
 
+/* What every point of a run can be asked for at the speed of memory. */
+struct scan {
+    bool finite;    /* neither NaN nor infinity; else the rest means nothing */
+    float absmax;   /* 0 for n = 0 */
+    double squares; /* sum of x^2, in float over runs of 1024: good to about 6 digits */
+};
+/* n >= 0 values. pool may be NULL; the same bits whatever it is. */
+void scan_of(struct pool *pool, const float *x, int64_t n, struct scan *out);
+
 /* Moments of some values; private to the stream. */
 struct summary_part {
     int64_t n, nan, inf, zero; /* n counts finite values here */

@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 #include "command/stops.h"
 
+#include <inttypes.h>
+
 #include "command/facts.h"
 #include "command/look.h"
 #include "graph/glob.h"
 #include "kernels/statistics.h"
 
-/* The evidence: what stands at the point now. */
-static void evidence(struct session_run *r, int span, int value, struct table *t,
-                     struct result *out)
+/* What stands at the point now; what a breakpoint found there, if one did. */
+static void evidence(struct session_run *r, const struct stop *stop, int span, int value,
+                     struct table *t, struct result *out)
 {
     struct tensor x;
     struct summary sum;
+    const struct break_hit *hit = stop->breakpoint && *stop->hit.why.what ? &stop->hit : NULL;
     if (run_read(r->run, span, value, &x, NULL))
         return;
     summary_of(NULL, x.data, shape_count(&x.shape), &sum);
     struct buf axes = { 0 };
     shape_print(&x.shape, &axes);
     table_str(t, buf_str(&axes));
-    table_str(t, "absmax");
-    table_float(t, sum.absmax);
+    table_str(t, hit ? hit->why.what : "absmax");
+    table_float(t, hit ? hit->why.value : sum.absmax);
+    table_str(t, hit && *hit->place ? hit->place : NULL);
     table_int(t, sum.nan);
     table_int(t, sum.inf);
     if (sum.nan + sum.inf)
@@ -42,6 +46,7 @@ static void stop_table(struct session_run *r, const struct stop *stop, struct re
     table_column(t, COL_STRING, "axes", "");
     table_column(t, COL_STRING, "statistic", "");
     table_column(t, COL_FLOAT, "value", "");
+    table_column(t, COL_STRING, "at", "");
     table_column(t, COL_INT, "nan", "");
     table_quiet(t);
     table_column(t, COL_INT, "inf", "");
@@ -54,10 +59,25 @@ static void stop_table(struct session_run *r, const struct stop *stop, struct re
         table_skip(t);
     table_str(t, buf_str(&position));
     if (at.node) {
-        table_str(t, g->nodes[at.node - 1].name);
-        evidence(r, at.span, g->nodes[at.node - 1].out, t, out);
+        const int value = stop->inside >= 0 ? stop->inside : g->nodes[at.node - 1].out;
+        table_str(t, g->values[value].name);
+        evidence(r, stop, at.span, value, t, out);
+        if (stop->inside >= 0)
+            result_note(out, "it begins inside the fused kernel, at %s", g->values[value].name);
     }
+    if (stop->breakpoint && stop->hit.changed)
+        result_note(out, "%s was %.6g before", stop->hit.why.what, stop->hit.before);
     buf_free(&position);
+}
+
+/* What the dynamic prints had to say on the way here. */
+static void show_said(struct session *s, struct result *out)
+{
+    for (size_t i = 0; i < s->said.n; i++)
+        result_line(out, "dprintf", "%s", s->said.lines[i]);
+    if (s->said.lost)
+        result_note(out, "%" PRId64 " more lines of dprintf were not kept", s->said.lost);
+    session_said_clear(s);
 }
 
 enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct result *out,
@@ -65,13 +85,14 @@ enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct
 {
     if (st && st != ST_CANCELLED)
         return st;
+    show_said(s, out);
     if (s->models.run)
         stop_table(s->models.run, stop, out);
     if (st) {
         out->status = RESULT_PARTIAL;
         return st;
     }
-    out->status = RESULT_STOPPED;
+    out->status = stop->reason == STOP_CATCH ? RESULT_FOUND : RESULT_STOPPED;
     return displays_show(s, out, e);
 }
 

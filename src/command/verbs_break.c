@@ -1,89 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /* The verbs of breakpoints. */
+#include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/memory.h"
-#include "command/command.h"
-#include "session/control.h"
-
-/* "[tok=3:7]" at the end of a pattern: cut it off and note the tokens; an end left out is the
- * first or the last there ever will be. */
-static enum st token_slice(const struct call *c, int i, struct str *pattern, int64_t *first,
-                           int64_t *last, struct err *e)
-{
-    struct str p = *pattern;
-    *first = *last = -1;
-    size_t open = p.n;
-    while (open && p.p[open - 1] != '[')
-        open--;
-    if (!open || p.p[p.n - 1] != ']' || !memchr(p.p + open, '=', p.n - open))
-        return ST_OK;
-    struct str inside = str_of(p.p + open, p.n - open - 1);
-    if (!str_starts(inside, "tok="))
-        return call_fail(c, i, e, ST_SYNTAX, "breakpoints take tokens only: [tok=3] or [tok=3:7]");
-    inside = str_of(inside.p + 4, inside.n - 4);
-    const char *colon = memchr(inside.p, ':', inside.n);
-    size_t n = colon ? (size_t)(colon - inside.p) : inside.n;
-    struct str end = colon ? str_of(colon + 1, inside.n - n - 1) : str_of(NULL, 0);
-    int64_t from = 0, to = INT32_MAX;
-    enum st st = n || !colon ? parse_i64(str_of(inside.p, n), 0, INT32_MAX - 1, &from, e) : ST_OK;
-    if (!st && !colon)
-        to = from + 1;
-    else if (!st && end.n)
-        st = parse_i64(end, from + 1, INT32_MAX, &to, e);
-    if (st) {
-        st_at(e, c->words[i].column, c->words[i].length);
-        return st_hint(e, "tokens of the run from 0 on: [tok=3], [tok=3:7], [tok=3:]");
-    }
-    *first = from;
-    *last = to - 1;
-    *pattern = str_of(p.p, open - 1);
-    return ST_OK;
-}
-
-static const char *point_name(const void *data, size_t i) { return graph_point_name(data, (int)i); }
+#include "command/breaks.h"
+#include "file/text_file.h"
 
 static enum st add(struct session *s, const struct call *c, bool temporary, struct result *out,
                    struct err *e)
 {
-    struct session_model *m;
-    enum st st = session_need_graph(s, &m, e);
-    if (st)
-        return st;
-    if (c->n_words != 1)
-        return call_fail(c, c->n_words ? 1 : 0, e, ST_SYNTAX,
-                         "expected one point or glob: blk.2.ffn_down.out");
-    struct str pattern = c->words[0].text;
-    int64_t first, last;
-    if ((st = token_slice(c, 0, &pattern, &first, &last, e)))
-        return st;
-    struct breakpoint probe = { .pattern = x_strndup(pattern.p, pattern.n), .enabled = true };
-    const struct graph *g = m->model->graph;
-    int n = breakpoint_count(&probe, g);
-    free(probe.pattern);
-    if (!n) {
-        call_fail(c, 0, e, ST_NOTFOUND, "no point matches `%.*s`",
-                  (int)(pattern.n > 120 ? 120 : pattern.n), pattern.p);
-        struct buf b = { 0 };
-        suggest(pattern, point_name, g, (size_t)graph_n_points(g), &b);
-        st_hint(e, "%s", b.n ? buf_str(&b) : "`info points` lists them");
-        buf_free(&b);
-        return e->st;
+    struct breakpoint *b;
+    struct condition *condition = NULL;
+    if (!c->n_words)
+        return call_fail(c, 0, e, ST_SYNTAX, "expected a point or glob: blk.2.ffn_down.out");
+    enum st st = breaks_condition(c, 1, &condition, e);
+    if (!st)
+        st = breaks_add(s, BREAK_POINT, c->words[0].text, c->words[0].column, &b, e);
+    for (int i = 0; !st && !condition && i < b->address.n_items; i++) {
+        const enum axis axis = b->address.items[i].axis;
+        if (axis == AXIS_TOK || axis == AXIS__COUNT)
+            continue;
+        call_fail(c, 0, e, ST_SYNTAX, "without a condition only tokens choose: [tok=3:7]");
+        st = st_hint(e, "break %s if absmax > 10", b->text);
+        breaks_undo(s, b);
     }
-    struct breakpoint *b = breakpoint_add(&s->breaks, pattern, temporary);
-    b->tok_first = first;
-    b->tok_last = last;
-    struct table *t = result_table(out, "breakpoint", TABLE_LINE);
-    table_column(t, COL_STRING, "kind", "");
-    table_column(t, COL_INT, "number", "");
-    table_column(t, COL_ADDRESS, "points", "");
-    table_column(t, COL_INT, "matches", "points");
-    table_row(t);
-    table_str(t, temporary ? "tbreak" : "break");
-    table_int(t, b->number);
-    table_str(t, b->pattern);
-    table_int(t, n);
+    if (st) {
+        condition_free(condition);
+        return st;
+    }
+    b->condition = condition;
+    b->temporary = temporary;
+    breaks_show(s, b, out);
     return ST_OK;
 }
 
@@ -151,26 +99,139 @@ static enum st run_delete(struct session *s, const struct call *c, struct result
     return each(s, c, e, delete);
 }
 
+/* The breakpoint that word 0 names. */
+static enum st number_at(struct session *s, const struct call *c, struct breakpoint **out,
+                         struct err *e)
+{
+    int64_t n = 0;
+    if (!c->n_words)
+        return call_fail(c, 0, e, ST_SYNTAX, "expected the number of a breakpoint");
+    if (parse_i64(c->words[0].text, 1, INT32_MAX, &n, e)
+        || !(*out = breakpoint_find(&s->breaks, (int)n))) {
+        call_fail(c, 0, e, ST_NOTFOUND, "no breakpoint `%.*s`", (int)c->words[0].text.n,
+                  c->words[0].text.p);
+        return st_hint(e, "`info breaks` lists them");
+    }
+    return ST_OK;
+}
+
+static enum st run_condition(struct session *s, const struct call *c, struct result *out,
+                             struct err *e)
+{
+    struct breakpoint *b;
+    struct condition *condition = NULL;
+    enum st st = number_at(s, c, &b, e);
+    if (!st && c->n_words < 2 && b->kind == BREAK_CATCH)
+        st = call_fail(c, 1, e, ST_SYNTAX, "a catch is its condition: expected one");
+    if (!st && c->n_words > 1)
+        st = breaks_shift(e, condition_parse(breaks_text(c, 1), &condition, e), c->words[1].column);
+    if (st)
+        return st;
+    condition_free(b->condition);
+    b->condition = condition;
+    breaks_show(s, b, out);
+    return ST_OK;
+}
+
+static enum st run_ignore(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
+{
+    struct breakpoint *b;
+    int64_t n = 0;
+    enum st st = number_at(s, c, &b, e);
+    if (!st && c->n_words != 2)
+        st = call_fail(c, 1, e, ST_SYNTAX, "expected how many hits to pass by");
+    if (!st && (st = parse_i64(c->words[1].text, 0, INT32_MAX, &n, e)))
+        st_at(e, c->words[1].column, c->words[1].length);
+    if (st)
+        return st;
+    b->ignore = n;
+    result_note(out, "the next %" PRId64 " hit%s of %d will pass by", n, n == 1 ? "" : "s",
+                b->number);
+    return ST_OK;
+}
+
+static enum st run_commands(struct session *s, const struct call *c, struct result *out,
+                            struct err *e)
+{
+    struct breakpoint *b = s->breaks.n ? &s->breaks.list[s->breaks.n - 1] : NULL;
+    enum st st = ST_OK;
+    if (c->n_words || !b)
+        st = number_at(s, c, &b, e);
+    if (!st && b->kind == BREAK_PRINT) {
+        st_fail(e, ST_STATE, "a dprintf does not stop: it has no commands");
+        st = st_hint(e, "`break` at the same point does");
+    }
+    if (st)
+        return st;
+    free(b->commands);
+    b->commands = NULL;
+    s->breaks.collects = b->number;
+    if (s->interactive)
+        result_note(out, "type commands for breakpoint %d, one a line; `end` ends them", b->number);
+    return ST_OK;
+}
+
+static enum st run_no_end(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
+{
+    (void)s, (void)out;
+    (void)c;
+    st_fail(e, ST_STATE, "no commands are being typed");
+    return st_hint(e, "`commands N` begins them");
+}
+
+static enum st run_save(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    if (c->n_words != 2 || !str_is(c->words[0].text, "breaks"))
+        return call_fail(c, c->n_words && str_is(c->words[0].text, "breaks") ? 1 : 0, e, ST_SYNTAX,
+                         "expected `save breaks FILE`");
+    struct buf text = { 0 };
+    for (size_t i = 0; i < s->breaks.n; i++) {
+        const struct breakpoint *b = &s->breaks.list[i];
+        breakpoint_print(b, &text);
+        buf_addc(&text, '\n');
+        if (b->commands)
+            buf_printf(&text, "commands\n%send\n", b->commands);
+    }
+    char *path = x_strndup(c->words[1].text.p, c->words[1].text.n);
+    enum st st = text_file_write(path, false, str_of(buf_str(&text), text.n), e);
+    if (!st)
+        result_note(out, "%zu breakpoint%s written; `source %s` makes them again", s->breaks.n,
+                    s->breaks.n == 1 ? "" : "s", path);
+    else
+        st_at(e, c->words[1].column, c->words[1].length);
+    free(path);
+    buf_free(&text);
+    return st;
+}
+
 const struct verb verbs_break[] = {
     { .name = "break",
       .alias = "b",
       .class = "break",
-      .args = "GLOB[tok=FIRST:END]",
+      .args = "GLOB[SLICE] [if COND]",
       .brief = "stop after a point has been produced",
       .help = "The glob names points (`info points`), canonical or by an alias: "
-              "blk.2.ffn_down.out, blk.*.out, blk.{0..3}.attn_{q,k}.out. With tokens: only in "
-              "spans that hold one of them. A breakpoint inside a fused kernel opens it; the "
-              "numbers stay the same.",
-      .examples = "break blk.1.ffn_down.out\ninfo breaks\ndelete",
-      .kinds = { ARG_POINT },
+              "blk.2.ffn_down.out, blk.*.out, blk.{0..3}.attn_{q,k}.out. With tokens, as in "
+              "[tok=3:7]: only in spans that hold one of them. With a condition: only when it "
+              "holds for the slice; `help catch` has the conditions. A breakpoint inside a fused "
+              "kernel opens it; the numbers stay the same.",
+      .examples = "break blk.1.ffn_down.out\nbreak blk.*.out[tok=1:] if absmax > 100\n"
+                  "info breaks\ndelete",
+      .flags = VERB_COMPARES,
+      .kinds = { ARG_POINT, ARG_NONE },
+      .words = "if",
       .run = run_break },
     { .name = "tbreak",
       .alias = "tb",
       .class = "break",
-      .args = "GLOB[tok=FIRST:END]",
+      .args = "GLOB[SLICE] [if COND]",
       .brief = "a breakpoint that is deleted once it has been hit",
       .examples = "tbreak blk.1.out\ndelete",
-      .kinds = { ARG_POINT },
+      .flags = VERB_COMPARES,
+      .kinds = { ARG_POINT, ARG_NONE },
+      .words = "if",
       .run = run_tbreak },
     { .name = "delete",
       .alias = "d",
@@ -194,5 +255,45 @@ const struct verb verbs_break[] = {
       .examples = "disable",
       .kinds = { ARG_BREAK },
       .run = run_disable },
+    { .name = "condition",
+      .class = "break",
+      .args = "NUMBER [COND]",
+      .brief = "give a breakpoint another condition, or none",
+      .help = "`help catch` has the conditions.",
+      .examples = "break blk.*.out\ncondition 1 absmax > 100\ncondition 1\ndelete",
+      .flags = VERB_COMPARES,
+      .kinds = { ARG_BREAK, ARG_NONE },
+      .run = run_condition },
+    { .name = "ignore",
+      .class = "break",
+      .args = "NUMBER COUNT",
+      .brief = "let the next hits of a breakpoint pass by",
+      .examples = "break blk.*.out\nignore 1 2\ndelete",
+      .kinds = { ARG_BREAK, ARG_NUMBER },
+      .run = run_ignore },
+    { .name = "commands",
+      .class = "break",
+      .args = "[NUMBER]",
+      .brief = "commands that run whenever the breakpoint has stopped the run",
+      .help =
+          "The lines that follow, up to `end`, are the commands; none takes them away. Without "
+          "a number: those of the breakpoint made last. What stands behind a command that moves "
+          "the run is not run any more.",
+      .examples = "break blk.0.out\ncommands 1\nsummary blk.0.out\nend\ndelete",
+      .kinds = { ARG_BREAK },
+      .run = run_commands },
+    { .name = "end",
+      .class = "break",
+      .brief = "end the commands of a breakpoint",
+      .flags = VERB_EXACT | VERB_HIDDEN,
+      .run = run_no_end },
+    { .name = "save",
+      .class = "break",
+      .args = "breaks FILE",
+      .brief = "write the breakpoints as commands that make them again",
+      .examples = "save breaks /dev/null",
+      .kinds = { ARG_NONE, ARG_FILE },
+      .words = "breaks",
+      .run = run_save },
     { 0 },
 };

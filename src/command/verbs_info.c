@@ -205,28 +205,31 @@ static enum st info_breaks(struct session *s, const struct call *c, struct resul
     (void)c, (void)e;
     struct table *t = result_table(out, "breaks", TABLE_ROWS);
     table_column(t, COL_INT, "number", "");
-    table_column(t, COL_STRING, "kind", "");
     table_column(t, COL_BOOL, "enabled", "");
-    table_column(t, COL_ADDRESS, "points", "");
-    table_column(t, COL_STRING, "tokens", "");
+    table_column(t, COL_STRING, "what", "");
     table_column(t, COL_INT, "matches", "points");
     table_column(t, COL_INT, "hits", "");
+    table_column(t, COL_INT, "ignore", "");
+    table_column(t, COL_STRING, "commands", "");
     for (size_t i = 0; i < s->breaks.n; i++) {
         const struct breakpoint *b = &s->breaks.list[i];
+        struct buf what = { 0 };
+        breakpoint_print(b, &what);
         table_row(t);
         table_int(t, b->number);
-        table_str(t, b->temporary ? "tbreak" : "break");
         table_bool(t, b->enabled);
-        table_str(t, b->pattern);
-        if (b->tok_first >= 0)
-            table_fmt(t, "%d:%d", (int)b->tok_first, (int)b->tok_last + 1);
-        else
-            table_str(t, "*");
+        table_str(t, buf_str(&what));
         if (s->models.model && s->models.model->model->graph)
             table_int(t, breakpoint_count(b, s->models.model->model->graph));
         else
             table_skip(t);
         table_int(t, b->hits);
+        if (b->ignore)
+            table_int(t, b->ignore);
+        else
+            table_skip(t);
+        table_str(t, b->commands);
+        buf_free(&what);
     }
     return ST_OK;
 }

@@ -412,7 +412,6 @@ const struct verb verbs_support[] = {
       .kinds = { ARG_SETTING },
       .run = run_show },
     { .name = "with",
-      .alias = "w",
       .class = "support",
       .args = "NAME=VALUE... -- COMMAND",
       .brief = "run one command with other settings",

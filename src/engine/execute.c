@@ -221,6 +221,8 @@ static bool skips(const struct run *r, int node, int target)
            && !wanted(r, softmax->out, target);
 }
 
+bool run_skips(const struct run *r, int value) { return skips(r, r->g->values[value].node, -1); }
+
 static void fill_call(const struct run *r, struct frame *f, const struct node *n,
                       const struct batch *b, struct tensor *in, struct tensor *out,
                       struct op_call *c)

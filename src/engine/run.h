@@ -97,6 +97,8 @@ void run_unprobe(struct run *r, int handle);
 /* Say that somebody wants value v: a fused kernel that would skip it opens. Counted. */
 void run_want(struct run *r, int value, int delta);
 void run_want_all(struct run *r, int delta); /* as if every value were wanted */
+/* Would a run forward leave this value out, inside a fused kernel, as things are wanted now? */
+bool run_skips(const struct run *r, int value);
 /* A transform that comes or goes puts the run back to before the first node it touches, and what
  * lay behind is no longer reached. */
 int run_transform(struct run *r, int value, transform_fn fn, void *data);

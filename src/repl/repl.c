@@ -13,6 +13,7 @@
 #include <readline/history.h>
 #include <readline/readline.h>
 
+#include "base/memory.h"
 #include "command/command.h"
 #include "command/lex.h"
 #include "file/text_file.h"
@@ -182,7 +183,7 @@ void repl_interactive(struct repl *r)
     if (path)
         read_history(path);
     while (!r->s->quit) {
-        char *prompt = prompt_text(r);
+        char *prompt = session_collects(r->s) ? x_strdup("> ") : prompt_text(r);
         char *line = read_line(prompt);
         free(prompt);
         if (!line) {

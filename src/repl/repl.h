@@ -29,6 +29,7 @@ struct repl {
     const char *script_name;
     int script_line, script_depth;
     bool reported; /* the error that is on its way up was shown already */
+    bool draining; /* the commands of a breakpoint run */
 
     struct buf *sink; /* output of the running command when it is redirected, else NULL */
     char *once;       /* the next output goes to this file */

@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "command/command.h"
+#include "command/lex.h"
 #include "file/text_file.h"
 #include "repl/render.h"
 
@@ -144,10 +145,31 @@ static void remember(struct repl *r, struct str command)
         buf_add(&r->again, command.p, command.n);
 }
 
+/* What stops have asked for, one after the other. A command that moves the run ends the list that
+ * it stands in. */
+static enum st run_pending(struct repl *r)
+{
+    enum st st = ST_OK;
+    r->draining = true;
+    while (r->s->pending.n && !r->s->quit && (!st || (r->keep_going && st != ST_CANCELLED))) {
+        char *text = buf_take(&r->s->pending);
+        st = repl_script(r, "commands", str_from(text), false);
+        free(text);
+    }
+    r->draining = false;
+    buf_clear(&r->s->pending);
+    return st;
+}
+
 enum st repl_line(struct repl *r, struct str line)
 {
     struct buf store = { 0 };
     enum st st = ST_OK;
+    if (session_collects(r->s)) {
+        session_collect(r->s, lex_trim(line));
+        return ST_OK;
+    }
+    const int64_t moves = r->s->moves;
     for (size_t at = 0; !r->s->quit;) {
         struct piece p;
         struct err e = ERR_INIT;
@@ -168,6 +190,10 @@ enum st repl_line(struct repl *r, struct str line)
         if (r->script_depth == 0)
             remember(r, p.command);
         st = run_piece(r, line, &p, false);
+        if (r->draining && r->s->moves != moves)
+            break;
+        if (!st && r->s->pending.n)
+            st = run_pending(r);
         if (st && (!r->keep_going || st == ST_CANCELLED))
             break;
     }
@@ -247,6 +273,7 @@ enum st repl_script(struct repl *r, const char *name, struct str text, bool echo
     int outer_line = r->script_line, number = 0;
     struct buf line = { 0 };
     enum st st = ST_OK, first = ST_OK;
+    const int64_t moves = r->s->moves;
     r->script_depth++;
     for (size_t at = 0; !r->s->quit;) {
         int start = number + 1;
@@ -264,7 +291,7 @@ enum st repl_script(struct repl *r, const char *name, struct str text, bool echo
             continue;
         st = repl_line(r, s);
         first = first ? first : st;
-        if (st && (!r->keep_going || st == ST_CANCELLED))
+        if ((st && (!r->keep_going || st == ST_CANCELLED)) || (r->draining && r->s->moves != moves))
             break;
     }
     r->script_depth--;

@@ -6,21 +6,42 @@
 
 #include "base/memory.h"
 #include "graph/glob.h"
+#include "session/region.h"
 
-struct breakpoint *breakpoint_add(struct breakpoints *b, struct str pattern, bool temporary)
+const char *break_kind_name(enum break_kind k)
 {
-    x_grow(&b->list, &b->cap, b->n + 1, sizeof *b->list);
-    struct breakpoint *p = &b->list[b->n++];
-    *p = (struct breakpoint){ .number = ++b->next,
-                              .pattern = x_strndup(pattern.p, pattern.n),
-                              .enabled = true,
-                              .temporary = temporary,
-                              .tok_first = -1,
-                              .tok_last = -1 };
-    return p;
+    static const char *const names[] = { "break", "catch", "watch", "dprintf" };
+    return names[k];
 }
 
-struct breakpoint *breakpoint_find(struct breakpoints *b, int number)
+enum st breakpoint_add(struct breakpoints *b, enum break_kind kind, const struct str *text,
+                       struct breakpoint **out, struct err *e)
+{
+    struct breakpoint p = { .kind = kind, .enabled = true };
+    if (text) {
+        p.text = x_strndup(text->p, text->n);
+        enum st st = address_parse(str_from(p.text), &p.address, e);
+        if (!st && p.address.used < text->n) {
+            st_fail(e, ST_SYNTAX, "this is more than an address");
+            st = st_at(e, (int)p.address.used, (int)(text->n - p.address.used));
+        }
+        if (!st && (p.address.model.n || p.address.run.n || p.address.position.n)) {
+            st_fail(e, ST_UNSUPPORTED, "breakpoints hold for every run of every model");
+            st = st_at(e, 0, (int)text->n);
+        }
+        if (st) {
+            free(p.text);
+            return st;
+        }
+    }
+    p.number = ++b->next;
+    x_grow(&b->list, &b->cap, b->n + 1, sizeof *b->list);
+    b->list[b->n] = p;
+    *out = &b->list[b->n++];
+    return ST_OK;
+}
+
+struct breakpoint *breakpoint_find(const struct breakpoints *b, int number)
 {
     for (size_t i = 0; i < b->n; i++)
         if (b->list[i].number == number)
@@ -28,15 +49,28 @@ struct breakpoint *breakpoint_find(struct breakpoints *b, int number)
     return NULL;
 }
 
+static void release(struct breakpoint *b)
+{
+    free(b->text);
+    condition_free(b->condition);
+    free(b->statistic);
+    free(b->format);
+    free(b->commands);
+    for (int i = 0; i < b->n_statistics; i++)
+        free(b->statistics[i]);
+}
+
 void breakpoint_delete(struct breakpoints *b, int number)
 {
     size_t kept = 0;
     for (size_t i = 0; i < b->n; i++)
         if (!number || b->list[i].number == number)
-            free(b->list[i].pattern);
+            release(&b->list[i]);
         else
             b->list[kept++] = b->list[i];
     b->n = kept;
+    if (!number || b->collects == number)
+        b->collects = 0;
 }
 
 void breakpoints_free(struct breakpoints *b)
@@ -46,15 +80,23 @@ void breakpoints_free(struct breakpoints *b)
     *b = (struct breakpoints){ 0 };
 }
 
-bool breakpoint_matches(const struct breakpoint *b, const struct graph *g, int value)
+/* The shape under the name that the address uses: an alias may have its own. */
+static bool named(const struct breakpoint *b, const struct graph *g, int value, struct shape *shape)
 {
-    struct str pattern = str_from(b->pattern);
-    if (glob_match(pattern, str_from(g->values[value].name)))
+    *shape = g->values[value].shape;
+    if (glob_match(b->address.name, str_from(g->values[value].name)))
         return true;
     for (int i = 0; i < g->n_aliases; i++)
-        if (g->aliases[i].value == value && glob_match(pattern, str_from(g->aliases[i].name)))
+        if (g->aliases[i].value == value
+            && glob_match(b->address.name, str_from(g->aliases[i].name)))
             return true;
     return false;
+}
+
+bool breakpoint_matches(const struct breakpoint *b, const struct graph *g, int value)
+{
+    struct shape shape;
+    return !b->text || (named(b, g, value, &shape) && !region_check(&b->address, &shape, NULL));
 }
 
 int breakpoint_count(const struct breakpoint *b, const struct graph *g)
@@ -65,11 +107,84 @@ int breakpoint_count(const struct breakpoint *b, const struct graph *g)
     return n;
 }
 
-bool breakpoint_holds(const struct breakpoint *b, const struct run *r, int span, int value)
+/* Entries of axes whose size is known before there is a prompt. */
+static enum st check_entries(const struct address *a, const struct shape *s, struct err *e)
 {
-    struct span s = run_span(r, span);
-    if (!b->enabled
-        || (b->tok_first >= 0 && (b->tok_last < s.first || b->tok_first >= s.first + s.n)))
-        return false;
-    return breakpoint_matches(b, run_graph(r), value);
+    enum st st = region_check(a, s, e);
+    for (int d = 0; d < s->rank && !st; d++) {
+        const struct index *item;
+        int64_t *list = NULL, n;
+        st = address_item(a, s, d, &item, e);
+        if (!st && item && s->d[d].n >= 0)
+            st = index_resolve(item, s->d[d].axis, s->d[d].n, &list, &n, e);
+        free(list);
+    }
+    return st;
+}
+
+enum st breakpoint_check(const struct breakpoint *b, const struct graph *g, struct err *e)
+{
+    struct shape shape;
+    enum st first = ST_NOTFOUND;
+    struct err reason = ERR_INIT, one = ERR_INIT;
+    for (int v = 0; b->text && v < g->n_values; v++) {
+        if (!named(b, g, v, &shape))
+            continue;
+        enum st st = check_entries(&b->address, &shape, &one);
+        if (!st)
+            return ST_OK;
+        if (first == ST_NOTFOUND) {
+            first = st;
+            reason = one;
+        }
+    }
+    if (!b->text)
+        return ST_OK;
+    if (first != ST_NOTFOUND) {
+        if (e)
+            *e = reason;
+        return first;
+    }
+    return st_fail(e, ST_NOTFOUND, "no point matches `%.*s`",
+                   (int)(b->address.name.n > 120 ? 120 : b->address.name.n), b->address.name.p);
+}
+
+static void print_quoted(const char *text, struct buf *out)
+{
+    buf_addc(out, '"');
+    for (; *text; text++)
+        if (*text == '\n')
+            buf_adds(out, "\\n");
+        else if (*text == '\t')
+            buf_adds(out, "\\t");
+        else {
+            if (*text == '"' || *text == '\\')
+                buf_addc(out, '\\');
+            buf_addc(out, *text);
+        }
+    buf_addc(out, '"');
+}
+
+void breakpoint_print(const struct breakpoint *b, struct buf *out)
+{
+    const char *condition = b->condition ? condition_text(b->condition) : NULL;
+    buf_adds(out, b->temporary ? "tbreak" : break_kind_name(b->kind));
+    if (b->kind == BREAK_CATCH)
+        buf_printf(out, "%s %s", b->opens ? " -all" : "", condition);
+    else if (b->statistic)
+        buf_printf(out, " %s(%s)", b->statistic, b->text);
+    else
+        buf_printf(out, " %s", b->text);
+    if (b->kind == BREAK_WATCH && b->percent > 0) {
+        char number[40];
+        buf_printf(out, " %s%%", text_f64(number, sizeof number, b->percent));
+    }
+    if (b->kind == BREAK_PRINT && b->format) {
+        buf_adds(out, ", ");
+        print_quoted(b->format, out);
+    }
+    for (int i = 0; i < b->n_statistics; i++)
+        buf_printf(out, ", %s", b->statistics[i]);
+    if (condition && b->kind != BREAK_CATCH)
+        buf_printf(out, " if %s", condition);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Breakpoints: which points stop a run once they have been produced. */
+/* Breakpoints, watchpoints, catches and dynamic prints: what is tested once a point has been
+ * produced, and what happens when it holds. */
 #ifndef QDB_SESSION_BREAKPOINT_H
 #define QDB_SESSION_BREAKPOINT_H
 
@@ -9,33 +10,75 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "engine/run.h"
+#include "graph/address.h"
+#include "session/condition.h"
+
+enum break_kind {
+    BREAK_POINT, /* stop at a point, under a condition if there is one */
+    BREAK_CATCH, /* stop at any point where the condition holds */
+    BREAK_WATCH, /* stop when a statistic changes from one point to the next */
+    BREAK_PRINT  /* note statistics, go on */
+};
+const char *break_kind_name(enum break_kind k);
+
+enum { PRINT_MAX = 8 /* statistics of a dynamic print */ };
 
 struct breakpoint {
     int number;
-    char *pattern;       /* glob over names of points */
+    enum break_kind kind;
     bool enabled, temporary;
-    int64_t tok_first,
-        tok_last; /* only spans that hold one of these tokens of the run; -1, -1 = any */
-    int64_t hits;
+    bool opens;                  /* BREAK_CATCH: the points inside fused kernels too */
+    char *text;                  /* the address as written; NULL = every point */
+    struct address address;      /* of text */
+    struct condition *condition; /* NULL = always */
+    int64_t hits, ignore;        /* ignore: so many hits more pass by */
+    char *statistic;             /* BREAK_WATCH; NULL = the only element */
+    double percent;              /* BREAK_WATCH: smallest change, of the value before */
+    char *format;                /* BREAK_PRINT: a conversion for each of the statistics */
+    char *statistics[PRINT_MAX];
+    int n_statistics;
+    char *commands; /* lines that run after it stopped, NULL = none */
 };
 
 struct breakpoints {
     struct breakpoint *list;
     size_t n, cap;
     int next;
+    int collects; /* number of the one whose commands are being typed, 0 = none */
 };
 
-/* Add one; ST_SYNTAX when the pattern is empty. *out is valid until the list changes. */
-struct breakpoint *breakpoint_add(struct breakpoints *b, struct str pattern, bool temporary);
-struct breakpoint *breakpoint_find(struct breakpoints *b, int number); /* NULL if none */
-void breakpoint_delete(struct breakpoints *b, int number);             /* 0 = all */
+/* Add one at the points that an address names (glob and slice); text NULL = every point. ST_SYNTAX
+ * when it does not parse. *out is valid until the list changes. */
+NODISCARD enum st breakpoint_add(struct breakpoints *b, enum break_kind kind,
+                                 const struct str *text, struct breakpoint **out, struct err *e);
+struct breakpoint *breakpoint_find(const struct breakpoints *b, int number); /* NULL if none */
+void breakpoint_delete(struct breakpoints *b, int number);                   /* 0 = all */
 void breakpoints_free(struct breakpoints *b);
 
-/* Does this breakpoint name the value, canonically or through an alias? */
+/* Does it speak of the value, canonically or through an alias, and of axes that it has? */
 bool breakpoint_matches(const struct breakpoint *b, const struct graph *g, int value);
-/* Points of the graph that the pattern names. */
+/* Points of the graph that it speaks of. */
 int breakpoint_count(const struct breakpoint *b, const struct graph *g);
-/* Is it enabled, does it name the value and hold for the span? */
-bool breakpoint_holds(const struct breakpoint *b, const struct run *r, int span, int value);
+/* ST_NOTFOUND when there are none; ST_SYNTAX, ST_RANGE with a caret when the slice fits none. */
+NODISCARD enum st breakpoint_check(const struct breakpoint *b, const struct graph *g,
+                                   struct err *e);
+/* The command that makes it again, appended. */
+void breakpoint_print(const struct breakpoint *b, struct buf *out);
+
+/* What a breakpoint found at a point. */
+struct break_hit {
+    struct condition_hit why;
+    char place[96]; /* "tok=3, chan=17", "" if no element stands out */
+    bool changed;   /* BREAK_WATCH: `before` is the value it had */
+    double before;
+};
+
+/* Test it on a point that has been produced; counts nothing. x must outlive reads of other points.
+ */
+bool breakpoint_test(const struct breakpoint *b, struct run *r, int span, int value,
+                     const struct tensor *x, struct pool *pool, struct break_hit *hit);
+/* The line of a BREAK_PRINT, appended. */
+void breakpoint_say(const struct breakpoint *b, const struct run *r, int span,
+                    const struct tensor *x, struct pool *pool, struct buf *out);
 
 #endif

@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "graph/glob.h"
 
 const char *stop_name(enum stop_reason r)
 {
-    static const char *const names[] = { "none",  "breakpoint", "step",       "position",
+    static const char *const names[] = { "none",  "breakpoint", "watchpoint",
+                                         "catch", "step",       "position",
                                          "start", "end",        "interrupted" };
     return names[r];
 }
@@ -45,11 +47,28 @@ int unit_start(const struct graph *g, int node, enum level_choice level)
     return i;
 }
 
+static enum stop_reason reason_of(const struct breakpoint *b)
+{
+    return b->kind == BREAK_CATCH   ? STOP_CATCH
+           : b->kind == BREAK_WATCH ? STOP_WATCHPOINT
+                                    : STOP_BREAKPOINT;
+}
+
 /* What the probe of a forward movement needs. */
 struct watch {
     struct session *s;
-    int hit; /* number of the breakpoint that stopped the run */
+    struct stop *stop;
 };
+
+static void say(struct session *s, const struct breakpoint *b, const struct event *ev)
+{
+    struct buf line = { 0 };
+    position_print(ev->run, ev->at, &line);
+    buf_adds(&line, "  ");
+    breakpoint_say(b, ev->run, ev->at.span, ev->x, s->models.pool, &line);
+    session_say(s, buf_str(&line));
+    buf_free(&line);
+}
 
 static bool probe(void *data, const struct event *ev)
 {
@@ -57,55 +76,95 @@ static bool probe(void *data, const struct event *ev)
     bool stop = false;
     for (size_t i = 0; i < w->s->breaks.n; i++) {
         struct breakpoint *b = &w->s->breaks.list[i];
-        if (!breakpoint_holds(b, ev->run, ev->at.span, ev->value))
+        struct break_hit hit;
+        if (!breakpoint_test(b, ev->run, ev->at.span, ev->value, ev->x, w->s->models.pool, &hit))
             continue;
         b->hits++;
-        if (!w->hit)
-            w->hit = b->number;
+        if (b->ignore > 0) {
+            b->ignore--;
+            continue;
+        }
+        if (b->kind == BREAK_PRINT) {
+            say(w->s, b, ev);
+            continue;
+        }
+        if (!stop)
+            *w->stop = (struct stop){ reason_of(b), b->number, hit, -1 };
         stop = true;
     }
     return stop;
 }
 
-/* A breakpoint inside a fused kernel opens it. */
+/* A breakpoint inside a fused kernel opens it; a catch only when it was asked to. */
 static void want(struct session *s, struct run *r, int delta)
 {
     const struct graph *g = run_graph(r);
-    for (size_t i = 0; i < s->breaks.n; i++)
-        for (int v = 0; s->breaks.list[i].enabled && v < g->n_values; v++)
-            if (breakpoint_matches(&s->breaks.list[i], g, v))
+    for (size_t i = 0; i < s->breaks.n; i++) {
+        const struct breakpoint *b = &s->breaks.list[i];
+        if (b->enabled && b->opens)
+            run_want_all(r, delta);
+        for (int v = 0; b->enabled && b->text && v < g->n_values; v++)
+            if (breakpoint_matches(b, g, v))
                 run_want(r, v, delta);
+    }
 }
 
-static enum st forward(struct session *s, struct session_run *r, struct position to, int *hit,
-                       bool *stopped, struct err *e)
+/* A catch looks at what a fused kernel gives. If it holds there, it may have held inside already:
+ * open the kernel and look at the points that were skipped, the first one first. */
+static void localise(struct session *s, struct run *r, struct stop *stop)
 {
-    struct watch w = { s, 0 };
-    session_pool(s);
-    int handle = run_probe(r->run, probe, &w);
-    want(s, r->run, 1);
-    enum st st = run_forward(r->run, to, s->progress, stopped, e);
-    want(s, r->run, -1);
-    run_unprobe(r->run, handle);
-    *hit = w.hit;
-    const struct breakpoint *b = breakpoint_find(&s->breaks, w.hit);
+    const struct graph *g = run_graph(r);
+    const struct position at = run_position(r);
+    const struct breakpoint *b = breakpoint_find(&s->breaks, stop->breakpoint);
+    int first = at.node - 1;
+    while (first > 0 && run_skips(r, g->nodes[first - 1].out))
+        first--;
+    for (int node = first; b && node < at.node - 1; node++) {
+        struct tensor x;
+        struct break_hit hit;
+        const int v = g->nodes[node].out;
+        if (!run_read(r, at.span, v, &x, NULL)
+            && breakpoint_test(b, r, at.span, v, &x, s->models.pool, &hit)) {
+            stop->inside = v;
+            stop->hit = hit;
+            return;
+        }
+    }
+}
+
+/* What follows from a stop at a breakpoint: its commands are due, a temporary one is gone. */
+static void fired(struct session *s, const struct stop *stop)
+{
+    s->moves++;
+    const struct breakpoint *b = breakpoint_find(&s->breaks, stop->breakpoint);
+    if (b && b->commands)
+        buf_adds(&s->pending, b->commands);
     if (b && b->temporary)
-        breakpoint_delete(&s->breaks, w.hit);
-    return st;
+        breakpoint_delete(&s->breaks, b->number);
 }
 
 enum st control_forward(struct session *s, struct session_run *r, struct position to,
                         enum stop_reason reason, struct stop *stop, struct err *e)
 {
+    struct stop found = { .inside = -1 };
+    struct watch w = { s, &found };
+    session_pool(s);
+    *stop = (struct stop){ .reason = reason, .inside = -1 };
+    const int handle = run_probe(r->run, probe, &w);
+    want(s, r->run, 1);
     bool stopped = false;
-    *stop = (struct stop){ reason, 0 };
-    enum st st = forward(s, r, to, &stop->breakpoint, &stopped, e);
-    if (st == ST_CANCELLED)
+    enum st st = run_forward(r->run, to, s->progress, &stopped, e);
+    want(s, r->run, -1);
+    run_unprobe(r->run, handle);
+    if (stopped)
+        *stop = found;
+    else if (st == ST_CANCELLED)
         stop->reason = STOP_INTERRUPTED;
-    else if (stopped)
-        stop->reason = STOP_BREAKPOINT;
     else if (run_done(r->run))
         stop->reason = STOP_END;
+    if (stop->reason == STOP_CATCH)
+        localise(s, r->run, stop);
+    fired(s, stop);
     return st;
 }
 
@@ -114,7 +173,7 @@ enum st control_step(struct session *s, struct session_run *r, enum level_choice
 {
     const struct graph *g = run_graph(r->run);
     enum st st = ST_OK;
-    *stop = (struct stop){ STOP_END, 0 };
+    *stop = (struct stop){ .reason = STOP_END, .inside = -1 };
     run_want_all(r->run, 1); /* somebody is looking at every node */
     for (int64_t i = 0; i < n && !st && !run_done(r->run); i++) {
         struct position at = run_position(r->run);
@@ -122,7 +181,7 @@ enum st control_step(struct session *s, struct session_run *r, enum level_choice
             at = (struct position){ at.span + 1, 0 };
         struct position to = { at.span, unit_end(g, at.node, level) };
         st = control_forward(s, r, to, STOP_STEP, stop, e);
-        if (stop->reason == STOP_BREAKPOINT)
+        if (stop->breakpoint)
             break;
     }
     run_want_all(r->run, -1);
@@ -132,7 +191,7 @@ enum st control_step(struct session *s, struct session_run *r, enum level_choice
 enum st control_goto(struct session *s, struct session_run *r, struct position to,
                      struct stop *stop, struct err *e)
 {
-    *stop = (struct stop){ STOP_POSITION, 0 };
+    *stop = (struct stop){ .reason = STOP_POSITION, .inside = -1 };
     session_pool(s);
     enum st st = ST_OK;
     if (position_compare(to, run_reached(r->run)) > 0) {
@@ -164,22 +223,64 @@ enum st control_reverse(struct session *s, struct session_run *r, enum level_cho
     return st;
 }
 
+/* Does anything hold at this executed point? Points that a run forward would skip are not looked
+ * at.
+ */
+static bool holds_at(struct session *s, struct run *r, int span, int value, struct stop *stop)
+{
+    struct tensor x;
+    void *copy = NULL; /* tests may read other points */
+    bool holds = false;
+    for (size_t i = 0; i < s->breaks.n && !holds; i++) {
+        const struct breakpoint *b = &s->breaks.list[i];
+        if (!b->enabled || b->kind == BREAK_PRINT || !breakpoint_matches(b, run_graph(r), value))
+            continue;
+        if (!copy) {
+            if (run_skips(r, value) || run_read(r, span, value, &x, NULL))
+                return false;
+            const size_t bytes = (size_t)shape_count(&x.shape) * sizeof(float);
+            if (mem_alloc(&copy, bytes, "a point", NULL))
+                return false;
+            memcpy(copy, x.data, bytes);
+            x.data = copy;
+        }
+        struct break_hit hit;
+        holds = breakpoint_test(b, r, span, value, &x, s->models.pool, &hit);
+        if (holds)
+            *stop = (struct stop){ reason_of(b), b->number, hit, -1 };
+    }
+    mem_free(copy);
+    return holds;
+}
+
 enum st control_reverse_continue(struct session *s, struct session_run *r, struct stop *stop,
                                  struct err *e)
 {
     const struct graph *g = run_graph(r->run);
     struct position p = run_position(r->run);
-    int hit = 0;
-    while (!at_start(p) && !hit) {
+    struct stop found = { .reason = STOP_START, .inside = -1 };
+    const double from = (double)p.span * g->n_nodes + p.node;
+    bool holds = false, cancelled = false;
+    session_pool(s);
+    want(s, r->run, 1);
+    while (!at_start(p) && !holds && !cancelled) {
         p = p.node > 1 || (p.node == 1 && !p.span) ? (struct position){ p.span, p.node - 1 }
                                                    : (struct position){ p.span - 1, g->n_nodes };
-        for (size_t i = 0; p.node && i < s->breaks.n; i++)
-            if (breakpoint_holds(&s->breaks.list[i], r->run, p.span, g->nodes[p.node - 1].out))
-                hit = s->breaks.list[i].number;
+        cancelled = !progress_tick(s->progress, "reverse",
+                                   from - ((double)p.span * g->n_nodes + p.node), from);
+        holds = p.node && holds_at(s, r->run, p.span, g->nodes[p.node - 1].out, &found);
+    }
+    want(s, r->run, -1);
+    if (cancelled) { /* the run has not moved */
+        *stop = (struct stop){ .reason = STOP_INTERRUPTED, .inside = -1 };
+        return st_fail(e, ST_CANCELLED, "interrupted");
     }
     enum st st = control_goto(s, r, p, stop, e);
     if (!st)
-        *stop = (struct stop){ hit ? STOP_BREAKPOINT : STOP_START, hit };
+        *stop = found;
+    if (stop->reason == STOP_CATCH)
+        localise(s, r->run, stop);
+    fired(s, stop);
     return st;
 }
 

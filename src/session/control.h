@@ -10,6 +10,8 @@
 enum stop_reason {
     STOP_NONE,
     STOP_BREAKPOINT,
+    STOP_WATCHPOINT,
+    STOP_CATCH,
     STOP_STEP,
     STOP_POSITION,
     STOP_START,
@@ -19,7 +21,9 @@ enum stop_reason {
 
 struct stop {
     enum stop_reason reason;
-    int breakpoint;  /* number, 0 if none */
+    int breakpoint;       /* number, 0 if none */
+    struct break_hit hit; /* of that one */
+    int inside;           /* value in a fused kernel where the catch already holds, -1 if none */
 };
 
 const char *stop_name(enum stop_reason r);
@@ -36,7 +40,7 @@ NODISCARD enum st control_step(struct session *s, struct session_run *r, enum le
                                int64_t n, struct stop *stop, struct err *e);
 NODISCARD enum st control_reverse(struct session *s, struct session_run *r, enum level_choice level,
                                   int64_t n, struct stop *stop, struct err *e);
-/* Back to the previous breakpoint, or to the start. */
+/* Back to the previous place where a breakpoint, watchpoint or catch holds, or to the start. */
 NODISCARD enum st control_reverse_continue(struct session *s, struct session_run *r,
                                            struct stop *stop, struct err *e);
 /* To a position anywhere, forward (without stopping) or back. */

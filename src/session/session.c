@@ -59,8 +59,47 @@ void session_free(struct session *s)
     displays_free(&s->displays);
     free(s->examine.address);
     breakpoints_free(&s->breaks);
+    session_said_clear(s);
+    free(s->said.lines);
+    buf_free(&s->pending);
     settings_free(&s->settings);
     free(s);
+}
+
+enum { SAID_MAX = 10000 };
+
+void session_say(struct session *s, const char *line)
+{
+    if (s->said.n == SAID_MAX) {
+        s->said.lost++;
+        return;
+    }
+    x_grow(&s->said.lines, &s->said.cap, s->said.n + 1, sizeof *s->said.lines);
+    s->said.lines[s->said.n++] = x_strdup(line);
+}
+
+void session_said_clear(struct session *s)
+{
+    while (s->said.n)
+        free(s->said.lines[--s->said.n]);
+    s->said.lost = 0;
+}
+
+bool session_collects(const struct session *s) { return s->breaks.collects != 0; }
+
+void session_collect(struct session *s, struct str line)
+{
+    struct breakpoint *b = breakpoint_find(&s->breaks, s->breaks.collects);
+    if (!b || str_is(line, "end")) {
+        s->breaks.collects = 0;
+        return;
+    }
+    struct buf text = { 0 };
+    buf_adds(&text, b->commands ? b->commands : "");
+    buf_add(&text, line.p, line.n);
+    buf_addc(&text, '\n');
+    free(b->commands);
+    b->commands = buf_take(&text);
 }
 
 bool session_changed(const struct session *s)

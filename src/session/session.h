@@ -76,10 +76,20 @@ struct examine {
     char letter;
 };
 
+/* Lines of dynamic prints since a stop was last shown; `lost` counts those beyond the limit. */
+struct said {
+    char **lines;
+    size_t n, cap;
+    int64_t lost;
+};
+
 struct session {
     struct settings settings;
     struct session_models models;
     struct breakpoints breaks;
+    struct said said;
+    struct buf pending; /* commands that a stop asks for: run by the front end once it is shown */
+    int64_t moves;      /* how often a run has moved forward */
     struct mark *marks; /* those of a killed run go with it */
     size_t n_marks, cap_marks;
     struct values values;
@@ -108,6 +118,14 @@ enum st session_assign(struct session *s, struct str name, struct str expr, stru
  * the session does not know. */
 void session_names(struct session *s, enum arg_kind kind, struct str prefix,
                    void (*add)(void *data, const char *name), void *data);
+
+/* Keep a line of a dynamic print for the next stop. */
+void session_say(struct session *s, const char *line);
+void session_said_clear(struct session *s);
+
+/* While the commands of a breakpoint are being typed, every line is one of them, up to `end`. */
+bool session_collects(const struct session *s);
+void session_collect(struct session *s, struct str line);
 
 /* Does the plan hold changes? The prompt shows it. */
 bool session_changed(const struct session *s);

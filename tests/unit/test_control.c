@@ -2,10 +2,13 @@
 /* A session steps a run: breakpoints, levels, positions, both directions. */
 #include "tests/harness/unit.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/statistics.h"
 #include "session/control.h"
 #include "session/session.h"
 
@@ -48,13 +51,25 @@ static struct position place(struct fixture *f, const char *text)
     return p;
 }
 
+static struct breakpoint *add(struct fixture *f, enum break_kind kind, const char *text,
+                              const char *condition)
+{
+    struct breakpoint *b;
+    struct str address = str_from(text ? text : "");
+    assert_int_equal(breakpoint_add(&f->s->breaks, kind, text ? &address : NULL, &b, &f->e), ST_OK);
+    assert_int_equal(breakpoint_check(b, f->g, &f->e), ST_OK);
+    if (condition)
+        assert_int_equal(condition_parse(str_from(condition), &b->condition, &f->e), ST_OK);
+    return b;
+}
+
 static void breakpoints_stop_in_order(void **unused)
 {
     (void)unused;
     struct fixture f = begin(0);
     struct stop stop;
-    breakpoint_add(&f.s->breaks, STR("blk.*.ffn_down.out"), false);
-    breakpoint_add(&f.s->breaks, STR("blk.1.in"), true); /* an alias of blk.0.out */
+    add(&f, BREAK_POINT, "blk.*.ffn_down.out", NULL);
+    add(&f, BREAK_POINT, "blk.1.in", NULL)->temporary = true; /* an alias of blk.0.out */
     static const char *const expected[] = { "s0:blk.0.ffn_down.out", "s0:blk.0.out",
                                             "s0:blk.1.ffn_down.out" };
     for (int i = 0; i < 3; i++) {
@@ -76,7 +91,7 @@ static void breakpoints_open_fused_attention(void **unused)
     (void)unused;
     struct fixture f = begin(0);
     struct stop stop;
-    struct breakpoint *b = breakpoint_add(&f.s->breaks, STR("blk.1.attn.prob"), false);
+    struct breakpoint *b = add(&f, BREAK_POINT, "blk.1.attn.prob", NULL);
     assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
     assert_int_equal(stop.reason, STOP_BREAKPOINT);
     at(&f, "s0:blk.1.attn.prob");
@@ -91,9 +106,7 @@ static void tokens_choose_the_span(void **unused)
     (void)unused;
     struct fixture f = begin(2); /* spans of tokens 0-1, 2-3, 4-5, 6-7 */
     struct stop stop;
-    struct breakpoint *b = breakpoint_add(&f.s->breaks, STR("blk.0.out"), false);
-    b->tok_first = 3;
-    b->tok_last = 5;
+    add(&f, BREAK_POINT, "blk.0.out[tok=3:6]", NULL);
     for (int i = 1; i <= 2; i++) {
         assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e),
                          ST_OK);
@@ -164,13 +177,178 @@ static void reverse_continue_finds_the_breakpoint_before(void **unused)
     struct fixture f = begin(4);
     struct stop stop;
     assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
-    breakpoint_add(&f.s->breaks, STR("blk.0.mid"), false);
+    add(&f, BREAK_POINT, "blk.0.mid", NULL);
     static const char *const expected[] = { "s1:blk.0.mid", "s0:blk.0.mid", "s0:start" };
     for (int i = 0; i < 3; i++) {
         assert_int_equal(control_reverse_continue(f.s, f.r, &stop, &f.e), ST_OK);
         assert_int_equal(stop.reason, i < 2 ? STOP_BREAKPOINT : STOP_START);
         at(&f, expected[i]);
     }
+    session_free(f.s);
+}
+
+/* absmax of the named points of a span, by reading them. */
+static double absmax(struct fixture *f, int span, const char *point)
+{
+    struct tensor x;
+    struct summary sum;
+    const int v = graph_point(f->g, str_from(point), NULL, NULL);
+    assert_int_equal(run_read(f->r->run, span, v, &x, &f->e), ST_OK);
+    summary_of(NULL, x.data, shape_count(&x.shape), &sum);
+    return sum.absmax;
+}
+
+static void conditions_stop_where_they_hold_in_both_directions(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(4);
+    struct stop stop;
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    double all[4], limit = 0; /* spans x blocks: between the largest and the second largest */
+    int most = 0;
+    for (int i = 0; i < 4; i++) {
+        all[i] = absmax(&f, i / 2, i % 2 ? "blk.1.ffn_act.out" : "blk.0.ffn_act.out");
+        most = all[i] > all[most] ? i : most;
+    }
+    for (int i = 0; i < 4; i++)
+        limit = i != most && all[i] > limit ? all[i] : limit;
+    char text[64], expected[64];
+    snprintf(text, sizeof text, "absmax > %.9g", (limit + all[most]) / 2);
+    snprintf(expected, sizeof expected, "s%d:blk.%d.ffn_act.out", most / 2, most % 2);
+    struct breakpoint *b = add(&f, BREAK_POINT, "blk.*.ffn_act.out", text);
+    assert_int_equal(control_reverse_continue(f.s, f.r, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_BREAKPOINT);
+    at(&f, expected);
+    assert_string_equal(stop.hit.why.what, "absmax");
+    assert_true(stop.hit.why.value == all[most]);
+    assert_int_equal(control_reverse_continue(f.s, f.r, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_START);
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    at(&f, expected);
+    assert_int_equal(b->hits, 1); /* going back does not count */
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_END);
+    session_free(f.s);
+}
+
+static void ignored_hits_pass_by(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(2); /* four spans */
+    struct stop stop;
+    struct breakpoint *b = add(&f, BREAK_POINT, "blk.0.out", "finite");
+    b->ignore = 2;
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    at(&f, "s2:blk.0.out");
+    assert_int_equal(b->hits, 3);
+    assert_int_equal(b->ignore, 0);
+    session_free(f.s);
+}
+
+/* Puts a NaN at token 2, channel 5 of the point. */
+static void spoil(void *data, const struct event *ev, float *x)
+{
+    (void)data;
+    if (ev->at.span == 0)
+        x[2 * shape_per_token(&ev->x->shape) + 5] = NAN;
+}
+
+static void catch_names_the_first_bad_element(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(0);
+    struct stop stop;
+    add(&f, BREAK_CATCH, NULL, "nan or inf");
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_END);
+    assert_int_equal(control_goto(f.s, f.r, (struct position){ 0, 0 }, &stop, &f.e), ST_OK);
+    const int v = graph_point(f.g, STR("blk.1.attn_norm.out"), NULL, NULL);
+    run_transform(f.r->run, v, spoil, NULL);
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_CATCH);
+    at(&f, "s0:blk.1.attn_norm.out");
+    assert_string_equal(stop.hit.why.what, "nan");
+    assert_string_equal(stop.hit.place, "tok=2, chan=5");
+    assert_int_equal(stop.inside, -1);
+    session_free(f.s);
+}
+
+static void catch_opens_fused_kernels_when_asked_to(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(0);
+    struct stop stop;
+    struct breakpoint *b = add(&f, BREAK_CATCH, NULL, "sink > 0.0000001");
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_END); /* nothing with keys is to be seen */
+    b->opens = true;
+    assert_int_equal(control_goto(f.s, f.r, (struct position){ 0, 0 }, &stop, &f.e), ST_OK);
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_CATCH);
+    const struct value *v = &f.g->values[f.g->nodes[run_position(f.r->run).node - 1].out];
+    assert_int_equal(v->shape.d[v->shape.rank - 1].axis, AXIS_KEY);
+    session_free(f.s);
+}
+
+static void overflow(void *data, const struct event *ev, float *x)
+{
+    (void)data;
+    for (int64_t i = 0; i < shape_count(&ev->x->shape); i++)
+        x[i] = 3e38f;
+}
+
+static void a_catch_behind_a_fused_kernel_finds_the_point_inside(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(0);
+    struct stop stop;
+    add(&f, BREAK_CATCH, NULL, "nan or inf");
+    run_transform(f.r->run, graph_point(f.g, STR("blk.0.attn_q.rope"), NULL, NULL), overflow, NULL);
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_CATCH);
+    at(&f, "s0:blk.0.attn.z");
+    assert_true(stop.inside >= 0);
+    assert_string_equal(f.g->values[stop.inside].name, "blk.0.attn.score");
+    session_free(f.s);
+}
+
+static void watchpoints_compare_with_the_place_before(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(4);
+    struct stop stop;
+    struct breakpoint *b = add(&f, BREAK_WATCH, "blk.*.out[tok=1, chan=3]", NULL);
+    /* s0:blk.0.out has nothing before it; the second span does not hold token 1. */
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_WATCHPOINT);
+    at(&f, "s0:blk.1.out");
+    struct tensor x;
+    assert_int_equal(
+        run_read(f.r->run, 0, graph_point(f.g, STR("blk.0.out"), NULL, NULL), &x, &f.e), ST_OK);
+    assert_true(stop.hit.changed);
+    assert_true(stop.hit.before == (double)x.data[1 * x.shape.d[1].n + 3]);
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_END);
+    b->percent = 1e9;
+    assert_int_equal(control_goto(f.s, f.r, (struct position){ 0, 0 }, &stop, &f.e), ST_OK);
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_END);
+    session_free(f.s);
+}
+
+static void dynamic_prints_do_not_stop(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(4);
+    struct stop stop;
+    struct breakpoint *b = add(&f, BREAK_PRINT, "blk.0.out", NULL);
+    b->format = x_strdup("%5.1f%% %d");
+    b->statistics[b->n_statistics++] = x_strdup("zero");
+    b->statistics[b->n_statistics++] = x_strdup("nan");
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    assert_int_equal(stop.reason, STOP_END);
+    assert_int_equal(f.s->said.n, 2);
+    assert_string_equal(f.s->said.lines[1], "s1:blk.0.out    0.0% 0");
     session_free(f.s);
 }
 
@@ -220,11 +398,11 @@ static void models_and_runs_live_side_by_side(void **unused)
     session_free(f.s);
 }
 
-UNIT_MAIN(CASE(breakpoints_stop_in_order),
-          CASE(breakpoints_open_fused_attention),
-          CASE(tokens_choose_the_span),
-          CASE(levels_are_units_of_the_graph),
-          CASE(reverse_undoes_forward),
-          CASE(reverse_continue_finds_the_breakpoint_before),
-          CASE(positions_read_back),
-          CASE(models_and_runs_live_side_by_side))
+UNIT_MAIN(CASE(breakpoints_stop_in_order), CASE(breakpoints_open_fused_attention),
+          CASE(tokens_choose_the_span), CASE(levels_are_units_of_the_graph),
+          CASE(reverse_undoes_forward), CASE(reverse_continue_finds_the_breakpoint_before),
+          CASE(conditions_stop_where_they_hold_in_both_directions), CASE(ignored_hits_pass_by),
+          CASE(catch_names_the_first_bad_element), CASE(catch_opens_fused_kernels_when_asked_to),
+          CASE(a_catch_behind_a_fused_kernel_finds_the_point_inside),
+          CASE(watchpoints_compare_with_the_place_before), CASE(dynamic_prints_do_not_stop),
+          CASE(positions_read_back), CASE(models_and_runs_live_side_by_side))

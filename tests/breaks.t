@@ -1,0 +1,65 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Breakpoints with conditions, catches, watchpoints and what they do in a batch, on the demo model.
+. "${QDB_TOP:-.}/tests/harness/tap.sh"
+
+NO_COLOR=1
+export NO_COLOR
+qdb() { capture "$QDB" -n --demo=sink "$@" </dev/null; }
+prompt='prompt " memi nade ditto nade Tom pola Ivo kasa sevu Tom" > /dev/null'
+
+qdb -batch -ex "$prompt" -ex 'catch nan' -ex run
+is "a run without a NaN passes a catch" "$status" 0
+qdb -batch -ex "$prompt" -ex 'catch outlier(20)' -ex run --output json
+is "a catch that fires makes the exit status 3" "$status" 3
+like "and says so" "$out" '"status": ?"found".*"catch"'
+like "and where" "$out" '"tok=[0-9]+, (head=[0-9]+, )?chan=[0-9]+"'
+
+qdb -batch -ex "$prompt" -ex 'break blk.*.out[tok=1:] if absmax > 10 and not nan' -ex run
+is "a breakpoint does not" "$status" 0
+like "it shows the statistic" "$out" '^breakpoint +1 +s0:blk\..*absmax +[0-9.]+ +tok=[1-9]'
+
+qdb -batch -ex "$prompt" -ex 'dprintf blk.*.out, "largest %.3g; of %d", absmax, zero' -ex run
+is "dprintf notes each place" "$(printf '%s\n' "$out" | grep -c '^s0:blk\.[0-3]\.out  largest [0-9.]*; of [0-9]*$')" 4
+
+# Commands run at each stop; one that goes on ends the list it stands in.
+cat >"$tmp/script" <<'END'
+break blk.*.out
+commands
+when
+continue
+echo never
+end
+run
+echo after
+END
+qdb -batch -ex "$prompt" -x "$tmp/script"
+is "commands of a breakpoint run at each stop" "$(printf '%s\n' "$out" | grep -c '^position *s0:blk\.[0-3]\.out')" 4
+unlike "what stands behind a continue is not run" "$out" never
+is "then the script goes on" "$(printf '%s\n' "$out" | tail -n 1)" after
+
+qdb -batch -ex 'break blk.1.out[tok=1:3] if any(abs(x) > 20*sigma)' -ex commands -ex when -ex end \
+    -ex 'tbreak blk.2.out' -ex 'catch -all inf or outlier(30)' -ex 'watch rms(blk.*.out) 12.5%' \
+    -ex 'dprintf blk.0.out, "a \"b\" %g\n", rms' -ex "save breaks $tmp/saved"
+is "breakpoints are saved" "$(cat "$tmp/saved")" 'break blk.1.out[tok=1:3] if any(abs(x) > 20*sigma)
+commands
+when
+end
+tbreak blk.2.out
+catch -all inf or outlier(30)
+watch rms(blk.*.out) 12.5%
+dprintf blk.0.out, "a \"b\" %g\n", rms'
+qdb -batch -ex "source $tmp/saved" -ex "save breaks $tmp/again"
+is "and made again as they were" "$(cat "$tmp/again")" "$(cat "$tmp/saved")"
+
+qdb -batch -ex 'break blk.0.out if absmax > x'
+is "a bad condition" "$status" 1
+like "is pointed at" "$err" '^ +\^$'
+qdb -batch -ex 'watch blk.0.out'
+like "a watchpoint wants one number" "$err" 'which statistic'
+qdb -batch -ex 'dprintf blk.0.out, "%g", nonsense'
+like "dprintf wants statistics" "$err" 'no statistic'
+qdb -batch -ex 'end'
+is "end alone is an error" "$status" 1
+
+finish
