@@ -16,6 +16,10 @@
 #define NATIVE_UNPACK(name, ...) [NATIVE_##name] = unpack_##name,
 static native_unpack *const unpackers[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_UNPACK) };
 
+/* The table once more, for the compiler to look into. */
+#define NATIVE_CONSTANT(name, ...) [NATIVE_##name] = { #name, __VA_ARGS__ },
+static const struct native_format constant[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_CONSTANT) };
+
 /* Rows taken apart, in arrays of fixed stride: row r of codes begins at r * NATIVE_COLS. */
 enum { UNITS = NATIVE_COLS / 16 };
 

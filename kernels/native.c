@@ -50,6 +50,7 @@ void native_acts_init(struct native_acts *a, const struct native_format *f, int6
     a->code = zeros(n);
     a->d = zeros(n / (size_t)block * sizeof *a->d);
     a->sum = zeros(n / (size_t)f->unit * sizeof *a->sum);
+    a->start = zeros(n / (size_t)f->unit * sizeof *a->start);
     a->s = f->act == NATIVE_Q8_1 ? zeros(n / (size_t)block * sizeof *a->s) : NULL;
 }
 
@@ -58,6 +59,7 @@ void native_acts_free(struct native_acts *a)
     free(a->code);
     free(a->d);
     free(a->sum);
+    free(a->start);
     free(a->s);
     *a = (struct native_acts){ 0 };
 }
@@ -138,6 +140,9 @@ void native_acts_set(struct native_acts *a, const struct native_format *f, int64
     int16_t *sum = a->sum + t * (a->stride / f->unit);
     for (int64_t i = 0; i < a->cols / f->unit; i++)
         sum[i] = (int16_t)sum_codes(code + i * f->unit, f->unit);
+    int32_t *start = a->start + t * (a->stride / f->unit);
+    for (int64_t i = 0; i < a->cols / f->unit; i++)
+        start[i] = -f->zero * sum[i];
 }
 
 void round_to_f16(const float *x, int64_t n, float *y)

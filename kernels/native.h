@@ -112,6 +112,7 @@ struct native_acts {
     float *d;     /* q8_0, q8_1: a rounded half */
     float *s;     /* q8_1: d * sum of codes, a rounded half; else NULL */
     int16_t *sum; /* of the codes of a unit */
+    int32_t *start; /* -zero * sum: what the dot product of a unit starts from */
 };
 
 /* Room for the activations of `tokens` x `cols`, empty yet. */

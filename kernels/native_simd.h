@@ -188,12 +188,10 @@ static all_tokens *const token_kernels[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_
 static void native_panel(const struct native_weights *w, const struct native_acts *x, float *y,
                          int64_t stride)
 {
-#ifdef __AVX512VNNI__
-    if (x->tokens <= FEW_TOKENS && w->format->group >= 32) {
+    if (x->tokens <= FEW_TOKENS && few_kernels[native_id(w->format)]) {
         few_panel(w, x, y, stride);
         return;
     }
-#endif
     struct panel p;
     struct abreast a;
     if (w->rows < NATIVE_ROWS)

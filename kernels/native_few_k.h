@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* Few tokens in native mode: formats with super-blocks of 256 columns. Included by native_few.h;
+ * the layouts of the blocks are told in codec_k.c and codec_iq.c. */
+#ifndef QDB_KERNELS_NATIVE_FEW_K_H
+#define QDB_KERNELS_NATIVE_FEW_K_H
+
+#include "kernels/native_few_rows.h"
+
+#ifdef __AVX2__
+
+/* A super-block of WIDTH rows without its codes; min holds the words of two units. */
+struct few_super {
+    floats d, m;
+    ints scale[16], min[8];
+};
+
+/* isum[t] += scale * dot of the unit that begins at column c, for one or two units of f->unit
+ * columns, `apart` units from each other. */
+INLINE void few_units(const struct native_format *f, const struct native_acts *x, int64_t c,
+                      const ints *code, int n, int apart, const ints *scale, ints *isum)
+{
+    const int64_t units = x->stride / f->unit;
+    const int8_t *a = x->code + c;
+    const int32_t *start = x->start + c / f->unit;
+    for (int64_t t = 0; t < x->tokens; t++, a += x->stride, start += units) {
+        ints sum = isum[t];
+        UNROLL for (int i = 0; i < n; i++)
+        {
+            const ints dot = few_dot(f, few_start(f, start + i * apart), code + i * f->unit / 4,
+                                     f->unit / 4, a + i * apart * f->unit);
+            sum = I(add_epi32)(sum, I(mullo_epi32)(dot, scale[i * apart]));
+        }
+        isum[t] = sum;
+    }
+}
+
+/* sum[t] continued by the terms of super-block g. */
+INLINE void few_super(const struct native_format *f, const struct native_acts *x, int64_t g,
+                      const struct few_super *s, const ints *isum, floats *sum)
+{
+    const int64_t units = x->stride / f->unit;
+    const int16_t *xsum = x->sum + g * 256 / f->unit;
+    for (int64_t t = 0; t < x->tokens; t++, g += x->stride / 256, xsum += units) {
+        const floats dx = I(set1_ps)(x->d[g]);
+        floats term = I(mul_ps)(I(cvtepi32_ps)(isum[t]), I(mul_ps)(s->d, dx));
+        if (f->mins) {
+            ints msum = ints_zero();
+            UNROLL for (int u = 0; u < 128 / f->unit; u++)
+                msum = I(add_epi32)(msum, I(madd_epi16)(s->min[u], four_bytes(xsum + 2 * u)));
+            term = I(sub_ps)(term, I(mul_ps)(I(cvtepi32_ps)(msum), I(mul_ps)(s->m, dx)));
+        }
+        sum[t] = I(add_ps)(sum[t], term);
+    }
+}
+
+/* The kernel of a format with super-blocks of `bytes`; take: the head of the block at p of rows
+ * `stride` apart, and its units. */
+#define FEW_SUPERS(name, bytes, head, units) \
+    static void few_##name(struct few_rows w, struct native_acts x, floats *sum) \
+    { \
+        const uint8_t *p = w.p; \
+        for (int64_t g = 0; g < x.cols / 256; g++, p += bytes) { \
+            struct few_super s; \
+            ints isum[FEW_TOKENS]; \
+            head(p, w.stride, &s); \
+            for (int64_t t = 0; t < x.tokens; t++) \
+                isum[t] = ints_zero(); \
+            units(&constant[NATIVE_##name], p, &w, &x, 256 * g, &s, isum); \
+            few_super(&constant[NATIVE_##name], &x, g, &s, isum, sum); \
+        } \
+    }
+
+INLINE ints byte_of(ints v, int i) { return I(srli_epi32)(v, 8 * i) & ints_of(255); }
+
+/* Six bits each of four scales: the low ones in `low`, the high ones where `high` has them. */
+INLINE void four_scales(ints v, ints *scale)
+{
+    UNROLL for (int i = 0; i < 4; i++) scale[i] = byte_of(v, i);
+}
+
+/* Bytes 0 and 1, and bytes 2 and 3, of each lane as words. */
+INLINE void four_minima(ints v, ints *min)
+{
+    enum { A = (int)0x80018000u, B = (int)0x80038002u, NEXT = 0x40004 };
+    min[0] = I(shuffle_epi8)(v, four_lanes(A, A + NEXT, A + 2 * NEXT, A + 3 * NEXT));
+    min[1] = I(shuffle_epi8)(v, four_lanes(B, B + NEXT, B + 2 * NEXT, B + 3 * NEXT));
+}
+
+INLINE void k4_head(const uint8_t *p, size_t stride, struct few_super *s)
+{
+    const ints six = I(set1_epi8)(0x3f), two = I(set1_epi8)(0x30);
+    ints v[4];
+    turn_rows(p, stride, v);
+    s->d = low_halves(v[0]);
+    s->m = high_halves(v[0]);
+    four_scales(v[1] & six, s->scale);
+    four_scales(low_nibbles(v[3]) | (I(srli_epi32)(v[1], 2) & two), s->scale + 4);
+    four_minima(v[2] & six, s->min);
+    four_minima(high_nibbles(v[3]) | (I(srli_epi32)(v[2], 2) & two), s->min + 2);
+}
+
+/* 32 bytes of WIDTH rows. */
+INLINE void turn_two(const uint8_t *p, size_t stride, ints v[8])
+{
+    turn_rows(p, stride, v);
+    turn_rows(p + 16, stride, v + 4);
+}
+
+INLINE void q4_k_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,
+                       const struct native_acts *x, int64_t c, const struct few_super *s,
+                       ints *isum)
+{
+    for (int u = 0; u < 8; u += 2) {
+        ints q[8], code[8];
+        ask_ahead(w, 36);
+        turn_two(p + 16 + 16 * u, w->stride, q);
+        UNROLL for (int k = 0; k < 8; k++) code[k] = low_nibbles(q[k]);
+        few_units(f, x, c + 32 * u, code, 1, 1, s->scale + u, isum);
+        UNROLL for (int k = 0; k < 8; k++) code[k] = high_nibbles(q[k]);
+        few_units(f, x, c + 32 * u + 32, code, 1, 1, s->scale + u + 1, isum);
+    }
+}
+
+INLINE void q5_k_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,
+                       const struct native_acts *x, int64_t c, const struct few_super *s,
+                       ints *isum)
+{
+    const ints fifth = I(set1_epi8)(16);
+    ints high[8];
+    turn_two(p + 16, w->stride, high);
+    for (int u = 0; u < 8; u += 2) {
+        ints q[8], code[8];
+        ask_ahead(w, 44);
+        turn_two(p + 48 + 16 * u, w->stride, q);
+        UNROLL for (int k = 0; k < 8; k++)
+            code[k] = low_nibbles(q[k]) | (I(slli_epi32)(high[k], 4) & fifth);
+        few_units(f, x, c + 32 * u, code, 1, 1, s->scale + u, isum);
+        UNROLL for (int k = 0; k < 8; k++)
+        {
+            code[k] = high_nibbles(q[k]) | (I(slli_epi32)(high[k], 3) & fifth);
+            high[k] = I(srli_epi32)(high[k], 2);
+        }
+        few_units(f, x, c + 32 * u + 32, code, 1, 1, s->scale + u + 1, isum);
+    }
+}
+
+INLINE void q6_k_head(const uint8_t *p, size_t stride, struct few_super *s)
+{
+    ints v[4];
+    s->d = halves_at(p + 208, stride);
+    turn_rows(p + 192, stride, v);
+    UNROLL for (int k = 0; k < 4; k++)
+    {
+        s->scale[4 * k] = I(srai_epi32)(I(slli_epi32)(v[k], 24), 24);
+        s->scale[4 * k + 1] = I(srai_epi32)(I(slli_epi32)(v[k], 16), 24);
+        s->scale[4 * k + 2] = I(srai_epi32)(I(slli_epi32)(v[k], 8), 24);
+        s->scale[4 * k + 3] = I(srai_epi32)(v[k], 24);
+    }
+}
+
+/* 16 columns each of four units, two apart: low nibbles of a and b, then their high nibbles; the
+ * upper two bits of each from a byte of c. */
+INLINE void q6_k_piece(const struct native_format *f, const uint8_t *a, const uint8_t *c,
+                       size_t stride, const struct native_acts *x, int64_t column,
+                       const ints *scale, ints *isum)
+{
+    const ints two = I(set1_epi8)(0x30);
+    ints q[4], high[4], code[8];
+    turn_rows(c, stride, high);
+    turn_rows(a, stride, q);
+    UNROLL for (int k = 0; k < 4; k++)
+    {
+        code[k] = low_nibbles(q[k]) | (I(slli_epi32)(high[k], 4) & two);
+        code[4 + k] = high_nibbles(q[k]) | (high[k] & two);
+    }
+    few_units(f, x, column, code, 2, 4, scale, isum);
+    turn_rows(a + 32, stride, q);
+    UNROLL for (int k = 0; k < 4; k++)
+    {
+        code[k] = low_nibbles(q[k]) | (I(slli_epi32)(high[k], 2) & two);
+        code[4 + k] = high_nibbles(q[k]) | (I(srli_epi32)(high[k], 2) & two);
+    }
+    few_units(f, x, column + 32, code, 2, 4, scale + 2, isum);
+}
+
+INLINE void q6_k_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,
+                       const struct native_acts *x, int64_t c, const struct few_super *s,
+                       ints *isum)
+{
+    for (int i = 0; i < 4; i++) {
+        const int half = i / 2, piece = i % 2;
+        ask_ahead(w, 52 + piece);
+        q6_k_piece(f, p + 64 * half + 16 * piece, p + 128 + 32 * half + 16 * piece, w->stride, x,
+                   c + 128 * half + 16 * piece, s->scale + 8 * half + piece, isum);
+    }
+}
+
+INLINE void iq4_xs_head(const uint8_t *p, size_t stride, struct few_super *s)
+{
+    ints v[4];
+    turn_rows(p, stride, v);
+    s->d = low_halves(v[0]);
+    UNROLL for (int u = 0; u < 8; u++)
+    {
+        const ints low = I(srli_epi32)(v[1], 4 * u) & ints_of(15);
+        const ints high = I(srli_epi32)(v[0], 12 + 2 * u) & ints_of(48);
+        s->scale[u] = I(sub_epi32)(low | high, ints_of(32));
+    }
+}
+
+INLINE void iq4_xs_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,
+                         const struct native_acts *x, int64_t c, const struct few_super *s,
+                         ints *isum)
+{
+    for (int u = 0; u < 8; u++) {
+        ints code[8];
+        ask_ahead(w, 17);
+        take_nibbles(p + 8 + 16 * u, w->stride, code);
+        look_up(code, 8);
+        few_units(f, x, c + 32 * u, code, 1, 1, s->scale + u, isum);
+    }
+}
+
+FEW_SUPERS(q4_k, 144, k4_head, q4_k_units)
+FEW_SUPERS(q5_k, 176, k4_head, q5_k_units)
+FEW_SUPERS(q6_k, 210, q6_k_head, q6_k_units)
+FEW_SUPERS(iq4_xs, 136, iq4_xs_head, iq4_xs_units)
+
+#endif
+#endif
