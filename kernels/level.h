@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/attention.h"
 #include "kernels/feature.h"
 #include "kernels/native.h"
 
@@ -21,13 +22,14 @@ struct level {
     /* y[t * stride + r] = sum over i of w[r * n + i] * x[t * n + i], r < rows, t < tokens. */
     void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y,
                      int64_t stride);
-    /* out[j] = scale * sum over i < n of a[i] * b[keys[j] * stride + i], j < count. */
-    void (*dot_keys)(const float *a, const float *b, int64_t stride, const int32_t *keys,
-                     int64_t count, int64_t n, float scale, float *out);
-    /* z[i] = sum over j < count of p[j] * v[keys[j] * stride + i], i < n; in double, key after key.
-     */
-    void (*mix_keys)(const float *p, const float *v, int64_t stride, const int32_t *keys,
-                     int64_t count, int64_t n, float *z);
+    /* Scores of a part with keys [from, end), and channels [from, end) of its values mixed into z;
+     * see kernels/attention.h. */
+    void (*attention_scores)(const struct attention *a, const struct attention_part *p,
+                             int64_t from, int64_t end, float *scratch);
+    void (*attention_mix)(const struct attention *a, const struct attention_part *p, int64_t from,
+                          int64_t end, float *z, float *scratch);
+    /* Each of n numbers to the nearest half, ties to even. */
+    void (*to_halves)(const float *x, int64_t n, uint16_t *h);
     /* y[t * stride + r]: native mode's products of some rows with all tokens of x. */
     void (*native_panel)(const struct native_weights *w, const struct native_acts *x, float *y,
                          int64_t stride);

@@ -2,17 +2,19 @@
 /* Level avx2: the portable kernels for CPUs with AVX2; this file alone is compiled for it. */
 #ifdef __x86_64__
 #define LEVEL_VECTOR 32
+#include "kernels/attention_body.h"
 #include "kernels/level_body.h"
 #include "kernels/level_native.h"
 
 const struct level level_avx2 = {
     .name = "avx2",
-    .brief = "AVX2",
-    .needs = FEATURES(AVX2) | FEATURES(F16C),
+    .brief = "AVX2, FMA",
+    .needs = FEATURES(AVX2) | FEATURES(FMA) | FEATURES(F16C),
     .rows = BLOCK_ROWS,
     .dot_rows = dot_rows,
-    .dot_keys = dot_keys,
-    .mix_keys = mix_keys,
+    .attention_scores = attention_scores_level,
+    .attention_mix = attention_mix_level,
+    .to_halves = to_halves,
     .native_panel = native_panel,
 };
 #else

@@ -2,6 +2,7 @@
 /* Level avx512: the portable kernels for CPUs with AVX-512; this file alone is compiled for it. */
 #ifdef __x86_64__
 #define LEVEL_VECTOR 64
+#include "kernels/attention_body.h"
 #include "kernels/level_body.h"
 #include "kernels/level_native.h"
 
@@ -12,8 +13,9 @@ const struct level level_avx512 = {
              | FEATURES(AVX512VL) | FEATURES(AVX512VNNI),
     .rows = BLOCK_ROWS,
     .dot_rows = dot_rows,
-    .dot_keys = dot_keys,
-    .mix_keys = mix_keys,
+    .attention_scores = attention_scores_level,
+    .attention_mix = attention_mix_level,
+    .to_halves = to_halves,
     .native_panel = native_panel,
 };
 #else

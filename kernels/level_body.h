@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The kernels of a level, written once: each level_*.c includes this with its own instruction set
  * and LEVEL_VECTOR, the size of its vectors in bytes, which changes no bit of any result. */
+#ifndef QDB_KERNELS_LEVEL_BODY_H
+#define QDB_KERNELS_LEVEL_BODY_H
+
 #include <string.h>
 
 #include "kernels/level.h"
@@ -132,107 +135,4 @@ static void dot_rows(const float *w, int rows, const float *x, int64_t tokens, i
         dots(w, 1, x + t * n, 1, n, y + t * stride, stride);
 }
 
-typedef float quad __attribute__((vector_size(16)));
-enum { QUADS = LANES / 4, KEYS = 4 /* scores that end together */ };
-
-/* The sixteen sums of a tile of n elements, as quads: zeros where there are none. */
-INLINE void head_product(quad q[QUADS], const float *a, const float *b, int64_t n)
-{
-    struct lanes sum;
-    if (n == TILE) {
-        EACH_PART tile_product(&sum.p[i], a, b, i);
-        memcpy(q, &sum, sizeof sum);
-        return;
-    }
-    quad p[4 * QUADS] = { 0 };
-    int64_t i = 0;
-    for (; (i + 1) * 4 <= n; i++) {
-        quad x, y;
-        memcpy(&x, a + i * 4, sizeof x);
-        memcpy(&y, b + i * 4, sizeof y);
-        p[i] = x * y;
-    }
-    for (int64_t k = 0; i * 4 + k < n; k++)
-        p[i][k] = a[i * 4 + k] * b[i * 4 + k];
-    for (i = 0; i < QUADS; i++)
-        q[i] = n <= LANES ? p[i] : (p[i] + p[i + QUADS]) + (p[i + 2 * QUADS] + p[i + 3 * QUADS]);
-}
-
-/* One quad that is left of the sums of a head: lanes i and i + 8, then i + 4. */
-INLINE quad head_sum(const float *a, const float *b, int64_t n)
-{
-    quad q[QUADS], second[QUADS];
-    head_product(q, a, b, n < TILE ? n : TILE);
-    if (n > TILE) {
-        head_product(second, a + TILE, b + TILE, n - TILE);
-        for (int i = 0; i < QUADS; i++)
-            q[i] = q[i] + second[i];
-    }
-    return n <= LANES / 2 ? q[0] + q[1] : (q[0] + q[2]) + (q[1] + q[3]);
-}
-
-/* Heads of at most two tiles need no tree; n is a constant after inlining where it is a usual one.
- */
-INLINE void short_keys(const float *a, const float *b, int64_t stride, const int32_t *keys,
-                       int64_t count, int64_t n, float scale, float *out)
-{
-    for (int64_t j = 0; j < count; j += KEYS) {
-        const int64_t left = count - j < KEYS ? count - j : KEYS;
-        quad f[KEYS];
-        UNROLL for (int64_t k = 0; k < KEYS; k++)
-            f[k] = head_sum(a, b + keys[j + (k < left ? k : 0)] * stride, n);
-        /* lanes i + 2 and i + 1 of all four at a time */
-        const quad x = { f[0][0], f[1][0], f[2][0], f[3][0] },
-                   y = { f[0][1], f[1][1], f[2][1], f[3][1] };
-        const quad z = { f[0][2], f[1][2], f[2][2], f[3][2] },
-                   w = { f[0][3], f[1][3], f[2][3], f[3][3] };
-        const quad v = ((x + z) + (y + w)) * scale;
-        if (left == KEYS)
-            memcpy(out + j, &v, sizeof v);
-        else
-            memcpy(out + j, &v, (size_t)left * sizeof *out);
-    }
-}
-
-static void dot_keys(const float *a, const float *b, int64_t stride, const int32_t *keys,
-                     int64_t count, int64_t n, float scale, float *out)
-{
-    if (n == 8)
-        short_keys(a, b, stride, keys, count, 8, scale, out);
-    else if (n == 32)
-        short_keys(a, b, stride, keys, count, 32, scale, out);
-    else if (n == TILE)
-        short_keys(a, b, stride, keys, count, TILE, scale, out);
-    else if (n == 2 * TILE)
-        short_keys(a, b, stride, keys, count, 2 * TILE, scale, out);
-    else if (n < 2 * TILE)
-        short_keys(a, b, stride, keys, count, n, scale, out);
-    else
-        for (int64_t j = 0; j < count; j++) {
-            dots(a, 1, b + keys[j] * stride, 1, n, out + j, 1);
-            out[j] *= scale;
-        }
-}
-
-enum { CHANNELS = 8 /* sums that stay in registers */ };
-
-INLINE void mix_channels(const float *p, const float *v, int64_t stride, const int32_t *keys,
-                         int64_t count, int n, float *z)
-{
-    double sum[CHANNELS] = { 0 };
-    for (int64_t j = 0; j < count; j++)
-        for (int i = 0; i < n; i++)
-            sum[i] += (double)p[j] * v[keys[j] * stride + i];
-    for (int i = 0; i < n; i++)
-        z[i] = (float)sum[i];
-}
-
-static void mix_keys(const float *p, const float *v, int64_t stride, const int32_t *keys,
-                     int64_t count, int64_t n, float *z)
-{
-    int64_t i = 0;
-    for (; i + CHANNELS <= n; i += CHANNELS)
-        mix_channels(p, v + i, stride, keys, count, CHANNELS, z + i);
-    if (i < n)
-        mix_channels(p, v + i, stride, keys, count, (int)(n - i), z + i);
-}
+#endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Level c: the portable kernels for any CPU; this file alone is compiled for it. */
 #define LEVEL_VECTOR 16
+#include "kernels/attention_body.h"
 #include "kernels/level_body.h"
 #include "kernels/level_native.h"
 
@@ -9,7 +10,8 @@ const struct level level_c = {
     .brief = "portable C; vectors of the baseline instruction set",
     .rows = BLOCK_ROWS,
     .dot_rows = dot_rows,
-    .dot_keys = dot_keys,
-    .mix_keys = mix_keys,
+    .attention_scores = attention_scores_level,
+    .attention_mix = attention_mix_level,
+    .to_halves = to_halves,
     .native_panel = native_panel,
 };

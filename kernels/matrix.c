@@ -14,18 +14,6 @@ const char *compute_name(enum compute c)
 
 enum { CHUNK = 16 /* rows of W per task of the pool */ };
 
-void score_keys(const float *q, const float *k, int64_t stride, const int32_t *keys, int64_t count,
-                int64_t n, float scale, float *out)
-{
-    level_now()->dot_keys(q, k, stride, keys, count, n, scale, out);
-}
-
-void mix_keys(const float *p, const float *v, int64_t stride, const int32_t *keys, int64_t count,
-              int64_t n, float *z)
-{
-    level_now()->mix_keys(p, v, stride, keys, count, n, z);
-}
-
 struct exact_job {
     const struct level *level;
     const struct matrix *w;

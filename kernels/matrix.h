@@ -35,13 +35,4 @@ void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64
  * or "f32" for as they are. */
 const char *matrix_activations(enum format f);
 
-/* Attention: out[j] = scale * sum over i < n of q[i] * k[keys[j] * stride + i] for j < count. The
- * bound of COMPUTE_EXACT holds; a score depends on nothing but its two vectors. */
-void score_keys(const float *q, const float *k, int64_t stride, const int32_t *keys, int64_t count,
-                int64_t n, float scale, float *out);
-/* z[i] = sum over j < count of p[j] * v[keys[j] * stride + i] for i < n. In double, key after key:
- * the sum runs over as many keys as there are tokens. */
-void mix_keys(const float *p, const float *v, int64_t stride, const int32_t *keys, int64_t count,
-              int64_t n, float *z);
-
 #endif

@@ -25,6 +25,15 @@ void *x_alloc(size_t bytes)
     return p;
 }
 
+void *x_scratch(size_t bytes)
+{
+    size_t rounded;
+    void *p = add_ok(bytes, 64, &rounded) ? aligned_alloc(64, rounded & ~(size_t)63) : NULL;
+    if (!p)
+        die(bytes);
+    return p;
+}
+
 void *x_realloc(void *p, size_t bytes)
 {
     void *q = realloc(p, bytes ? bytes : 1);

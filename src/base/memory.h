@@ -23,6 +23,8 @@ static inline bool add_ok(size_t a, size_t b, size_t *out)
  * system has nothing left. The caller owns the result and frees it with free(). */
 void *x_alloc(size_t bytes);
 void *x_realloc(void *p, size_t bytes);
+/* The same for scratch memory: aligned to 64 bytes, contents undefined. */
+void *x_scratch(size_t bytes);
 char *x_strdup(const char *s);
 char *x_strndup(const char *s, size_t n);
 

@@ -166,7 +166,9 @@ static enum st info_memory(struct session *s, const struct call *c, struct resul
     }
     struct session_model *m = s->models.model;
     if (n && m && m->model->graph) {
-        struct run_memory p = run_predict(m->model, n, setting_int(&s->settings, SETTING_SPAN));
+        const enum compute mode = (enum compute)setting_int(&s->settings, SETTING_COMPUTE);
+        struct run_memory p =
+            run_predict(m->model, mode, n, setting_int(&s->settings, SETTING_SPAN));
         struct buf b = { 0 };
         buf_printf(&b, "predicted for a prompt of %d tokens", (int)n);
         memory_row(t, "cache", p.state, buf_str(&b));

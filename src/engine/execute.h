@@ -62,7 +62,7 @@ struct run {
     struct sequence *sequences; /* by id */
     size_t n_sequences, cap_sequences;
     struct position at, reached;
-    float **state;       /* [n_nodes], [cap_rows][row] */
+    void **state;        /* [n_nodes], [cap_rows][row] */
     int64_t cap_rows;
     struct segment *segments;
     int n_segments;

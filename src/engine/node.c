@@ -59,7 +59,8 @@ enum st node_evaluate(const struct graph *g, int node, const float *const *in, c
     if (!st)
         st = mem_alloc(&data, (size_t)shape_count(&y.shape) * sizeof(float), nd->name, e);
     if (!st && op->state)
-        st = mem_alloc(&state, (size_t)(op_state_row(nd, shapes) * n) * sizeof(float), "state", e);
+        st = mem_alloc(&state, (size_t)(op_state_row(nd, shapes) * n * op_state_element(mode)),
+                       "state", e);
     if (!st) {
         y.data = data;
         c.state = state;

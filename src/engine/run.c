@@ -131,7 +131,7 @@ static enum st reserve_state(struct run *r, int64_t rows, struct err *e)
         struct shape in[NODE_MAX_IN];
         for (int k = 0; k < n->n_in; k++)
             in[k] = r->g->values[n->in[k]].shape;
-        size_t row = (size_t)op_state_row(n, in) * sizeof(float), bytes;
+        size_t row = (size_t)(op_state_row(n, in) * op_state_element(r->o.mode)), bytes;
         if (!row)
             continue;
         void *p;
@@ -508,7 +508,7 @@ struct run_memory run_memory(const struct run *r)
         struct shape in[NODE_MAX_IN];
         for (int k = 0; k < n->n_in; k++)
             in[k] = r->g->values[n->in[k]].shape;
-        m.state += (size_t)op_state_row(n, in) * (size_t)r->cap_rows * sizeof(float);
+        m.state += (size_t)(op_state_row(n, in) * r->cap_rows * op_state_element(r->o.mode));
     }
     const struct frame *frames[] = { &r->frame, &r->scratch };
     for (int f = 0; r->g && f < 2; f++)
@@ -520,10 +520,10 @@ struct run_memory run_memory(const struct run *r)
     return m;
 }
 
-struct run_memory run_predict(const struct model *m, int64_t n, int64_t span)
+struct run_memory run_predict(const struct model *m, enum compute mode, int64_t n, int64_t span)
 {
     struct run_memory p = { 0 };
-    struct run_options o = { .span = span };
+    struct run_options o = { .mode = mode, .span = span };
     struct run *r = run_new(m, &o);
     const int64_t rows = span && span < n ? span : n;
     p.checkpoint_limit = r->o.checkpoint_bytes;
@@ -534,7 +534,7 @@ struct run_memory run_predict(const struct model *m, int64_t n, int64_t span)
             struct shape in[NODE_MAX_IN];
             for (int k = 0; k < node->n_in; k++)
                 in[k] = r->g->values[node->in[k]].shape;
-            p.state += (size_t)op_state_row(node, in) * (size_t)n * sizeof(float);
+            p.state += (size_t)(op_state_row(node, in) * n * op_state_element(mode));
             struct shape out = shape_resolve(r->g->values[node->out].shape, rows, 0);
             held += (size_t)shape_count(&out)
                     * sizeof(float); /* scores are not held: the kernels fuse */

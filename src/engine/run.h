@@ -112,7 +112,7 @@ struct run_memory {
 struct run_memory run_memory(const struct run *r);
 bool run_has_checkpoint(const struct run *r, int span, int block);
 /* What a prompt of n tokens in spans of `span` will need, before anything is allocated. */
-struct run_memory run_predict(const struct model *m, int64_t n, int64_t span);
+struct run_memory run_predict(const struct model *m, enum compute mode, int64_t n, int64_t span);
 
 /* Evaluate one node by itself on given inputs (float arrays of the resolved shapes for n tokens of
  * one sequence at positions 0..n-1, with no past). out is allocated with mem_alloc: the caller

@@ -308,3 +308,5 @@ int64_t op_state_row(const struct node *n, const struct shape *in)
     enum op_state s = ops[n->op].state;
     return s == STATE_KEYS || s == STATE_VALUES ? shape_per_token(&in[1]) : 0;
 }
+
+int64_t op_state_element(enum compute mode) { return mode == COMPUTE_EXACT ? 4 : 2; }

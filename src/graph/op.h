@@ -82,7 +82,7 @@ struct op_call {
     const float *v[3];    /* the same as floats where the op wants a vector (gain, bias), or NULL */
     const struct rope *rope;
     const float *angles;  /* OP_ROPE: [tok][n_rot], cosines then sines of rope_angles */
-    float *state;         /* [row][per row] of this node's state, NULL if none */
+    void *state;          /* [row][per row] of this node's state, NULL if none: floats or halves */
     struct tensor *out;   /* shape resolved, data allocated */
     enum compute mode;
     struct pool *pool;
@@ -110,8 +110,10 @@ struct op_info {
 };
 
 const struct op_info *op_info(enum op op);
-/* State row size in floats of a node, 0 if it has none. */
+/* Numbers in a row of a node's state, 0 if it has none, and the bytes of one: floats in mode exact,
+ * halves in the others. */
 int64_t op_state_row(const struct node *n, const struct shape *in);
+int64_t op_state_element(enum compute mode);
 
 /* The three attention ops in one pass that never holds the scores: c is the OP_MIX call; q and k
  * are the inputs of its OP_SCORE, k_state that node's state. Same bits as the three in turn. */

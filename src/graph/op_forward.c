@@ -7,7 +7,8 @@
 
 #include "base/memory.h"
 #include "graph/graph.h"
-#include "kernels/native.h"
+#include "kernels/attention.h"
+#include "kernels/level.h"
 
 enum { CHUNK_ROWS = 8, CHUNK_ELEMENTS = 16384 };
 
@@ -115,41 +116,58 @@ static void rope_token(const struct op_call *c, int64_t t)
 
 void forward_rope(const struct op_call *c) { each_row(c, c->batch->n, rope_token); }
 
-/* New rows of a cache: x [tok][head][chan] goes to rows past .. past + n, in native mode rounded to
- * half. */
+/* A piece of the new rows of a cache. */
+enum { CACHED = 4096 };
+struct cached {
+    const float *x;
+    void *to;
+    int64_t n;
+    bool half;
+};
+
+static void cache_piece(void *data, int64_t i, int worker)
+{
+    (void)worker;
+    const struct cached *c = data;
+    const int64_t first = i * CACHED, n = c->n - first < CACHED ? c->n - first : CACHED;
+    if (c->half)
+        level_now()->to_halves(c->x + first, n, (uint16_t *)c->to + first);
+    else
+        memcpy((float *)c->to + first, c->x + first, (size_t)n * sizeof(float));
+}
+
+/* New rows of a cache: x [tok][head][chan] goes to rows past .. past + n. */
 static void remember(const struct op_call *c, const struct tensor *x)
 {
-    int64_t row = shape_per_token(&x->shape);
-    float *to = c->state + c->batch->past * row;
-    if (c->mode == COMPUTE_NATIVE)
-        round_to_f16(x->data, c->batch->n * row, to);
-    else
-        memcpy(to, x->data, (size_t)(c->batch->n * row) * sizeof(float));
+    const int64_t row = shape_per_token(&x->shape), size = op_state_element(c->mode);
+    struct cached new = { x->data, (char *)c->state + c->batch->past * row * size,
+                          c->batch->n * row, size == 2 };
+    pool_for(c->batch->n == 1 ? NULL : c->pool, pool_chunks(new.n, CACHED), cache_piece, &new,
+             c->cancel);
 }
 
-/* Scores of one query with the visible keys; the rest of the row is -inf. */
-static void score_row(const struct op_call *c, int64_t h, int64_t t, float *out, int64_t max_keys)
+/* What the kernels want to know of a call of score or mix; heads are those of `x`. */
+static struct attention attention_of(const struct op_call *c, const struct shape *x)
 {
-    const struct tensor *q = c->in[0], *k = c->in[1];
-    const int64_t heads = q->shape.d[1].n, kv = k->shape.d[1].n, n = q->shape.d[2].n;
-    const float *query = q->data + (t * heads + h) * n;
-    const float *keys = c->state + h / (heads / kv) * n;
-    const int64_t visible = c->batch->visible[t];
-    score_keys(query, keys, kv * n, c->batch->keys[t], visible, n, c->node->p.scale, out);
-    for (int64_t j = visible; j < max_keys; j++)
-        out[j] = -INFINITY;
-}
-
-static void score_item(const struct op_call *c, int64_t item)
-{
-    const int64_t max = c->batch->max_keys;
-    score_row(c, item / c->batch->n, item % c->batch->n, c->out->data + item * max, max);
+    const struct batch *b = c->batch;
+    return (struct attention){ .tokens = b->n,
+                               .heads = x->d[1].n,
+                               .kv = c->in[1]->shape.d[1].n,
+                               .n = x->d[2].n,
+                               .scale = c->node->p.scale,
+                               .half = op_state_element(c->mode) == 2,
+                               .keys = b->keys,
+                               .visible = b->visible,
+                               .max_keys = b->max_keys };
 }
 
 void forward_score(const struct op_call *c)
 {
     remember(c, c->in[1]);
-    each_row(c, c->in[0]->shape.d[1].n * c->batch->n, score_item);
+    struct attention a = attention_of(c, &c->in[0]->shape);
+    a.q = c->in[0]->data;
+    a.k = c->state;
+    attention_scores(&a, c->out->data, c->pool, c->cancel);
 }
 
 static void softmax_item(const struct op_call *c, int64_t item)
@@ -164,53 +182,23 @@ void forward_softmax(const struct op_call *c)
     each_row(c, c->in[0]->shape.d[0].n * c->batch->n, softmax_item);
 }
 
-/* z = sum over keys of p * v. */
-static void mix_row(const struct op_call *c, int64_t h, int64_t t, const float *p)
-{
-    const int64_t heads = c->out->shape.d[1].n, kv = c->in[1]->shape.d[1].n;
-    const int64_t n = c->out->shape.d[2].n;
-    mix_keys(p, c->state + h / (heads / kv) * n, kv * n, c->batch->keys[t], c->batch->visible[t], n,
-             c->out->data + (t * heads + h) * n);
-}
-
-static void mix_item(const struct op_call *c, int64_t item)
-{
-    mix_row(c, item / c->batch->n, item % c->batch->n, c->in[0]->data + item * c->batch->max_keys);
-}
-
 void forward_mix(const struct op_call *c)
 {
     remember(c, c->in[1]);
-    each_row(c, c->out->shape.d[1].n * c->batch->n, mix_item);
-}
-
-struct fused {
-    const struct op_call *mix, *score;
-};
-
-static void attention_chunk(void *data, int64_t chunk, int worker)
-{
-    (void)worker;
-    const struct fused *f = data;
-    const struct batch *b = f->mix->batch;
-    const int64_t items = f->mix->out->shape.d[1].n * b->n;
-    float *row = x_alloc((size_t)b->max_keys * sizeof *row);
-    for (int64_t i = chunk * CHUNK_ROWS; i < items && i < (chunk + 1) * CHUNK_ROWS; i++) {
-        const int64_t h = i / b->n, t = i % b->n;
-        score_row(f->score, h, t, row, b->visible[t]);
-        row_softmax(row, b->visible[t], b->visible[t], row);
-        mix_row(f->mix, h, t, row);
-    }
-    free(row);
+    struct attention a = attention_of(c, &c->out->shape);
+    a.v = c->state;
+    attention_mix(&a, c->in[0]->data, c->out->data, c->pool, c->cancel);
 }
 
 void op_attention(const struct op_call *c, const struct op_call *score)
 {
     remember(score, score->in[1]);
     remember(c, c->in[1]);
-    struct fused f = { c, score };
-    pool_for(c->pool, pool_chunks(c->out->shape.d[1].n * c->batch->n, CHUNK_ROWS), attention_chunk,
-             &f, c->cancel);
+    struct attention a = attention_of(score, &score->in[0]->shape);
+    a.q = score->in[0]->data;
+    a.k = score->state;
+    a.v = c->state;
+    attention_fused(&a, c->out->data, c->pool, c->cancel);
 }
 
 /* Element-wise ops: fixed pieces of the whole array. */

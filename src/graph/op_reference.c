@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "graph/graph.h"
+#include "kernels/codec.h"
 
 static int64_t elements(const struct op_call *c) { return shape_count(&c->out->shape); }
 static int64_t width(const struct op_call *c) { return c->out->shape.d[c->out->shape.rank - 1].n; }
@@ -123,11 +124,13 @@ void reference_rope(const struct op_call *c, double *out)
     free(cosine);
 }
 
-/* The state as forward leaves it: row `key`, head h of the input's heads. */
-static const float *state_head(const struct op_call *c, int32_t key, int64_t h)
+/* Element i of the state as forward leaves it, of row `key` and the head that head h meets. */
+static double state_at(const struct op_call *c, int32_t key, int64_t h, int64_t i)
 {
     const int64_t heads = c->node->p.heads, kv = c->in[1]->shape.d[1].n, n = c->in[1]->shape.d[2].n;
-    return c->state + (key * kv + h / (heads / kv)) * n;
+    const int64_t at = (key * kv + h / (heads / kv)) * n + i;
+    return op_state_element(c->mode) == 4 ? (double)((const float *)c->state)[at]
+                                          : (double)load_f16((const uint16_t *)c->state + at);
 }
 
 void reference_score(const struct op_call *c, double *out)
@@ -139,10 +142,10 @@ void reference_score(const struct op_call *c, double *out)
             for (int64_t j = 0; j < keys; j++) {
                 double sum = -INFINITY;
                 if (j < c->batch->visible[t]) {
-                    const float *k = state_head(c, c->batch->keys[t][j], h);
                     sum = 0;
                     for (int64_t i = 0; i < n; i++)
-                        sum += (double)c->in[0]->data[(t * heads + h) * n + i] * k[i];
+                        sum += c->in[0]->data[(t * heads + h) * n + i]
+                               * state_at(c, c->batch->keys[t][j], h, i);
                     sum *= c->node->p.scale;
                 }
                 out[(h * tokens + t) * keys + j] = sum;
@@ -173,8 +176,8 @@ void reference_mix(const struct op_call *c, double *out)
             for (int64_t i = 0; i < n; i++) {
                 double sum = 0;
                 for (int64_t j = 0; j < c->batch->visible[t]; j++)
-                    sum += (double)c->in[0]->data[(h * tokens + t) * keys + j]
-                           * state_head(c, c->batch->keys[t][j], h)[i];
+                    sum += c->in[0]->data[(h * tokens + t) * keys + j]
+                           * state_at(c, c->batch->keys[t][j], h, i);
                 out[(t * heads + h) * n + i] = sum;
             }
 }

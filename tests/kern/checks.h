@@ -17,8 +17,11 @@ void check_native_panel(struct trial *t);
 
 /* check_exact.c */
 void check_dot_rows(struct trial *t);
-void check_dot_keys(struct trial *t);
-void check_mix_keys(struct trial *t);
+
+/* check_attention.c */
+void check_to_halves(struct trial *t);
+void check_attention_scores(struct trial *t);
+void check_attention_mix(struct trial *t);
 
 /* check_matrix.c */
 void check_matrix_exact(struct trial *t);

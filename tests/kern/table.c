@@ -14,8 +14,10 @@ const struct kern kern_table[] = {
       check_native_panel },
 
     { "dot_rows", "level c, and the sum in double", LEVELS, NULL, 200, check_dot_rows },
-    { "dot_keys", "level c, and the sum in double", LEVELS, NULL, 200, check_dot_keys },
-    { "mix_keys", "the sum in double", LEVELS, NULL, 200, check_mix_keys },
+    { "to_halves", "to nearest, ties to even", LEVELS, NULL, 100, check_to_halves },
+    { "attention_scores", "level c, and the sum in double", LEVELS, NULL, 200,
+      check_attention_scores },
+    { "attention_mix", "level c, and the sum in double", LEVELS, NULL, 200, check_attention_mix },
 
     { "matrix_exact", "token by token at level c, and double", LEVELS, decoded_name, 20,
       check_matrix_exact },

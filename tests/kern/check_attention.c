@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/* The attention kernels of a level against sums in double, and against level c bit for bit. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/attention.h"
+#include "kernels/codec.h"
+#include "tests/kern/checks.h"
+
+void check_to_halves(struct trial *t)
+{
+    const int64_t n = draw_length(t, 0, 3000);
+    const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
+    kern_note("%d numbers, %s", (int)n, draw_name(kind));
+    GUARD(t, float, x, n, GUARD_IN);
+    GUARD(t, uint16_t, h, n, GUARD_OUT);
+    draw_floats(t, kind, x, n);
+    guard_seal();
+    CALL(t->level->to_halves, x, n, h);
+    for (int64_t i = 0; i < n; i++)
+        if (isnan(x[i]))
+            expect_int("half is NaN", i, (h[i] & 0x7fff) > 0x7c00, 1);
+        else
+            expect_int("half", i, h[i], f32_to_f16(x[i]));
+}
+
+/* Head sizes that models have, and any other. */
+static int64_t draw_head(struct trial *t)
+{
+    static const int64_t usual[] = { 8, 16, 32, 40, 64, 80, 96, 128, 256, -1 };
+    return draw(t) & 1 ? draw_of(t, usual) : draw_int(t, 1, 300);
+}
+
+/* A part whose tokens see ever more keys, and what the kernels read and write. */
+struct problem {
+    struct attention a;
+    struct attention_part part;
+    enum draw_kind kind;
+    float *in; /* queries or probabilities */
+    int64_t rows, visible; /* scores of a part, the most that a token sees */
+};
+
+/* A cache of keys or values. */
+static void *draw_cache(struct trial *t, struct problem *p, int64_t cached)
+{
+    const int64_t n = cached * p->a.kv * p->a.n;
+    GUARD(t, float, exact, p->a.half ? 1 : n, GUARD_IN);
+    GUARD(t, uint16_t, half, p->a.half ? n : 1, GUARD_IN);
+    if (!p->a.half) {
+        draw_floats(t, p->kind, exact, n);
+        return exact;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        float x;
+        draw_floats(t, p->kind == DRAW_BITS ? DRAW_UNIFORM : p->kind, &x, 1);
+        half[i] = p->kind == DRAW_BITS ? (uint16_t)draw(t) : f32_to_f16(x);
+    }
+    return half;
+}
+
+static struct problem draw_problem(struct trial *t)
+{
+    struct problem p = { .kind = draw_kind(t, DRAW__COUNT) };
+    const int64_t group = draw_int(t, 1, 9), cached = draw_int(t, 1, 90);
+    const int64_t step = draw_int(t, 0, 2), count = draw_int(t, 1, 12);
+    p.a = (struct attention){ .n = draw_head(t), .kv = draw_int(t, 1, 3), .half = draw(t) & 1,
+                              .scale = 0.3f, .tokens = count };
+    p.a.heads = p.a.kv * group;
+    p.part = (struct attention_part){ .group = draw_int(t, 0, p.a.kv - 1), .count = count };
+    p.rows = count * group;
+    GUARD(t, int32_t, visible, count, GUARD_IN);
+    for (int64_t k = 0; k < count; k++)
+        p.visible = visible[k] = (int32_t)((k ? visible[k - 1] : draw_int(t, 0, 120))
+                                           + (k ? draw_int(t, 0, step) : 0));
+    GUARD(t, int32_t, keys, p.visible, GUARD_IN);
+    for (int64_t k = 0; k < p.visible; k++)
+        keys[k] = (int32_t)draw_int(t, 0, cached - 1);
+    const int32_t **each = guard(t, "keys of tokens", count, sizeof *each, sizeof *each, GUARD_IN);
+    for (int64_t k = 0; k < count; k++)
+        each[k] = keys;
+    p.a.keys = each;
+    p.a.visible = visible;
+    p.a.max_keys = p.visible;
+    p.a.k = p.a.v = draw_cache(t, &p, cached);
+    kern_note("%d queries of %d, %d keys, %s, %s", (int)p.rows, (int)p.a.n, (int)p.visible,
+              p.a.half ? "halves" : "floats", draw_name(p.kind));
+    return p;
+}
+
+static float *scratch_for(struct trial *t, const struct problem *p)
+{
+    return guard(t, "scratch", attention_scratch(&p->a, p->part.count), sizeof(float), 64,
+                 GUARD_OUT);
+}
+
+/* 13 significant bits, as docs/modes.md has it. */
+static double round13(double x)
+{
+    int e;
+    if (!isfinite(x) || fabs(x) < 0x1p-100 || fabs(x) >= 0x1.fffp99)
+        return fabs(x) < 1 ? 0 : isnan(x) ? x : copysign(INFINITY, x);
+    const double m = frexp(x, &e);
+    return ldexp(nearbyint(ldexp(m, 13)), e - 13);
+}
+
+/* Number i of what row j of the part's head has in the cache. */
+static double cached(const struct problem *p, int64_t j, int64_t i)
+{
+    const int64_t at = (p->a.keys[0][j] * p->a.kv + p->part.group) * p->a.n + i;
+    return p->a.half ? (double)load_f16((const uint16_t *)p->a.k + at)
+                     : (double)((const float *)p->a.k)[at];
+}
+
+/* One sum of products, of which the first factors are rounded where the mode says so. */
+struct sum {
+    double sum, size;
+    int64_t n;
+};
+
+static void sum_add(struct sum *s, const struct problem *p, double a, double b)
+{
+    const double product = (p->a.half ? round13(a) : a) * b;
+    s->sum += product;
+    s->size += fabs(product);
+    s->n++;
+}
+
+static void expect_sum(const char *what, int64_t i, double got, const struct sum *s, double scale,
+                       int bits)
+{
+    if (isnan(s->sum))
+        expect_int(what, i, isnan(got), 1);
+    else if (s->size < (double)FLT_MAX / 2)
+        expect_near(what, i, got, s->sum * scale,
+                    (ldexp(s->size, -bits) + ldexp((double)s->n, -149)) * fabs(scale) + 0x1p-149);
+}
+
+void check_attention_scores(struct trial *t)
+{
+    struct problem p = draw_problem(t);
+    const int64_t group = p.a.heads / p.a.kv, n = p.a.n;
+    GUARD(t, float, q, p.a.tokens * p.a.heads * n, GUARD_IN);
+    GUARD(t, float, out, p.rows * p.visible, GUARD_OUT);
+    GUARD(t, float, want, p.rows * p.visible, GUARD_OUT);
+    float *scratch = scratch_for(t, &p);
+    draw_floats(t, draw(t) & 1 ? p.kind : DRAW_UNIFORM, q, p.a.tokens * p.a.heads * n);
+    p.a.q = q;
+    guard_seal();
+    const int64_t from = draw_int(t, 0, p.visible), end = draw_int(t, from, p.visible);
+    memset(out, 0, (size_t)(p.rows * p.visible) * sizeof *out);
+    memset(want, 0, (size_t)(p.rows * p.visible) * sizeof *out);
+    p.part.token_stride = p.visible;
+    p.part.head_stride = p.part.count * p.visible;
+    p.part.score = want;
+    level_c.attention_scores(&p.a, &p.part, from, end, scratch);
+    p.part.score = out;
+    CALL(t->level->attention_scores, &p.a, &p.part, from, end, scratch);
+    expect_bits("scores", out, want, p.rows * p.visible);
+    for (int64_t h = 0; h < group; h++)
+        for (int64_t k = 0; k < p.part.count; k++)
+            for (int64_t j = 0; j < p.visible; j++) {
+                struct sum s = { 0 };
+                const int64_t at = (h * p.part.count + k) * p.visible + j;
+                const bool seen = j >= from && j < end && j < p.a.visible[k];
+                const float *query = q + (k * p.a.heads + p.part.group * group + h) * n;
+                for (int64_t i = 0; seen && i < n; i++)
+                    sum_add(&s, &p, (double)query[i], cached(&p, j, i));
+                expect_sum("score", at, (double)out[at], &s, (double)p.a.scale,
+                           p.a.half ? 18 : 20);
+            }
+}
+
+void check_attention_mix(struct trial *t)
+{
+    struct problem p = draw_problem(t);
+    const int64_t group = p.a.heads / p.a.kv, n = p.a.n, all = p.a.tokens * p.a.heads * n;
+    GUARD(t, float, prob, p.rows * p.visible, GUARD_IN);
+    GUARD(t, float, z, all, GUARD_OUT);
+    GUARD(t, float, want, all, GUARD_OUT);
+    float *scratch = scratch_for(t, &p);
+    draw_floats(t, draw(t) & 1 ? p.kind : DRAW_UNIFORM, prob, p.rows * p.visible);
+    p.part.token_stride = p.visible;
+    p.part.head_stride = p.part.count * p.visible;
+    p.part.score = prob;
+    guard_seal();
+    const int64_t from = draw_int(t, 0, n - 1), end = draw_int(t, from + 1, n);
+    memset(z, 0, (size_t)all * sizeof *z);
+    memset(want, 0, (size_t)all * sizeof *z);
+    level_c.attention_mix(&p.a, &p.part, from, end, want, scratch);
+    CALL(t->level->attention_mix, &p.a, &p.part, from, end, z, scratch);
+    expect_bits("z", z, want, all);
+    for (int64_t h = 0; h < group; h++)
+        for (int64_t k = 0; k < p.part.count; k++)
+            for (int64_t i = 0; i < n; i++) {
+                struct sum s = { 0 };
+                const int64_t at = (k * p.a.heads + p.part.group * group + h) * n + i;
+                const float *row = prob + (h * p.part.count + k) * p.visible;
+                for (int64_t j = 0; i >= from && i < end && j < p.a.visible[k]; j++)
+                    sum_add(&s, &p, (double)row[j], cached(&p, j, i));
+                expect_sum("z", at, (double)z[at], &s, 1, 18);
+            }
+}
