@@ -23,24 +23,27 @@ static few_kernel *const few_kernels[NATIVE__COUNT] = {
     FEW_KERNEL(q5_k), FEW_KERNEL(q6_k), FEW_KERNEL(iq4_xs),
 };
 
-/* Fewer rows than lanes: with rows of zeros, so that no kernel need know. */
-static uint8_t *copy_rows(const uint8_t *p, int rows, size_t row_bytes)
+/* Fewer rows than lanes, n bytes each: with rows of zeros, so that no kernel need know. */
+static uint8_t *copy_rows(const uint8_t *p, int rows, size_t row_bytes, size_t n)
 {
-    uint8_t *copy = memset(x_alloc(WIDTH * row_bytes), 0, WIDTH * row_bytes);
-    return memcpy(copy, p, (size_t)rows * row_bytes);
+    uint8_t *copy = memset(x_alloc(WIDTH * n), 0, WIDTH * n);
+    for (int r = 0; r < rows; r++)
+        memcpy(copy + (size_t)r * n, p + (size_t)r * row_bytes, n);
+    return copy;
 }
 
 static void few_panel(const struct native_weights *w, const struct native_acts *x, float *y,
                       int64_t stride)
 {
+    const size_t used = (size_t)(x->cols / w->block * w->bytes);
     floats sum[FEW_TOKENS];
     for (int r = 0; r < w->rows; r += WIDTH) {
         const int rows = w->rows - r < WIDTH ? w->rows - r : WIDTH;
         const uint8_t *p = w->data + (size_t)r * w->row_bytes;
-        uint8_t *copy = rows < WIDTH ? copy_rows(p, rows, w->row_bytes) : NULL;
+        uint8_t *copy = rows < WIDTH ? copy_rows(p, rows, w->row_bytes, used) : NULL;
         for (int t = 0; t < x->tokens; t++)
             sum[t] = I(setzero_ps)();
-        const struct few_rows at = { copy ? copy : p, w->row_bytes,
+        const struct few_rows at = { copy ? copy : p, copy ? used : w->row_bytes,
                                      p + WIDTH * w->row_bytes + AHEAD };
         few_kernels[native_id(w->format)](at, *x, sum);
         for (int t = 0; t < x->tokens; t++)

@@ -60,6 +60,7 @@ void check_acts(struct trial *t)
             for (int k = 0; k < f->unit; k++)
                 sum += code[i + k];
             expect_int("sum", b * block + i, a.sum[(at + i) / f->unit], sum);
+            expect_int("start", b * block + i, a.start[(at + i) / f->unit], -f->zero * sum);
         }
         expect_bits("d", a.d + at / block, &d, 1);
         if (f->act == NATIVE_Q8_1)
@@ -99,9 +100,11 @@ static struct native_acts draw_acts(struct trial *t, const struct native_format 
     GUARD(t, int8_t, code, n, GUARD_IN);
     GUARD(t, float, d, n / block, GUARD_IN);
     GUARD(t, int16_t, sum, n / f->unit, GUARD_IN);
+    GUARD(t, int32_t, start, n / f->unit, GUARD_IN);
     GUARD(t, float, s, f->act == NATIVE_Q8_1 ? n / block : 0, GUARD_IN);
     draw_bytes(t, (uint8_t *)code, n);
     draw_bytes(t, (uint8_t *)sum, n / f->unit * 2);
+    draw_bytes(t, (uint8_t *)start, n / f->unit * 4);
     draw_floats(t, DRAW_BITS, d, n / block);
     draw_floats(t, DRAW_BITS, s, f->act == NATIVE_Q8_1 ? n / block : 0);
     for (int64_t k = 0; k < tokens; k++) {
@@ -110,6 +113,7 @@ static struct native_acts draw_acts(struct trial *t, const struct native_format 
             sum[(k * stride + i) / f->unit] = 0;
             for (int j = 0; j < f->unit; j++)
                 sum[(k * stride + i) / f->unit] += code[k * stride + i + j];
+            start[(k * stride + i) / f->unit] = -f->zero * sum[(k * stride + i) / f->unit];
         }
         for (int64_t i = 0; i < cols; i += block) {
             d[(k * stride + i) / block] = draw_scale(t, odd);
@@ -119,6 +123,7 @@ static struct native_acts draw_acts(struct trial *t, const struct native_format 
     }
     return (struct native_acts){ .tokens = tokens, .cols = cols, .stride = stride, .block = block,
                                  .code = code, .d = d, .sum = sum,
+                                 .start = start,
                                  .s = f->act == NATIVE_Q8_1 ? s : NULL };
 }
 
