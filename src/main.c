@@ -2,6 +2,7 @@
 /* qdb: a debugger for quantized models. Options, batch mode, exit status. */
 #include "config.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <langinfo.h>
 #include <locale.h>
@@ -250,9 +251,22 @@ static bool set_locale(void)
     return utf8;
 }
 
+/* A file must not be opened as a standard stream that the caller has closed: results would be
+ * written into it. Reading from what stands there instead is the end of input, writing an error. */
+static void hold_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct options o;
+    hold_standard_streams();
     parse_options(&o, argc, argv);
     if (o.leave < 0) {
         bool utf8 = set_locale();

@@ -169,6 +169,12 @@ qdb -batch -ex 'log on /dev/full' -ex 'echo one' -ex 'echo two'
 is "a full disk behind the log" "$out $(printf '%s\n' "$err" | grep -c 'log cannot be written')" \
     "one
 two 1"
+"$QDB" -n -batch -ex "log on $tmp/log2" -ex 'echo one' >&- 2>"$tmp/err"
+is "results do not go into a file when standard output is closed" "$? $(cat "$tmp/log2")" "1 one"
+(trap '' XFSZ && ulimit -f 1 && "$QDB" -n -batch --demo -ex "dump token_embd.weight $tmp/no.npy") 2>"$tmp/err"
+is "a file that cannot be written is no success" "$?" 1
+like "the reason is told" "$(cat "$tmp/err")" 'writing failed: [A-Z].*no\.npy'
+is "nothing is left of it" "$(ls "$tmp" | grep no.npy)" ""
 qdb -batch --output json -ex 'shell echo foreign'
 unlike "JSON has standard output for itself" "$out" '^foreign'
 is "and the shell standard error" "$err" foreign

@@ -87,10 +87,20 @@ static void sync_folder(const char *target)
     free(copy);
 }
 
+/* Why did an earlier write fail? Its reason is gone, but another one fails alike. */
+static int retry(struct save *s)
+{
+    static const char page[4096];
+    errno = 0;
+    return write(fileno(s->f), page, sizeof page) < 0 ? errno : 0;
+}
+
 enum st save_commit(struct save *s, struct err *e)
 {
-    errno = 0; /* a write that failed earlier leaves no reason */
+    errno = 0;
     bool bad = fflush(s->f) || ferror(s->f);
+    if (bad && !errno && s->temporary)
+        errno = retry(s);
     if (!bad && s->temporary)
         bad = fsync(fileno(s->f)) != 0;
     int errnum = errno;

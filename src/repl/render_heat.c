@@ -221,7 +221,7 @@ static void add_legend(struct buf *out, const struct table *t, const struct map 
         buf_printf(out,
                    m->both ? "'N' below 0, ' ' near 0, 'X' above: %s to %s" : "' ' %s to '@' %s",
                    lo, hi);
-    buf_printf(out, " (%s); ! is not finite or absent", names[style->heat]);
+    buf_printf(out, " (%s); ! no number", names[style->heat]);
     size_t first = label_columns(t);
     buf_adds(out, "\ncolumns: ");
     render_safe(out, str_from(t->columns[first].name), false);

@@ -34,18 +34,25 @@ void repl_screen(const struct repl *r, int *width, int *height)
     *height = known ? w.ws_row : 24;
 }
 
+/* Can the terminal go back in a line? */
+static bool is_dumb(void)
+{
+    const char *term = getenv("TERM");
+    return !term || !*term || strcmp(term, "dumb") == 0;
+}
+
 /* The order in which the wishes about colour count. */
 static bool wants_color(const struct repl *r, bool to_terminal)
 {
     int64_t choice = setting_int(&r->s->settings, SETTING_COLOR);
     if (choice != COLOR_AUTO)
         return choice == COLOR_ALWAYS;
-    const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE"), *term = getenv("TERM");
+    const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE");
     if (no && *no)
         return false;
     if (force && *force && strcmp(force, "0") != 0)
         return true;
-    return to_terminal && !r->batch && term && *term && strcmp(term, "dumb") != 0;
+    return to_terminal && !r->batch && !is_dumb();
 }
 
 void repl_style(const struct repl *r, bool to_terminal, struct style *out)
@@ -94,6 +101,8 @@ static bool page_output(struct repl *r, struct str text)
         return false;
     const char *pager = getenv("PAGER");
     static const char usual[] = "command -v less >/dev/null && exec less -FRX; exec cat";
+    if (is_dumb() && !(pager && *pager))
+        return false;
     int status = repl_pipe(pager && *pager ? pager : usual, text);
     return status >= 0 && status != 127; /* 127: there is no such pager */
 }
@@ -151,7 +160,8 @@ static void add_duration(struct buf *b, double seconds)
 static void draw(struct progress *p, const char *label, double done, double total)
 {
     struct repl *r = p->data;
-    double quiet = 0.2, between = r->stderr_tty ? 0.1 : 2; /* seconds; a log needs fewer lines */
+    const bool line = r->stderr_tty && !is_dumb(); /* one that is drawn over, else many */
+    double quiet = 0.2, between = line ? 0.1 : 2;  /* seconds */
     int64_t choice = setting_int(&r->s->settings, SETTING_PROGRESS);
     if (choice == PROGRESS_NEVER || (choice == PROGRESS_AUTO && (!r->stderr_tty || r->batch)))
         return;
@@ -165,7 +175,7 @@ static void draw(struct progress *p, const char *label, double done, double tota
     r->drawn = now;
     struct buf b = { 0 };
     double elapsed = now - r->label_began;
-    buf_printf(&b, "%s%s", r->stderr_tty ? "\r" : "", label);
+    buf_printf(&b, "%s%s", line ? "\r" : "", label);
     if (total > 0)
         buf_printf(&b, " %.0f %%", 100 * done / total);
     if (elapsed > 0 && done > 0) {
@@ -181,7 +191,7 @@ static void draw(struct progress *p, const char *label, double done, double tota
     repl_screen(r, &width, &height);
     if (b.n > (size_t)width)
         b.n = (size_t)width;
-    buf_adds(&b, r->stderr_tty ? "\033[K" : "\n");
+    buf_adds(&b, line ? "\033[K" : "\n");
     fwrite(b.p, 1, b.n, stderr);
     fflush(stderr);
     buf_free(&b);
@@ -198,8 +208,9 @@ void repl_progress_begin(struct repl *r)
 
 void repl_progress_end(struct repl *r)
 {
-    if (r->drawn > 0 && r->stderr_tty) {
-        fputs("\r\033[K", stderr);
+    const bool line = r->drawn > 0 && !is_dumb();
+    if (r->stderr_tty && (line || repl_interrupts)) {
+        fputs(line ? "\r\033[K" : "\n", stderr); /* behind the ^C that the terminal shows */
         fflush(stderr);
     }
     r->drawn = 0;

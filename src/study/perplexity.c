@@ -81,19 +81,37 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* The front end's progress counts chunks; the run inside only hears of cancellation. */
+/* What the front end's progress counts: chunks, and of the one that runs the part that is done. */
+struct count {
+    struct progress *front;
+    const struct perplexity *chunks;
+};
+
+static bool show_chunks(const struct count *c, double part)
+{
+    return progress_tick(c->front, "perplexity", (double)c->chunks->chunks + part,
+                         (double)c->chunks->chunks_of);
+}
+
+static void show_part(struct progress *p, const char *label, double done, double total)
+{
+    if (total > 0 && !strcmp(label, "run"))
+        show_chunks(p->data, done / total);
+}
+
 static enum st all_chunks(struct run *r, const struct model *m, const int32_t *ids, int64_t context,
                           float *logits, int32_t *input, struct progress *p, struct perplexity *out,
                           struct sums *sums, struct err *e)
 {
-    struct progress quiet = { .cancel = p ? p->cancel : NULL };
+    struct count count = { p, out };
+    struct progress inside = { show_part, p ? p->cancel : NULL, &count };
     const int32_t bos = m->tokenizer && tokenizer_adds_bos(m->tokenizer)
                             ? tokenizer_bos(m->tokenizer)
                             : -1;
     for (; out->chunks < out->chunks_of; out->chunks++) {
-        if (!progress_tick(p, "perplexity", (double)out->chunks, (double)out->chunks_of))
+        if (!show_chunks(&count, 0))
             return st_fail(e, ST_CANCELLED, "interrupted");
-        enum st st = chunk(r, ids + out->chunks * context, input, context, bos, logits, &quiet,
+        enum st st = chunk(r, ids + out->chunks * context, input, context, bos, logits, &inside,
                            sums, e);
         if (st)
             return st;

@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "study/perplexity.h"
 #include "tests/harness/models.h"
 
 enum { CONTEXT = 512 };
@@ -59,7 +60,42 @@ static void native_equals_the_deployed_engine(void **state)
     STORIES("pad256-Q4_K", COMPUTE_NATIVE, 4.2081, 0.003 * 4.2081);
 }
 
-UNIT_MAIN(CASE(exact_equals_float),
-          CASE(exact_equals_float_on_a_foreign_text),
-          CASE(exact_is_near_native),
+struct seen {
+    double last;
+    int parts; /* reports from within a chunk */
+    bool back;
+};
+
+static void look(struct progress *p, const char *label, double done, double total)
+{
+    struct seen *s = p->data;
+    assert_string_equal(label, "perplexity");
+    assert_true(total == 3 && done >= 0 && done <= total);
+    s->back |= done < s->last;
+    s->parts += done != floor(done);
+    s->last = done;
+}
+
+/* A chunk of a large model takes a minute: progress must not wait for its end. */
+static void progress_goes_on_within_a_chunk(void **state)
+{
+    (void)state;
+    struct model *m = models_open(golden_path("models/llama-gqa-tied.gguf"));
+    int32_t ids[48];
+    for (int i = 0; i < 48; i++)
+        ids[i] = i % 7;
+    struct seen seen = { 0 };
+    struct progress p = { look, NULL, &seen };
+    struct run_options o = { .mode = COMPUTE_EXACT };
+    struct perplexity out;
+    struct err e = ERR_INIT;
+    assert_ok(perplexity_of(m, &o, ids, 48, 16, 0, &p, &out, &e), &e);
+    assert_int_equal(out.chunks, 3);
+    assert_true(seen.parts > 6);
+    assert_false(seen.back);
+    model_free(m);
+}
+
+UNIT_MAIN(CASE(progress_goes_on_within_a_chunk), CASE(exact_equals_float),
+          CASE(exact_equals_float_on_a_foreign_text), CASE(exact_is_near_native),
           CASE(native_equals_the_deployed_engine))

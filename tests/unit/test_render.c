@@ -329,7 +329,7 @@ static void heat_is_a_ramp(void **state)
     assert_text(&r, &plain,
                 "a   +@!!|\n"
                 "bb  :+#@|\n"
-                "' ' 0 to '@' 10.000 (lin); ! is not finite or absent\ncolumns: c0 to c4\n");
+                "' ' 0 to '@' 10.000 (lin); ! no number\ncolumns: c0 to c4\n");
     struct style rank = plain;
     rank.heat = HEAT_RANK;
     char *text = text_of(&r, &rank);

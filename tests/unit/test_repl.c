@@ -225,6 +225,7 @@ static void control_c_stops_a_command(void **state)
     type(&t, "\x03");
     expect(&t, "interrupted\r\n");
     line(&t, "echo alive", "alive\r\n");
+    assert_null(strchr(t.seen.p, '\033')); /* which a dumb terminal would show */
     line(&t, "quit", NULL);
     assert_int_equal(finish(&t), 0);
     buf_free(&b);
