@@ -30,6 +30,11 @@ bool str_ends(struct str a, const char *suffix)
     return a.n >= n && !memcmp(a.p + a.n - n, suffix, n);
 }
 
+bool str_begins(struct str a, const char *of)
+{
+    return a.n && a.n < strlen(of) && !memcmp(a.p, of, a.n);
+}
+
 static void reserve(struct buf *b, size_t more)
 {
     size_t need;
@@ -353,4 +358,34 @@ int text_distance(struct str a, struct str b)
         row = oldest;
     }
     return previous[m];
+}
+
+void suggest(struct str name, const char *(*at)(const void *data, size_t i), const void *data,
+             size_t n, struct buf *out)
+{
+    enum { MOST = 12, MOST_BYTES = 160 }; /* a line or two */
+    int matches = 0, shown = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *one = at(data, i);
+        if (!one || !str_begins(name, one) || ++matches > MOST || out->n > MOST_BYTES)
+            continue;
+        buf_printf(out, "%s%s", shown++ ? ", " : "could be ", one);
+    }
+    if (matches > shown)
+        buf_printf(out, " and %d more", matches - shown);
+    if (matches)
+        return;
+    /* A third of the letters may be wrong, and at least one of several. */
+    int best = (int)(name.n < 2 ? 0 : name.n < 6 ? 1 : name.n / 3) + 1;
+    const char *nearest = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const char *one = at(data, i);
+        int d = one ? text_distance(name, str_from(one)) : best;
+        if (d < best) {
+            best = d;
+            nearest = one;
+        }
+    }
+    if (nearest)
+        buf_printf(out, "did you mean `%s`?", nearest);
 }

@@ -22,6 +22,7 @@ bool str_eq(struct str a, struct str b);
 bool str_is(struct str a, const char *s);
 bool str_starts(struct str a, const char *prefix);
 bool str_ends(struct str a, const char *suffix);
+bool str_begins(struct str a, const char *of); /* not empty, and the beginning of a longer one */
 
 /* A growable, always NUL-terminated byte string. Zero-initialise; buf_free when done. */
 struct buf {
@@ -60,7 +61,18 @@ char *text_digits(char *out, size_t size, double v, int digits);
 char *text_bytes(char *out, size_t size, uint64_t bytes); /* 1.50 GB (decimal) */
 char *text_count(char *out, size_t size, uint64_t n);     /* 1.10B, 260K */
 
+/* The word for n of a thing: "%zu %s", n, text_plural(n, "byte", "bytes"). */
+static inline const char *text_plural(uint64_t n, const char *one, const char *many)
+{
+    return n == 1 ? one : many;
+}
+
 /* Damerau-Levenshtein distance, both at most 255 bytes considered. */
 int text_distance(struct str a, struct str b);
+
+/* The nearest of n names: those that begin with `name`, else the one with the smallest edit
+ * distance; appends "could be a, b" or "did you mean `a`?" or nothing to out. */
+void suggest(struct str name, const char *(*at)(const void *data, size_t i), const void *data,
+             size_t n, struct buf *out);
 
 #endif

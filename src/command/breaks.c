@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "command/breaks.h"
 
-static const char *point_name(const void *data, size_t i) { return graph_point_name(data, (int)i); }
+#include "session/lookup.h"
 
 enum st breaks_shift(struct err *e, enum st st, int column)
 {
@@ -27,16 +27,6 @@ enum st breaks_condition(const struct call *c, int i, struct condition **out, st
     return breaks_shift(e, condition_parse(breaks_text(c, i + 1), out, e), c->words[i + 1].column);
 }
 
-/* No such point: the names that come near. */
-static enum st suggest_point(const struct graph *g, struct str name, struct err *e)
-{
-    struct buf b = { 0 };
-    suggest(name, point_name, g, (size_t)graph_n_points(g), &b);
-    st_hint(e, "%s", b.n ? buf_str(&b) : "`info points` lists them");
-    buf_free(&b);
-    return e->st;
-}
-
 void breaks_undo(struct session *s, const struct breakpoint *b)
 {
     breakpoint_delete(&s->breaks, b->number);
@@ -54,8 +44,8 @@ enum st breaks_add(struct session *s, enum break_kind kind, struct str text, int
     if (!st)
         return ST_OK;
     if (st == ST_NOTFOUND) {
-        suggest_point(m->model->graph, (*out)->address.name, e);
-        st_at(e, 0, (int)text.n);
+        lookup_no_name(m, (*out)->address.name, NAMES_POINTS, e);
+        st_at(e, 0, (int)(*out)->address.name.n);
     }
     breaks_undo(s, *out);
     return breaks_shift(e, st, column);

@@ -48,12 +48,6 @@ static bool in_list(const char *list, struct str name)
     return false;
 }
 
-static bool is_prefix(struct str prefix, const char *of)
-{
-    size_t n = strlen(of);
-    return prefix.n && prefix.n < n && !memcmp(prefix.p, of, prefix.n);
-}
-
 static const struct verb *find_exact(struct str name)
 {
     const struct verb *v;
@@ -73,7 +67,7 @@ static const struct verb *find_prefix(struct str name)
 {
     const struct verb *v, *found = NULL;
     for (size_t i = 0; (v = verb_at(i)); i++) {
-        if ((v->flags & (VERB_EXACT | VERB_HIDDEN)) || !is_prefix(name, v->name))
+        if ((v->flags & (VERB_EXACT | VERB_HIDDEN)) || !str_begins(name, v->name))
             continue;
         if (found)
             return NULL;
@@ -100,7 +94,7 @@ enum st verb_find(struct str name, const struct verb **out, struct err *e)
     }
     int matches = 0;
     for (size_t i = 0; (v = verb_at(i)); i++)
-        matches += !(v->flags & (VERB_EXACT | VERB_HIDDEN)) && is_prefix(name, v->name);
+        matches += !(v->flags & (VERB_EXACT | VERB_HIDDEN)) && str_begins(name, v->name);
     int show = (int)(name.n > 40 ? 40 : name.n);
     st_fail(e, ST_NOTFOUND, matches ? "command `%.*s` is ambiguous" : "no command `%.*s`", show,
             name.p);
@@ -112,36 +106,6 @@ enum st verb_find(struct str name, const struct verb **out, struct err *e)
         st_hint(e, "%s", b.n ? buf_str(&b) : "`help` lists the commands");
     buf_free(&b);
     return ST_NOTFOUND;
-}
-
-void suggest(struct str name, const char *(*at)(const void *data, size_t i), const void *data,
-             size_t n, struct buf *out)
-{
-    enum { MOST = 12 };
-    int matches = 0;
-    for (size_t i = 0; i < n; i++) {
-        const char *one = at(data, i);
-        if (!one || !is_prefix(name, one) || ++matches > MOST)
-            continue;
-        buf_printf(out, "%s%s", matches == 1 ? "could be " : ", ", one);
-    }
-    if (matches > MOST)
-        buf_printf(out, " and %d more", matches - MOST);
-    if (matches)
-        return;
-    /* A third of the letters may be wrong, and at least one of several. */
-    int best = (int)(name.n < 2 ? 0 : name.n < 6 ? 1 : name.n / 3) + 1;
-    const char *nearest = NULL;
-    for (size_t i = 0; i < n; i++) {
-        const char *one = at(data, i);
-        int d = one ? text_distance(name, str_from(one)) : best;
-        if (d < best) {
-            best = d;
-            nearest = one;
-        }
-    }
-    if (nearest)
-        buf_printf(out, "did you mean `%s`?", nearest);
 }
 
 enum st call_fail(const struct call *c, int i, struct err *e, enum st st, const char *fmt, ...)

@@ -115,10 +115,6 @@ void manual_roff(struct buf *out);
 void manual_examples(struct buf *out);
 
 /* For verbs. */
-/* The nearest of n names: those that begin with `name`, else the one with the smallest edit
- * distance; appends "could be a, b" or "did you mean `a`?" or nothing to out. */
-void suggest(struct str name, const char *(*at)(const void *data, size_t i), const void *data,
-             size_t n, struct buf *out);
 /* An error about argument i of the call, or about the end of the line when there is no such
  * argument. */
 enum st call_fail(const struct call *c, int i, struct err *e, enum st st, const char *fmt, ...)

@@ -131,8 +131,10 @@ static bool explain_format(struct str word, struct result *out)
     if (!info)
         return false;
     result_line(out, "explain", "%s (%s in files): %s.", info->name, info->type, info->brief);
-    result_line(out, "explain", "%d values in %d bytes: %.4g bits per weight%s.", info->block,
-                info->bytes, format_bpw(f), info->quantized ? "" : ", not quantized");
+    result_line(out, "explain", "%d %s in %d %s: %.4g bits per weight%s.", info->block,
+                text_plural((uint64_t)info->block, "value", "values"), info->bytes,
+                text_plural((uint64_t)info->bytes, "byte", "bytes"), format_bpw(f),
+                info->quantized ? "" : ", not quantized");
     result_line(out, "explain",
                 info->decode ? "qdb decodes it bit for bit."
                              : "qdb knows its size but does not decode it.");

@@ -92,7 +92,8 @@ void facts_model(const struct session_model *m, struct result *out)
     for (size_t i = 0; i < w->n; i++)
         bad += w->list[i].problem != NULL;
     if (bad)
-        result_note(out, "%zu tensors have a problem: `lint` says which", bad);
+        result_note(out, "%zu %s a problem: `lint` says which", bad,
+                    text_plural(bad, "tensor has", "tensors have"));
 }
 
 void facts_kv_cell(const struct gguf *g, const struct gguf_kv *kv, struct table *t)
@@ -145,7 +146,7 @@ void facts_kv(const struct session_model *m, struct result *out)
     }
 }
 
-void facts_tensors(const struct session_model *m, const char *glob, struct result *out)
+void facts_tensors(const struct session_model *m, struct str glob, struct result *out)
 {
     struct table *t = result_table(out, "tensors", TABLE_ROWS);
     table_column(t, COL_ADDRESS, "tensor", "");
@@ -160,7 +161,7 @@ void facts_tensors(const struct session_model *m, const char *glob, struct resul
     for (size_t i = 0; i < w->n; i++) {
         const struct weight *x = &w->list[i];
         const struct format_info *f = format_info(x->format);
-        if (glob && !glob_match(str_from(glob), x->name))
+        if (glob.n && !glob_match(glob, x->name))
             continue;
         table_row(t);
         table_strn(t, x->name);
@@ -193,7 +194,7 @@ static void point_row(const struct graph *g, struct table *t, const char *name, 
     buf_free(&b);
 }
 
-void facts_points(const struct session_model *m, const char *glob, struct result *out)
+void facts_points(const struct session_model *m, struct str glob, struct result *out)
 {
     const struct graph *g = m->model->graph;
     struct table *t = result_table(out, "points", TABLE_ROWS);
@@ -203,13 +204,13 @@ void facts_points(const struct session_model *m, const char *glob, struct result
     table_column(t, COL_STRING, "meaning", "");
     for (int v = 0; v < g->n_values; v++) {
         const struct value *x = &g->values[v];
-        if (!glob || glob_match(str_from(glob), str_from(x->name)))
+        if (!glob.n || glob_match(glob, str_from(x->name)))
             point_row(g, t, x->name, NULL, &x->shape, x->brief, v);
         for (int a = 0; a < g->n_aliases; a++) {
             struct buf same = { 0 };
             buf_printf(&same, "= %s", x->name);
             if (g->aliases[a].value == v
-                && (!glob || glob_match(str_from(glob), str_from(g->aliases[a].name))))
+                && (!glob.n || glob_match(glob, str_from(g->aliases[a].name))))
                 point_row(g, t, g->aliases[a].name, buf_str(&same), &g->aliases[a].shape,
                           g->aliases[a].brief, v);
             buf_free(&same);

@@ -8,8 +8,9 @@
 
 void facts_model(const struct session_model *m, struct result *out);
 void facts_kv(const struct session_model *m, struct result *out);
-void facts_tensors(const struct session_model *m, const char *glob, struct result *out);
-void facts_points(const struct session_model *m, const char *glob, struct result *out);
+/* Of all, or of those that the glob names when it is not empty. */
+void facts_tensors(const struct session_model *m, struct str glob, struct result *out);
+void facts_points(const struct session_model *m, struct str glob, struct result *out);
 void facts_tokenizer(const struct session_model *m, struct result *out);
 
 /* One cell: a value of metadata, long arrays shortened; absent for NULL. */

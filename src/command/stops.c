@@ -5,7 +5,6 @@
 
 #include "command/facts.h"
 #include "command/look.h"
-#include "graph/glob.h"
 #include "kernels/statistics.h"
 
 /* What stands at the point now; what a breakpoint found there, if one did. */
@@ -27,7 +26,8 @@ static void evidence(struct session_run *r, const struct stop *stop, int span, i
     table_int(t, sum.nan);
     table_int(t, sum.inf);
     if (sum.nan + sum.inf)
-        result_note(out, "%d values are NaN, %d infinite", (int)sum.nan, (int)sum.inf);
+        result_note(out, "%d %s NaN, %d infinite", (int)sum.nan,
+                    text_plural((uint64_t)sum.nan, "value is", "values are"), (int)sum.inf);
     buf_free(&axes);
 }
 
@@ -142,7 +142,7 @@ void show_where(const struct session_run *r, struct result *out)
     buf_free(&b);
 }
 
-void show_nodes(const struct graph *g, int first, int end, int here, const char *glob,
+void show_nodes(const struct graph *g, int first, int end, int here, struct str glob,
                 struct result *out)
 {
     struct table *t = result_table(out, "nodes", TABLE_ROWS);
@@ -154,7 +154,7 @@ void show_nodes(const struct graph *g, int first, int end, int here, const char 
     table_column(t, COL_STRING, "weight", "");
     for (int i = first; i < end; i++) {
         const struct node *n = &g->nodes[i];
-        if (glob && !glob_match(str_from(glob), str_from(n->name)))
+        if (glob.n && !graph_names(g, glob, n->out))
             continue;
         struct buf axes = { 0 };
         shape_print(&g->values[n->out].shape, &axes);

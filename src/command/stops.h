@@ -12,9 +12,9 @@ enum { PROMPT_FILE_MAX = 256 << 20 };
 enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct result *out,
                   struct err *e);
 void show_where(const struct session_run *r, struct result *out);
-/* Nodes [first, end) as a table, `here` marked; those whose point matches glob when it is not NULL.
- */
-void show_nodes(const struct graph *g, int first, int end, int here, const char *glob,
+/* Nodes [first, end) as a table, `here` marked; with a glob that is not empty, those whose point it
+ * names. */
+void show_nodes(const struct graph *g, int first, int end, int here, struct str glob,
                 struct result *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include "command/command.h"
 #include "command/stops.h"
 #include "session/control.h"
+#include "session/lookup.h"
 
 /* The count that word i may be; 1 without. */
 static enum st count_at(const struct call *c, int i, int64_t *n, struct err *e)
@@ -237,11 +238,15 @@ static enum st run_list(struct session *s, const struct call *c, struct result *
     const struct graph *g = m->model->graph;
     r = s->models.run;
     int here = r ? run_position(r->run).node - 1 : -1;
-    struct buf glob = { 0 };
+    if (c->n_words > 1)
+        return call_fail(c, 1, e, ST_SYNTAX, "one glob at a time");
     if (c->n_words && !str_is(c->words[0].text, "-")) {
-        buf_add(&glob, c->words[0].text.p, c->words[0].text.n);
-        show_nodes(g, 0, g->n_nodes, here, buf_str(&glob), out);
-        buf_free(&glob);
+        struct str glob = c->words[0].text;
+        if (!graph_count_named(g, glob)) {
+            lookup_no_name(m, glob, NAMES_POINTS, e);
+            return st_at(e, c->words[0].column, c->words[0].length);
+        }
+        show_nodes(g, 0, g->n_nodes, here, glob, out);
         return ST_OK;
     }
     int first = here < LINES / 2 ? 0 : here - LINES / 2;
@@ -252,7 +257,7 @@ static enum st run_list(struct session *s, const struct call *c, struct result *
     if (first >= g->n_nodes)
         return st_fail(e, ST_RANGE, "the list is at its end");
     s->list_next = first + LINES < g->n_nodes ? first + LINES : g->n_nodes;
-    show_nodes(g, first, s->list_next, here, NULL, out);
+    show_nodes(g, first, s->list_next, here, str_of(NULL, 0), out);
     return ST_OK;
 }
 
@@ -435,7 +440,7 @@ const struct verb verbs_control[] = {
       .args = "[GLOB | -]",
       .brief = "ten nodes around the position; again: the next ten; `list -`: back",
       .help = "--> marks the point produced last. With a glob: all nodes whose point it names.",
-      .examples = "list\nlist blk.0.attn*",
+      .examples = "list\nlist blk.0.attn*.*",
       .flags = VERB_REPEATS,
       .kinds = { ARG_POINT },
       .run = run_list },

@@ -191,8 +191,10 @@ static enum st run_diff(struct session *s, const struct call *c, struct result *
             diff_keys(&d, a, b, out);
         if (d.n_changed)
             diff_tensors(&d, out);
-        result_note(out, "%zu keys differ, %zu are the same; %zu of %zu tensors differ", d.n_keys,
-                    d.n_keys_same, d.n_changed, d.n_tensors);
+        result_note(out, "%zu %s, %zu %s the same; %zu of %zu %s", d.n_keys,
+                    text_plural(d.n_keys, "key differs", "keys differ"), d.n_keys_same,
+                    text_plural(d.n_keys_same, "is", "are"), d.n_changed, d.n_tensors,
+                    text_plural(d.n_changed, "tensors differs", "tensors differ"));
         if (d.n_keys || d.n_changed)
             out->status = RESULT_FOUND;
         diff_free(&d);

@@ -11,14 +11,19 @@
 #include "models/registry.h"
 #include "session/control.h"
 
-/* The word after the topic, as a glob; NULL if there is none. Borrowed from *store. */
-static const char *glob_of(const struct call *c, struct buf *store)
+/* Show what the glob after the topic names, or everything; a glob without a match is an error. */
+static enum st show_named(const struct session_model *m, const struct call *c, unsigned of,
+                          void (*show)(const struct session_model *m, struct str glob,
+                                       struct result *out),
+                          struct result *out, struct err *e)
 {
-    if (c->n_words < 2)
-        return NULL;
-    buf_clear(store);
-    buf_add(store, c->words[1].text.p, c->words[1].text.n);
-    return buf_str(store);
+    struct str glob = c->n_words > 1 ? c->words[1].text : str_of(NULL, 0);
+    show(m, glob, out);
+    if (!glob.n || out->tables[out->n_tables - 1]->n_rows)
+        return ST_OK;
+    result_free(out);
+    lookup_no_name(m, glob, of, e);
+    return st_at(e, c->words[1].column, c->words[1].length);
 }
 
 static enum st info_model(struct session *s, const struct call *c, struct result *out,
@@ -46,24 +51,16 @@ static enum st info_tensors(struct session *s, const struct call *c, struct resu
                             struct err *e)
 {
     struct session_model *m;
-    struct buf b = { 0 };
     enum st st = session_need_model(s, &m, e);
-    if (!st)
-        facts_tensors(m, glob_of(c, &b), out);
-    buf_free(&b);
-    return st;
+    return st ? st : show_named(m, c, NAMES_WEIGHTS, facts_tensors, out, e);
 }
 
 static enum st info_points(struct session *s, const struct call *c, struct result *out,
                            struct err *e)
 {
     struct session_model *m;
-    struct buf b = { 0 };
     enum st st = session_need_graph(s, &m, e);
-    if (!st)
-        facts_points(m, glob_of(c, &b), out);
-    buf_free(&b);
-    return st;
+    return st ? st : show_named(m, c, NAMES_POINTS, facts_points, out, e);
 }
 
 static enum st info_tokenizer(struct session *s, const struct call *c, struct result *out,
@@ -170,7 +167,8 @@ static enum st info_memory(struct session *s, const struct call *c, struct resul
         struct run_memory p =
             run_predict(m->model, mode, n, setting_int(&s->settings, SETTING_SPAN));
         struct buf b = { 0 };
-        buf_printf(&b, "predicted for a prompt of %d tokens", (int)n);
+        buf_printf(&b, "predicted for a prompt of %d %s", (int)n,
+                   text_plural((uint64_t)n, "token", "tokens"));
         memory_row(t, "cache", p.state, buf_str(&b));
         memory_row(t, "values", p.values, buf_str(&b));
         memory_row(t, "checkpoints", p.checkpoints, buf_str(&b));
@@ -263,10 +261,10 @@ static enum st info_checkpoints(struct session *s, const struct call *c, struct 
     }
     buf_free(&b);
     char used[16], limit[16];
-    result_note(out,
-                "%d block boundaries are kept automatically (%s of at most %s); other places are "
-                "recomputed",
-                m.n_checkpoints, text_bytes(used, sizeof used, m.checkpoints),
+    result_note(out, "%d %s kept automatically (%s of at most %s); other places are recomputed",
+                m.n_checkpoints,
+                text_plural((uint64_t)m.n_checkpoints, "block boundary is", "block boundaries are"),
+                text_bytes(used, sizeof used, m.checkpoints),
                 text_bytes(limit, sizeof limit, m.checkpoint_limit));
     return ST_OK;
 }
@@ -358,24 +356,26 @@ static enum st info_values(struct session *s, const struct call *c, struct resul
 
 static const struct topic {
     const char *name, *brief;
+    int n_words; /* that may follow */
     enum st (*run)(struct session *s, const struct call *c, struct result *out, struct err *e);
 } topics[] = {
-    { "arch", "architectures that have a graph", info_arch },
-    { "breaks", "breakpoints", info_breaks },
-    { "checkpoints", "named places of the run, and memory for going back", info_checkpoints },
-    { "displays", "expressions that are shown at each stop", info_displays },
-    { "formats", "how weights can be stored", info_formats },
-    { "kernels", "which compute kernels are in use", info_kernels },
-    { "kv", "metadata of the model file", info_kv },
-    { "memory", "budget and use; `info memory N` predicts for a prompt of N tokens", info_memory },
-    { "model", "the active model", info_model },
-    { "models", "open models", info_models },
-    { "points", "places where an activation can be looked at; `info points GLOB`", info_points },
-    { "runs", "prompts on their way through a model", info_runs },
-    { "tensors", "weights; `info tensors GLOB`", info_tensors },
-    { "tokenizer", "the tokenizer of the active model", info_tokenizer },
-    { "tokens", "tokens of the active run", info_tokens },
-    { "values", "what print has kept as $N, and named values", info_values },
+    { "arch", "architectures that have a graph", 0, info_arch },
+    { "breaks", "breakpoints", 0, info_breaks },
+    { "checkpoints", "named places of the run, and memory for going back", 0, info_checkpoints },
+    { "displays", "expressions that are shown at each stop", 0, info_displays },
+    { "formats", "how weights can be stored", 0, info_formats },
+    { "kernels", "which compute kernels are in use", 0, info_kernels },
+    { "kv", "metadata of the model file", 0, info_kv },
+    { "memory", "budget and use; `info memory N` predicts for a prompt of N tokens", 1,
+      info_memory },
+    { "model", "the active model", 0, info_model },
+    { "models", "open models", 0, info_models },
+    { "points", "places where an activation can be looked at; `info points GLOB`", 1, info_points },
+    { "runs", "prompts on their way through a model", 0, info_runs },
+    { "tensors", "weights; `info tensors GLOB`", 1, info_tensors },
+    { "tokenizer", "the tokenizer of the active model", 0, info_tokenizer },
+    { "tokens", "tokens of the active run", 0, info_tokens },
+    { "values", "what print has kept as $N, and named values", 0, info_values },
 };
 
 enum { N_TOPICS = sizeof topics / sizeof *topics };
@@ -410,11 +410,14 @@ enum st run_info(struct session *s, const struct call *c, struct result *out, st
         if (str_is(name, topics[i].name)) {
             found = &topics[i];
             matches = -1;
-        } else if (name.n && name.n < strlen(topics[i].name)
-                   && !memcmp(name.p, topics[i].name, name.n)) {
+        } else if (str_begins(name, topics[i].name)) {
             found = &topics[i];
             matches++;
         }
+    if (found && matches <= 1 && c->n_words - 1 > found->n_words) {
+        call_fail(c, 1 + found->n_words, e, ST_SYNTAX, "nothing more is expected here");
+        return st_hint(e, "info %s: %s", found->name, found->brief);
+    }
     if (found && matches <= 1)
         return found->run(s, c, out, e);
     call_fail(c, 0, e, ST_NOTFOUND, matches > 1 ? "`info %.*s` is ambiguous" : "no topic `%.*s`",

@@ -60,9 +60,9 @@ enum st reader_string(struct reader *r, struct str *out, const char *what)
     if (st)
         return st;
     if (n > reader_left(r))
-        return reader_fail(r, r->at - 8, ST_FORMAT,
-                           "%s: a string of %llu bytes; %zu bytes are left", what,
-                           (unsigned long long)n, reader_left(r));
+        return reader_fail(r, r->at - 8, ST_FORMAT, "%s: a string of %llu %s; %zu %s left", what,
+                           (unsigned long long)n, text_plural(n, "byte", "bytes"), reader_left(r),
+                           text_plural(reader_left(r), "byte is", "bytes are"));
     *out = str_of((const char *)r->p + r->at, (size_t)n);
     r->at += (size_t)n;
     return ST_OK;

@@ -173,13 +173,14 @@ static void report_zeros(const struct weight *w, const struct scan *s, struct li
     }
     if (s->zero_rows && w->rows > 1)
         lint_add(l, LINT_NOTE, "zero-row", w->name,
-                 "%llu of %llu rows are all zero, the first is row %llu", U(s->zero_rows),
-                 U(w->rows), U(s->first_zero_row));
+                 "%llu of %llu rows %s all zero, the first is row %llu", U(s->zero_rows),
+                 U(w->rows), text_plural(s->zero_rows, "is", "are"), U(s->first_zero_row));
     uint64_t in_rows = f->quantized ? s->zero_rows * (w->cols / (uint64_t)f->block) : UINT64_MAX;
     if (s->zero_blocks > in_rows)
         lint_add(l, LINT_NOTE, "zero-block", w->name,
-                 "%llu of %llu blocks hold nothing but zeros (a scale of 0)%s", U(s->zero_blocks),
-                 U(s->blocks), s->zero_rows ? ", also outside the zero rows" : "");
+                 "%llu of %llu blocks %s nothing but zeros (a scale of 0)%s", U(s->zero_blocks),
+                 U(s->blocks), text_plural(s->zero_blocks, "holds", "hold"),
+                 s->zero_rows ? ", also outside the zero rows" : "");
 }
 
 static void report(const struct weight *w, const struct scan *s, bool whole, struct lint *l)

@@ -104,8 +104,8 @@ static void check_blocks(const struct model *m)
         say(m, LINT_ERROR, "blocks", "block_count",
             m->blocks ? "absent" : "0: the model has no layers");
     else if (highest + 1 != m->blocks) {
-        snprintf(text, sizeof text, "%lld, but the tensors are of %lld blocks", I(m->blocks),
-                 I(highest + 1));
+        snprintf(text, sizeof text, "%lld, but the tensors are of %lld %s", I(m->blocks),
+                 I(highest + 1), text_plural((uint64_t)highest + 1, "block", "blocks"));
         say(m, m->blocks > highest + 1 ? LINT_ERROR : LINT_WARNING, "blocks", "block_count", text);
     }
 }

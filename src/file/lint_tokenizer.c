@@ -23,8 +23,8 @@ static void check_length(const struct weights *w, const char *key, uint64_t n, s
 {
     const struct gguf_kv *kv = array(w, key, l);
     if (kv && kv->n != n)
-        lint_add(l, LINT_ERROR, "tokenizer", kv->key, "%llu entries for %llu tokens", U(kv->n),
-                 U(n));
+        lint_add(l, LINT_ERROR, "tokenizer", kv->key, "%llu %s for %llu tokens", U(kv->n),
+                 text_plural(kv->n, "entry", "entries"), U(n));
 }
 
 static void check_types(const struct weights *w, struct lint *l)
@@ -73,8 +73,8 @@ static void check_size(const struct weights *w, uint64_t n, struct lint *l)
     if (!x || !x->rows || x->rows == n)
         return;
     if (x->rows < n)
-        lint_add(l, LINT_ERROR, "tokenizer", x->name, "%llu rows for %llu tokens", U(x->rows),
-                 U(n));
+        lint_add(l, LINT_ERROR, "tokenizer", x->name, "%llu %s for %llu tokens", U(x->rows),
+                 text_plural(x->rows, "row", "rows"), U(n));
     else
         lint_add(l, LINT_NOTE, "tokenizer", x->name, "%llu rows for %llu tokens (padded)",
                  U(x->rows), U(n));
@@ -105,10 +105,11 @@ static enum st check_twins(const struct weights *w, const struct gguf_kv *kv, st
     }
     if (twins)
         lint_add(l, LINT_WARNING, "tokenizer", kv->key,
-                 "%llu tokens occur twice; the first is %llu, the same as %llu", U(twins), U(b),
-                 U(a));
+                 "%llu %s twice; the first is %llu, the same as %llu", U(twins),
+                 text_plural(twins, "token occurs", "tokens occur"), U(b), U(a));
     if (empty)
-        lint_add(l, LINT_WARNING, "tokenizer", kv->key, "%llu tokens are empty", U(empty));
+        lint_add(l, LINT_WARNING, "tokenizer", kv->key, "%llu %s empty", U(empty),
+                 text_plural(empty, "token is", "tokens are"));
     if (!st)
         names_free(&seen);
     mem_free(tokens);

@@ -132,10 +132,10 @@ static void check_nvfp4(const struct weights *w, struct lint *l)
         buf_free(&name);
     }
     if (without)
-        lint_add(
-            l, LINT_NOTE, "nvfp4-scale", first,
-            "%llu of %llu NVFP4 tensors have no .scale tensor; their values are taken as stored",
-            U(without), U(all));
+        lint_add(l, LINT_NOTE, "nvfp4-scale", first,
+                 "%llu of %llu NVFP4 tensors %s no .scale tensor; %s values are taken as stored",
+                 U(without), U(all), text_plural(without, "has", "have"),
+                 text_plural(without, "its", "their"));
 }
 
 void lint_types(const struct weights *w, struct lint *l)
@@ -203,13 +203,13 @@ static void check_order(const struct weights *w, int file, size_t begin, size_t 
     }
     if (odd)
         lint_add(l, LINT_WARNING, "order", first->name,
-                 "%llu tensors do not lie right behind the one before (gaps or another order); "
+                 "%llu %s not lie right behind the one before (gaps or another order); "
                  "llama.cpp refuses such a file",
-                 U(odd));
+                 U(odd), text_plural(odd, "tensor does", "tensors do"));
     uint64_t size = g->map.size > g->data_offset ? g->map.size - g->data_offset : 0;
     if (end > begin && size > last + g->alignment)
-        lint_add(l, LINT_NOTE, "tail", STR("file"), "%llu bytes follow the last tensor",
-                 U(size - last));
+        lint_add(l, LINT_NOTE, "tail", STR("file"), "%llu %s the last tensor", U(size - last),
+                 text_plural(size - last, "byte follows", "bytes follow"));
 }
 
 static bool odd_name(struct str s)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "graph/glob.h"
 
 void graph_free(struct graph *g)
 {
@@ -52,4 +53,22 @@ const char *graph_point_name(const struct graph *g, int i)
     if (i < 0 || i >= graph_n_points(g))
         return NULL;
     return i < g->n_values ? g->values[i].name : g->aliases[i - g->n_values].name;
+}
+
+bool graph_names(const struct graph *g, struct str glob, int value)
+{
+    if (glob_match(glob, str_from(g->values[value].name)))
+        return true;
+    for (int i = 0; i < g->n_aliases; i++)
+        if (g->aliases[i].value == value && glob_match(glob, str_from(g->aliases[i].name)))
+            return true;
+    return false;
+}
+
+int graph_count_named(const struct graph *g, struct str glob)
+{
+    int n = 0;
+    for (int v = 0; v < g->n_values; v++)
+        n += graph_names(g, glob, v);
+    return n;
 }

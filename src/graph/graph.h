@@ -85,5 +85,8 @@ int graph_point(const struct graph *g, struct str name, struct shape *shape, con
  * end. */
 const char *graph_point_name(const struct graph *g, int i);
 int graph_n_points(const struct graph *g);
+/* Does the glob name this value, canonically or by an alias? And how many values does it name? */
+bool graph_names(const struct graph *g, struct str glob, int value);
+int graph_count_named(const struct graph *g, struct str glob);
 
 #endif

@@ -72,6 +72,17 @@ static void layout_free(struct layout *l)
     free(l->column);
 }
 
+/* " points", " point" behind a 1. */
+static void add_unit(struct buf *out, const struct column *c, const struct cell *value)
+{
+    struct str unit = str_from(c->unit);
+    if (c->type == COL_INT && value->i == 1 && unit.n > 2 && str_ends(unit, "s")
+        && !memchr(unit.p, '/', unit.n))
+        unit.n--;
+    if (unit.n)
+        buf_printf(out, " %.*s", (int)unit.n, unit.p);
+}
+
 static bool is_text(enum column_type type) { return type == COL_STRING || type == COL_ADDRESS; }
 
 static enum column_type type_of(const struct layout *l, size_t i)
@@ -220,8 +231,7 @@ static void add_records(struct buf *out, const struct table *t, const struct sty
                 continue;
             buf_clear(&cell);
             render_cell(&cell, &t->columns[i], c, style);
-            if (*t->columns[i].unit)
-                buf_printf(&cell, " %s", t->columns[i].unit);
+            add_unit(&cell, &t->columns[i], c);
             render_padded(out, str_from(t->columns[i].name), width + GAP, false, style);
             int room = style->width - width - GAP,
                 need = text_columns(str_of(buf_str(&cell), cell.n));
@@ -255,8 +265,7 @@ static void add_joined(struct buf *out, const struct table *t, const struct styl
                 continue;
             buf_adds(out, first ? "" : "  ");
             render_cell(out, &t->columns[i], c, style);
-            if (*t->columns[i].unit)
-                buf_printf(out, " %s", t->columns[i].unit);
+            add_unit(out, &t->columns[i], c);
             first = false;
         }
         buf_addc(out, '\n');

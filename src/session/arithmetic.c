@@ -46,8 +46,9 @@ static enum st pair_axes(const struct shape *a, const struct shape *b, struct pa
             continue;
         if (a->d[d].n != 1) {
             st_fail(e, ST_RANGE,
-                    "axis %s has %" PRId64 " entries on the left and %" PRId64 " on the right",
-                    axis_info(a->d[d].axis)->name, a->d[d].n, b->d[other].n);
+                    "axis %s has %" PRId64 " %s on the left and %" PRId64 " on the right",
+                    axis_info(a->d[d].axis)->name, a->d[d].n,
+                    text_plural((uint64_t)a->d[d].n, "entry", "entries"), b->d[other].n);
             return st_hint(e, "slice both alike, or take one entry of one side");
         }
         p.shape.d[d].n = b->d[other].n;

@@ -29,6 +29,10 @@ struct match {
 };
 NODISCARD enum st lookup_names(struct session *s, const struct address *a, struct match **out,
                                size_t *n, struct err *e);
+/* Fill *e with "no point matches ...", and with what the name or glob may have meant; of says among
+ * which names of the model it was looked for. Returns ST_NOTFOUND. */
+enum { NAMES_WEIGHTS = 1, NAMES_POINTS = 2 };
+enum st lookup_no_name(const struct session_model *m, struct str name, unsigned of, struct err *e);
 /* Shape of a weight: [chan], [row][col] or [exp][row][col]. */
 struct shape weight_shape(const struct weight *w);
 /* Read what one match holds, sliced. Tokens are those of the run: of all spans in which the point

@@ -131,11 +131,11 @@ enum st perplexity_of(const struct model *m, const struct run_options *o, const 
     if (m->graph->logits < 0)
         return st_fail(e, ST_UNSUPPORTED, "the model has no output head");
     if (context < 4)
-        return st_fail(e, ST_RANGE, "a context of %d tokens scores nothing; at least 4",
-                       (int)context);
+        return st_fail(e, ST_RANGE, "a context of %d %s scores nothing; at least 4", (int)context,
+                       text_plural((uint64_t)context, "token", "tokens"));
     if (n < context)
-        return st_fail(e, ST_RANGE, "the text has %d tokens, less than one chunk of %d", (int)n,
-                       (int)context);
+        return st_fail(e, ST_RANGE, "the text has %d %s, less than one chunk of %d", (int)n,
+                       text_plural((uint64_t)n, "token", "tokens"), (int)context);
     for (int64_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= m->graph->vocab)
             return st_fail(e, ST_FORMAT, "token %d of the text is not in the model's vocabulary",

@@ -112,7 +112,7 @@ static void finds_bad_and_dead_scales(void **state)
     quantized(&c, (uint16_t[]){ 1, 2, 3, 4, 0, 0, 7, 0x8000 });
     struct lint l = lint_build(&c, 0);
     assert_non_null(
-        strstr(find(&l, "zero-row", "q")->message, "1 of 4 rows are all zero, the first is row 2"));
+        strstr(find(&l, "zero-row", "q")->message, "1 of 4 rows is all zero, the first is row 2"));
     assert_non_null(strstr(find(&l, "zero-block", "q")->message, "3 of 8 blocks"));
     lint_free(&l);
     struct build d = BUILD_INIT;
@@ -138,7 +138,7 @@ static void keeps_count_over_long_rows(void **state)
     struct lint l = lint_build(&b, 0);
     assert_non_null(strstr(find(&l, "nan", "x")->message, "row 2, column 69999"));
     assert_non_null(
-        strstr(find(&l, "zero-row", "x")->message, "1 of 3 rows are all zero, the first is row 1"));
+        strstr(find(&l, "zero-row", "x")->message, "1 of 3 rows is all zero, the first is row 1"));
     assert_null(find(&l, "zero", "x"));
     lint_free(&l);
     free(v);
@@ -182,7 +182,7 @@ static void finds_bad_places_and_names(void **state)
     build_f32(&d, "a", 32, 1, NULL);
     build_put(&d.data, 0, 64);
     build_f32(&d, "gap", 32, 1, NULL);
-    found(&d, LINT_WARNING, "order", "gap", "1 tensors do not lie right behind");
+    found(&d, LINT_WARNING, "order", "gap", "1 tensor does not lie right behind");
     struct build f = BUILD_INIT;
     build_f32(&f, "a", 32, 1, NULL);
     build_put(&f.data, 0, 100);
@@ -222,7 +222,7 @@ static void finds_labels_that_do_not_fit(void **state)
     build_tensor(&g, "a.weight", 40, 1, ne, block, sizeof block);
     build_tensor(&g, "b.weight", 40, 1, ne, block, sizeof block);
     build_f32(&g, "b.scale", 1, 1, (const float[]){ 2 });
-    found(&g, LINT_NOTE, "nvfp4-scale", "a.weight", "1 of 2 NVFP4 tensors have no .scale");
+    found(&g, LINT_NOTE, "nvfp4-scale", "a.weight", "1 of 2 NVFP4 tensors has no .scale");
 }
 
 /* Add one key to the sound model; the check about the subject must say so. */
@@ -254,7 +254,7 @@ static void finds_bad_hyper_parameters(void **state)
     hyper("llama.rope.dimension_count", GGUF_U32, 7, LINT_ERROR, "rope", "odd");
     hyper("llama.block_count", GGUF_U32, 0, LINT_ERROR, "blocks", "no layers");
     hyper("llama.block_count", GGUF_U32, 2, LINT_ERROR, "blocks",
-          "2, but the tensors are of 1 blocks");
+          "2, but the tensors are of 1 block");
     hyper("llama.attention.head_count", GGUF_U32, 0, LINT_ERROR, "heads", "0");
     hyper("llama.attention.head_count", GGUF_U32, 6, LINT_ERROR, "heads",
           "do not divide the width 32");
@@ -306,7 +306,7 @@ static void finds_bad_vocabularies(void **state)
     static const struct {
         const char *subject, *says;
     } want[] = {
-        { "tokenizer.ggml.tokens", "1 tokens occur twice; the first is 2, the same as 0" },
+        { "tokenizer.ggml.tokens", "1 token occurs twice; the first is 2, the same as 0" },
         { "tokenizer.ggml.scores", "3 entries for 4 tokens" },
         { "tokenizer.ggml.token_type", "token 0 has the unknown type 7" },
         { "tokenizer.ggml.bos_token_id", "4 is no token" },

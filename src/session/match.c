@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* Matches: which weights and points of which model an address names. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "graph/glob.h"
+#include "session/lookup.h"
+#include "session/session.h"
+
+/* Underline what stands in front of the `!`. */
+static enum st at_who(const struct address *a, struct err *e)
+{
+    const int length = (int)(a->model.n + (a->run.n ? a->run.n + 1 : 0));
+    return st_at(e, a->column - 1 - length, length);
+}
+
+enum st lookup_who(struct session *s, const struct address *a, struct session_model **m,
+                   struct session_run **r, struct err *e)
+{
+    *r = s->models.run;
+    if (!a->model.n && !a->run.n)
+        return session_need_model(s, m, e);
+    struct str run = a->run.n ? a->run : a->model;
+    *m = session_find_model(s, a->model);
+    *r = session_find_run(s, run);
+    if (a->run.n && (!*m || !*r || (*r)->model != *m)) {
+        st_fail(e, ST_NOTFOUND, "no run `%.*s` of a model `%.*s`", (int)run.n, run.p,
+                (int)a->model.n, a->model.p);
+        st_hint(e, "`info runs` lists them");
+        return at_who(a, e);
+    }
+    if (*r && !*m)
+        *m = (*r)->model;
+    if (!*m) {
+        st_fail(e, ST_NOTFOUND, "no model or run `%.*s`", (int)a->model.n, a->model.p);
+        st_hint(e, "`info models` and `info runs` list them");
+        return at_who(a, e);
+    }
+    if (*r && (*r)->model != *m)
+        *r = NULL;
+    for (size_t i = 0; !*r && i < s->models.n_runs; i++)
+        if (s->models.runs[i]->model == *m)
+            *r = s->models.runs[i];
+    return ST_OK;
+}
+
+struct shape weight_shape(const struct weight *w)
+{
+    if (w->rank < 2)
+        return shape1(dim(AXIS_CHAN, (int64_t)w->cols));
+    if (w->rank == 2)
+        return shape2(dim(AXIS_ROW, (int64_t)w->rows), dim(AXIS_COL, (int64_t)w->cols));
+    const int64_t rows = (int64_t)w->ne[1];
+    return shape3(dim(AXIS_EXP, rows ? (int64_t)w->rows / rows : 0), dim(AXIS_ROW, rows),
+                  dim(AXIS_COL, (int64_t)w->cols));
+}
+
+/* --- names that are not there ------------------------------------------------------------------
+ */
+
+static size_t segment_end(struct str s, size_t i)
+{
+    int depth = 0; /* the dots of {0..3} divide nothing */
+    for (; i < s.n && (depth || s.p[i] != '.'); i++)
+        depth += (s.p[i] == '{') - (s.p[i] == '}');
+    return i;
+}
+
+/* The name with each segment that the pattern's segment matches written as in the pattern:
+ * blk.0.out for blk.*.ot is blk.*.out, so that what differs is the mistake. */
+static char *in_words_of(struct str pattern, struct str name)
+{
+    struct buf b = { 0 };
+    size_t i = 0, k = 0;
+    while (k < name.n) {
+        const size_t end = segment_end(pattern, i < pattern.n ? i : pattern.n),
+                     stop = segment_end(name, k);
+        struct str one = str_of(name.p + k, stop - k);
+        if (end > i && glob_match(str_of(pattern.p + i, end - i), one))
+            one = str_of(pattern.p + i, end - i);
+        buf_add(&b, one.p, one.n);
+        if (stop < name.n)
+            buf_addc(&b, '.');
+        i = end + 1;
+        k = stop + 1;
+    }
+    return buf_take(&b);
+}
+
+static const char *name_in(const void *list, size_t i) { return ((char *const *)list)[i]; }
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* What `name` may have meant, of n names; a glob's candidates are many and the same. */
+static void suggest_name(struct str name, char **list, size_t n, struct buf *out)
+{
+    size_t kept = n;
+    if (glob_is_pattern(name) && n) {
+        qsort(list, n, sizeof *list, by_name);
+        kept = 1;
+        for (size_t i = 1; i < n; i++)
+            if (strcmp(list[i], list[kept - 1])) {
+                char *one = list[i];
+                list[i] = list[kept];
+                list[kept++] = one;
+            }
+    }
+    suggest(name, name_in, list, kept, out);
+}
+
+/* The number in `blk.N.`, -1 if the name does not begin so. */
+static int64_t block_of(struct str name)
+{
+    int64_t n;
+    size_t end = 4;
+    while (end < name.n && name.p[end] >= '0' && name.p[end] <= '9')
+        end++;
+    struct err ignored = ERR_INIT;
+    if (!str_starts(name, "blk.")
+        || parse_i64(str_of(name.p + 4, end - 4), 0, INT64_MAX, &n, &ignored))
+        return -1;
+    return n;
+}
+
+enum st lookup_no_name(const struct session_model *m, struct str name, unsigned of, struct err *e)
+{
+    static const char *const kinds[] = { "", "weight", "point", "weight or point" };
+    static const char *const lists[] = { "", "`info tensors` lists", "`info points` lists",
+                                         "`info points` and `info tensors` list" };
+    const struct weights *w = m->model->weights;
+    const struct graph *g = m->model->graph;
+    const size_t n_weights = of & NAMES_WEIGHTS ? w->n : 0,
+                 n = n_weights + (g && of & NAMES_POINTS ? (size_t)graph_n_points(g) : 0);
+    const bool glob = glob_is_pattern(name);
+    st_fail(e, ST_NOTFOUND, glob ? "no %s matches `%.*s`" : "no %s `%.*s`",
+            kinds[of & (NAMES_WEIGHTS | NAMES_POINTS)], (int)(name.n > 200 ? 200 : name.n), name.p);
+    if (g && block_of(name) >= g->n_blocks && g->n_blocks)
+        return st_hint(e, "the last block is blk.%d", g->n_blocks - 1);
+    char **list = x_alloc(n * sizeof *list);
+    for (size_t i = 0; i < n; i++) {
+        struct str one = i < n_weights ? w->list[i].name
+                                       : str_from(graph_point_name(g, (int)(i - n_weights)));
+        list[i] = glob ? in_words_of(name, one) : x_strndup(one.p, one.n);
+    }
+    struct buf b = { 0 };
+    suggest_name(name, list, n, &b);
+    if (b.n)
+        st_hint(e, "%s", buf_str(&b));
+    else if (!g && of & NAMES_POINTS)
+        st_hint(e, "this model has weights only: %s", m->model->no_graph.msg);
+    else
+        st_hint(e, "%s the names", lists[of & (NAMES_WEIGHTS | NAMES_POINTS)]);
+    buf_free(&b);
+    for (size_t i = 0; i < n; i++)
+        free(list[i]);
+    free(list);
+    return ST_NOTFOUND;
+}
+
+/* --- names that are ----------------------------------------------------------------------------
+ */
+
+static void add_match(struct match **list, size_t *n, size_t *cap, struct match m)
+{
+    x_grow(list, cap, *n + 1, sizeof **list);
+    (*list)[(*n)++] = m;
+}
+
+enum st lookup_names(struct session *s, const struct address *a, struct match **out, size_t *n,
+                     struct err *e)
+{
+    struct session_model *m;
+    struct session_run *r;
+    enum st st = lookup_who(s, a, &m, &r, e);
+    if (st)
+        return st;
+    struct match *list = NULL;
+    size_t cap = 0;
+    *n = 0;
+    const struct weights *w = m->model->weights;
+    const struct graph *g = m->model->graph;
+    const bool glob = glob_is_pattern(a->name);
+    const struct weight *exact = glob ? NULL : weights_find(w, a->name);
+    if (exact)
+        add_match(&list, n, &cap, (struct match){ exact->name, exact, -1, weight_shape(exact) });
+    for (size_t i = 0; glob && i < w->n; i++)
+        if (glob_match(a->name, w->list[i].name))
+            add_match(
+                &list, n, &cap,
+                (struct match){ w->list[i].name, &w->list[i], -1, weight_shape(&w->list[i]) });
+    for (int i = 0; g && !exact && i < graph_n_points(g); i++) {
+        struct str name = str_from(graph_point_name(g, i));
+        struct shape shape;
+        if (glob && i >= g->n_values)
+            break; /* aliases would show everything twice */
+        if (glob ? glob_match(a->name, name) : str_eq(a->name, name)) {
+            int value = graph_point(g, name, &shape, NULL);
+            add_match(&list, n, &cap, (struct match){ name, NULL, value, shape });
+        }
+    }
+    if (!*n && glob) /* only an alias matches */
+        for (int i = g ? g->n_values : 0; g && i < graph_n_points(g); i++) {
+            struct str name = str_from(graph_point_name(g, i));
+            struct shape shape;
+            if (!glob_match(a->name, name))
+                continue;
+            int value = graph_point(g, name, &shape, NULL);
+            add_match(&list, n, &cap, (struct match){ name, NULL, value, shape });
+        }
+    if (*n) {
+        *out = list;
+        return ST_OK;
+    }
+    lookup_no_name(m, a->name, NAMES_WEIGHTS | NAMES_POINTS, e);
+    return st_at(e, a->column, a->length);
+}
