@@ -8,20 +8,21 @@ export NO_COLOR
 model=$QDB_TOP/tests/golden/models/llama-gqa-tied.gguf
 cd "$tmp" || exit 99
 
-# info COMMAND [OPTION...]: of a run of three tokens that stands at a breakpoint
-info() {
+# ask COMMAND [OPTION...]: of a run of three tokens that stands at a breakpoint
+ask() {
     command=$1
     shift
     capture "$QDB" -n -q -batch "$@" "$model" -ex 'prompt -t 91,90,25' -ex 'break blk.1.mid' \
         -ex run -ex 'checkpoint here' -ex 'display rms(blk.0.out)' -ex 'print 6 * 7' \
         -ex 'echo ----' -ex "$command" </dev/null
-    case $out in
-    *----*) out=$(printf '%s\n' "$out" | sed '1,/^----$/d') ;;
-    esac
 }
-# json: the last object alone
+# info COMMAND: what it prints itself; json: the last object alone
+info() {
+    ask "$1"
+    out=$(printf '%s\n' "$out" | sed '1,/^----$/d')
+}
 json() {
-    info "$1" --output json
+    ask "$1" --output json
     out=$(printf '%s\n' "$out" | tail -n 1)
 }
 

@@ -75,6 +75,21 @@ is "print: formats" "$(printf '%s\n' "$out" | sed -n '/^value$/{n;p;}' | tr '\n'
 on "$model" 'print blk.0.out[tok=0, chan=0:3]' --output json
 like "print: json" "$out" '"tables": \[\{"name": "value".*"rows": \[\["\$1", "blk.0.out\[tok=0, chan=0:3\]", "tok 1, chan 3"\]\]\}, \{"name": "elements", .*"rows": \[\[0, "X", 0, 0\.43[0-9]+\], \[0, "X", 1, 2\.51'
 
+on "$model" 'print blk.*.out[tok=-1, chan=0:3]; print $2 - $1' --output csv
+is "print: a glob keeps each value as a \$N, in the order shown" \
+    "$(printf '%s\n' "$out" | sed -n 's/^\(\$[12]\),"\(blk[^[]*\).*/\1 \2/p' | tr '\n' ' ')" "\$1 blk.0.out \$2 blk.1.out "
+near "print: and they can be used" "$(printf '%s\n' "$out" | awk -F, '
+    /^4,/ { v[$3, ++seen[$3]] = $4 } END { print v[0, 3] - v[0, 2] + v[0, 1] }')" 0 1e-5
+on "$model" 'print blk.*.out[tok=-1, chan=0:3]'
+like "print: headings say which is which" "$out" '^elements of \$2$'
+on "$model" 'print/s blk.**'
+is "print/s: one table for the first sixteen" \
+    "$(printf '%s\n' "$out" | grep -c '^blk\.')" 16
+like "print: says how many there are" "$out" '^the first 16 of [0-9]* names'
+on "$model" 'print blk.*.out[head=0]; print blk.**.oot'
+like "print: a glob of which nothing has the axis" "$err" '^its axes: tok 5, chan 32$'
+like "print: a glob without a match" "$err" 'matches `blk\.\*\*\.oot`'
+
 # summary
 on "$model" 'summary blk.0.attn_q.weight' --output csv
 near "summary: n" "$(cell 1 n)" 1024 0
@@ -94,7 +109,7 @@ on "$model" 'summary blk.0.*.*[head=1]'
 like "summary: what has no such axis is counted" "$out" '^[0-9]+ left out: they have no such axis$'
 unlike "summary: and has no row" "$out" 'ffn'
 capture "$QDB" -n -q -batch "$model" -ex 'prompt -t 1,2,3' -ex 'goto blk.0.out' -ex 'summary blk.*.out' </dev/null
-like "summary: points ahead are counted" "$out" '^1 left out: the run has not produced them yet$'
+like "summary: points ahead are counted" "$out" '^1 left out: the run has not produced it yet$'
 capture "$QDB" -n -q -batch "$model" -ex 'summary blk.*.out' </dev/null
 is "summary: nothing at all is an error" "$status" 1
 like "summary: that says what to do" "$err" 'prompt "TEXT"'
@@ -141,7 +156,7 @@ block blk.0.attn_q.weight[row=2, blkq=1]'
 like "block: by element" "$out" '^blkq +0$'
 like "block: plain numbers have none" "$err" 'its numbers are plain'
 like "block: activations have none" "$err" 'blocks are of weights'
-like "block: out of range" "$err" '^error: axis blkq has 1 entries$'
+like "block: out of range" "$err" '^error: axis blkq has 1 entry$'
 
 # display
 capture "$QDB" -n -q -batch -k "$model" -ex 'prompt -t 91,90,25' -ex 'display rms(blk.0.out)' \
@@ -162,10 +177,19 @@ is "dump: csv" "$(head -1 a.csv; sed -n 2p a.csv | cut -c1-8)" "chan,value
 is "dump: bin" "$(wc -c <a.bin | tr -d ' ')" 12
 is "dump: json" "$(cat a.json)" '{"name": "blk.0.attn_norm.weight[chan=0:3] + 0/0", "axes": ["chan"], "index": [[0, 1, 2]], "data": ["nan", "nan", "nan"]}'
 is "dump: npy" "$(wc -c <a.npy | tr -d ' ')" $((128 + 5 * 32 * 4))
+on "$model" 'dump blk.*.out[tok=-1] to a.safetensors; dump blk.**.absent to b.safetensors
+dump blk.0.out - blk.0.in c.safetensors; dump output.out[tok=0] /nowhere/d.safetensors' --output csv
+is "dump: safetensors, one tensor for each name" "$(printf '%s\n' "$out" | grep -c ',a\.safetensors$')" 2
+is "dump: safetensors, the header" "$(head -c 250 a.safetensors | tail -c 242)" \
+    '{"__metadata__":{"blk.0.out[tok=-1]":"tok 1, chan 32","blk.1.out[tok=-1]":"tok 1, chan 32"},"blk.0.out[tok=-1]":{"dtype":"F32","shape":[1,32],"data_offsets":[0,128]},"blk.1.out[tok=-1]":{"dtype":"F32","shape":[1,32],"data_offsets":[128,256]}}'
+is "dump: safetensors, and the numbers behind it" "$(wc -c <a.safetensors | tr -d ' ')" $((8 + 248 + 2 * 32 * 4))
+is "dump: safetensors of an expression" "$(wc -c <c.safetensors | tr -d ' ')" $((8 + 136 + 5 * 32 * 4))
+check "dump: nothing is written without a match" test ! -e b.safetensors
+like "dump: a file that cannot be written has a caret" "$err" '^ *\^~{21}$'
 echo old >old.npy
 on "$model" 'dump blk.9.out old.npy; dump blk.0.out old.txt; dump blk.0.out /nowhere/a.npy; dump blk.0.out'
 is "dump: a failure leaves the file" "$(cat old.npy)" old
-like "dump: an unknown suffix" "$err" '^\.npy \.csv \.json \.bin$'
+like "dump: an unknown suffix" "$err" '^\.npy \.csv \.json \.bin \.safetensors$'
 like "dump: a folder that is absent" "$err" '/nowhere/a.npy'
 like "dump: no file" "$err" 'into which file'
 
@@ -184,6 +208,17 @@ is "error: out of range" "$err" "error: axis tok has 5 entries
   print blk.0.out[tok=5]
                   ^~~~~
 0..4, or -5..-1 from the end; 5 is outside"
+on "$model" 'print blk.0.out[tok=0, chan=30:40]'
+is "error: a slice that is partly outside" "$err" "error: axis chan has 32 entries
+  print blk.0.out[tok=0, chan=30:40]
+                         ^~~~~~~~~~
+0:32 is all of it; 40 is outside"
+on "$model" 'break blk.*.ffn_dwon.out; list blk.0.attn_qq.*; outliers blk.*.oot'
+like "error: a glob that matches no point" "$err" '^did you mean `blk\.\*\.ffn_down\.out`\?$'
+like "error: of list" "$err" '^did you mean `blk\.0\.attn_q\.\*`\?$'
+like "error: of outliers" "$err" '^did you mean `blk\.\*\.out`\?$'
+on "$model" 'print blk.9.out'
+like "error: a block that is not there" "$err" '^the last block is blk\.1$'
 on "$model" 'print blk.0.out[head=0]
 summary 1 blk.0.out[tik=0]
 channels blk.0.outt 3

@@ -148,6 +148,11 @@ void result_note(struct result *r, const char *fmt, ...)
     if (vasprintf(&s, fmt, ap) < 0)
         s = x_strdup("");
     va_end(ap);
+    for (size_t i = 0; i < r->n_notes; i++)
+        if (!strcmp(r->notes[i], s)) {
+            free(s);
+            return;
+        }
     x_grow(&r->notes, &r->cap_notes, r->n_notes + 1, sizeof *r->notes);
     r->notes[r->n_notes++] = s;
 }

@@ -82,6 +82,7 @@ void result_free(struct result *r); /* leaves *r empty and usable */
 /* A new table owned by the result. */
 struct table *result_table(struct result *r, const char *name, enum table_form form);
 void result_drop_empty(struct result *r); /* forget tables without rows */
+/* A remark; the same one again is not repeated. */
 void result_note(struct result *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* One line of text in a TABLE_TEXT named `name` (created on first use). */
 void result_line(struct result *r, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);

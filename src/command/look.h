@@ -18,6 +18,19 @@ NODISCARD enum st look_format(const struct call *c, const char *letters, struct 
 /* Evaluate the expression at the beginning of the arguments; *next: the first word behind it. */
 NODISCARD enum st look_operand(struct session *s, const struct call *c, struct view *out, int *next,
                                struct err *e);
+/* Read everything that the address names and hand each view to fn, which may take it over (leaving
+ * an empty one). Of several, those without the sliced axis, those that the run has not produced yet
+ * and those that cannot be decoded are counted in *left, and an error only when nothing else is
+ * there. */
+struct look_left {
+    int axes, ahead, unreadable;
+    bool enough; /* set by fn: the rest is not read */
+};
+typedef enum st look_fn(void *data, struct view *v, struct err *e);
+NODISCARD enum st look_each(struct session *s, const struct address *a, struct look_left *left,
+                            look_fn *fn, void *data, struct err *e);
+void look_left_notes(const struct look_left *left, struct result *out);
+
 /* A whole number as word i, in lo..hi. */
 NODISCARD enum st look_number(const struct call *c, int i, int64_t lo, int64_t hi, int64_t *out,
                               struct err *e);

@@ -175,8 +175,10 @@ enum st run_channels(struct session *s, const struct call *c, struct result *out
         qsort(all, (size_t)channels, sizeof *all, by_key);
         channel_table(&v, all, shown < channels ? shown : channels, out);
         char text[40];
-        result_note(out, "%" PRId64 " channels of %" PRId64 " values, by %s; median absmax %s",
-                    channels, samples, name, text_digits(text, sizeof text, median, 5));
+        result_note(out, "%" PRId64 " %s of %" PRId64 " %s, by %s; median absmax %s", channels,
+                    text_plural((uint64_t)channels, "channel", "channels"), samples,
+                    text_plural((uint64_t)samples, "value", "values"), name,
+                    text_digits(text, sizeof text, median, 5));
     }
     mem_free(scratch);
     mem_free(list);

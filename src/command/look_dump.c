@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "command/look.h"
 #include "file/npy.h"
+#include "file/safetensors.h"
 #include "file/save.h"
 #include "session/expression.h"
 
@@ -119,6 +121,8 @@ static const struct writer {
     { ".bin", write_bin },
 };
 
+static const char *const safetensors_suffix = ".safetensors";
+
 /* The expression is what stands before the file, and before the word `to` in front of it. */
 static struct str operand(const struct call *c)
 {
@@ -127,6 +131,119 @@ static struct str operand(const struct call *c)
         last--;
     const struct word *w = &c->words[last - 1];
     return str_of(c->rest.p, (size_t)(w->column + w->length - c->rest_column));
+}
+
+/* Columns of the operand are those of the line. */
+static enum st at_operand(const struct call *c, enum st st, struct err *e)
+{
+    return st && e->column >= 0 ? st_at(e, e->column + c->rest_column, e->length) : st;
+}
+
+static void put_dumped(struct result *out, const struct view *list, size_t n, const char *path)
+{
+    struct table *t = result_table(out, "dump", TABLE_ROWS);
+    table_column(t, COL_STRING, "of", "");
+    table_column(t, COL_STRING, "axes", "");
+    table_column(t, COL_INT, "values", "");
+    table_column(t, COL_STRING, "file", "");
+    for (size_t i = 0; i < n; i++) {
+        struct buf axes = { 0 };
+        shape_print(&list[i].shape, &axes);
+        table_row(t);
+        table_str(t, list[i].name);
+        table_str(t, buf_str(&axes));
+        table_int(t, view_count(&list[i]));
+        table_str(t, path);
+        buf_free(&axes);
+    }
+}
+
+/* What a safetensors file is going to hold. */
+struct collected {
+    struct view *list;
+    size_t n, cap;
+};
+
+static enum st collect(void *data, struct view *v, struct err *e)
+{
+    (void)e;
+    struct collected *all = data;
+    x_grow(&all->list, &all->cap, all->n + 1, sizeof *all->list);
+    all->list[all->n++] = *v;
+    *v = (struct view){ .value = -1 };
+    return ST_OK;
+}
+
+/* Everything that an address names, or the value of an expression. */
+static enum st collect_operand(struct session *s, const struct call *c, struct collected *all,
+                               struct look_left *left, struct err *e)
+{
+    struct str text = operand(c);
+    struct view v;
+    struct address *a = x_alloc(sizeof *a);
+    struct err ignored = ERR_INIT;
+    enum st st;
+    if (!address_parse(text, a, &ignored) && a->used == text.n)
+        st = look_each(s, a, left, collect, all, e);
+    else if (!(st = expression_eval(s, text, &v, e)))
+        st = collect(all, &v, e);
+    free(a);
+    return at_operand(c, st, e);
+}
+
+static enum st write_tensors(const struct collected *all, const char *path, struct err *e)
+{
+    struct safetensor *list = x_alloc(all->n * sizeof *list);
+    struct buf *axes = x_alloc(all->n * sizeof *axes);
+    for (size_t i = 0; i < all->n; i++) {
+        const struct view *v = &all->list[i];
+        shape_print(&v->shape, &axes[i]);
+        list[i] = (struct safetensor){ .name = v->name ? v->name : "value",
+                                       .about = buf_str(&axes[i]),
+                                       .rank = v->shape.rank,
+                                       .data = v->data };
+        for (int d = 0; d < v->shape.rank; d++)
+            list[i].shape[d] = (uint64_t)v->shape.d[d].n;
+    }
+    enum st st = safetensors_write(path, list, all->n, e);
+    for (size_t i = 0; i < all->n; i++)
+        buf_free(&axes[i]);
+    free(axes);
+    free(list);
+    return st;
+}
+
+static enum st dump_tensors(struct session *s, const struct call *c, const char *path,
+                            struct result *out, struct err *e)
+{
+    struct collected all = { 0 };
+    struct look_left left = { 0 };
+    enum st st = collect_operand(s, c, &all, &left, e);
+    if (!st && (st = write_tensors(&all, path, e)))
+        st_at(e, c->words[c->n_words - 1].column, c->words[c->n_words - 1].length);
+    if (!st) {
+        put_dumped(out, all.list, all.n, path);
+        look_left_notes(&left, out);
+    }
+    for (size_t i = 0; i < all.n; i++)
+        view_free(&all.list[i]);
+    free(all.list);
+    return st;
+}
+
+static enum st dump_one(struct session *s, const struct call *c, const struct writer *w,
+                        const char *path, struct result *out, struct err *e)
+{
+    struct view v;
+    enum st st = at_operand(c, expression_eval(s, operand(c), &v, e), e);
+    if (st)
+        return st;
+    if (!(st = w->write(&v, path, e)))
+        put_dumped(out, &v, 1, path);
+    else
+        st_at(e, c->words[c->n_words - 1].column, c->words[c->n_words - 1].length);
+    view_free(&v);
+    return st;
 }
 
 enum st run_dump(struct session *s, const struct call *c, struct result *out, struct err *e)
@@ -140,33 +257,13 @@ enum st run_dump(struct session *s, const struct call *c, struct result *out, st
     for (size_t i = 0; i < sizeof writers / sizeof *writers; i++)
         if (str_ends(file->text, writers[i].suffix))
             w = &writers[i];
-    if (!w) {
+    if (!w && !str_ends(file->text, safetensors_suffix)) {
         call_fail(c, c->n_words - 1, e, ST_UNSUPPORTED,
                   "the suffix says how it is written, and this one is unknown");
-        return st_hint(e, ".npy .csv .json .bin");
+        return st_hint(e, ".npy .csv .json .bin .safetensors");
     }
-    struct view v;
-    enum st st = expression_eval(s, operand(c), &v, e);
-    if (st)
-        return e->column >= 0 ? st_at(e, e->column + c->rest_column, e->length) : st;
-    struct buf path = { 0 };
-    buf_add(&path, file->text.p, file->text.n);
-    if (!(st = w->write(&v, buf_str(&path), e))) {
-        struct buf axes = { 0 };
-        shape_print(&v.shape, &axes);
-        struct table *t = result_table(out, "dump", TABLE_ROWS);
-        table_column(t, COL_STRING, "of", "");
-        table_column(t, COL_STRING, "axes", "");
-        table_column(t, COL_INT, "values", "");
-        table_column(t, COL_STRING, "file", "");
-        table_row(t);
-        table_str(t, v.name);
-        table_str(t, buf_str(&axes));
-        table_int(t, view_count(&v));
-        table_str(t, buf_str(&path));
-        buf_free(&axes);
-    }
-    buf_free(&path);
-    view_free(&v);
+    char *path = x_strndup(file->text.p, file->text.n);
+    enum st st = w ? dump_one(s, c, w, path, out, e) : dump_tensors(s, c, path, out, e);
+    free(path);
     return st;
 }

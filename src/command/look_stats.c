@@ -64,73 +64,14 @@ enum st look_summary(const struct view *v, struct table *t, struct err *e)
     return ST_OK;
 }
 
-/* What a glob names but has no row. */
-struct left_out {
-    int axes, ahead, unreadable;
-};
-
-/* The name with the slice as typed, for the table. */
-static void rename_view(struct view *v, const struct address *a)
+static enum st summarize_view(void *table, struct view *v, struct err *e)
 {
-    struct address copy = *a;
-    struct buf b = { 0 };
-    copy.name = str_from(v->name);
-    address_print(&copy, &b);
-    free(v->name);
-    v->name = buf_take(&b);
-}
-
-/* One match of several: what does not apply to it is counted, not an error. */
-static enum st summarize_match(struct session *s, const struct address *a, const struct match *m,
-                               bool alone, struct table *t, struct left_out *left, struct err *e)
-{
-    struct view v;
-    struct err ignored = ERR_INIT;
-    if (!alone && address_check(a, &m->shape, &ignored)) {
-        left->axes++;
-        return ST_OK;
-    }
-    enum st st = lookup_read(s, a, m, &v, e);
-    if (!alone && (st == ST_STATE || st == ST_UNSUPPORTED || st == ST_FORMAT)) {
-        *(st == ST_STATE ? &left->ahead : &left->unreadable) += 1;
-        return ST_OK;
-    }
-    if (st)
-        return st;
-    rename_view(&v, a);
-    st = look_summary(&v, t, e);
-    view_free(&v);
-    return st;
-}
-
-static enum st summarize_address(struct session *s, const struct address *a, struct table *t,
-                                 struct left_out *left, struct err *e)
-{
-    struct match *list;
-    size_t n;
-    enum st st = lookup_names(s, a, &list, &n, e);
-    if (st)
-        return st;
-    for (size_t i = 0; i < n && !st; i++) {
-        st = summarize_match(s, a, &list[i], n == 1, t, left, e);
-        if (!st && n > 1 && !progress_tick(s->progress, "summary", (double)(i + 1), (double)n))
-            st = st_fail(e, ST_CANCELLED, "interrupted");
-    }
-    if (!st
-        && (size_t)(left->axes + left->ahead)
-               == n) { /* nothing was left: then it is an error after all */
-        struct view v;
-        st = lookup_read(s, a, &list[0], &v, e);
-        if (!st)
-            view_free(&v);
-    }
-    free(list);
-    return st;
+    return look_summary(v, table, e);
 }
 
 /* An address alone, perhaps a glob; else an expression without blanks. */
 static enum st summarize_word(struct session *s, const struct word *w, struct table *t,
-                              struct left_out *left, struct err *e)
+                              struct look_left *left, struct err *e)
 {
     struct address *a = x_alloc(sizeof *a);
     struct err other = ERR_INIT;
@@ -138,7 +79,7 @@ static enum st summarize_word(struct session *s, const struct word *w, struct ta
     enum st st = address_parse(w->text, a, e);
     const bool whole = !st && a->used == w->text.n;
     if (whole)
-        st = summarize_address(s, a, t, left, e);
+        st = look_each(s, a, left, summarize_view, t, e);
     if (!whole || st == ST_NOTFOUND) {
         enum st as_expression = expression_eval(s, w->text, &v, &other);
         if (!as_expression) {
@@ -164,16 +105,11 @@ enum st run_summary(struct session *s, const struct call *c, struct result *out,
         return st_hint(e, "for example blk.*.out, or blk.0.attn_q.weight");
     }
     struct table *t = look_summary_table(out);
-    struct left_out left = { 0 };
+    struct look_left left = { 0 };
     enum st st = ST_OK;
     for (int i = 0; i < c->n_words && !st; i++)
         st = summarize_word(s, &c->words[i], t, &left, e);
-    if (left.axes)
-        result_note(out, "%d left out: they have no such axis", left.axes);
-    if (left.ahead)
-        result_note(out, "%d left out: the run has not produced them yet", left.ahead);
-    if (left.unreadable)
-        result_note(out, "%d left out: they cannot be decoded", left.unreadable);
+    look_left_notes(&left, out);
     return st;
 }
 
@@ -215,9 +151,11 @@ enum st look_histogram(const struct view *v, int bins, bool log, struct result *
             table_int(t, count[i]);
         }
         if (rest.zero)
-            result_note(out, "%" PRId64 " zeros are in no bin", rest.zero);
+            result_note(out, "%" PRId64 " %s in no bin", rest.zero,
+                        text_plural((uint64_t)rest.zero, "zero is", "zeros are"));
         if (rest.nonfinite)
-            result_note(out, "%" PRId64 " values are not finite", rest.nonfinite);
+            result_note(out, "%" PRId64 " %s not finite", rest.nonfinite,
+                        text_plural((uint64_t)rest.nonfinite, "value is", "values are"));
     } else
         result_note(out, log ? "no value but zeros" : "no finite value");
     free(count);
@@ -316,9 +254,10 @@ void look_heat(const struct view *v, struct result *out)
     }
     if (high > 1 || across > 1)
         result_note(out,
-                    "one cell is %" PRId64 " rows by %" PRId64
-                    " columns: the value of largest magnitude stands for all",
-                    high, across);
+                    "one cell is %" PRId64 " %s by %" PRId64
+                    " %s: the value of largest magnitude stands for all",
+                    high, text_plural((uint64_t)high, "row", "rows"), across,
+                    text_plural((uint64_t)across, "column", "columns"));
 }
 
 enum st run_heat(struct session *s, const struct call *c, struct result *out, struct err *e)

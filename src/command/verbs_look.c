@@ -6,7 +6,7 @@ const struct verb verbs_look[] = {
     { .name = "print",
       .alias = "p",
       .class = "data",
-      .args = "[/FMT] [EXPR]",
+      .args = "[/FMT] [EXPR | GLOB]",
       .brief = "evaluate an expression, show it, keep it as $N",
       .help = "An expression joins numbers, weights, activations, $ (the last value), $N and $NAME "
               "with + - * / and "
@@ -28,11 +28,16 @@ const struct verb verbs_look[] = {
               "codes and q codes "
               "with scales (of a weight), s statistics only, t the largest values with their "
               "names, i histogram, m "
-              "heat map, T values as token ids. Without an expression: the last value again.",
+              "heat map, T values as token ids. Without an expression: the last value again.\n\n"
+              "A glob that names several things shows the first 16 of them, each with fewer "
+              "values, and keeps each as a $N of its own, in the order shown. Names without the "
+              "sliced axis and points that the run has not produced yet are left out, and counted "
+              "in a note.",
       .examples = "print blk.0.attn_q.weight[row=0, col=0:8]\n"
                   "print absmax(blk.0.attn_q.weight) / rms(blk.0.attn_q.weight)\n"
                   "prompt \"kalo\"\nrun\nprint blk.0.out[tok=-1, chan=top4(absmax)]\nprint/t "
                   "output.out[tok=-1]\n"
+                  "print blk.*.out[tok=-1, chan=0:8]\n"
                   "x = blk.0.out - blk.0.in\nprint rms($x)",
       .kinds = { ARG_EXPR },
       .run = run_print },
@@ -158,15 +163,17 @@ const struct verb verbs_look[] = {
     { .name = "dump",
       .class = "data",
       .args = "EXPR [to] FILE",
-      .brief = "write values to a .npy, .csv, .json or .bin file",
+      .brief = "write values to a .npy, .csv, .json, .bin or .safetensors file",
       .help = ".npy: NumPy, float32, the axes in order. .csv: one line per value, the index along "
               "each axis first. "
               ".json: name, axes, index (true indices of each axis), data (row-major). .bin: "
               "float32, little-endian, "
-              "row-major, nothing else. A file that is there is replaced when the new one is "
-              "whole, never before.",
+              "row-major, nothing else. .safetensors: float32, one tensor for each name that the "
+              "address matches; __metadata__ gives the axes of each. A file that is there "
+              "is replaced when the new one is whole, never before.",
       .examples =
-          "dump blk.0.attn_q.weight[row=0] to row.npy\ndump blk.0.attn_norm.weight norm.csv",
+          "dump blk.0.attn_q.weight[row=0] to row.npy\ndump blk.0.attn_norm.weight norm.csv\n"
+          "dump blk.*.attn_norm.weight norms.safetensors",
       .kinds = { ARG_EXPR, ARG_FILE },
       .words = "to",
       .run = run_dump },

@@ -3,6 +3,7 @@
 #include "session/values.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 
@@ -113,13 +114,17 @@ void values_free(struct values *v)
 
 void values_show(const char *as, const struct view *v, struct result *out)
 {
-    struct table *t = result_table(out, "value", TABLE_ROWS);
-    table_column(t, COL_STRING, "as", "");
-    table_column(t, COL_STRING, "of", "");
-    if (v->shape.rank)
-        table_column(t, COL_STRING, "axes", "");
-    else
-        table_column(t, COL_FLOAT, "value", "");
+    const char *last = v->shape.rank ? "axes" : "value";
+    struct table *t = NULL;
+    for (size_t i = 0; i < out->n_tables; i++)
+        if (!strcmp(out->tables[i]->name, "value") && table_find(out->tables[i], last) >= 0)
+            t = out->tables[i];
+    if (!t) {
+        t = result_table(out, "value", TABLE_ROWS);
+        table_column(t, COL_STRING, "as", "");
+        table_column(t, COL_STRING, "of", "");
+        table_column(t, v->shape.rank ? COL_STRING : COL_FLOAT, last, "");
+    }
     table_row(t);
     table_str(t, as);
     table_str(t, v->name ? v->name : "");

@@ -38,7 +38,8 @@ void values_forget_weights(struct values *v, const struct weights *w);
 void values_free(struct values *v);
 /* All of them as a table `values`. */
 void values_list(const struct values *v, struct result *out);
-/* One row of the table `value`: what it is called, what it is, its axes or its number. */
+/* A row of the table `value`, made when there is none: what it is called, what it is, its axes or
+ * its number. */
 void values_show(const char *as, const struct view *v, struct result *out);
 
 #endif

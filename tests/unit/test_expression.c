@@ -247,7 +247,7 @@ static void kept_values(void **unused)
     assert_true(number(&f, "$x + 1") == 22);
     assert_ok(session_assign(f.s, STR("x"), STR("$x * 2"), &out, &f.e), &f.e);
     assert_true(number(&f, "$x") == 42);
-    assert_int_equal(out.n_tables, 2);
+    assert_true(out.n_tables == 1 && out.tables[0]->n_rows == 2);
     assert_fails(session_assign(f.s, STR("x"), STR("1 +"), &out, &f.e), ST_SYNTAX, &f.e);
     assert_true(number(&f, "$x") == 42); /* a failed one changes nothing */
     assert_ok(session_assign(f.s, STR("w"), STR("blk.0.attn_norm.weight"), &out, &f.e), &f.e);
