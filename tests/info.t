@@ -38,7 +38,7 @@ while read -r topic pattern; do
         '^\{"command": "info '"$topic"'", "status": "ok", "tables": \[\{"name": "[a-z]+", "columns": \[\{"name": "[a-z]+".*"rows": \[\[.*\], "error": null\}$'
 done <<'END'
 arch ^llama +[A-Z]
-breaks ^ +1 +break +yes +blk\.1\.mid +\* +1 +1$
+breaks ^ +1 +yes +break blk\.1\.mid +1 +1
 checkpoints ^here +s0:blk\.1\.mid +main$
 displays rms\(blk\.0\.out\)
 formats ^q4_0 +Q4_0 +2 +32 +18 +4\.5000 +yes

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "graph/glob.h"
 #include "session/region.h"
 
 const char *break_kind_name(enum break_kind k)
@@ -84,13 +83,7 @@ void breakpoints_free(struct breakpoints *b)
 static bool named(const struct breakpoint *b, const struct graph *g, int value, struct shape *shape)
 {
     *shape = g->values[value].shape;
-    if (glob_match(b->address.name, str_from(g->values[value].name)))
-        return true;
-    for (int i = 0; i < g->n_aliases; i++)
-        if (g->aliases[i].value == value
-            && glob_match(b->address.name, str_from(g->aliases[i].name)))
-            return true;
-    return false;
+    return graph_names(g, b->address.name, value);
 }
 
 bool breakpoint_matches(const struct breakpoint *b, const struct graph *g, int value)
