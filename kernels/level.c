@@ -9,6 +9,7 @@ static const struct level *const levels[] = {
 #ifdef __x86_64__
     &level_avx2,
     &level_avx512,
+    &level_avx512bf16,
 #endif
 };
 
@@ -33,7 +34,7 @@ const struct level *level_now(void)
 {
     if (!chosen)
         for (size_t i = 0; level_at(i); i++)
-            if (level_supported(levels[i]))
+            if (level_supported(levels[i]) && !(levels[i]->slow && levels[i]->slow()))
                 chosen = levels[i];
     return chosen;
 }

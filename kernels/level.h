@@ -8,16 +8,18 @@
 #include <stdint.h>
 
 #include "kernels/attention.h"
+#include "kernels/fast.h"
 #include "kernels/feature.h"
 #include "kernels/native.h"
 
 /* In COMPUTE_EXACT and COMPUTE_NATIVE all levels give the same bits: the order of additions is part
  * of the source (kernels/level_body.h, docs/modes.md), a level only says with which
- * instructions. */
+ * instructions. In COMPUTE_FAST a level has bits of its own. */
 struct level {
     const char *name;
     const char *brief;
-    unsigned needs; /* FEATURES of the CPU that its code was compiled for */
+    unsigned needs;     /* FEATURES of the CPU that its code was compiled for */
+    bool (*slow)(void); /* supported, but slower than the levels before it; NULL = never */
     int rows;                /* rows that dot_rows takes at most */
     /* y[t * stride + r] = sum over i of w[r * n + i] * x[t * n + i], r < rows, t < tokens. */
     void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y,
@@ -33,6 +35,9 @@ struct level {
     /* y[t * stride + r]: native mode's products of some rows with all tokens of x. */
     void (*native_panel)(const struct native_weights *w, const struct native_acts *x, float *y,
                          int64_t stride);
+    /* Weights to floats: n elements, a multiple of the block, the bits of the format's codec. */
+    void (*decode)(const struct decoder *d, const void *src, float *dst, int64_t n);
+    const struct fast_ops *fast;
 };
 
 enum { LEVEL_MAX_ROWS = 2 };
@@ -42,11 +47,12 @@ enum { LEVEL_MAX_ROWS = 2 };
 const struct level *level_at(size_t i);
 const struct level *level_find(const char *name); /* NULL if none */
 bool level_supported(const struct level *l);      /* by this machine */
-/* The level in use: the fastest that is supported, until another is forced. */
+/* The level in use: the last that is supported and not slow, until another is forced. */
 const struct level *level_now(void);
 /* NULL = choose by itself again. The level must be supported. Not while kernels run. */
 void level_force(const struct level *l);
 
-extern const struct level level_c, level_avx2, level_avx512;
+extern const struct level level_c, level_avx2, level_avx512, level_avx512bf16;
+extern const struct fast_ops fast_bf16;
 
 #endif

@@ -4,7 +4,12 @@
 #define LEVEL_VECTOR 32
 #include "kernels/attention_body.h"
 #include "kernels/level_body.h"
+
+#include "kernels/fast_body.h"
+#include "kernels/level_decode.h"
 #include "kernels/level_native.h"
+
+static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
 
 const struct level level_avx2 = {
     .name = "avx2",
@@ -16,6 +21,8 @@ const struct level level_avx2 = {
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,
     .native_panel = native_panel,
+    .decode = decode,
+    .fast = &fast,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

@@ -1,22 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* Level avx512: the portable kernels for CPUs with AVX-512; this file alone is compiled for it. */
+/* Levels avx512 and avx512bf16: the portable kernels for CPUs with AVX-512; this file alone is
+ * compiled for it. The levels differ in mode fast alone. */
 #ifdef __x86_64__
 #define LEVEL_VECTOR 64
 #include "kernels/attention_body.h"
 #include "kernels/level_body.h"
+
+#include "kernels/fast_body.h"
+#include "kernels/level_decode.h"
 #include "kernels/level_native.h"
+
+/* AMD's CPUs start one vdpbf16ps per cycle (twice the products of an FMA unit), Intel's one every
+ * other cycle, where two FMA a cycle are four times as fast. */
+static bool bf16_slow(void) { return !__builtin_cpu_is("amd"); }
+
+static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
+
+#define AVX512_FEATURES \
+    FEATURES(AVX2) | FEATURES(F16C) | FEATURES(FMA) | FEATURES(AVX512F) | FEATURES(AVX512BW) \
+        | FEATURES(AVX512VL) | FEATURES(AVX512VNNI)
+#define AVX512_KERNELS \
+    .rows = BLOCK_ROWS, .dot_rows = dot_rows, .attention_scores = attention_scores_level, \
+    .attention_mix = attention_mix_level, .to_halves = to_halves, .native_panel = native_panel, \
+    .decode = decode
 
 const struct level level_avx512 = {
     .name = "avx512",
     .brief = "AVX-512 F, BW, VL, VNNI",
-    .needs = FEATURES(AVX2) | FEATURES(F16C) | FEATURES(AVX512F) | FEATURES(AVX512BW)
-             | FEATURES(AVX512VL) | FEATURES(AVX512VNNI),
-    .rows = BLOCK_ROWS,
-    .dot_rows = dot_rows,
-    .attention_scores = attention_scores_level,
-    .attention_mix = attention_mix_level,
-    .to_halves = to_halves,
-    .native_panel = native_panel,
+    .needs = AVX512_FEATURES,
+    AVX512_KERNELS,
+    .fast = &fast,
+};
+
+const struct level level_avx512bf16 = {
+    .name = "avx512bf16",
+    .brief = "avx512, with BF16 for mode fast",
+    .needs = AVX512_FEATURES | FEATURES(AVX512BF16),
+    .slow = bf16_slow,
+    AVX512_KERNELS,
+    .fast = &fast_bf16,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

@@ -3,7 +3,12 @@
 #define LEVEL_VECTOR 16
 #include "kernels/attention_body.h"
 #include "kernels/level_body.h"
+
+#include "kernels/fast_body.h"
+#include "kernels/level_decode.h"
 #include "kernels/level_native.h"
+
+static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
 
 const struct level level_c = {
     .name = "c",
@@ -14,4 +19,6 @@ const struct level level_c = {
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,
     .native_panel = native_panel,
+    .decode = decode,
+    .fast = &fast,
 };

@@ -4,17 +4,12 @@
 #define QDB_KERNELS_LEVEL_NATIVE_H
 
 #include "kernels/level.h"
-#include "kernels/native_blocks.h"
-#include "kernels/native_iq.h"
-#include "kernels/native_k.h"
+#include "kernels/native_unpack.h"
 
 #ifndef INLINE /* else level_body.h came first */
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
-
-#define NATIVE_UNPACK(name, ...) [NATIVE_##name] = unpack_##name,
-static native_unpack *const unpackers[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_UNPACK) };
 
 /* The table once more, for the compiler to look into. */
 #define NATIVE_CONSTANT(name, ...) [NATIVE_##name] = { #name, __VA_ARGS__ },

@@ -18,6 +18,7 @@ struct exact_job {
     const struct level *level;
     const struct matrix *w;
     const struct format_info *format;
+    struct decoder decoder;
     const float *bias, *x;
     float *y;
     int64_t tokens;
@@ -35,7 +36,7 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
         for (int i = 0; i < n; i++) {
             const char *src = (const char *)w->data + (size_t)(r + i) * w->row_bytes
                               + j->format->row_header;
-            j->format->decode(src, rows + i * w->cols, w->cols);
+            j->level->decode(&j->decoder, src, rows + i * w->cols, w->cols);
         }
         j->level->dot_rows(rows, n, j->x, j->tokens, w->cols, j->y + r, w->rows);
         for (int64_t t = 0; j->bias && t < j->tokens; t++)
@@ -49,7 +50,8 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
 static void exact_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens,
                       float *y, struct pool *pool, const volatile sig_atomic_t *cancel)
 {
-    struct exact_job j = { level_now(), w, format_info(w->format), bias, x, y, tokens };
+    struct exact_job j = { level_now(), w, format_info(w->format), decoder_of(w->format),
+                           bias, x, y, tokens };
     pool_for(pool, pool_chunks(w->rows, CHUNK), rows_of_chunk, &j, cancel);
 }
 
@@ -64,6 +66,10 @@ const char *matrix_activations(enum format f)
 void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
                 enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel)
 {
+    if (mode == COMPUTE_FAST && tokens >= FAST_LEAST_TOKENS) {
+        fast_mul(w, bias, x, tokens, y, pool, cancel);
+        return;
+    }
     const struct native_format *f = mode == COMPUTE_NATIVE ? native_format(w->format) : NULL;
     const int rounds = mode == COMPUTE_NATIVE ? native_rounds(w->format) : -1;
     if (f) {

@@ -52,6 +52,10 @@ ROUNDS(__m512i, AVX512, vnni_avx512, _mm512_setzero_si512(), _mm512_dpbusd_epi32
 ROUNDS(__m512i, AVX512, dot8_avx512, _mm512_setzero_si512(),
        _mm512_add_epi32(sum[i], _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), b)))
 
+
+#define BF16 __attribute__((target("avx512f,avx512bf16")))
+ROUNDS(__m512, BF16, bf16_avx512, _mm512_setzero_ps(),
+       _mm512_dpbf16_ps(sum[i], (__m512bh)a, (__m512bh)b))
 #else
 #ifdef __aarch64__
 #define HIDE(v) "+w"(v)
@@ -65,10 +69,11 @@ ROUNDS(floats16, NONE, mul_add_c, (floats16){ 0 }, sum[i] + a * b)
 enum {
     NEEDS_AVX2 = FEATURES(AVX2) | FEATURES(FMA),
     NEEDS_AVX512 = NEEDS_AVX2 | FEATURES(AVX512F) | FEATURES(AVX512BW),
-    NEEDS_VNNI = NEEDS_AVX512 | FEATURES(AVX512VNNI)
+    NEEDS_VNNI = NEEDS_AVX512 | FEATURES(AVX512VNNI),
+    NEEDS_BF16 = NEEDS_AVX512 | FEATURES(AVX512BF16)
 };
 
-/* Of each kind the best last. */
+/* In the order of the levels, of each kind the best last. */
 static const struct peak peaks[] = {
     { "c", PEAK_MUL_ADD, "128 bit mul, add", 0, 4, mul_add_c },
 #ifdef __x86_64__
@@ -79,22 +84,24 @@ static const struct peak peaks[] = {
     { "avx512", PEAK_FMA, "512 bit fma", NEEDS_AVX512, 16, fma_avx512 },
     { "avx512", PEAK_DOT8, "512 bit maddubs, madd, add", NEEDS_AVX512, 64, dot8_avx512 },
     { "avx512", PEAK_DOT8, "512 bit dpbusd", NEEDS_VNNI, 64, vnni_avx512 },
+    { "avx512bf16", PEAK_BF16, "512 bit dpbf16", NEEDS_BF16, 32, bf16_avx512 },
 #endif
 };
 
 const struct peak *peak_find(const struct level *l, enum peak_kind kind)
 {
-    const struct peak *own = NULL, *widest = NULL;
-    bool known = false;
-    for (size_t i = 0; i < sizeof peaks / sizeof *peaks; i++) {
-        const bool mine = !strcmp(peaks[i].level, l->name);
-        known = known || mine;
-        if (peaks[i].kind != kind || features_missing(peaks[i].needs))
-            continue;
-        widest = &peaks[i];
-        own = mine ? &peaks[i] : own;
+    const struct peak *best = NULL;
+    size_t peak = 0;
+    /* Both tables go from the plainest level to the fastest. */
+    for (size_t i = 0; level_at(i); i++) {
+        for (; peak < sizeof peaks / sizeof *peaks && !strcmp(peaks[peak].level, level_at(i)->name);
+             peak++)
+            if (peaks[peak].kind == kind && !features_missing(peaks[peak].needs))
+                best = &peaks[peak];
+        if (level_at(i) == l)
+            break;
     }
-    return known ? own : widest;
+    return best;
 }
 
 double peak_ops(const struct peak *p, int64_t rounds)

@@ -14,6 +14,7 @@ enum peak_kind {
     PEAK_MUL_ADD, /* float32 multiplication, then addition, each rounded: as in mode exact */
     PEAK_FMA,     /* float32 multiplication and addition rounded once */
     PEAK_DOT8,    /* products of unsigned and signed bytes added into 32-bit integers */
+    PEAK_BF16,    /* products of brain floats added into float32 */
     PEAK__COUNT
 };
 
@@ -28,8 +29,7 @@ struct peak {
 
 enum { PEAK_STEPS = 10 /* steps per round */ };
 
-/* The best that this CPU has for this kind with the vectors of the level; NULL if there is none. A
- * level without rows of its own counts as the widest. */
+/* The best that this CPU has for this kind at the level or one before it; NULL if there is none. */
 const struct peak *peak_find(const struct level *l, enum peak_kind kind);
 /* Operations of so many rounds: two per product, one multiplication and one addition. */
 double peak_ops(const struct peak *p, int64_t rounds);

@@ -29,7 +29,7 @@ static const char usage_text[] =
     "  --color WHEN       auto, always or never\n"
     "  --threads N        threads that compute (default: one per core)\n"
     "  --mem SIZE         memory budget, as 4G (default: 40 % of available memory)\n"
-    "  --kernels LEVEL    auto, c, avx2 or avx512\n"
+    "  --kernels LEVEL    auto, c, avx2, avx512 or avx512bf16\n"
     "  --seed N           of everything drawn at random\n"
     "  -k                 go on after a failed command\n"
     "  -n                 do not read ~/.config/qdb/qdbrc\n"

@@ -79,7 +79,7 @@ static const struct glossary_entry table[] = {
       "mode|exact|native|fast",
       { "exact: weights decoded, float32 products. native: as the deployed engine does, "
         "activations in 8 bits.",
-        "fast: operands rounded to bfloat16. Each has its own rounding error.",
+        "fast: operands rounded to bfloat16 or better. Each has its own rounding error.",
         "Figures name their mode and are never compared across modes silently." } },
     { "effective scale",
       "scale|sub-block",

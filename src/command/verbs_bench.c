@@ -139,7 +139,8 @@ static enum st parse_kernels(const struct call *c, struct selection *x, struct e
             continue;
         call_fail(c, i, e, ST_NOTFOUND, "no format, mode or number of tokens `%.*s`",
                   (int)(w.n > 40 ? 40 : w.n), w.p);
-        return st_hint(e, "a format (q4_k, \"q*\"), decode, exact, native, or 1 to 512 tokens");
+        return st_hint(e, "a format (q4_k, \"q*\"), decode, exact, native, fast, or 1 to 512 "
+                          "tokens");
     }
     for (size_t i = 0; !x->any_format && i < sizeof usual / sizeof *usual; i++)
         x->format[format_by_name(usual[i])] = true;
@@ -197,12 +198,15 @@ static void kernel_row(struct table *t, const struct bench_kernel *k, const stru
     table_int(t, threads);
 }
 
+enum { LIMITS = 5 }; /* of the machine that products are compared with */
+
 static enum st machine_limits(struct pool *pool, const struct effort *o, double seconds,
                               struct progress *p, struct bench_machine *m, struct err *e)
 {
-    static const enum bench_limit needed[] = { LIMIT_READ, LIMIT_MUL_ADD, LIMIT_DOT8 };
+    static const enum bench_limit needed[LIMITS] = { LIMIT_READ, LIMIT_MUL_ADD, LIMIT_FMA,
+                                                     LIMIT_DOT8, LIMIT_BF16 };
     *m = (struct bench_machine){ { 0 } };
-    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+    for (int i = 0; i < LIMITS; i++) {
         enum st st = bench_limit_of(needed[i], pool, o->bytes, seconds, p, &m->limit[needed[i]], e);
         if (st)
             return st;
@@ -212,11 +216,14 @@ static enum st machine_limits(struct pool *pool, const struct effort *o, double 
 
 static void limit_note(const struct bench_machine *m, struct result *out)
 {
-    char dot[64] = "";
-    if (m->limit[LIMIT_DOT8] > 0)
-        snprintf(dot, sizeof dot, ", %.0f GOP/s in integers", m->limit[LIMIT_DOT8] * 1e-9);
-    result_note(out, "limits measured just before: read %.1f GB/s, %.0f GFLOP/s mul-add%s",
-                m->limit[LIMIT_READ] * 1e-9, m->limit[LIMIT_MUL_ADD] * 1e-9, dot);
+    char more[128] = "";
+    size_t n = 0;
+    for (enum bench_limit l = LIMIT_FMA; l < LIMIT__COUNT; l++)
+        if (m->limit[l] > 0)
+            n += (size_t)snprintf(more + n, sizeof more - n, ", %.0f %s", m->limit[l] * 1e-9,
+                                  bench_limit_name(l));
+    result_note(out, "limits measured just before: read %.1f GB/s; GOP/s: %.0f mul-add%s",
+                m->limit[LIMIT_READ] * 1e-9, m->limit[LIMIT_MUL_ADD] * 1e-9, more);
 }
 
 struct kernels_call {
@@ -251,7 +258,6 @@ static enum st bench_format(struct session *s, enum format f, struct kernels_cal
 static enum st bench_kernels(struct session *s, const struct call *c, struct result *out,
                              struct err *e)
 {
-    enum { LIMITS = 3 };
     struct bench_kernel list[MOST_MODES * MOST_T];
     struct pool *pool = session_pool(s);
     struct kernels_call x = { .effort = { bench_bytes(pool), 10 } };
@@ -303,7 +309,8 @@ const struct verb verbs_bench[] = {
           "once in order, more of it than caches hold (160 MiB per thread, `size` for another "
           "size); read-ahead: the same with prefetches. mul-add: float32 multiplication and then "
           "addition, as mode exact does; fma: both in one instruction; dot8: products of bytes "
-          "added into 32-bit integers. The last three touch no memory and use the vectors of the "
+          "added into 32-bit integers; bf16: products of brain floats added into float32. The last "
+          "four touch no memory and use the vectors of the "
           "level in use; a level without such instructions has no row.\n"
           "bench kernels: per format the speed of decoding to floats, and of products with 1, 4, "
           "16 and 512 tokens in each compute mode, for rows of 2048 weights walked through in "
@@ -311,10 +318,11 @@ const struct verb verbs_bench[] = {
           "second; rate: 2 * rows * columns * tokens per second; share: the time that the machine "
           "would need at least over the time taken, where it needs the longer of bytes at the "
           "rate of `read` and operations at that of `mul-add` (`dot8` where native mode "
-          "multiplies integers and the level has it); to_c: how many times as fast as level c. "
-          "Median of 5 samples. FILTER: formats (q4_k, \"iq*\"), decode, exact, native, numbers of "
-          "tokens; without formats those that most files use. `seconds S` for all figures "
-          "together (10), `size S`: how much memory the weights of one format fill.\n"
+          "multiplies integers and the level has it, `bf16` or else `fma` in mode fast); "
+          "to_c: how many times as fast as level c. Median of 5 samples. FILTER: formats (q4_k, "
+          "\"iq*\"), decode, exact, native, fast, numbers of tokens; without formats those that "
+          "most files use. `seconds S` for all figures together (10), `size S`: how much memory "
+          "the weights of one format fill.\n"
           "bench model: random tokens (`set seed`) through the active model, or that of a "
           "FILE. prompt: `-p` tokens (512) as one input, up to the logits of the last one, from "
           "making the run, as pp of other engines; generate: `-n` tokens (128), each passed by "
@@ -332,7 +340,7 @@ const struct verb verbs_bench[] = {
                   "bench kernels q8_0 native 1 size 1M seconds 0.02\n"
                   "bench model -p 8 -n 4 -c native",
       .kinds = { ARG_TEXT, ARG_FILE },
-      .words = "machine|kernels|model|-p|-n|-r|-t|-c|size|seconds|decode|exact|native",
+      .words = "machine|kernels|model|-p|-n|-r|-t|-c|size|seconds|decode|exact|native|fast",
       .run = run_bench },
     { 0 },
 };

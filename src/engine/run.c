@@ -111,9 +111,6 @@ static enum st runnable(const struct run *r, struct err *e)
             *e = r->model->no_graph;
         return r->model->no_graph.st;
     }
-    if (r->o.mode == COMPUTE_FAST)
-        return st_fail(e, ST_UNSUPPORTED, "compute mode %s is not there yet",
-                       compute_name(r->o.mode));
     for (int i = 0; i < r->g->n_nodes; i++)
         if (!op_info(r->g->nodes[i].op)->forward)
             return st_fail(e, ST_UNSUPPORTED, "the op `%s` of %s cannot be computed yet",

@@ -9,7 +9,7 @@
 
 static enum st force_level(enum kernels_choice choice, struct err *e)
 {
-    static const char *const names[] = { NULL, "c", "avx2", "avx512" };
+    static const char *const names[] = { NULL, "c", "avx2", "avx512", "avx512bf16" };
     const struct level *l = choice ? level_find(names[choice]) : NULL;
     if (choice && !(l && level_supported(l))) {
         st_fail(e, ST_UNSUPPORTED, "this machine cannot run the level %s", names[choice]);

@@ -16,10 +16,10 @@ static const struct setting table[SETTING_COUNT] = {
     },
     [SETTING_COMPUTE] = {
         .name = "compute", .type = TYPE_CHOICE, .initial = "exact", .choices = "exact|native|fast",
-        .refused = "fast",
         .brief = "how products of weights and activations are computed",
         .help = "exact: weights decoded, float32 products. native: as the deployed CPU engine "
-                "computes, activations rounded to 8 bits. fast: operands rounded to bfloat16. "
+                "computes, activations rounded to 8 bits. fast: operands rounded to "
+                "bfloat16 or better. "
                 "Figures of different modes are never mixed; every figure names its mode.",
     },
     [SETTING_CONFIRM] = {
@@ -56,10 +56,11 @@ static const struct setting table[SETTING_COUNT] = {
     },
     [SETTING_KERNELS] = {
         .name = "kernels", .type = TYPE_CHOICE, .initial = "auto",
-        .choices = "auto|c|avx2|avx512",
+        .choices = "auto|c|avx2|avx512|avx512bf16",
         .brief = "CPU level of the kernels",
         .help = "auto takes the best that this machine has; c is portable C. All give the same "
-                "bits. The environment variable QDB_KERNELS sets it too.",
+                "bits, except in `set compute fast`. The environment variable QDB_KERNELS sets it "
+                "too.",
     },
     [SETTING_LEVEL] = {
         .name = "level", .type = TYPE_CHOICE, .initial = "node", .choices = "node|sub|block|span",
@@ -142,15 +143,6 @@ static bool choice_at(const char *choices, int index, struct str *out)
     return true;
 }
 
-static bool is_among(const char *choices, struct str name)
-{
-    struct str one;
-    for (int i = 0; choices && choice_at(choices, i, &one); i++)
-        if (str_eq(one, name))
-            return true;
-    return false;
-}
-
 static enum st parse_bool(struct str v, int64_t *out, struct err *e)
 {
     static const char *const words[][2] = {
@@ -167,14 +159,13 @@ static enum st parse_bool(struct str v, int64_t *out, struct err *e)
 
 static enum st parse_choice(const struct setting *t, struct str v, int64_t *out, struct err *e)
 {
-    struct str one, found = { 0 };
+    struct str one;
     int matches = 0;
     bool exact = false;
     for (int i = 0; choice_at(t->choices, i, &one) && !exact; i++) {
         exact = str_eq(one, v);
         if (exact || (v.n && v.n < one.n && !memcmp(one.p, v.p, v.n))) {
             matches = exact ? 1 : matches + 1;
-            found = one;
             *out = i;
         }
     }
@@ -182,16 +173,6 @@ static enum st parse_choice(const struct setting *t, struct str v, int64_t *out,
         st_fail(e, matches ? ST_SYNTAX : ST_NOTFOUND, "`%.*s` is %s", (int)v.n, v.p,
                 matches ? "ambiguous" : "not a choice");
         return st_hint(e, "%s", t->choices);
-    }
-    if (is_among(t->refused, found)) {
-        st_fail(e, ST_UNSUPPORTED, "%s %.*s is not built yet", t->name, (int)found.n, found.p);
-        struct buf b = { 0 };
-        for (int i = 0; choice_at(t->choices, i, &one); i++)
-            if (!is_among(t->refused, one))
-                buf_printf(&b, "%s%.*s", b.n ? "|" : "", (int)one.n, one.p);
-        st_hint(e, "choose %s", buf_str(&b));
-        buf_free(&b);
-        return ST_UNSUPPORTED;
     }
     return ST_OK;
 }

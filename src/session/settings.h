@@ -43,7 +43,7 @@ enum setting_type { TYPE_BOOL, TYPE_INT, TYPE_CHOICE, TYPE_SIZE, TYPE_TEXT };
 enum color_choice { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 enum glyphs_choice { GLYPHS_AUTO, GLYPHS_HALF, GLYPHS_ASCII };
 enum heat_choice { HEAT_LIN, HEAT_LOG, HEAT_RANK };
-enum kernels_choice { KERNELS_AUTO, KERNELS_C, KERNELS_AVX2, KERNELS_AVX512 };
+enum kernels_choice { KERNELS_AUTO, KERNELS_C, KERNELS_AVX2, KERNELS_AVX512, KERNELS_AVX512BF16 };
 enum level_choice { LEVEL_NODE, LEVEL_SUB, LEVEL_BLOCK, LEVEL_SPAN };
 enum output_choice { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_CSV, OUTPUT_MD };
 enum progress_choice { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER };
@@ -54,7 +54,6 @@ struct setting {
     const char *initial; /* as a user would write it */
     int64_t lo, hi;      /* TYPE_INT */
     const char *choices; /* TYPE_CHOICE: "a|b|c" */
-    const char *refused; /* choices that are named but not built yet: "b|c"; NULL if none */
     const char *zero;    /* what 0 means, "" if nothing special: TYPE_INT, TYPE_SIZE */
     const char *brief;   /* one line */
     const char *help;    /* a paragraph, may be "" */

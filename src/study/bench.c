@@ -84,6 +84,7 @@ static const struct {
     [LIMIT_MUL_ADD] = { "mul-add", "", PEAK_MUL_ADD },
     [LIMIT_FMA] = { "fma", "", PEAK_FMA },
     [LIMIT_DOT8] = { "dot8", "", PEAK_DOT8 },
+    [LIMIT_BF16] = { "bf16", "", PEAK_BF16 },
 };
 
 const char *bench_limit_name(enum bench_limit l) { return limits[l].name; }
@@ -182,7 +183,7 @@ bool bench_has(enum format f, enum compute mode)
 {
     const struct format_info *info = format_info(f);
     return info && info->decode && !info->row_header && BENCH_COLS % info->block == 0
-           && (mode == COMPUTE_EXACT || mode == COMPUTE_NATIVE);
+           && mode < COMPUTE__COUNT;
 }
 
 struct bench_weights {
@@ -341,6 +342,17 @@ static enum st at_level(const struct level *l, struct product *j, double seconds
     return st;
 }
 
+/* What bounds the operations of a product. */
+static enum bench_limit limit_of(const struct bench_kernel *k, const struct bench_machine *m)
+{
+    const bool integers = k->mode == COMPUTE_NATIVE && native_format(k->format);
+    const bool brain = k->mode == COMPUTE_FAST && level_now()->fast->bytes == 2;
+    const enum bench_limit l = integers ? LIMIT_DOT8 : brain ? LIMIT_BF16
+                               : k->mode == COMPUTE_FAST     ? LIMIT_FMA
+                                                             : LIMIT_MUL_ADD;
+    return m->limit[l] > 0 ? l : LIMIT_MUL_ADD;
+}
+
 enum st bench_kernel_of(const struct bench_kernel *k, struct bench_weights *w,
                         const struct bench_machine *m, struct pool *pool, double seconds,
                         struct progress *p, struct bench_rate *out, struct err *e)
@@ -356,9 +368,7 @@ enum st bench_kernel_of(const struct bench_kernel *k, struct bench_weights *w,
         return st;
     const double bytes = (double)j.rows * (double)w->all.row_bytes;
     const double ops = k->decode ? 0 : 2.0 * (double)(j.rows * BENCH_COLS * k->tokens);
-    const bool integers = !k->decode && k->mode == COMPUTE_NATIVE && native_format(k->format)
-                          && m->limit[LIMIT_DOT8] > 0;
-    const double peak = m->limit[integers ? LIMIT_DOT8 : LIMIT_MUL_ADD];
+    const double peak = m->limit[k->decode ? LIMIT_MUL_ADD : limit_of(k, m)];
     *out = (struct bench_rate){ bytes / now.median, ops / now.median,
                                 fmax(bytes / m->limit[LIMIT_READ], ops / peak) / now.median,
                                 plain.median / now.median };

@@ -32,6 +32,7 @@ enum bench_limit {
     LIMIT_MUL_ADD,
     LIMIT_FMA,
     LIMIT_DOT8,
+    LIMIT_BF16,
     LIMIT__COUNT
 };
 
@@ -65,7 +66,8 @@ enum { BENCH_COLS = 2048 /* of the weight */ };
 
 /* All per second. share: what the machine would need at least, the larger of bytes / LIMIT_READ and
  * operations / peak, over what it took; the peak is LIMIT_DOT8 where the mode multiplies integers
- * and the level has it, else LIMIT_MUL_ADD. */
+ * and the level has it, in mode fast LIMIT_BF16 or LIMIT_FMA after the level's operands, else
+ * LIMIT_MUL_ADD. */
 struct bench_rate {
     double bytes; /* of weights */
     double ops;   /* 2 * rows * cols * tokens; 0 for decode */

@@ -92,13 +92,17 @@ static double read_speed(const struct job *j, size_t bytes)
 /* The same product in exact mode and at the other levels. */
 static void compare(const struct job *j, double ops, double native)
 {
-    const double exact = best(j, COMPUTE_EXACT, NULL);
+    const double exact = best(j, COMPUTE_EXACT, NULL), fast = best(j, COMPUTE_FAST, NULL);
     const double plain = best(j, COMPUTE_NATIVE, level_find("c"));
     const struct level *avx2 = level_find("avx2");
-    printf("  exact %6.1f  c %5.1f  exact/native %5.2f  c/native %5.2f", ops / exact, ops / plain,
-           exact / native, plain / native);
+    printf("  exact %6.1f  fast %6.1f  c %5.1f  exact/native %5.2f  exact/fast %5.2f  c/native "
+           "%5.2f",
+           ops / exact, ops / fast, ops / plain, exact / native, exact / fast, plain / native);
     if (avx2 && level_supported(avx2))
-        printf("  avx2 %6.1f", ops / best(j, COMPUTE_NATIVE, avx2));
+        printf("  avx2 %6.1f fast %6.1f", ops / best(j, COMPUTE_NATIVE, avx2),
+               ops / best(j, COMPUTE_FAST, avx2));
+    if (level_find("avx512bf16") && level_supported(level_find("avx512")))
+        printf("  avx512 fast %6.1f", ops / best(j, COMPUTE_FAST, level_find("avx512")));
 }
 
 static void run_format(const char *name, int64_t rows, int64_t cols, int64_t most,

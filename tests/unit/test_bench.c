@@ -129,7 +129,7 @@ static void kernels_have_rates(void **state)
     start(&b);
     assert_ok(command(&b, "bench kernels q4_k 3 40 size 1M seconds 0.01"), &b.e);
     const struct table *t = named(&b, "kernels");
-    assert_int_equal(t->n_rows, 5); /* decode, two modes with two numbers of tokens */
+    assert_int_equal(t->n_rows, 7); /* decode, three modes with two numbers of tokens */
     for (size_t row = 0; row < t->n_rows; row++) {
         assert_string_equal(cell(t, row, "format")->s, "q4_k");
         assert_rate(t, row, "weights");
@@ -144,6 +144,7 @@ static void kernels_have_rates(void **state)
     assert_true(cell(t, 0, "rate")->absent);
     assert_string_equal(cell(t, 1, "compute")->s, "exact");
     assert_string_equal(cell(t, 3, "compute")->s, "native");
+    assert_string_equal(cell(t, 5, "compute")->s, "fast");
     end(&b);
 }
 
@@ -204,7 +205,6 @@ static void mistakes_are_refused(void **state)
         { "bench machine seconds nan", ST_RANGE, 22 },
         { "bench kernels q9_9", ST_NOTFOUND, 14 },
         { "bench kernels q4_k 0", ST_NOTFOUND, 19 },
-        { "bench kernels fast", ST_UNSUPPORTED, -1 },
         { "bench model -p", ST_SYNTAX, 14 },
         { "bench model -r 0", ST_RANGE, 15 },
         { "bench model -x 1", ST_SYNTAX, 12 },

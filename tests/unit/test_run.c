@@ -696,19 +696,6 @@ static void a_new_prompt_forgets_the_old(void **state)
     model_free(m);
 }
 
-static void fast_mode_is_refused(void **state)
-{
-    (void)state;
-    struct err e = ERR_INIT;
-    struct model *m = open_file(0);
-    struct run_options o = { .mode = COMPUTE_FAST };
-    struct run *r = run_new(m, &o);
-    int32_t id = 1;
-    assert_fails(run_input(r, &id, NULL, NULL, 1, &e), ST_UNSUPPORTED, &e);
-    run_free(r);
-    model_free(m);
-}
-
 /* The budget is too small for the activations: an error, and the run can be freed. */
 static void memory_runs_out(void **state)
 {
@@ -733,4 +720,4 @@ UNIT_MAIN(CASE(threads), CASE(spans_of_equal_length), CASE(random_divisions), CA
           CASE(walks), CASE(positions), CASE(probes_stop_a_run), CASE(cancelled_runs_go_on),
           CASE(cancelled_anywhere), CASE(cancelled_reads), CASE(transforms_come_before_probes),
           CASE(transforms_come_and_go), CASE(bad_input), CASE(reading_ahead_names_the_position),
-          CASE(a_new_prompt_forgets_the_old), CASE(fast_mode_is_refused), CASE(memory_runs_out))
+          CASE(a_new_prompt_forgets_the_old), CASE(memory_runs_out))

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* Mode fast: a whole product, its activations packed once, cut into panels of rows for the threads
+ * of a pool. */
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "kernels/level.h"
+#include "kernels/matrix.h"
+
+struct job {
+    const struct fast_ops *ops;
+    const struct matrix *w;
+    const struct format_info *format;
+    struct decoder decoder;
+    const float *bias, *x;
+    float *y;
+    int64_t tokens;
+    char *packed;
+    size_t block_bytes; /* of packed, per FAST_TOKENS tokens */
+};
+
+static void pack_block(void *data, int64_t block, int worker)
+{
+    (void)worker;
+    struct job *j = data;
+    const int64_t first = block * FAST_TOKENS, left = j->tokens - first;
+    j->ops->pack(j->x + first * j->w->cols, left < FAST_TOKENS ? (int)left : FAST_TOKENS,
+                 j->w->cols, j->packed + (size_t)block * j->block_bytes);
+}
+
+static void one_panel(void *data, int64_t chunk, int worker)
+{
+    (void)worker;
+    const struct job *j = data;
+    const int64_t first = chunk * j->ops->rows, left = j->w->rows - first, stride = j->w->rows;
+    const struct fast_weights w = {
+        j->decoder,
+        (const uint8_t *)j->w->data + (size_t)first * j->w->row_bytes + j->format->row_header,
+        j->w->row_bytes, (int)(left < j->ops->rows ? left : j->ops->rows), j->w->cols
+    };
+    j->ops->panel(&w, j->packed, j->tokens, j->y + first, stride);
+    for (int64_t t = 0; j->bias && t < j->tokens; t++)
+        for (int r = 0; r < w.rows; r++)
+            j->y[t * stride + first + r] += j->bias[first + r];
+}
+
+void fast_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
+              struct pool *pool, const volatile sig_atomic_t *cancel)
+{
+    enum { LINE = 64 };
+    const struct fast_ops *ops = level_now()->fast;
+    const int64_t blocks = pool_chunks(tokens, FAST_TOKENS);
+    struct job j = { .ops = ops, .w = w, .format = format_info(w->format), .bias = bias, .x = x,
+                     .y = y, .tokens = tokens };
+    j.decoder = decoder_of(w->format);
+    j.block_bytes = (size_t)(FAST_TOKENS * fast_cols(w->cols) * ops->bytes);
+    char *room = x_alloc((size_t)blocks * j.block_bytes + LINE);
+    j.packed = room + (LINE - (uintptr_t)room % LINE) % LINE;
+    pool_for(pool, blocks, pack_block, &j, NULL);
+    pool_for(pool, pool_chunks(w->rows, ops->rows), one_panel, &j, cancel);
+    free(room);
+}
