@@ -299,7 +299,7 @@ static enum st run_bench(struct session *s, const struct call *c, struct result 
 const struct verb verbs_bench[] = {
     { .name = "bench",
       .class = "analyse",
-      .args = "machine | kernels [FILTER...] | model [FILE] [-p N] [-n N] [-r N] [-t N] [-c MODE]",
+      .args = "machine | kernels [FILTER...] | model [FILE] [-p|-n|-r|-t N] [-c MODE]",
       .brief = "measure speed: the machine's limits, kernels beside them, the model",
       .help =
           "Rates are of wall time, with the threads and at the level that are set; another busy "

@@ -258,7 +258,7 @@ static void models_have_rates(void **state)
     /* The session does not know the file. */
     assert_fails(command(&b, "bench model"), ST_STATE, &b.e);
     /* Mode and threads of one command, which leaves the settings alone. */
-    strcat(line, " -n 0 -t 3 -c native");
+    snprintf(line + strlen(line), sizeof line - strlen(line), " -n 0 -t 3 -c native");
     assert_ok(command(&b, line), &b.e);
     assert_int_equal(named(&b, "speed")->n_rows, 1);
     t = named(&b, "model");
