@@ -5,6 +5,7 @@
 
 #include "command/facts.h"
 #include "command/look.h"
+#include "command/why.h"
 #include "kernels/statistics.h"
 
 /* What stands at the point now; what a breakpoint found there, if one did. */
@@ -92,6 +93,9 @@ enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct
         out->status = RESULT_PARTIAL;
         return st;
     }
+    if (stop->reason == STOP_CATCH && !s->interactive && s->hit.run
+        && (st = why_show(&s->hit, out, e)))
+        return st;
     out->status = stop->reason == STOP_CATCH ? RESULT_FOUND : RESULT_STOPPED;
     return displays_show(s, out, e);
 }

@@ -190,6 +190,8 @@ enum st repl_line(struct repl *r, struct str line)
         if (r->script_depth == 0)
             remember(r, p.command);
         st = run_piece(r, line, &p, false);
+        if (r->s->caught && r->batch && !r->keep_going)
+            r->s->quit = true; /* with the status that it has earned */
         if (r->draining && r->s->moves != moves)
             break;
         if (!st && r->s->pending.n)

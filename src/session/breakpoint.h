@@ -68,7 +68,8 @@ void breakpoint_print(const struct breakpoint *b, struct buf *out);
 /* What a breakpoint found at a point. */
 struct break_hit {
     struct condition_hit why;
-    char place[96]; /* "tok=3, chan=17", "" if no element stands out */
+    int64_t element; /* of the span's activation that shows it; -1 if none stands out */
+    char place[96];  /* "tok=3, chan=17", or "" */
     bool changed;   /* BREAK_WATCH: `before` is the value it had */
     double before;
 };

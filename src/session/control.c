@@ -133,9 +133,17 @@ static void localise(struct session *s, struct run *r, struct stop *stop)
 }
 
 /* What follows from a stop at a breakpoint: its commands are due, a temporary one is gone. */
-static void fired(struct session *s, const struct stop *stop)
+static void fired(struct session *s, const struct session_run *r, const struct stop *stop)
 {
+    const struct position at = run_position(r->run);
     s->moves++;
+    s->caught |= stop->reason == STOP_CATCH;
+    s->hit = (struct element){ 0 };
+    if (stop->breakpoint && stop->hit.element >= 0)
+        s->hit = (struct element){ r, at.span,
+                                   stop->inside >= 0 ? stop->inside
+                                                     : run_graph(r->run)->nodes[at.node - 1].out,
+                                   stop->hit.element };
     const struct breakpoint *b = breakpoint_find(&s->breaks, stop->breakpoint);
     if (b && b->commands)
         buf_adds(&s->pending, b->commands);
@@ -164,7 +172,7 @@ enum st control_forward(struct session *s, struct session_run *r, struct positio
         stop->reason = STOP_END;
     if (stop->reason == STOP_CATCH)
         localise(s, r->run, stop);
-    fired(s, stop);
+    fired(s, r, stop);
     return st;
 }
 
@@ -280,7 +288,7 @@ enum st control_reverse_continue(struct session *s, struct session_run *r, struc
         *stop = found;
     if (stop->reason == STOP_CATCH)
         localise(s, r->run, stop);
-    fired(s, stop);
+    fired(s, r, stop);
     return st;
 }
 

@@ -100,6 +100,19 @@ int64_t region_entry(const struct region *r, int d, int64_t i)
     return i + (r->shape.d[d].axis == AXIS_TOK ? r->first_token : 0);
 }
 
+int64_t region_element(const struct region *r, const struct shape *whole, int64_t at)
+{
+    int64_t inner = region_count(r), out = 0;
+    for (int d = 0; d < r->shape.rank; d++) {
+        inner /= r->shape.d[d].n;
+        const bool tok = whole->d[d].axis == AXIS_TOK;
+        const int64_t entry = region_entry(r, d, at / inner) - (tok ? r->first_token : 0);
+        out = out * whole->d[d].n + entry;
+        at %= inner;
+    }
+    return out;
+}
+
 void region_place(const struct region *r, int64_t at, struct buf *out)
 {
     int64_t inner = region_count(r);

@@ -32,6 +32,8 @@ void region_free(struct region *r);
 int64_t region_count(const struct region *r);
 /* Number of entry i of dimension d, as addresses count. */
 int64_t region_entry(const struct region *r, int d, int64_t i);
+/* The same element, counted in the whole activation of that shape. */
+int64_t region_element(const struct region *r, const struct shape *whole, int64_t at);
 /* Append where element `at` is: "tok=3, chan=17". */
 void region_place(const struct region *r, int64_t at, struct buf *out);
 

@@ -105,6 +105,8 @@ void session_kill(struct session *s, struct session_run *r)
         else
             s->marks[kept++] = s->marks[i];
     s->n_marks = kept;
+    if (s->hit.run == r)
+        s->hit = (struct element){ 0 };
     values_forget_run(&s->values, r);
     run_free(r->run);
     free(r->name);

@@ -69,6 +69,13 @@ struct mark {
     struct position at;
 };
 
+/* The element that the last breakpoint, catch or watchpoint stopped at. */
+struct element {
+    const struct session_run *run; /* NULL = none; gone with the run */
+    int span, value;
+    int64_t at;
+};
+
 /* Where the last `x` ended: elements of what the address names. */
 struct examine {
     char *address; /* without a slice; NULL before the first one */
@@ -90,6 +97,8 @@ struct session {
     struct said said;
     struct buf pending; /* commands that a stop asks for: run by the front end once it is shown */
     int64_t moves;      /* how often a run has moved forward */
+    struct element hit;
+    bool caught;        /* a catch has fired: a batch ends */
     struct mark *marks; /* those of a killed run go with it */
     size_t n_marks, cap_marks;
     struct values values;

@@ -50,12 +50,13 @@ static float *one_token_earlier(struct run *r, int span, int value, const struct
     return out;
 }
 
-static void place(const struct region *x, int64_t at, char out[96])
+static void place(const struct region *part, const struct shape *whole, struct break_hit *hit)
 {
     struct buf b = { 0 };
-    if (at >= 0)
-        region_place(x, at, &b);
-    snprintf(out, 96, "%s", buf_str(&b));
+    hit->element = hit->why.at < 0 ? -1 : region_element(part, whole, hit->why.at);
+    if (hit->why.at >= 0)
+        region_place(part, hit->why.at, &b);
+    snprintf(hit->place, sizeof hit->place, "%s", buf_str(&b));
     buf_free(&b);
 }
 
@@ -76,7 +77,7 @@ static bool test_condition(const struct breakpoint *b, struct run *r, int span, 
     region_free(&earlier);
     mem_free(before);
     if (holds)
-        place(part, hit->why.at, hit->place);
+        place(part, &x->shape, hit);
     return holds;
 }
 
@@ -119,22 +120,18 @@ static bool watched_before(const struct breakpoint *b, struct run *r, int span, 
 static bool same(double a, double b) { return a == b || (isnan(a) && isnan(b)); }
 
 static bool test_watch(const struct breakpoint *b, struct run *r, int span, int value,
-                       const struct region *x, struct pool *pool, struct break_hit *hit)
+                       const struct shape *whole, const struct region *x, struct pool *pool,
+                       struct break_hit *hit)
 {
-    double now, before;
-    int64_t at;
-    if (!watched(b, x, pool, &now, &at))
+    struct break_hit now = { .changed = true };
+    if (!watched(b, x, pool, &now.why.value, &now.why.at))
         return false;
-    char where[96];
-    place(x, at, where);
-    if (!watched_before(b, r, span, value, pool, &before) || same(now, before)
-        || fabs(now - before) <= b->percent / 100 * fabs(before))
+    snprintf(now.why.what, sizeof now.why.what, "%s", b->statistic ? b->statistic : "value");
+    place(x, whole, &now); /* reading another point may take the place of this one */
+    if (!watched_before(b, r, span, value, pool, &now.before) || same(now.why.value, now.before)
+        || fabs(now.why.value - now.before) <= b->percent / 100 * fabs(now.before))
         return false;
-    *hit = (struct break_hit){ .why = { .value = now, .at = at },
-                               .changed = true,
-                               .before = before };
-    snprintf(hit->why.what, sizeof hit->why.what, "%s", b->statistic ? b->statistic : "value");
-    memcpy(hit->place, where, sizeof hit->place);
+    *hit = now;
     return true;
 }
 
@@ -142,14 +139,14 @@ bool breakpoint_test(const struct breakpoint *b, struct run *r, int span, int va
                      const struct tensor *x, struct pool *pool, struct break_hit *hit)
 {
     struct region part;
-    *hit = (struct break_hit){ .why = { .at = -1 } };
+    *hit = (struct break_hit){ .why = { .at = -1 }, .element = -1 };
     if (!b->enabled || !breakpoint_matches(b, run_graph(r), value) || !cut(b, r, span, x, &part))
         return false;
     bool holds = true;
     if (b->condition)
         holds = test_condition(b, r, span, value, x, &part, pool, hit);
     if (holds && b->kind == BREAK_WATCH)
-        holds = test_watch(b, r, span, value, &part, pool, hit);
+        holds = test_watch(b, r, span, value, &x->shape, &part, pool, hit);
     region_free(&part);
     return holds;
 }

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/* The verb that traces a value back: which op, which element, which weight made it. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "command/look.h"
+#include "command/why.h"
+#include "session/control.h"
+#include "session/region.h"
+#include "study/why.h"
+
+static void put_place(struct run *r, int span, int value, int64_t at, struct table *t)
+{
+    struct tensor x;
+    struct buf b = { 0 };
+    if (!run_read(r, span, value, &x, NULL)) {
+        const struct region all = { .shape = x.shape,
+                                    .data = x.data,
+                                    .first_token = run_span(r, span).first };
+        region_place(&all, at, &b);
+    }
+    table_str(t, buf_str(&b));
+    buf_free(&b);
+}
+
+static void put_position(struct run *r, int span, int value, struct table *t)
+{
+    struct buf b = { 0 };
+    position_print(r, (struct position){ span, run_graph(r)->values[value].node + 1 }, &b);
+    table_str(t, b.p);
+    buf_free(&b);
+}
+
+static void show_steps(struct run *r, const struct why *w, struct result *out)
+{
+    const struct graph *g = run_graph(r);
+    struct table *t = result_table(out, "why", TABLE_ROWS);
+    table_column(t, COL_ADDRESS, "position", "");
+    table_column(t, COL_STRING, "at", "");
+    table_column(t, COL_STRING, "op", "");
+    table_column(t, COL_FLOAT, "value", "");
+    table_column(t, COL_STRING, "verdict", "");
+    for (size_t i = 0; i < w->n; i++) {
+        const struct why_step *s = &w->steps[i];
+        const struct node *node = &g->nodes[g->values[s->value].node];
+        table_row(t);
+        put_position(r, s->span, s->value, t);
+        put_place(r, s->span, s->value, s->at, t);
+        table_str(t, op_info(node->op)->name);
+        table_float(t, s->x);
+        table_str(t, why_verdict_name(s->verdict));
+    }
+}
+
+/* What the last step is made of, the largest first. */
+static void show_terms(struct run *r, const struct why_step *s, struct result *out)
+{
+    const struct graph *g = run_graph(r);
+    const struct node *node = &g->nodes[g->values[s->value].node];
+    if (!s->n_top)
+        return;
+    struct table *t = result_table(out, "terms", TABLE_ROWS);
+    table_column(t, COL_STRING, "of", "");
+    table_column(t, COL_STRING, "at", "");
+    table_column(t, COL_FLOAT, "activation", "");
+    table_column(t, COL_FLOAT, "factor", "");
+    table_column(t, COL_FLOAT, "product", "");
+    table_column(t, COL_FLOAT, "share", "");
+    table_digits(t, 3);
+    for (int64_t i = 0; i < s->n_top; i++) {
+        const struct op_term *term = &s->top[i];
+        table_row(t);
+        if (term->in >= 0) {
+            int span, value;
+            int64_t at;
+            run_term_place(r, s->span, s->value, term, &span, &value, &at);
+            table_str(t, g->values[value].name);
+            put_place(r, span, value, at, t);
+            table_float(t, term->x);
+        } else {
+            table_strn(t, term->slot >= 0 ? node->w[term->slot]->name : STR("constant"));
+            table_fmt(t, "row=%" PRId64 ", col=%" PRId64, term->row, term->col);
+            table_skip(t);
+        }
+        table_float(t, term->factor);
+        table_float(t, term->product);
+        if (s->kind == TERMS_SUM && isfinite(s->x) && s->x != 0)
+            table_float(t, term->product / s->x);
+    }
+    if (s->n_terms > s->n_top)
+        result_note(out, "%" PRId64 " of %" PRId64 " terms", s->n_top, s->n_terms);
+}
+
+/* The block of a weight that holds element [row][col], as it is stored. */
+static void show_block(const struct weight *w, int64_t row, int64_t col, struct result *out)
+{
+    const struct format_info *f = format_info(w->format);
+    int64_t inside;
+    const uint8_t *bytes = look_block_at(w, row * (int64_t)w->cols + col, &inside);
+    struct buf hex = { 0 };
+    for (int i = 0; i < f->bytes; i++)
+        buf_printf(&hex, "%02x", bytes[i]);
+    struct table *t = result_table(out, "weight", TABLE_RECORD);
+    table_column(t, COL_ADDRESS, "weight", "");
+    table_column(t, COL_STRING, "format", "");
+    table_column(t, COL_INT, "row", "");
+    table_column(t, COL_INT, "col", "");
+    table_column(t, COL_INT, "blkq", "");
+    table_column(t, COL_FLOAT, "value", "");
+    table_column(t, COL_STRING, "bytes", "");
+    float *values = x_alloc((size_t)f->block * sizeof *values);
+    f->decode(bytes, values, f->block);
+    table_row(t);
+    table_strn(t, w->name);
+    table_str(t, f->name);
+    table_int(t, row);
+    table_int(t, col);
+    table_int(t, col / f->block);
+    table_float(t, (double)values[inside]);
+    table_str(t, buf_str(&hex));
+    buf_free(&hex);
+    free(values);
+    if (!f->view)
+        return;
+    struct block_view *v = x_alloc(sizeof *v);
+    f->view(bytes, v);
+    t = result_table(out, "fields", TABLE_ROWS);
+    table_column(t, COL_STRING, "field", "");
+    table_column(t, COL_STRING, "stored", "");
+    for (int i = 0; i < v->n_fields; i++) {
+        table_row(t);
+        table_str(t, v->fields[i].name);
+        table_str(t, v->fields[i].text);
+    }
+    free(v);
+}
+
+/* What the heads add to an element of an output projection; nothing for other points. */
+static enum st show_heads(struct run *r, int span, int value, int64_t at, struct result *out,
+                          struct err *e)
+{
+    double *heads;
+    size_t n;
+    enum st st = head_writes_of(r, span, value, at, &heads, &n, e);
+    if (st || !n)
+        return st;
+    struct table *t = result_table(out, "heads", TABLE_ROWS);
+    table_column(t, COL_ADDRESS, "point", "");
+    table_column(t, COL_INT, "head", "");
+    table_column(t, COL_FLOAT, "adds", "");
+    for (size_t h = 0; h < n; h++) {
+        table_row(t);
+        table_str(t, run_graph(r)->values[value].name);
+        table_int(t, (int64_t)h);
+        table_float(t, heads[h]);
+    }
+    free(heads);
+    return ST_OK;
+}
+
+/* The additions that an element of the residual stream is the sum of, and the heads of the largest.
+ */
+static enum st show_writes(struct run *r, const struct element *x, struct result *out,
+                           struct err *e)
+{
+    struct write *list;
+    size_t n, most = 0;
+    double sum = 0;
+    enum st st = writes_of(r, x->span, x->value, x->at, &list, &n, e);
+    if (st)
+        return st;
+    struct table *t = n > 1 ? result_table(out, "writes", TABLE_ROWS) : NULL;
+    if (t) {
+        table_column(t, COL_ADDRESS, "point", "");
+        table_column(t, COL_FLOAT, "adds", "");
+        table_column(t, COL_FLOAT, "sum", "");
+    }
+    for (size_t i = 0; i < n; i++) {
+        sum += list[i].x;
+        most = fabs(list[i].x) > fabs(list[most].x) ? i : most;
+        if (!t)
+            break;
+        table_row(t);
+        table_str(t, run_graph(r)->values[list[i].value].name);
+        table_float(t, list[i].x);
+        table_float(t, sum);
+    }
+    const int value = list[most].value;
+    free(list);
+    return show_heads(r, x->span, value, x->at, out, e);
+}
+
+enum st why_show(const struct element *x, struct result *out, struct err *e)
+{
+    struct run *r = x->run->run;
+    struct why w;
+    enum st st = why_of(r, x->span, x->value, x->at, &w, e);
+    if (st)
+        return st;
+    show_steps(r, &w, out);
+    const bool finite = isfinite(w.steps[0].x);
+    st = finite ? show_writes(r, x, out, e) : ST_OK;
+    if (!st) {
+        const struct why_step *last = &w.steps[w.n - 1];
+        const struct node *node = &run_graph(r)->nodes[run_graph(r)->values[last->value].node];
+        show_terms(r, last, out);
+        if (last->cause.slot >= 0 && node->w[last->cause.slot])
+            show_block(node->w[last->cause.slot], last->cause.row, last->cause.col, out);
+    }
+    why_free(&w);
+    return st;
+}
+
+/* The element of an activation that is meant: the first bad one, else the largest. */
+static enum st element_of(const struct view *v, struct element *out, struct err *e)
+{
+    if (v->value < 0 || !v->run) {
+        st_fail(e, ST_UNSUPPORTED, "only values of a run can be traced");
+        return st_hint(e, "why blk.1.out[tok=3, chan=17]");
+    }
+    int64_t best = -1;
+    const int64_t n = view_count(v);
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(v->data[i])) {
+            best = i;
+            break;
+        }
+        if (best < 0 || fabsf(v->data[i]) > fabsf(v->data[best]))
+            best = i;
+    }
+    if (best < 0)
+        return st_fail(e, ST_RANGE, "there is nothing there");
+    struct run *r = v->run->run;
+    struct tensor x;
+    const struct shape *named = &v->shape;
+    const int tok = shape_axis(named, AXIS_TOK);
+    int64_t at = 0, inner = n, left = best, entry[SHAPE_MAX];
+    for (int d = 0; d < named->rank; d++) {
+        inner /= named->d[d].n;
+        entry[d] = v->index[d][left / inner];
+        left %= inner;
+    }
+    const int span = tok < 0 ? run_position(r).span : run_span_of(r, entry[tok]);
+    enum st st = run_read(r, span, v->value, &x, e);
+    if (st)
+        return st;
+    const struct shape *whole = &x.shape;
+    for (int d = 0; d < named->rank; d++) /* an alias may split the channels another way */
+        at = at * (d == tok || whole->rank != named->rank ? named->d[d].n : whole->d[d].n)
+             + (d == tok ? entry[d] - run_span(r, span).first : entry[d]);
+    *out = (struct element){ v->run, span, v->value, at };
+    return ST_OK;
+}
+
+static enum st run_why(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct session_run *r;
+    struct element x = s->hit;
+    enum st st = session_need_run(s, &r, e);
+    if (st)
+        return st;
+    if (c->rest.n) {
+        struct view v;
+        if ((st = lookup_text(s, c->rest, &v, e)))
+            return e->column >= 0 ? st_at(e, e->column + c->rest_column, e->length) : st;
+        st = element_of(&v, &x, e);
+        view_free(&v);
+        if (st)
+            return st_at(e, c->rest_column, (int)c->rest.n);
+    } else if (!x.run) {
+        st_fail(e, ST_STATE, "no stop has named an element");
+        return st_hint(e, "why ADDR, for example why blk.1.out[tok=0, chan=17]");
+    }
+    return why_show(&x, out, e);
+}
+
+const struct verb verbs_why[] = {
+    { .name = "why",
+      .class = "analyse",
+      .args = "[ADDR]",
+      .brief = "trace a value back to the op, the element and the weight that made it",
+      .help =
+          "Without an address: the element that the last catch, watchpoint or condition stopped "
+          "at; with one: the first element there that is NaN or infinite, else the largest.\n\n"
+          "A bad value is followed to the first bad element that it is made of, until it was born: "
+          "from a bad weight, or by overflow of finite numbers. A finite value is followed while "
+          "one element of an input stands out of its row (4 times its rms) and gives 30 % of the "
+          "value; where none does it was made. The terms are those of the last step, exactly: "
+          "activation * factor = product, share = product / value. Of the residual stream, writes "
+          "are the additions it is the sum of, and the heads of the largest of them. The block of "
+          "the weight that is at fault, or that has the largest term, is shown as it is stored.",
+      .examples = "prompt \" memi nade ditto nade Tom pola\"\nrun\nwhy blk.1.out[tok=0]",
+      .kinds = { ARG_ADDRESS },
+      .run = run_why },
+    { 0 },
+};

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Where a value comes from: one element traced back, node by node, to where it was made; and the
+ * writes that an element of the residual stream is the sum of. */
+#ifndef QDB_STUDY_WHY_H
+#define QDB_STUDY_WHY_H
+
+#include "base/error.h"
+#include "engine/terms.h"
+
+enum why_verdict {
+    WHY_ARRIVED,  /* one element of an input accounts for it: the next step */
+    WHY_WEIGHT,   /* a NaN or infinity in a weight */
+    WHY_OVERFLOW, /* not finite though everything that it is made of is */
+    WHY_TABLE,    /* read from a row of a weight, as embeddings are */
+    WHY_MADE,     /* made here: no element of an input stands out enough to account for it */
+    WHY_UNTRACED  /* the op is not traced any further */
+};
+const char *why_verdict_name(enum why_verdict v);
+
+enum { WHY_TOP = 8 };
+
+/* A step: element `at` of a value in a span. */
+struct why_step {
+    int span, value;
+    int64_t at;
+    double x;
+    enum why_verdict verdict;
+    enum term_kind kind;
+    struct op_term cause; /* the term that is followed, or at fault; in < 0 and slot < 0 if none */
+    int64_t n_terms, n_top;
+    struct op_term top[WHY_TOP]; /* the largest by abs(product) */
+};
+
+struct why {
+    struct why_step *steps;
+    size_t n, cap;
+};
+
+/* A bad value (NaN, infinity) is followed to the first bad element that it is made of; a finite one
+ * to the element of an input that stands out of its row (abs(x) > WHY_STANDS_OUT * rms of the row)
+ * and gives at least WHY_SHARE of the value. */
+#define WHY_STANDS_OUT 4.0
+#define WHY_SHARE      0.3
+NODISCARD enum st why_of(struct run *r, int span, int value, int64_t at, struct why *out,
+                         struct err *e);
+void why_free(struct why *w);
+
+/* One of the values whose sum is an element of the residual stream, in order of execution. */
+struct write {
+    int value; /* what was added: an embedding, the output of a sub-layer */
+    int sum;   /* value of the stream after it was added; -1 for the first */
+    double x;
+};
+
+/* The additions that value `value` goes back to; *n = 1 when it is no sum. *out is the caller's
+ * (free). */
+NODISCARD enum st writes_of(struct run *r, int span, int value, int64_t at, struct write **out,
+                            size_t *n, struct err *e);
+
+/* Contributions of the heads to an element of an output projection: the sums of the terms that read
+ * each head. *n = 0 when its input has no heads. *out is the caller's (free). */
+NODISCARD enum st head_writes_of(struct run *r, int span, int value, int64_t at, double **out,
+                                 size_t *n, struct err *e);
+
+#endif
