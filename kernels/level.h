@@ -20,7 +20,7 @@ struct level {
     const char *brief;
     unsigned needs;     /* FEATURES of the CPU that its code was compiled for */
     bool (*slow)(void); /* supported, but slower than the levels before it; NULL = never */
-    int rows;                /* rows that dot_rows takes at most */
+    int rows;           /* rows that dot_rows takes at most */
     /* y[t * stride + r] = sum over i of w[r * n + i] * x[t * n + i], r < rows, t < tokens. */
     void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y,
                      int64_t stride);
@@ -32,9 +32,7 @@ struct level {
                           int64_t end, float *z, float *scratch);
     /* Each of n numbers to the nearest half, ties to even. */
     void (*to_halves)(const float *x, int64_t n, uint16_t *h);
-    /* y[t * stride + r]: native mode's products of some rows with all tokens of x. */
-    void (*native_panel)(const struct native_weights *w, const struct native_acts *x, float *y,
-                         int64_t stride);
+    const struct native_ops *native;
     /* Weights to floats: n elements, a multiple of the block, the bits of the format's codec. */
     void (*decode)(const struct decoder *d, const void *src, float *dst, int64_t n);
     const struct fast_ops *fast;

@@ -18,7 +18,7 @@ const struct level level_c = {
     .attention_scores = attention_scores_level,
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,
-    .native_panel = native_panel,
+    .native = &native,
     .decode = decode,
     .fast = &fast,
 };

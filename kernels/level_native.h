@@ -4,6 +4,7 @@
 #define QDB_KERNELS_LEVEL_NATIVE_H
 
 #include "kernels/level.h"
+#include "kernels/native_acts.h"
 #include "kernels/native_unpack.h"
 
 #ifndef INLINE /* else level_body.h came first */
@@ -62,10 +63,6 @@ static inline struct slice slice_at(const struct native_acts *x, int unit, int64
                            x->s ? x->s + at / x->block : NULL };
 }
 
-#ifdef __AVX2__
-#include "kernels/native_simd.h"
-#else
-
 /* Sum of code * x; at most 256 * 255 * 127 in magnitude. */
 INLINE int32_t code_dot(const uint8_t *code, const int8_t *x, int n)
 {
@@ -105,8 +102,9 @@ static float row_dot(const struct native_format *f, const struct native_row *w,
     return sum;
 }
 
-static void native_panel(const struct native_weights *w, const struct native_acts *x, float *y,
-                         int64_t stride)
+/* A row at a time, whatever the vectors of the level are. */
+static void native_rows(const struct native_weights *w, const struct native_acts *x, float *y,
+                        int64_t stride)
 {
     struct panel p;
     for (int r = 0; r < w->rows; r++)
@@ -120,5 +118,12 @@ static void native_panel(const struct native_weights *w, const struct native_act
         }
 }
 
+#ifdef __AVX2__
+#include "kernels/native_few.h"
+#include "kernels/native_simd.h"
+static const struct native_ops native = { native_acts_row, native_panel, native_many, MOST_TOKENS,
+                                          native_few };
+#else
+static const struct native_ops native = { .acts = native_acts_row, .panel = native_rows };
 #endif
 #endif

@@ -107,11 +107,11 @@ struct native_weights {
  * is no number to rely on. */
 struct native_acts {
     int64_t tokens, cols, stride;
-    int block;    /* columns per d: 32 or 256 */
-    int8_t *code; /* -127 .. 127 */
-    float *d;     /* q8_0, q8_1: a rounded half */
-    float *s;     /* q8_1: d * sum of codes, a rounded half; else NULL */
-    int16_t *sum; /* of the codes of a unit */
+    int block;      /* columns per d: 32 or 256 */
+    int8_t *code;   /* -127 .. 127 */
+    float *d;       /* q8_0, q8_1: a rounded half */
+    float *s;       /* q8_1: d * sum of codes, a rounded half; else NULL */
+    int16_t *sum;   /* of the codes of a unit */
     int32_t *start; /* -zero * sum: what the dot product of a unit starts from */
 };
 
@@ -123,6 +123,58 @@ void native_acts_free(struct native_acts *a);
  * every result of the token is NaN; one whose largest magnitude is below 2^-100 counts as zero. */
 void native_acts_set(struct native_acts *a, const struct native_format *f, int64_t t,
                      const float *x);
+
+/* Activations of many tokens, in blocks of tokens side by side. What belongs to a block of n tokens
+ * from token t on begins at t * (values per token). */
+struct native_packed {
+    int64_t tokens, blocks;
+    int64_t cols, units, scales; /* values per token of code, of start and sum, of d and s */
+    int8_t *code;                /* [cols / 4][n][4] */
+    int32_t *start; /* [unit][n]: what a unit's dot product starts from, -zero * sum of codes */
+    int16_t *sum;   /* [unit / 2][n][2]: of the codes of two units */
+    float *d, *s;   /* [scale][n]; s with q8_1, else NULL */
+};
+
+/* The same of one block, from some column on. */
+struct native_block {
+    int8_t *code;
+    int32_t *start;
+    int16_t *sum;
+    float *d, *s;
+};
+
+/* The first token of block b, or the number of tokens. Blocks differ in size by one at most. */
+static inline int64_t packed_first(const struct native_packed *x, int64_t b)
+{
+    return b * x->tokens / x->blocks;
+}
+
+/* The block of n tokens from token t on, from column c, unit u and scale d on. */
+static inline struct native_block packed_block(const struct native_packed *x, int64_t t, int64_t n,
+                                               int64_t c, int64_t u, int64_t d)
+{
+    u = t * x->units + u * n;
+    d = t * x->scales + d * n;
+    return (struct native_block){ x->code + t * x->cols + c * n, x->start + u, x->sum + u, x->d + d,
+                                  x->s ? x->s + d : NULL };
+}
+
+/* What a level does for the mode. */
+struct native_ops {
+    /* One token's activations rounded; s may be NULL. */
+    void (*acts)(const struct native_format *f, const float *x, int64_t cols, int8_t *code,
+                 float *d, float *s, int16_t *sum);
+    /* y[t * stride + r]: the products of at most NATIVE_ROWS rows with all tokens. */
+    void (*panel)(const struct native_weights *w, const struct native_acts *x, float *y,
+                  int64_t stride);
+    /* The same of any number of rows, with bias (may be NULL), and of many tokens, packed in blocks
+     * of at most `block`; NULL: the level has none. */
+    void (*many)(const struct native_weights *w, const struct native_packed *x, const float *bias,
+                 float *y, int64_t stride);
+    int block;
+    /* The most tokens that panel is the faster for. */
+    int (*few)(const struct native_format *f);
+};
 
 /* y[t][r] of a whole product; see matrix_mul. */
 struct pool;

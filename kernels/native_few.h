@@ -52,5 +52,18 @@ static void few_panel(const struct native_weights *w, const struct native_acts *
     }
 }
 
+static void native_panel(const struct native_weights *w, const struct native_acts *x, float *y,
+                         int64_t stride)
+{
+    const bool few = x->tokens <= FEW_TOKENS && few_kernels[native_id(w->format)];
+    (few ? few_panel : native_rows)(w, x, y, stride);
+}
+
+/* The most tokens that native_panel is the faster for. */
+static int native_few(const struct native_format *f)
+{
+    return few_kernels[native_id(f)] ? FEW_TOKENS : 0;
+}
+
 #endif
 #endif

@@ -1,16 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /* Native mode: a whole product, cut into panels of rows for the threads of a pool. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
 #include "kernels/level.h"
 #include "kernels/matrix.h"
 
 struct job {
-    const struct level *level;
+    const struct native_ops *ops;
     const struct matrix *w;
     const struct native_format *format;
     const float *bias, *x;
     float *y;
-    struct native_acts acts;
+    struct native_acts acts;     /* of few tokens */
+    struct native_packed packed; /* of many */
 };
+
+static struct native_weights weights_at(const struct job *j, int64_t first, int64_t most)
+{
+    const struct format_info *info = format_info(j->w->format);
+    const int64_t left = j->w->rows - first;
+    return (struct native_weights){
+        j->format,       (const uint8_t *)j->w->data + (size_t)first * j->w->row_bytes,
+        j->w->row_bytes, (int)(left < most ? left : most),
+        info->block,     info->bytes
+    };
+}
+
+/* ---------------------------------------------------------------- few tokens */
 
 static void quantize_token(void *data, int64_t t, int worker)
 {
@@ -23,26 +41,112 @@ static void one_panel(void *data, int64_t chunk, int worker)
 {
     (void)worker;
     const struct job *j = data;
-    const struct format_info *info = format_info(j->w->format);
-    const int64_t first = chunk * NATIVE_ROWS, left = j->w->rows - first, stride = j->w->rows;
-    const struct native_weights w = {
-        j->format,       (const uint8_t *)j->w->data + (size_t)first * j->w->row_bytes,
-        j->w->row_bytes, (int)(left < NATIVE_ROWS ? left : NATIVE_ROWS),
-        info->block,     info->bytes
-    };
-    j->level->native_panel(&w, &j->acts, j->y + first, stride);
+    const int64_t first = chunk * NATIVE_ROWS, stride = j->w->rows;
+    const struct native_weights w = weights_at(j, first, NATIVE_ROWS);
+    j->ops->panel(&w, &j->acts, j->y + first, stride);
     for (int64_t t = 0; j->bias && t < j->acts.tokens; t++)
         for (int r = 0; r < w.rows; r++)
             j->y[t * stride + first + r] += j->bias[first + r];
+}
+
+static void mul_few(struct job *j, int64_t tokens, struct pool *pool,
+                    const volatile sig_atomic_t *cancel)
+{
+    native_acts_init(&j->acts, j->format, tokens, j->w->cols);
+    pool_for(pool, tokens, quantize_token, j, NULL);
+    pool_for(pool, pool_chunks(j->w->rows, NATIVE_ROWS), one_panel, j, cancel);
+    native_acts_free(&j->acts);
+}
+
+/* ---------------------------------------------------------------- many tokens */
+
+/* Rows of a chunk: two panels of 16 that share the activations while they are in cache. */
+enum { CHUNK = 32 };
+
+static int act_block(const struct native_format *f) { return f->act == NATIVE_Q8_K ? 256 : 32; }
+
+/* Token i of n, rounded in rows of codes, d, s and sums, goes to its place in a block. */
+static void put_token(const struct native_format *f, const struct native_block *row, int64_t cols,
+                      const struct native_block *to, int64_t i, int64_t n)
+{
+    for (int64_t c = 0; c < cols; c += 4)
+        memcpy(to->code + c * n + 4 * i, row->code + c, 4);
+    for (int64_t g = 0; g < cols / act_block(f); g++) {
+        to->d[g * n + i] = row->d[g];
+        if (to->s)
+            to->s[g * n + i] = row->s[g];
+    }
+    for (int64_t u = 0; u < cols / f->unit; u++) {
+        to->start[u * n + i] = -f->zero * row->sum[u];
+        if (f->mins)
+            to->sum[(u / 2 * n + i) * 2 + u % 2] = row->sum[u];
+    }
+}
+
+static void pack_block(void *data, int64_t b, int worker)
+{
+    (void)worker;
+    struct job *j = data;
+    const struct native_format *f = j->format;
+    const int64_t cols = j->w->cols, first = packed_first(&j->packed, b);
+    const int64_t n = packed_first(&j->packed, b + 1) - first;
+    const struct native_block to = packed_block(&j->packed, first, n, 0, 0, 0);
+    struct native_acts row;
+    native_acts_init(&row, f, 1, cols);
+    const struct native_block from = { row.code, NULL, row.sum, row.d, row.s };
+    for (int64_t i = 0; i < n; i++) {
+        native_acts_set(&row, f, 0, j->x + (first + i) * cols);
+        put_token(f, &from, cols, &to, i, n);
+    }
+    native_acts_free(&row);
+}
+
+static void one_chunk(void *data, int64_t chunk, int worker)
+{
+    (void)worker;
+    const struct job *j = data;
+    const int64_t first = chunk * CHUNK;
+    const struct native_weights w = weights_at(j, first, CHUNK);
+    j->ops->many(&w, &j->packed, j->bias ? j->bias + first : NULL, j->y + first, j->w->rows);
+}
+
+/* Room for the activations of all tokens; the caller frees it. */
+static void *packed_init(struct native_packed *x, const struct native_format *f, int64_t tokens,
+                         int64_t cols, int most)
+{
+    const size_t n = (size_t)(tokens * cols), units = n / (size_t)f->unit;
+    const size_t scales = n / (size_t)act_block(f);
+    char *room = x_realloc(NULL, n + 6 * units + 8 * scales);
+    *x = (struct native_packed){ .tokens = tokens,
+                                 .blocks = pool_chunks(tokens, most),
+                                 .cols = cols,
+                                 .units = cols / f->unit,
+                                 .scales = cols / act_block(f),
+                                 .start = (int32_t *)room,
+                                 .d = (float *)(room + 4 * units),
+                                 .code = (int8_t *)(room + 4 * units + 8 * scales),
+                                 .sum = (int16_t *)(room + 4 * units + 8 * scales + n) };
+    if (f->act == NATIVE_Q8_1)
+        x->s = x->d + scales;
+    return room;
+}
+
+static void mul_many(struct job *j, int64_t tokens, struct pool *pool,
+                     const volatile sig_atomic_t *cancel)
+{
+    void *room = packed_init(&j->packed, j->format, tokens, j->w->cols, j->ops->block);
+    pool_for(pool, j->packed.blocks, pack_block, j, NULL);
+    pool_for(pool, pool_chunks(j->w->rows, CHUNK), one_chunk, j, cancel);
+    free(room);
 }
 
 void native_mul(const struct matrix *w, const struct native_format *f, const float *bias,
                 const float *x, int64_t tokens, float *y, struct pool *pool,
                 const volatile sig_atomic_t *cancel)
 {
-    struct job j = { .level = level_now(), .w = w, .format = f, .bias = bias, .x = x, .y = y };
-    native_acts_init(&j.acts, f, tokens, w->cols);
-    pool_for(pool, tokens, quantize_token, &j, NULL);
-    pool_for(pool, pool_chunks(w->rows, NATIVE_ROWS), one_panel, &j, cancel);
-    native_acts_free(&j.acts);
+    struct job j = {
+        .ops = level_now()->native, .w = w, .format = f, .bias = bias, .x = x, .y = y
+    };
+    const bool many = j.ops->many && tokens > j.ops->few(f);
+    (many ? mul_many : mul_few)(&j, tokens, pool, cancel);
 }

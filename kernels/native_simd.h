@@ -6,7 +6,6 @@
 #define QDB_KERNELS_NATIVE_SIMD_H
 
 #include "kernels/level_native.h"
-#include "kernels/native_few.h"
 #include "kernels/native_transpose.h"
 
 #ifdef __AVX2__
@@ -14,7 +13,7 @@
 /* Rows side by side: codes [cols / 4][WIDTH][4], scales [unit][WIDTH], minima of two units
  * [unit / 2][WIDTH][2], d and m [group][WIDTH]. */
 struct abreast {
-    uint8_t code[NATIVE_COLS * WIDTH];
+    _Alignas(64) uint8_t code[NATIVE_COLS * WIDTH];
     int32_t scale[UNITS * WIDTH], min[UNITS / 2 * WIDTH];
     float d[UNITS * WIDTH], m[UNITS * WIDTH];
 };
@@ -32,62 +31,114 @@ INLINE void turn(const void *from, int stride, int n, void *to)
     }
 }
 
-INLINE void turn_floats(const float *from, int stride, int n, float *to)
-{
-    for (int c = 0; c < n; c++)
-        for (int r = 0; r < WIDTH; r++)
-            to[c * WIDTH + r] = from[r * stride + c];
-}
+/* Rows taken apart on their way there: codes of PIECE columns, which stay in the first-level cache,
+ * and everything else of NATIVE_COLS columns. */
+enum { PIECE = 256 };
 
-/* Rows r0 .. r0 + WIDTH of a panel of n columns. */
-INLINE void put_abreast(const struct panel *p, const struct native_format *f, int r0, int n,
-                        struct abreast *out)
+struct apart {
+    _Alignas(64) uint8_t code[PIECE * WIDTH];
+    int16_t scale[UNITS * WIDTH], min[UNITS * WIDTH];
+    float d[UNITS * WIDTH], m[UNITS * WIDTH];
+};
+
+/* Columns c .. c + n of `rows` rows from row r on. */
+static void put_abreast(const struct native_weights *w, int r, int rows, int64_t c, int n,
+                        struct apart *p, struct abreast *out)
 {
+    const struct native_format *f = w->format;
+    native_unpack *const unpack = unpackers[native_id(f)];
     const int units = NATIVE_COLS / f->unit, groups = NATIVE_COLS / f->group;
-    turn(p->code + r0 * NATIVE_COLS, NATIVE_COLS / 4, n / 4, out->code);
-    turn_floats(p->d + r0 * groups, groups, n / f->group, out->d);
+    const uint8_t *from = w->data + (size_t)r * w->row_bytes + c / w->block * w->bytes;
+    for (int at = 0; at < n; at += PIECE, from += PIECE / w->block * w->bytes) {
+        const int some = n - at < PIECE ? n - at : PIECE, u = at / f->unit, g = at / f->group;
+        for (int i = 0; i < rows; i++) {
+            const struct native_row row = { p->code + i * PIECE, p->scale + i * units + u,
+                                            p->min + i * units + u, p->d + i * groups + g,
+                                            p->m + i * groups + g };
+            unpack(from + (size_t)i * w->row_bytes, some, &row);
+        }
+        turn(p->code, PIECE / 4, some / 4, out->code + at * WIDTH);
+    }
+    turn(p->d, groups, n / f->group, out->d);
     if (f->act == NATIVE_Q8_1 || f->mins)
-        turn_floats(p->m + r0 * groups, groups, n / f->group, out->m);
+        turn(p->m, groups, n / f->group, out->m);
     if (f->mins)
-        turn(p->min + r0 * units, units / 2, n / f->unit / 2, out->min);
-    for (int u = 0; f->unit < f->group && u < n / f->unit; u++)
-        for (int r = 0; r < WIDTH; r++)
-            out->scale[u * WIDTH + r] = p->scale[(r0 + r) * units + u];
+        turn(p->min, units / 2, n / f->unit / 2, out->min);
+    if (f->unit == f->group)
+        return;
+    ints pair[UNITS / 2];
+    turn(p->scale, units / 2, n / f->unit / 2, pair);
+    for (int u = 0; u < n / f->unit; u += 2) {
+        ints_store(out->scale + u * WIDTH, I(srai_epi32)(I(slli_epi32)(pair[u / 2], 16), 16));
+        ints_store(out->scale + (u + 1) * WIDTH, I(srai_epi32)(pair[u / 2], 16));
+    }
 }
 
 #define EACH_TOKEN UNROLL for (int t = 0; t < tokens; t++)
 
+/* What a kernel must know of a format, constants after inlining: all but the name and, where codes
+ * are summed in 16 bits, the largest code are equal. */
+#ifdef __AVX512VNNI__
+#define KINDS(X) \
+    X(small_16, NATIVE_Q8_0, 1, 255, 16, 16, false) \
+    X(small_32, NATIVE_Q8_0, 1, 255, 32, 32, false) \
+    X(small_min, NATIVE_Q8_1, 0, 255, 32, 32, false) \
+    X(super_16, NATIVE_Q8_K, 1, 255, 256, 16, false) \
+    X(super_32, NATIVE_Q8_K, 1, 255, 256, 32, false) \
+    X(super_16_min, NATIVE_Q8_K, 0, 255, 256, 16, true) \
+    X(super_32_min, NATIVE_Q8_K, 0, 255, 256, 32, true)
+#else
+#define KINDS(X) \
+    X(small_16, NATIVE_Q8_0, 1, 31, 16, 16, false) \
+    X(small_32_15, NATIVE_Q8_0, 1, 15, 32, 32, false) \
+    X(small_32_31, NATIVE_Q8_0, 1, 31, 32, 32, false) \
+    X(small_32_255, NATIVE_Q8_0, 1, 255, 32, 32, false) \
+    X(small_min_15, NATIVE_Q8_1, 0, 15, 32, 32, false) \
+    X(small_min_31, NATIVE_Q8_1, 0, 31, 32, 32, false) \
+    X(super_16_31, NATIVE_Q8_K, 1, 31, 256, 16, false) \
+    X(super_16_63, NATIVE_Q8_K, 1, 63, 256, 16, false) \
+    X(super_16_127, NATIVE_Q8_K, 1, 127, 256, 16, false) \
+    X(super_32_15, NATIVE_Q8_K, 1, 15, 256, 32, false) \
+    X(super_32_31, NATIVE_Q8_K, 1, 31, 256, 32, false) \
+    X(super_32_127, NATIVE_Q8_K, 1, 127, 256, 32, false) \
+    X(super_32_255, NATIVE_Q8_K, 1, 255, 256, 32, false) \
+    X(super_16_min, NATIVE_Q8_K, 0, 15, 256, 16, true) \
+    X(super_32_min_15, NATIVE_Q8_K, 0, 15, 256, 32, true) \
+    X(super_32_min_31, NATIVE_Q8_K, 0, 31, 256, 32, true)
+#endif
+
 enum { MOST_TOKENS = WIDTH == 16 ? 8 : 4 };
 
-/* acc[t] += codes of `unit` columns times the activations of token t. */
-INLINE void unit_dots(const struct native_format *f, int tokens, int unit, const uint8_t *code,
-                      const struct slice *x, int c, ints *acc)
+/* acc[t] += codes of a unit times the activations x [unit / 4][tokens][4]. */
+INLINE void unit_dots(const struct native_format *f, int tokens, const uint8_t *code,
+                      const int8_t *x, ints *acc)
 {
 #ifdef __AVX512VNNI__
-    (void)f;
-    UNROLL for (int k = 0; k < unit; k += 4)
+    UNROLL for (int k = 0; k < f->unit; k += 4)
     {
         const ints u = ints_load(code + k * WIDTH);
-        EACH_TOKEN acc[t] = _mm512_dpbusd_epi32(acc[t], u, four_bytes(x[t].code + c + k));
+        EACH_TOKEN acc[t] = _mm512_dpbusd_epi32(acc[t], u, four_bytes(x + k * tokens + 4 * t));
     }
 #else
     /* Pairs of products fit 16 bits; as many are added there as the largest code allows. Codes
      * above 127 are taken as signed bytes, so that their sums are relative to zero already. */
     const int fit = f->top > 63 ? 1 : f->top > 31 ? 2 : f->top > 15 ? 4 : 8;
-    const int pairs = fit < unit / 4 ? fit : unit / 4;
+    const int pairs = fit < f->unit / 4 ? fit : f->unit / 4;
     const ints ones = _mm256_set1_epi16(1);
-    for (int k = 0; k < unit; k += 4 * pairs) {
+    UNROLL for (int k = 0; k < f->unit; k += 4 * pairs)
+    {
         ints sum[MOST_TOKENS];
-        EACH_TOKEN sum[t] = ints_zero();
-        for (int j = 0; j < pairs; j++) {
+        UNROLL for (int j = 0; j < pairs; j++)
+        {
             ints u = ints_load(code + (k + 4 * j) * WIDTH);
             const ints sign = f->top > 127 ? _mm256_xor_si256(u, _mm256_set1_epi8(-128)) : u;
             u = f->top > 127 ? _mm256_abs_epi8(sign) : u;
             EACH_TOKEN
             {
-                ints a = four_bytes(x[t].code + c + k + 4 * j);
+                ints a = four_bytes(x + (k + 4 * j) * tokens + 4 * t);
                 a = f->top > 127 ? _mm256_sign_epi8(a, sign) : a;
-                sum[t] = _mm256_add_epi16(sum[t], _mm256_maddubs_epi16(u, a));
+                a = _mm256_maddubs_epi16(u, a);
+                sum[t] = j ? _mm256_add_epi16(sum[t], a) : a;
             }
         }
         EACH_TOKEN acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(sum[t], ones));
@@ -95,123 +146,228 @@ INLINE void unit_dots(const struct native_format *f, int tokens, int unit, const
 #endif
 }
 
-/* What a unit's dot product starts from. */
-INLINE ints unit_start(const struct native_format *f, int sum)
+/* The products of unit u of WIDTH rows and some tokens, relative to zero. */
+INLINE void unit_sums(const struct native_format *f, int tokens, const struct abreast *w,
+                      const struct native_block *x, int u, ints *acc)
 {
-    return ints_of(WIDTH == 8 && f->top > 127 ? 0 : -f->zero * sum);
+    const bool apart = f->zero && !(WIDTH == 8 && f->top > 127);
+    EACH_TOKEN acc[t] = apart ? ints_of(x->start[u * tokens + t]) : ints_zero();
+    unit_dots(f, tokens, w->code + u * f->unit * WIDTH, x->code + u * f->unit * tokens, acc);
 }
 
-/* sum[t] continued by the terms of group g; everything about f is a constant after inlining. */
-INLINE void add_group(const struct native_format *f, int tokens, const struct abreast *w, int g,
-                      const struct slice *x, floats *sum)
+/* sum[t] continued by the terms of group g. */
+INLINE void add_small(const struct native_format *f, int tokens, const struct abreast *w,
+                      const struct native_block *x, int g, floats *sum)
 {
-    const int units = f->group / f->unit, b = g * f->group / (f->act == NATIVE_Q8_K ? 256 : 32);
-    const floats d = I(loadu_ps)(w->d + g * WIDTH);
-    ints isum[MOST_TOKENS], acc[MOST_TOKENS];
+    const floats d = I(load_ps)(w->d + g * WIDTH);
+    const float *dx = x->d + g * f->group / 32 * tokens, *s = x->s + g * tokens;
+    ints acc[MOST_TOKENS];
+    unit_sums(f, tokens, w, x, g, acc);
+    EACH_TOKEN
+    {
+        floats term = I(mul_ps)(I(cvtepi32_ps)(acc[t]), I(mul_ps)(d, I(set1_ps)(dx[t])));
+        if (f->act == NATIVE_Q8_1)
+            term = I(add_ps)(term, I(mul_ps)(I(load_ps)(w->m + g * WIDTH), I(set1_ps)(s[t])));
+        sum[t] = I(add_ps)(sum[t], term);
+    }
+}
+
+/* sum [tokens][WIDTH] continued by the terms of super-block g. */
+INLINE void add_super(const struct native_format *f, int tokens, const struct abreast *w,
+                      const struct native_block *x, int g, float *sum)
+{
+    const int units = 256 / f->unit;
+    const floats d = I(load_ps)(w->d + g * WIDTH);
+    const float *dx = x->d + g * tokens;
+    ints isum[MOST_TOKENS];
     floats term[MOST_TOKENS];
     EACH_TOKEN isum[t] = ints_zero();
     for (int u = g * units; u < (g + 1) * units; u++) {
-        EACH_TOKEN acc[t] = unit_start(f, x[t].sum[u]);
-        unit_dots(f, tokens, f->unit, w->code + u * f->unit * WIDTH, x, u * f->unit, acc);
-        if (units == 1) {
-            EACH_TOKEN isum[t] = acc[t];
-        } else {
-            const ints scale = ints_load(w->scale + u * WIDTH);
-            EACH_TOKEN isum[t] = I(add_epi32)(isum[t], I(mullo_epi32)(acc[t], scale));
-        }
+        ints acc[MOST_TOKENS];
+        const ints scale = ints_load(w->scale + u * WIDTH);
+        unit_sums(f, tokens, w, x, u, acc);
+        EACH_TOKEN isum[t] = I(add_epi32)(isum[t], I(mullo_epi32)(acc[t], scale));
     }
-    EACH_TOKEN term[t] = I(mul_ps)(I(cvtepi32_ps)(isum[t]), I(mul_ps)(d, I(set1_ps)(x[t].d[b])));
+    EACH_TOKEN term[t] = I(mul_ps)(I(cvtepi32_ps)(isum[t]), I(mul_ps)(d, I(set1_ps)(dx[t])));
     if (f->mins) {
+        const floats m = I(load_ps)(w->m + g * WIDTH);
         EACH_TOKEN isum[t] = ints_zero();
-        for (int u = g * units; u < (g + 1) * units; u += 2) {
-            const ints min = ints_load(w->min + u / 2 * WIDTH);
-            EACH_TOKEN isum[t] = I(add_epi32)(isum[t],
-                                              I(madd_epi16)(min, four_bytes(x[t].sum + u)));
+        UNROLL for (int u = g * units / 2; u < (g + 1) * units / 2; u++)
+        {
+            const ints min = ints_load(w->min + u * WIDTH);
+            EACH_TOKEN isum[t] = I(add_epi32)(
+                isum[t], I(madd_epi16)(min, four_bytes(x->sum + 2 * (u * tokens + t))));
         }
-        const floats m = I(loadu_ps)(w->m + g * WIDTH);
         EACH_TOKEN term[t] = I(sub_ps)(
-            term[t], I(mul_ps)(I(cvtepi32_ps)(isum[t]), I(mul_ps)(m, I(set1_ps)(x[t].d[b]))));
+            term[t], I(mul_ps)(I(cvtepi32_ps)(isum[t]), I(mul_ps)(m, I(set1_ps)(dx[t]))));
     }
-    if (f->act == NATIVE_Q8_1) {
-        const floats m = I(loadu_ps)(w->m + g * WIDTH);
-        EACH_TOKEN term[t] = I(add_ps)(term[t], I(mul_ps)(m, I(set1_ps)(x[t].s[b])));
-    }
-    EACH_TOKEN sum[t] = I(add_ps)(sum[t], term[t]);
+    EACH_TOKEN I(store_ps)(sum + t * WIDTH, I(add_ps)(I(load_ps)(sum + t * WIDTH), term[t]));
 }
 
-/* y[t * stride + r], r < rows <= WIDTH, continued by columns c .. c + n. */
+/* Sums of a block of tokens, [tokens][WIDTH], continued by n columns. */
 INLINE void some_tokens(const struct native_format *f, int tokens, const struct abreast *w,
-                        const struct native_acts *x, int64_t t0, int64_t c, int n, int rows,
-                        float *y, int64_t stride)
+                        const struct native_block *x, int n, float *sum)
 {
-    struct slice a[MOST_TOKENS];
-    floats sum[MOST_TOKENS];
-    float lane[WIDTH] = { 0 };
-    EACH_TOKEN
-    {
-        a[t] = slice_at(x, f->unit, t0 + t, c);
-        for (int r = 0; c && r < rows; r++)
-            lane[r] = y[(t0 + t) * stride + r];
-        sum[t] = I(loadu_ps)(lane);
-    }
-    for (int g = 0; g < n / f->group; g++)
-        add_group(f, tokens, w, g, a, sum);
-    EACH_TOKEN
-    {
-        I(storeu_ps)(lane, sum[t]);
-        for (int r = 0; r < rows; r++)
-            y[(t0 + t) * stride + r] = lane[r];
-    }
-}
-
-/* One kernel per format, in which all facts of the format are constants. */
-typedef void all_tokens(const struct abreast *w, const struct native_acts *x, int64_t c, int n,
-                        int rows, float *y, int64_t stride);
-#define NATIVE_KERNEL(name, ...) \
-    static void tokens_##name(const struct abreast *w, const struct native_acts *x, int64_t c, \
-                              int n, int rows, float *y, int64_t stride) \
-    { \
-        static const struct native_format f = { #name, __VA_ARGS__ }; \
-        int64_t t = 0; \
-        for (; t + MOST_TOKENS <= x->tokens; t += MOST_TOKENS) \
-            some_tokens(&f, MOST_TOKENS, w, x, t, c, n, rows, y, stride); \
-        for (; t + 2 <= x->tokens; t += 2) \
-            some_tokens(&f, 2, w, x, t, c, n, rows, y, stride); \
-        for (; t < x->tokens; t++) \
-            some_tokens(&f, 1, w, x, t, c, n, rows, y, stride); \
-    }
-NATIVE_FORMATS(NATIVE_KERNEL)
-
-#define NATIVE_TOKENS(name, ...) [NATIVE_##name] = tokens_##name,
-static all_tokens *const token_kernels[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_TOKENS) };
-
-static void native_panel(const struct native_weights *w, const struct native_acts *x, float *y,
-                         int64_t stride)
-{
-    if (x->tokens <= FEW_TOKENS && few_kernels[native_id(w->format)]) {
-        few_panel(w, x, y, stride);
+    if (f->group == 256) {
+        for (int g = 0; g < n / 256; g++)
+            add_super(f, tokens, w, x, g, sum);
         return;
     }
-    struct panel p;
-    struct abreast a;
-    if (w->rows < NATIVE_ROWS)
-        memset(&p, 0, sizeof p);
-    for (int64_t c = 0; c < x->cols; c += NATIVE_COLS) {
-        const int n = columns_at(x, c);
-        const size_t bytes = (size_t)(n / w->block * w->bytes);
-        for (int r = 0; r < w->rows; r++) {
-            const struct native_row row = panel_row(&p, w->format, r);
-            /* Rows are visited in turn, which no CPU foresees: the next columns, or the next panel.
-             */
-            unpack_row(w, r, c, n,
-                       c + n < x->cols ? bytes : bytes + (NATIVE_ROWS - 1) * w->row_bytes, &row);
-        }
-        for (int r = 0; r < w->rows; r += WIDTH) {
-            put_abreast(&p, w->format, r, n, &a);
-            token_kernels[native_id(w->format)](
-                &a, x, c, n, w->rows - r < WIDTH ? w->rows - r : WIDTH, y + r, stride);
+    floats s[MOST_TOKENS];
+    EACH_TOKEN s[t] = I(load_ps)(sum + t * WIDTH);
+    for (int g = 0; g < n / f->group; g++)
+        add_small(f, tokens, w, x, g, s);
+    EACH_TOKEN I(store_ps)(sum + t * WIDTH, s[t]);
+}
+
+/* One kernel per kind, of every number of tokens. */
+typedef void block_kernel(const struct abreast *w, const struct native_block *x, int n, float *sum);
+#define KERNEL(name, tokens, ...) \
+    static void name##_##tokens(const struct abreast *w, const struct native_block *x, int n, \
+                                float *sum) \
+    { \
+        static const struct native_format f = { #name, __VA_ARGS__ }; \
+        some_tokens(&f, tokens, w, x, n, sum); \
+    }
+#define FEW_KERNELS(name, ...) \
+    KERNEL(name, 1, __VA_ARGS__) \
+    KERNEL(name, 2, __VA_ARGS__) \
+    KERNEL(name, 3, __VA_ARGS__) \
+    KERNEL(name, 4, __VA_ARGS__)
+#define MORE_KERNELS(name, ...) \
+    KERNEL(name, 5, __VA_ARGS__) \
+    KERNEL(name, 6, __VA_ARGS__) \
+    KERNEL(name, 7, __VA_ARGS__) \
+    KERNEL(name, 8, __VA_ARGS__)
+KINDS(FEW_KERNELS)
+#ifdef __AVX512VNNI__
+KINDS(MORE_KERNELS)
+#define MORE_NAMES(name) , name##_5, name##_6, name##_7, name##_8
+#else
+#define MORE_NAMES(name)
+#endif
+
+#define KIND(name, ...) \
+    { { #name, __VA_ARGS__ }, { name##_1, name##_2, name##_3, name##_4 MORE_NAMES(name) } },
+static const struct kind {
+    struct native_format facts;
+    block_kernel *kernel[MOST_TOKENS];
+} kinds[] = { KINDS(KIND) };
+
+static const struct kind *kind_of(const struct native_format *f)
+{
+    for (const struct kind *k = kinds;; k++)
+        if (k->facts.act == f->act && k->facts.group == f->group && k->facts.unit == f->unit
+            && k->facts.mins == f->mins && k->facts.top >= f->top)
+            return k;
+}
+
+/* What WIDTH rows give: their sums so far [tokens][WIDTH], and where they go in the end. */
+struct result {
+    float *sum, *y;
+    int64_t stride;
+    const float *bias; /* may be NULL */
+    int rows;          /* that exist, of WIDTH */
+};
+
+/* y = sum + bias, for the tokens t .. end. */
+static void put_result(const struct result *out, int64_t t, int64_t end)
+{
+    float b[WIDTH] = { 0 }, some[WIDTH];
+    if (out->bias)
+        memcpy(b, out->bias, (size_t)out->rows * sizeof *b);
+    for (; t < end; t++) {
+        floats v = I(load_ps)(out->sum + t * WIDTH);
+        if (out->bias)
+            v = I(add_ps)(v, I(loadu_ps)(b));
+        if (out->rows == WIDTH) {
+            I(storeu_ps)(out->y + t * out->stride, v);
+        } else {
+            I(storeu_ps)(some, v);
+            memcpy(out->y + t * out->stride, some, (size_t)out->rows * sizeof *some);
         }
     }
+}
+
+/* Bytes of WIDTH rows that will be taken apart next; they are asked for while the last blocks are
+ * multiplied, so that they are still in cache then. */
+struct ahead {
+    const uint8_t *data;
+    size_t row_bytes;
+    int bytes; /* of a row */
+};
+
+static inline void ask_for(const struct ahead *a, int64_t b, int64_t blocks)
+{
+    const int64_t first = blocks < WIDTH ? 0 : blocks - WIDTH, n = blocks - first;
+    if (b < first)
+        return;
+    for (int64_t r = (b - first) * WIDTH / n; r < (b + 1 - first) * WIDTH / n; r++)
+        for (int i = 0; i < a->bytes; i += 64)
+            __builtin_prefetch(
+                (const void *)((uintptr_t)a->data + (size_t)r * a->row_bytes + (size_t)i), 0, 3);
+}
+
+/* All tokens times columns c .. c + n of WIDTH rows. Results leave block by block, so that their
+ * way to memory is hidden behind the next block. */
+static void all_blocks(const struct kind *k, const struct abreast *w, const struct native_packed *x,
+                       int64_t c, int n, const struct result *out, const struct ahead *next)
+{
+    const bool last = c + n == x->cols;
+    const int64_t u = c / k->facts.unit, d = c / (k->facts.act == NATIVE_Q8_K ? 256 : 32);
+    int64_t t = 0, end;
+    for (int64_t b = 0; b < x->blocks; b++, t = end) {
+        end = packed_first(x, b + 1);
+        const struct native_block block = packed_block(x, t, end - t, c, u, d);
+        for (int64_t i = t; last && i < end; i++)
+            __builtin_prefetch(out->y + i * out->stride, 1, 2);
+        ask_for(next, b, x->blocks);
+        k->kernel[end - t - 1](w, &block, n, out->sum + t * WIDTH);
+        if (last)
+            put_result(out, t, end);
+    }
+}
+
+/* Where the bytes are that follow columns c .. c + n of rows r .. : those of the next rows, the
+ * next columns of the first rows, or the rows after these. */
+static struct ahead what_follows(const struct native_weights *w, int r, int64_t c, int n,
+                                 int64_t cols)
+{
+    const int64_t row = (int64_t)w->row_bytes, here = c / w->block * w->bytes;
+    int64_t at = r * row + here;
+    if (r + WIDTH < w->rows)
+        at += WIDTH * row;
+    else if (c + n < cols)
+        at = here + n / w->block * w->bytes;
+    else
+        at = w->rows * row;
+    return (struct ahead){ (const uint8_t *)((uintptr_t)w->data + (size_t)at), w->row_bytes,
+                           n / w->block * w->bytes };
+}
+
+static void native_many(const struct native_weights *w, const struct native_packed *x,
+                        const float *bias, float *y, int64_t stride)
+{
+    const struct kind *kind = kind_of(w->format);
+    struct apart p;
+    struct abreast a;
+    const size_t room = (size_t)((w->rows + WIDTH - 1) / WIDTH * WIDTH * x->tokens);
+    float *data = x_alloc(room * sizeof *data + 63);
+    float *sums = (float *)(((uintptr_t)data + 63) & ~(uintptr_t)63);
+    if (w->rows % WIDTH)
+        memset(&p, 0, sizeof p);
+    for (int64_t c = 0; c < x->cols; c += NATIVE_COLS) {
+        const int n = x->cols - c < NATIVE_COLS ? (int)(x->cols - c) : NATIVE_COLS;
+        for (int r = 0; r < w->rows; r += WIDTH) {
+            const int rows = w->rows - r < WIDTH ? w->rows - r : WIDTH;
+            put_abreast(w, r, rows, c, n, &p, &a);
+            const struct ahead next = what_follows(w, r, c, n, x->cols);
+            const struct result out = { sums + r * x->tokens, y + r, stride, bias ? bias + r : NULL,
+                                        rows };
+            all_blocks(kind, &a, x, c, n, &out, &next);
+        }
+    }
+    free(data);
 }
 
 #endif

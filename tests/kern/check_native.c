@@ -186,6 +186,6 @@ void check_native_panel(struct trial *t)
         for (int64_t k = 0; k < tokens; k++)
             want[k * stride + r] = define_product(f, &definition, &x, k);
     }
-    CALL(t->level->native_panel, &w, &x, y, stride);
+    CALL(t->level->native->panel, &w, &x, y, stride);
     expect_bits("y", y, want, (tokens - 1) * stride + rows); /* and what is between the rows */
 }
