@@ -28,7 +28,7 @@ like "for Arch" "$err" 'pacman -S --needed gcc .*readline'
 like "for macOS" "$err" 'brew install autoconf .*readline'
 unlike "tests need more than running" "$err" cmocka
 capture bootstrap check
-like "and say so" "$err" 'apt-get install .*libcmocka-dev tmux'
+like "and say so" "$err" 'apt-get install .*libcmocka-dev groff-base tmux'
 
 # An ordinary user with sudo that asks for a password, on Debian.
 tool apt-get 'echo "apt-get $*" >>"$LOG"'

@@ -237,4 +237,19 @@ like "error: json" "$out" '"status": "error".*"error": \{"message": "axis tok ha
 on "$model" 'print 6 * 7 > answer; print absmax(blk.0.out) | grep -c absmax'
 like "print: into a file" "$(cat answer)" '^\$1  6 \* 7  42'
 like "print: into a pipe" "$out" '^1$'
+# A large weight is not decoded whole to show its corners: 2048 x 1024 numbers in a budget of 1 MB.
+{
+    printf 'GGUF\003\000\000\000\001\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000'
+    printf '\001\000\000\000\000\000\000\000w\002\000\000\000\000\010\000\000\000\000\000\000'
+    printf '\000\004\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000'
+} >"$tmp/large.gguf"
+truncate -s $((96 + 4 * 2048 * 1024 - 4)) "$tmp/large.gguf"
+printf '\000\000\200\077' >>"$tmp/large.gguf" # the last number is 1
+capture "$QDB" -n -batch --mem 1M "$tmp/large.gguf" -ex 'print w'
+like "print: a large weight by its ends" "$out" '^1023 .* 1\.0000$'
+like "print: of which there are more" "$out" '^64 of 2097152 values, from both ends; \$1 keeps these'
+capture "$QDB" -n -batch --mem 1M "$tmp/large.gguf" -ex 'print absmax(w)'
+like "print: all of it only if it fits" "$err" 'w needs 8.39 MB; the budget is'
+capture "$QDB" -n -batch "$tmp/large.gguf" -ex 'print w[row=top1(absmax), col=-1]'
+like "print: selectors see all of it" "$out" '^1023 +2047 +1\.0000$'
 finish

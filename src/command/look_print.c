@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* `print`: show what an expression is worth, or everything that a glob names, and keep it. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,12 +51,22 @@ static enum st print_one(struct session *s, const struct call *c, struct look_fo
 {
     struct view v;
     struct str text = c->rest.n ? c->rest : STR("$");
-    enum st st = expression_eval(s, text, &v, e);
+    const int64_t count = f.count < 0 ? -f.count : f.count,
+                  most = count ? count : setting_int(&s->settings, SETTING_ELEMENTS);
+    const bool elements = !f.letter || !strchr("stim", f.letter);
+    int64_t all;
+    const bool ends = elements && lookup_ends(s, text, most, &v, &all);
+    enum st st = ends ? ST_OK : expression_eval(s, text, &v, e);
     if (st)
         return e && e->column >= 0 ? st_at(e, e->column + c->rest_column, e->length) : st;
     char as[24];
     snprintf(as, sizeof as, "$%zu", s->values.n_history + 1);
     values_show(as, &v, out);
+    if (ends && view_count(&v) < all && !(f.letter && strchr("xbdq", f.letter)))
+        result_note(out,
+                    "%" PRId64 " of %" PRId64
+                    " values, from both ends; %s keeps these; a slice shows others",
+                    view_count(&v), all, as);
     if ((st = look_show(s, &v, f, out, e)))
         view_free(&v);
     else

@@ -150,7 +150,7 @@ static enum st apply_selectors(const struct address *a, const struct shape *full
  */
 
 static enum st read_weight(const struct weight *w, int64_t *const *lists, struct view *v,
-                           struct err *e)
+                           struct progress *p, struct err *e)
 {
     const struct shape *s = &v->shape;
     const int last = s->rank - 1;
@@ -162,7 +162,9 @@ static enum st read_weight(const struct weight *w, int64_t *const *lists, struct
                      : s->rank == 2
                          ? lists[0][r]
                          : lists[0][r / s->d[1].n] * (int64_t)w->ne[1] + lists[1][r % s->d[1].n];
-        st = weight_decode(w, (uint64_t)at, 1, row, e);
+        st = progress_tick(p, "reading", (double)r, (double)rows)
+                 ? weight_decode(w, (uint64_t)at, 1, row, e)
+                 : st_fail(e, ST_CANCELLED, "interrupted");
         for (int64_t c = 0; c < n && !st; c++)
             v->data[r * n + c] = row[lists[last][c]];
     }
@@ -313,8 +315,26 @@ static enum st check_span(const struct address *a, const struct shape *full,
     return ST_OK;
 }
 
-enum st lookup_read(struct session *s, const struct address *a, const struct match *m,
-                    struct view *out, struct err *e)
+/* The first and the last entries of a list, `keep` in all. */
+static void keep_ends(int64_t *list, int64_t *n, int64_t keep)
+{
+    if (*n <= keep)
+        return;
+    memmove(list + keep - keep / 2, list + *n - keep / 2, (size_t)(keep / 2) * sizeof *list);
+    *n = keep;
+}
+
+static bool has_selector(const struct address *a)
+{
+    for (int i = 0; i < a->n_items; i++)
+        if (a->items[i].kind == INDEX_TOP || a->items[i].kind == INDEX_BOTTOM)
+            return true;
+    return false;
+}
+
+/* most: 0, or how many elements are needed of a large weight (see lookup_ends). */
+static enum st read_match(struct session *s, const struct address *a, const struct match *m,
+                          int64_t most, int64_t *all, struct view *out, struct err *e)
 {
     struct session_model *model;
     struct session_run *r;
@@ -342,13 +362,17 @@ enum st lookup_read(struct session *s, const struct address *a, const struct mat
     st = resolve(&narrowed, &full, m->weight ? NULL : r, &shape, lists, e);
     if (!st && !m->weight && a->position.n)
         st = check_span(&narrowed, &full, &shape, lists, run_span(r->run, first), e);
+    *all = st ? 0 : shape_count(&shape);
+    if (most && *all > LOOKUP_LARGE)
+        for (int d = 0; d < shape.rank; d++)
+            keep_ends(lists[d], &shape.d[d].n, d + 1 < shape.rank && most > 8 ? most / 8 : 8);
     struct buf name = { 0 };
     buf_add(&name, m->name.p, m->name.n);
     if (!st)
         st = view_new(&shape, buf_str(&name), &v, e);
     buf_free(&name);
     if (!st)
-        st = m->weight ? read_weight(m->weight, lists, &v, e)
+        st = m->weight ? read_weight(m->weight, lists, &v, s->progress, e)
                        : read_point(r, m, first, end, shape_axis(&full, AXIS_TOK),
                                     shape_axis(&full, AXIS_KEY), lists, &v, e);
     for (int d = 0; !st && d < shape.rank; d++)
@@ -365,6 +389,30 @@ enum st lookup_read(struct session *s, const struct address *a, const struct mat
     else
         *out = v;
     return st;
+}
+
+enum st lookup_read(struct session *s, const struct address *a, const struct match *m,
+                    struct view *out, struct err *e)
+{
+    int64_t all;
+    return read_match(s, a, m, 0, &all, out, e);
+}
+
+bool lookup_ends(struct session *s, struct str text, int64_t most, struct view *out, int64_t *all)
+{
+    struct address *a = x_alloc(sizeof *a);
+    struct match *list = NULL;
+    size_t n = 0;
+    bool found = !address_parse(text, a, NULL) && a->used == text.n && !has_selector(a)
+                 && !lookup_names(s, a, &list, &n, NULL) && n == 1 && list[0].weight
+                 && !read_match(s, a, &list[0], most, all, out, NULL);
+    if (found) { /* as typed, with its slice */
+        free(out->name);
+        out->name = x_strndup(text.p, text.n);
+    }
+    free(list);
+    free(a);
+    return found;
 }
 
 enum st lookup_one(struct session *s, const struct address *a, struct view *out, struct err *e)

@@ -43,6 +43,12 @@ NODISCARD enum st lookup_read(struct session *s, const struct address *a, const 
 /* The only match of the address, read. ST_SYNTAX when a glob matches several. */
 NODISCARD enum st lookup_one(struct session *s, const struct address *a, struct view *out,
                              struct err *e);
+/* For who shows only the ends of what `text` stands for: the address of a weight, sliced or not, is
+ * read, but when that are more than LOOKUP_LARGE elements, only about `most` from the ends. *all:
+ * how many there are. False when it is something else or cannot be read; then read it as all else.
+ */
+enum { LOOKUP_LARGE = 1 << 20 };
+bool lookup_ends(struct session *s, struct str text, int64_t most, struct view *out, int64_t *all);
 /* Parse and read; columns of errors are those of text. */
 NODISCARD enum st lookup_text(struct session *s, struct str text, struct view *out, struct err *e);
 
