@@ -12,6 +12,8 @@
 #include "kernels/feature.h"
 #include "kernels/native.h"
 
+struct buf;
+
 /* In COMPUTE_EXACT and COMPUTE_NATIVE all levels give the same bits: the order of additions is part
  * of the source (kernels/level_body.h, docs/modes.md), a level only says with which
  * instructions. In COMPUTE_FAST a level has bits of its own. */
@@ -45,6 +47,10 @@ enum { LEVEL_MAX_ROWS = 2 };
 const struct level *level_at(size_t i);
 const struct level *level_find(const char *name); /* NULL if none */
 bool level_supported(const struct level *l);      /* by this machine */
+/* Append what the level needs of a CPU: "avx2 f16c"; nothing for one that runs anywhere. */
+void level_needs(const struct level *l, struct buf *out);
+/* Append what keeps it from running here: "not in this CPU: avx2 f16c"; nothing when it runs. */
+void level_missing(const struct level *l, struct buf *out);
 /* The level in use: the last that is supported and not slow, until another is forced. */
 const struct level *level_now(void);
 /* NULL = choose by itself again. The level must be supported. Not while kernels run. */

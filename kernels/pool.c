@@ -43,8 +43,9 @@ struct pool {
     struct worker workers[];
 };
 
-/* Number of this thread inside a chunk, else -1: a loop inside a loop runs inline. */
-static _Thread_local int inside_as = -1;
+/* The pool whose chunk this thread is in, and its number there: a loop inside a loop runs inline. */
+static _Thread_local const struct pool *inside;
+static _Thread_local int inside_as;
 
 static inline void relax(void)
 {
@@ -55,11 +56,17 @@ static inline void relax(void)
 #endif
 }
 
+/* Set by a signal handler of another thread, perhaps. */
+static inline bool cancelled(const volatile sig_atomic_t *cancel)
+{
+    return cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED);
+}
+
 static bool run_inline(int64_t chunks, pool_fn *fn, void *data, const volatile sig_atomic_t *cancel,
                        int worker)
 {
     for (int64_t i = 0; i < chunks; i++) {
-        if (cancel && *cancel)
+        if (cancelled(cancel))
             return false;
         fn(data, i, worker);
     }
@@ -69,18 +76,19 @@ static bool run_inline(int64_t chunks, pool_fn *fn, void *data, const volatile s
 /* Take chunks of the open loop until there are none. */
 static void run_shared(struct pool *p, int worker)
 {
+    inside = p;
     inside_as = worker;
     for (;;) {
         int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
         if (i >= p->chunks)
             break;
-        if (p->cancel && *p->cancel) {
+        if (cancelled(p->cancel)) {
             atomic_store(&p->left_out, true);
             break;
         }
         p->fn(p->data, i, worker);
     }
-    inside_as = -1;
+    inside = NULL;
 }
 
 /* Enter the loop if it is still open. */
@@ -175,8 +183,8 @@ static void close_gate(struct pool *p)
 bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
               const volatile sig_atomic_t *cancel)
 {
-    if (inside_as >= 0)
-        return run_inline(chunks, fn, data, cancel, inside_as);
+    if (inside) /* numbers of one pool are none of another, which may have fewer threads */
+        return run_inline(chunks, fn, data, cancel, inside == p ? inside_as : 0);
     if (!p || p->threads == 1 || chunks <= 1 || pthread_mutex_trylock(&p->in_use) != 0)
         return run_inline(chunks, fn, data, cancel, 0);
     p->fn = fn;

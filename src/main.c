@@ -29,7 +29,7 @@ static const char usage_text[] =
     "  --color WHEN       auto, always or never\n"
     "  --threads N        threads that compute (default: one per core)\n"
     "  --mem SIZE         memory budget, as 4G (default: 40 % of available memory)\n"
-    "  --kernels LEVEL    auto, c, avx2, avx512 or avx512bf16\n"
+    "  --kernels LEVEL    auto, or a level that `info kernels` lists\n"
     "  --seed N           of everything drawn at random\n"
     "  -k                 go on after a failed command\n"
     "  -n                 do not read ~/.config/qdb/qdbrc\n"
@@ -80,6 +80,7 @@ struct options {
     struct todo *todo; /* -ex and -x in order */
     size_t n_todo, cap_todo;
     const char *values[SETTING_COUNT]; /* of settings, NULL where not given */
+    const char *kernels_by;            /* what gave the value of kernels */
     const char *model, *demo;          /* demo: "" for the default one */
     bool batch, keep_going, no_rc, quiet;
     int leave; /* exit status when there is nothing to run, -1 else */
@@ -107,7 +108,8 @@ static int check_values(const struct options *o)
         struct err e = ERR_INIT;
         if (o->values[id] && settings_set(&trial, id, str_from(o->values[id]), &e)) {
             fprintf(stderr, "qdb: %s%s%s\n", e.msg, *e.hint ? ": " : "", e.hint);
-            status = usage_error(setting_info(id)->name, "has no such value");
+            status = usage_error(id == SETTING_KERNELS ? o->kernels_by : setting_info(id)->name,
+                                 "has no such value");
         }
     }
     settings_free(&trial);
@@ -136,9 +138,11 @@ static void parse_option(struct options *o, int c)
         o->leave = 0;
         break;
     default:
-        if (c >= OPT_SETTING)
+        if (c >= OPT_SETTING) {
             o->values[c - OPT_SETTING] = optarg;
-        else {
+            if (c == OPT_SETTING + SETTING_KERNELS)
+                o->kernels_by = "--kernels";
+        } else {
             fputs("`qdb --help` shows the options\n", stderr); /* getopt has said what is wrong */
             o->leave = EXIT_USAGE;
         }
@@ -148,7 +152,11 @@ static void parse_option(struct options *o, int c)
 static void parse_options(struct options *o, int argc, char **argv)
 {
     *o = (struct options){ .leave = -1 };
-    o->values[SETTING_KERNELS] = getenv("QDB_KERNELS");
+    const char *kernels = getenv("QDB_KERNELS");
+    if (kernels && *kernels) {
+        o->values[SETTING_KERNELS] = kernels;
+        o->kernels_by = "QDB_KERNELS";
+    }
     int c;
     while (o->leave < 0 && (c = getopt_long_only(argc, argv, "x:knq", long_options, NULL)) != -1)
         parse_option(o, c);
@@ -223,6 +231,8 @@ static void run(struct repl *r, const struct options *o)
             return;
         }
     }
+    if (r->s->kernels_by)
+        r->s->kernels_by = o->kernels_by;
     bool terminal = isatty(STDIN_FILENO), person = terminal && !o->batch;
     if (person && !o->quiet)
         puts(PACKAGE_STRING ". `help` lists the commands, `explain WORD` explains, `quit` leaves.");

@@ -147,6 +147,18 @@ capture "$QDB" -batch -n -ex 'show seed'
 like "-n leaves it out" "$out" '^value +1$'
 QDB_KERNELS=c capture "$QDB" -n -batch -ex 'show kernels'
 like "QDB_KERNELS" "$out" '^value +c$'
+QDB_KERNELS=c capture "$QDB" -n -batch -ex 'info kernels'
+like "and it is said to rule" "$out" '^c +in use +QDB_KERNELS '
+QDB_KERNELS=none capture "$QDB" -n -batch --kernels c -ex 'info kernels'
+like "the option comes before it" "$out" '^c +in use +--kernels '
+capture "$QDB" -n -batch --kernels c -ex 'set kernels auto' -ex 'set kernels c' -ex 'info kernels'
+like "and set after both" "$out" '^c +in use +set kernels '
+QDB_KERNELS=none capture "$QDB" -n -batch -ex 'info kernels'
+is "an unknown level in the environment is a usage error" "$status" 2
+like "which is named" "$err" 'QDB_KERNELS has no such value'
+like "with what there is" "$err" 'auto\|c\|'
+QDB_KERNELS= capture "$QDB" -n -batch -ex 'show kernels'
+like "an empty one is none" "$out" '^value +auto$'
 
 # Every command has help that fits a screen, and the documents are those of the program.
 qdb -batch -ex 'with output=csv -- help all'

@@ -28,6 +28,10 @@ else
         is "$cpu gives the same numbers" "$(run qemu-x86_64 -cpu "$cpu" "$QDB")" "$want"
         capture qemu-x86_64 -cpu "$cpu" "$QDB" -n -batch --kernels avx512 -ex 'info kernels'
         is "$cpu cannot be made to use what it lacks" "$status" 1
+        like "and is told why" "$err" 'level avx512 \(not in this CPU: .*avx512_vnni\)'
+        like "and what else there is" "$err" "^choose auto, c.*$level\$"
+        QDB_KERNELS=avx512 capture qemu-x86_64 -cpu "$cpu" "$QDB" -n -batch -ex 'info kernels'
+        is "not by the environment either" "$status" 1
         # What the level below has shown already is not shown again.
         capture qemu-x86_64 -cpu "$cpu" "$kern" --trials 10 --level "$level"
         result "$([ "$status" = 0 ] && echo yes || echo no)" \

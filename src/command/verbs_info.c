@@ -184,17 +184,36 @@ static enum st info_kernels(struct session *s, const struct call *c, struct resu
     struct table *t = result_table(out, "kernels", TABLE_ROWS);
     table_column(t, COL_STRING, "level", "");
     table_column(t, COL_STRING, "state", "");
+    table_column(t, COL_STRING, "forced_by", "");
     table_column(t, COL_INT, "threads", "");
     table_column(t, COL_STRING, "meaning", "");
+    table_column(t, COL_STRING, "needs", "");
+    table_column(t, COL_STRING, "missing", "");
     for (size_t i = 0; level_at(i); i++) {
         const struct level *l = level_at(i);
+        const bool now = l == level_now();
+        struct buf needs = { 0 }, missing = { 0 };
+        level_needs(l, &needs);
+        level_missing(l, &missing);
         table_row(t);
         table_str(t, l->name);
-        table_str(t, l == level_now() ? "in use"
-                     : level_supported(l) ? "available"
-                                      : "not on this CPU");
+        table_str(t, now                      ? "in use"
+                     : missing.n              ? "not on this machine"
+                     : l->slow && l->slow() ? "slower on this machine"
+                                              : "available");
+        if (now && s->kernels_by)
+            table_str(t, s->kernels_by);
+        else
+            table_skip(t);
         table_int(t, pool_threads(session_pool(s)));
         table_str(t, l->brief);
+        table_str(t, needs.n ? buf_str(&needs) : "nothing");
+        if (missing.n)
+            table_str(t, buf_str(&missing));
+        else
+            table_skip(t);
+        buf_free(&needs);
+        buf_free(&missing);
     }
     return ST_OK;
 }

@@ -7,16 +7,39 @@
 #include "kernels/level.h"
 #include "session/expression.h"
 
-static enum st force_level(enum kernels_choice choice, struct err *e)
+/* What a level lacks, and those that run. */
+static enum st refuse_level(const char *name, struct err *e)
 {
-    static const char *const names[] = { NULL, "c", "avx2", "avx512", "avx512bf16" };
-    const struct level *l = choice ? level_find(names[choice]) : NULL;
-    if (choice && !(l && level_supported(l))) {
-        st_fail(e, ST_UNSUPPORTED, "this machine cannot run the level %s", names[choice]);
-        return st_hint(e, "`info kernels` lists what it can");
+    struct buf why = { 0 }, others = { 0 };
+    if (level_find(name))
+        level_missing(level_find(name), &why);
+    else
+        buf_adds(&why, "it is for other CPUs");
+    for (size_t i = 0; level_at(i); i++)
+        if (level_supported(level_at(i)))
+            buf_printf(&others, ", %s", level_at(i)->name);
+    st_fail(e, ST_UNSUPPORTED, "this machine cannot run the level %s (%s)", name, buf_str(&why));
+    st_hint(e, "choose auto%s", buf_str(&others));
+    buf_free(&why);
+    buf_free(&others);
+    return ST_UNSUPPORTED;
+}
+
+/* The level that the setting names, if any; unless told otherwise, it was set by `set`. */
+static enum st force_level(struct session *s, struct err *e)
+{
+    struct buf name = { 0 };
+    settings_print(&s->settings, SETTING_KERNELS, &name);
+    const struct level *l = level_find(buf_str(&name));
+    enum st st = ST_OK;
+    if (l ? !level_supported(l) : setting_int(&s->settings, SETTING_KERNELS) != 0)
+        st = refuse_level(buf_str(&name), e);
+    else {
+        level_force(l); /* NULL for "auto" */
+        s->kernels_by = l ? "set kernels" : NULL;
     }
-    level_force(l);
-    return ST_OK;
+    buf_free(&name);
+    return st;
 }
 
 /* What depends on settings follows them. */
@@ -26,7 +49,7 @@ static enum st follow(void *data, enum setting_id id, struct err *e)
     int64_t v = setting_int(&s->settings, id);
     switch (id) {
     case SETTING_MEM_BUDGET: mem_set_budget(v ? (size_t)v : mem_available() / 5 * 2); break;
-    case SETTING_KERNELS: return force_level((enum kernels_choice)v, e);
+    case SETTING_KERNELS: return force_level(s, e);
     default: break;
     }
     return ST_OK;

@@ -108,6 +108,7 @@ struct session {
     struct progress *progress; /* of the front end that is calling; NULL = silent */
     struct front *front;       /* of the front end that is calling; NULL = none */
     bool interactive;          /* a person is at the other end: confirmations make sense */
+    const char *kernels_by;    /* who forced a level of kernels: "--kernels"; NULL = nobody */
     bool quit;                 /* set by `quit`: the front end leaves its loop */
     int quit_status;           /* what `quit N` asked for, -1 if nothing */
     struct alias *aliases;

@@ -59,8 +59,9 @@ static const struct setting table[SETTING_COUNT] = {
         .choices = "auto|c|avx2|avx512|avx512bf16",
         .brief = "CPU level of the kernels",
         .help = "auto takes the best that this machine has; c is portable C. All give the same "
-                "bits, except in `set compute fast`. The environment variable QDB_KERNELS sets it "
-                "too.",
+                "bits, except in `set compute fast`. The environment variable QDB_KERNELS and the "
+                "option --kernels set it too. `info kernels` says what each needs, and which was "
+                "forced by whom.",
     },
     [SETTING_LEVEL] = {
         .name = "level", .type = TYPE_CHOICE, .initial = "node", .choices = "node|sub|block|span",

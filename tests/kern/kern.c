@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "tests/kern/kern.h"
 
 enum { LIMIT = 300 /* seconds that a kernel may take before it counts as hanging */ };
@@ -170,18 +171,12 @@ static void run_in_child(const struct kern *k, int variant, const char *name,
     end_of_line(k, name, l->name, status);
 }
 
-/* What a level lacks here, in words. */
-static const char *missing_words(const struct level *l)
+static void skip_line(const char *name, const struct level *l)
 {
-    static char out[200];
-    size_t at = 0;
-    *out = '\0';
-    for (int f = 0; f < FEATURE__COUNT; f++)
-        if (features_missing(l->needs) >> f & 1 && at < sizeof out)
-            at += (size_t)snprintf(out + at, sizeof out - at, "%s%s: %s", at ? ", " : "",
-                                   feature_name((enum feature)f),
-                                   feature_missing((enum feature)f));
-    return out;
+    struct buf why = { 0 };
+    level_missing(l, &why);
+    printf("ok %d - %s %s # SKIP %s\n", ++count, name, l->name, buf_str(&why));
+    buf_free(&why);
 }
 
 static bool asked_for(const char *name)
@@ -205,7 +200,7 @@ static void run_variant(const struct kern *k, int variant, const char *name)
         if (level_supported(l))
             run_in_child(k, variant, name, l);
         else
-            printf("ok %d - %s %s # SKIP %s\n", ++count, name, l->name, missing_words(l));
+            skip_line(name, l);
     }
 }
 

@@ -128,6 +128,38 @@ static void nested_loops_run_inline(void **state)
     }
 }
 
+static void count_strangers(void *data, int64_t chunk, int worker)
+{
+    (void)chunk;
+    atomic_fetch_add((_Atomic int64_t *)data, worker < 2);
+}
+
+static void outer_of_another(void *data, int64_t chunk, int worker)
+{
+    struct nest *nest = data;
+    _Atomic int64_t known = 0;
+    (void)chunk, (void)worker;
+    if (!pool_for(nest->pool, 10, count_strangers, &known, NULL) || known != 10)
+        atomic_fetch_add(&nest->faults, 1);
+    known = 0;
+    if (!pool_for(NULL, 10, count_strangers, &known, NULL) || known != 10)
+        atomic_fetch_add(&nest->faults, 1);
+}
+
+/* Scratch memory is counted by the threads of the pool that a loop was given, not by those of the
+ * pool in whose chunk it runs. */
+static void workers_are_those_of_the_pool(void **state)
+{
+    (void)state;
+    struct pool *outer = pool_new(16);
+    struct nest nest = { .pool = pool_new(2) };
+    for (int i = 0; i < 20; i++)
+        assert_true(pool_for(outer, 200, outer_of_another, &nest, NULL));
+    assert_int_equal(nest.faults, 0);
+    pool_free(nest.pool);
+    pool_free(outer);
+}
+
 static volatile sig_atomic_t cancel;
 
 static void cancelling_chunk(void *data, int64_t chunk, int worker)
@@ -135,7 +167,7 @@ static void cancelling_chunk(void *data, int64_t chunk, int worker)
     (void)worker;
     atomic_fetch_add((_Atomic int64_t *)data, 1);
     if (chunk == 5)
-        cancel = 1;
+        __atomic_store_n(&cancel, 1, __ATOMIC_RELAXED);
 }
 
 static void cancelling_leaves_chunks_out(void **state)
@@ -199,6 +231,7 @@ static void odd_sizes(void **state)
 UNIT_MAIN(CASE(each_chunk_once_and_same_bits),
           CASE(many_short_loops),
           CASE(nested_loops_run_inline),
+          CASE(workers_are_those_of_the_pool),
           CASE(cancelling_leaves_chunks_out),
           CASE(two_users_do_not_meet),
           CASE(odd_sizes))

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+#include "kernels/level.h"
 #include "session/settings.h"
 
 static void assert_value(const struct settings *s, enum setting_id id, const char *want)
@@ -154,5 +156,18 @@ static void holds_end_in_order(void **state)
     settings_free(&s);
 }
 
+/* Every level that there is can be chosen. */
+static void kernels_are_levels(void **state)
+{
+    (void)state;
+    struct settings s;
+    struct err e;
+    settings_init(&s);
+    for (size_t i = 0; level_at(i); i++)
+        assert_ok(settings_set(&s, SETTING_KERNELS, str_from(level_at(i)->name), &e), &e);
+    settings_free(&s);
+}
+
 UNIT_MAIN(CASE(table_is_sound), CASE(parses_each_type), CASE(ambiguous_choices_are_refused),
-          CASE(names_may_be_short), CASE(listeners_may_refuse), CASE(holds_end_in_order))
+          CASE(names_may_be_short), CASE(listeners_may_refuse), CASE(holds_end_in_order),
+          CASE(kernels_are_levels))
