@@ -52,10 +52,36 @@ ROUNDS(__m512i, AVX512, vnni_avx512, _mm512_setzero_si512(), _mm512_dpbusd_epi32
 ROUNDS(__m512i, AVX512, dot8_avx512, _mm512_setzero_si512(),
        _mm512_add_epi32(sum[i], _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), b)))
 
-
 #define BF16 __attribute__((target("avx512f,avx512bf16")))
 ROUNDS(__m512, BF16, bf16_avx512, _mm512_setzero_ps(),
        _mm512_dpbf16_ps(sum[i], (__m512bh)a, (__m512bh)b))
+
+/* Tiles of 16 rows of 64 bytes: five sums, one after the other, hide the latency of a product. The
+ * configuration is an operand of 64 bytes, so that all of them count as read. */
+#define TILE_STEPS(op) \
+    op " %%tmm6, %%tmm5, %%tmm0\n\t" op " %%tmm6, %%tmm5, %%tmm1\n\t" op \
+       " %%tmm6, %%tmm5, %%tmm2\n\t" op " %%tmm6, %%tmm5, %%tmm3\n\t" op \
+       " %%tmm6, %%tmm5, %%tmm4\n\t"
+#define TILES(name, op) \
+    static void name(int64_t rounds) \
+    { \
+        static const uint8_t \
+            config[64] = { \
+                [0] = 1,   [16] = 64, [18] = 64, [20] = 64, [22] = 64, \
+                [24] = 64, [26] = 64, [28] = 64, [48] = 16, [49] = 16, \
+                [50] = 16, [51] = 16, [52] = 16, [53] = 16, [54] = 16, \
+            }; \
+        __asm__ volatile("ldtilecfg %0\n\ttilezero %%tmm0\n\ttilezero %%tmm1\n\t" \
+                         "tilezero %%tmm2\n\ttilezero %%tmm3\n\ttilezero %%tmm4\n\t" \
+                         "tilezero %%tmm5\n\ttilezero %%tmm6" \
+                         : \
+                         : "m"(config)); \
+        for (int64_t r = 0; r < rounds; r++) \
+            __asm__ volatile(TILE_STEPS(op) TILE_STEPS(op)::); \
+        __asm__ volatile("tilerelease" ::); \
+    }
+TILES(tile8_amx, "tdpbssd")
+TILES(tile_bf16_amx, "tdpbf16ps")
 #else
 #ifdef __aarch64__
 #define HIDE(v) "+w"(v)
@@ -70,7 +96,9 @@ enum {
     NEEDS_AVX2 = FEATURES(AVX2) | FEATURES(FMA),
     NEEDS_AVX512 = NEEDS_AVX2 | FEATURES(AVX512F) | FEATURES(AVX512BW),
     NEEDS_VNNI = NEEDS_AVX512 | FEATURES(AVX512VNNI),
-    NEEDS_BF16 = NEEDS_AVX512 | FEATURES(AVX512BF16)
+    NEEDS_BF16 = NEEDS_AVX512 | FEATURES(AVX512BF16),
+    NEEDS_TILE8 = FEATURES(AMX_TILE) | FEATURES(AMX_INT8),
+    NEEDS_TILE_BF16 = FEATURES(AMX_TILE) | FEATURES(AMX_BF16)
 };
 
 /* In the order of the levels, of each kind the best last. */
@@ -85,6 +113,9 @@ static const struct peak peaks[] = {
     { "avx512", PEAK_DOT8, "512 bit maddubs, madd, add", NEEDS_AVX512, 64, dot8_avx512 },
     { "avx512", PEAK_DOT8, "512 bit dpbusd", NEEDS_VNNI, 64, vnni_avx512 },
     { "avx512bf16", PEAK_BF16, "512 bit dpbf16", NEEDS_BF16, 32, bf16_avx512 },
+    { "avx512bf16", PEAK_TILE8, "16 x 64 byte tiles, tdpbssd", NEEDS_TILE8, 16384, tile8_amx },
+    { "avx512bf16", PEAK_TILE_BF16, "16 x 64 byte tiles, tdpbf16", NEEDS_TILE_BF16, 8192,
+      tile_bf16_amx },
 #endif
 };
 

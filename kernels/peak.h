@@ -11,19 +11,21 @@
 #include "kernels/level.h"
 
 enum peak_kind {
-    PEAK_MUL_ADD, /* float32 multiplication, then addition, each rounded: as in mode exact */
-    PEAK_FMA,     /* float32 multiplication and addition rounded once */
-    PEAK_DOT8,    /* products of unsigned and signed bytes added into 32-bit integers */
-    PEAK_BF16,    /* products of brain floats added into float32 */
+    PEAK_MUL_ADD,   /* float32 multiplication, then addition, each rounded: as in mode exact */
+    PEAK_FMA,       /* float32 multiplication and addition rounded once */
+    PEAK_DOT8,      /* products of unsigned and signed bytes added into 32-bit integers */
+    PEAK_BF16,      /* products of brain floats added into float32 */
+    PEAK_TILE8,     /* products of tiles of bytes added into 32-bit integers */
+    PEAK_TILE_BF16, /* products of tiles of brain floats added into float32 */
     PEAK__COUNT
 };
 
 struct peak {
     const char *level; /* of the level whose vectors it uses */
     enum peak_kind kind;
-    const char *how;         /* the instructions, for people */
-    unsigned needs;          /* FEATURES of the CPU */
-    int lanes;               /* products per step */
+    const char *how; /* the instructions, for people */
+    unsigned needs;  /* FEATURES of the CPU */
+    int lanes;       /* products per step */
     void (*run)(int64_t rounds);
 };
 

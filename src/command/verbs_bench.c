@@ -41,7 +41,7 @@ static enum st parse_effort(const struct call *c, int *i, struct effort *o, stru
 /* Of what the table shows; rates are kept in units of 1. */
 static const char *limit_unit(enum bench_limit l)
 {
-    return l < LIMIT_MUL_ADD ? "GB/s" : l == LIMIT_DOT8 ? "GOP/s" : "GFLOP/s";
+    return l < LIMIT_MUL_ADD ? "GB/s" : l == LIMIT_DOT8 || l == LIMIT_TILE8 ? "GOP/s" : "GFLOP/s";
 }
 
 static enum st bench_machine(struct session *s, const struct call *c, struct result *out,
@@ -178,13 +178,10 @@ static struct table *kernel_table(struct result *out)
     table_digits(t, 2);
     table_column(t, COL_FLOAT, "to_c", "");
     table_digits(t, 3);
-    table_column(t, COL_STRING, "level", "");
-    table_column(t, COL_INT, "threads", "");
     return t;
 }
 
-static void kernel_row(struct table *t, const struct bench_kernel *k, const struct bench_rate *r,
-                       int threads)
+static void kernel_row(struct table *t, const struct bench_kernel *k, const struct bench_rate *r)
 {
     table_row(t);
     table_str(t, format_info(k->format)->name);
@@ -194,8 +191,6 @@ static void kernel_row(struct table *t, const struct bench_kernel *k, const stru
     k->decode ? table_skip(t) : table_float(t, r->ops * 1e-9);
     table_float(t, r->share);
     k->decode ? table_skip(t) : table_float(t, r->to_c);
-    k->decode ? table_skip(t) : table_str(t, level_now()->name);
-    table_int(t, threads);
 }
 
 enum { LIMITS = 5 }; /* of the machine that products are compared with */
@@ -214,16 +209,21 @@ static enum st machine_limits(struct pool *pool, const struct effort *o, double 
     return ST_OK;
 }
 
-static void limit_note(const struct bench_machine *m, struct result *out)
+/* What the rows of all kernels share. */
+static void limits_table(const struct bench_machine *m, int threads, struct result *out)
 {
-    char more[128] = "";
-    size_t n = 0;
-    for (enum bench_limit l = LIMIT_FMA; l < LIMIT__COUNT; l++)
+    struct table *t = result_table(out, "limits", TABLE_RECORD);
+    for (enum bench_limit l = 0; l < LIMIT__COUNT; l++)
         if (m->limit[l] > 0)
-            n += (size_t)snprintf(more + n, sizeof more - n, ", %.0f %s", m->limit[l] * 1e-9,
-                                  bench_limit_name(l));
-    result_note(out, "limits measured just before: read %.1f GB/s; GOP/s: %.0f mul-add%s",
-                m->limit[LIMIT_READ] * 1e-9, m->limit[LIMIT_MUL_ADD] * 1e-9, more);
+            table_column(t, COL_FLOAT, bench_limit_name(l), limit_unit(l));
+    table_column(t, COL_STRING, "level", "");
+    table_column(t, COL_INT, "threads", "");
+    table_row(t);
+    for (enum bench_limit l = 0; l < LIMIT__COUNT; l++)
+        if (m->limit[l] > 0)
+            table_float(t, m->limit[l] * 1e-9);
+    table_str(t, level_now()->name);
+    table_int(t, threads);
 }
 
 struct kernels_call {
@@ -249,7 +249,7 @@ static enum st bench_format(struct session *s, enum format f, struct kernels_cal
         progress_tick(s->progress, format_info(f)->name, x->done++, x->of);
         st = bench_kernel_of(&list[i], w, &x->machine, pool, x->slot, s->progress, &r, e);
         if (!st)
-            kernel_row(t, &list[i], &r, pool_threads(pool));
+            kernel_row(t, &list[i], &r);
     }
     bench_weights_free(w);
     return st;
@@ -266,14 +266,12 @@ static enum st bench_kernels(struct session *s, const struct call *c, struct res
         return st;
     for (int f = 0; f < format_count() && f < MOST_FORMATS; f++)
         x.of += x.what.format[f] ? list_kernels(&x.what, f, list) : 0;
-    if (!x.of)
-        return st_fail(e, ST_UNSUPPORTED, "there are no kernels of this mode yet");
     /* A figure takes its slot once at the level in use, and half as long at level c. */
     x.slot = fmin(0.3, x.effort.seconds / (1.5 * x.of + LIMITS));
     st = machine_limits(pool, &x.effort, x.slot, s->progress, &x.machine, e);
     if (st)
         return st;
-    limit_note(&x.machine, out);
+    limits_table(&x.machine, pool_threads(pool), out);
     struct table *t = kernel_table(out);
     for (int f = 0; f < format_count() && f < MOST_FORMATS && !st; f++)
         st = x.what.format[f] ? bench_format(s, f, &x, t, e) : ST_OK;
@@ -309,9 +307,10 @@ const struct verb verbs_bench[] = {
           "once in order, more of it than caches hold (160 MiB per thread, `size` for another "
           "size); read-ahead: the same with prefetches. mul-add: float32 multiplication and then "
           "addition, as mode exact does; fma: both in one instruction; dot8: products of bytes "
-          "added into 32-bit integers; bf16: products of brain floats added into float32. The last "
-          "four touch no memory and use the vectors of the "
-          "level in use; a level without such instructions has no row.\n"
+          "added into 32-bit integers; bf16: products of brain floats added into float32; tile8, "
+          "tile-bf16: the same two in tiles (AMX). All from mul-add on touch no memory and use the "
+          "vectors of the level in use; what it or the machine has no instructions for has no "
+          "row.\n"
           "bench kernels: per format the speed of decoding to floats, and of products with 1, 4, "
           "16 and 512 tokens in each compute mode, for rows of 2048 weights walked through in "
           "slices of 4 MiB (64 rows per thread above 16 tokens). weights: bytes of weights per "
@@ -319,7 +318,8 @@ const struct verb verbs_bench[] = {
           "would need at least over the time taken, where it needs the longer of bytes at the "
           "rate of `read` and operations at that of `mul-add` (`dot8` where native mode "
           "multiplies integers and the level has it, `bf16` or else `fma` in mode fast); "
-          "to_c: how many times as fast as level c. Median of 5 samples. FILTER: formats (q4_k, "
+          "to_c: how many times as fast as level c; limits: measured just before. Median of 5 "
+          "samples. FILTER: formats (q4_k, "
           "\"iq*\"), decode, exact, native, fast, numbers of tokens; without formats those that "
           "most files use. `seconds S` for all figures together (10), `size S`: how much memory "
           "the weights of one format fill.\n"

@@ -85,6 +85,8 @@ static const struct {
     [LIMIT_FMA] = { "fma", "", PEAK_FMA },
     [LIMIT_DOT8] = { "dot8", "", PEAK_DOT8 },
     [LIMIT_BF16] = { "bf16", "", PEAK_BF16 },
+    [LIMIT_TILE8] = { "tile8", "", PEAK_TILE8 },
+    [LIMIT_TILE_BF16] = { "tile-bf16", "", PEAK_TILE_BF16 },
 };
 
 const char *bench_limit_name(enum bench_limit l) { return limits[l].name; }
@@ -347,9 +349,10 @@ static enum bench_limit limit_of(const struct bench_kernel *k, const struct benc
 {
     const bool integers = k->mode == COMPUTE_NATIVE && native_format(k->format);
     const bool brain = k->mode == COMPUTE_FAST && level_now()->fast->bytes == 2;
-    const enum bench_limit l = integers ? LIMIT_DOT8 : brain ? LIMIT_BF16
-                               : k->mode == COMPUTE_FAST     ? LIMIT_FMA
-                                                             : LIMIT_MUL_ADD;
+    const enum bench_limit l = integers                  ? LIMIT_DOT8
+                               : brain                   ? LIMIT_BF16
+                               : k->mode == COMPUTE_FAST ? LIMIT_FMA
+                                                         : LIMIT_MUL_ADD;
     return m->limit[l] > 0 ? l : LIMIT_MUL_ADD;
 }
 

@@ -33,6 +33,8 @@ enum bench_limit {
     LIMIT_FMA,
     LIMIT_DOT8,
     LIMIT_BF16,
+    LIMIT_TILE8,
+    LIMIT_TILE_BF16,
     LIMIT__COUNT
 };
 

@@ -8,7 +8,7 @@
 #   -p N        tokens of the prompt (512), 0 = none; -n N: tokens generated one by one (64)
 #   -r ROUNDS   how often everything is measured (3); each process measures once after a warm-up
 #   -c MODES    compute modes of qdb (native,fast); -k LEVEL: its kernels
-#   LLAMA_BENCH a program with the options and the JSON lines of llama.cpp's llama-bench, under a
+#   LLAMA_BENCH a program with the options and the JSON of llama.cpp's llama-bench, under a
 #               NAME of one's own; ARGs are handed on: ik=build/bin/llama-bench,-rtr,1
 # RUN in the environment is put before every program: RUN='taskset -c 0,1'.
 #
@@ -90,7 +90,8 @@ figures() {
                     say(f[1] == "prompt" ? "pp" : "tg", f[3])
             }
         }
-        /"avg_ts"/ { say(after("n_prompt") > 0 ? "pp" : "tg", after("avg_ts")) }
+        /"n_prompt"/ { n = after("n_prompt") }
+        /"avg_ts"/ { say(n > 0 ? "pp" : "tg", after("avg_ts")) }
     ' "$dir/out"
     [ -s "$dir/peak" ] && printf '%s\t%s\tpeak\t%s\n' "$1" "$2" "$(cat "$dir/peak")"
 }
@@ -124,7 +125,7 @@ while [ $round -lt "$rounds" ]; do
             case $rest in *,*) args=$(echo "${rest#*,}" | tr , ' ') ;; esac
             [ "$name" = "$peer" ] && name=$(basename "$program")
             # shellcheck disable=SC2086
-            one "$model" "$name" "$program" -m "$model" -t "$threads" -r 1 -o jsonl \
+            one "$model" "$name" "$program" -m "$model" -t "$threads" -r 1 -o json \
                 -p "$prompt" -n "$generate" $args
         done 4< "$dir/peers"
     done 3< "$dir/models"
