@@ -43,7 +43,7 @@ struct pool {
     struct worker workers[];
 };
 
-/* The pool whose chunk this thread is in, and its number there: a loop inside a loop runs inline. */
+/* The pool whose chunk this thread is in, and its number there: a loop inside runs inline. */
 static _Thread_local const struct pool *inside;
 static _Thread_local int inside_as;
 
