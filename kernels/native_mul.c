@@ -54,7 +54,7 @@ static void mul_few(struct job *j, int64_t tokens, struct pool *pool,
 {
     native_acts_init(&j->acts, j->format, tokens, j->w->cols);
     pool_for(pool, tokens, quantize_token, j, NULL);
-    pool_for(pool, pool_chunks(j->w->rows, NATIVE_ROWS), one_panel, j, cancel);
+    pool_for_runs(pool, pool_chunks(j->w->rows, NATIVE_ROWS), one_panel, j, cancel);
     native_acts_free(&j->acts);
 }
 

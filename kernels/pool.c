@@ -20,13 +20,24 @@ struct worker {
     pthread_t thread;
 };
 
+/* Chunks that are left of a worker's run: the first in the low half, the end in the high one. Lines
+ * of their own. */
+struct run {
+    _Alignas(64) _Atomic uint64_t left;
+};
+#define RUN(first, end) ((uint64_t)(end) << 32 | (uint64_t)(first))
+#define RUN_FIRST(left) ((int64_t)((left) & UINT32_MAX))
+#define RUN_END(left)   ((int64_t)((left) >> 32))
+
 struct pool {
     /* One loop. */
     pool_fn *fn;
     void *data;
     const volatile sig_atomic_t *cancel;
     int64_t chunks;
-    _Atomic int64_t next; /* the first chunk nobody has taken */
+    bool in_runs;
+    _Atomic int64_t next; /* the first chunk nobody has taken, unless in runs */
+    struct run *runs;     /* of each worker; NULL: not to be had */
     atomic_bool left_out; /* a chunk was skipped because of cancel */
     _Atomic uint64_t gate;
 
@@ -73,14 +84,55 @@ static bool run_inline(int64_t chunks, pool_fn *fn, void *data, const volatile s
     return true;
 }
 
+/* The first chunk of a run, or its last; -1: none is left. */
+static int64_t take_from(struct run *r, bool last)
+{
+    uint64_t left = atomic_load_explicit(&r->left, memory_order_relaxed);
+    while (RUN_FIRST(left) < RUN_END(left)) {
+        const uint64_t rest = last ? left - RUN(0, 1) : left + RUN(1, 0);
+        if (atomic_compare_exchange_weak(&r->left, &left, rest))
+            return last ? RUN_END(rest) : RUN_FIRST(left);
+    }
+    return -1;
+}
+
+/* A chunk of the worker's own run, else one of the longest run; -1: none is left. */
+static int64_t take_of_runs(struct pool *p, int worker)
+{
+    int64_t chunk = take_from(&p->runs[worker], false);
+    while (chunk < 0) {
+        int64_t most = 0;
+        int from = -1;
+        for (int i = 0; i < p->threads; i++) {
+            const uint64_t left = atomic_load_explicit(&p->runs[i].left, memory_order_relaxed);
+            if (RUN_END(left) - RUN_FIRST(left) > most) {
+                most = RUN_END(left) - RUN_FIRST(left);
+                from = i;
+            }
+        }
+        if (from < 0)
+            return -1;
+        chunk = take_from(&p->runs[from], true);
+    }
+    return chunk;
+}
+
+static int64_t take_chunk(struct pool *p, int worker)
+{
+    if (p->in_runs)
+        return take_of_runs(p, worker);
+    const int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
+    return i < p->chunks ? i : -1;
+}
+
 /* Take chunks of the open loop until there are none. */
 static void run_shared(struct pool *p, int worker)
 {
     inside = p;
     inside_as = worker;
     for (;;) {
-        int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (i >= p->chunks)
+        const int64_t i = take_chunk(p, worker);
+        if (i < 0)
             break;
         if (cancelled(p->cancel)) {
             atomic_store(&p->left_out, true);
@@ -180,8 +232,8 @@ static void close_gate(struct pool *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
-              const volatile sig_atomic_t *cancel)
+static bool run_loop(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
+                     const volatile sig_atomic_t *cancel, bool in_runs)
 {
     if (inside) /* numbers of one pool are none of another, which may have fewer threads */
         return run_inline(chunks, fn, data, cancel, inside == p ? inside_as : 0);
@@ -191,6 +243,10 @@ bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
     p->data = data;
     p->cancel = cancel;
     p->chunks = chunks;
+    p->in_runs = in_runs && p->runs;
+    for (int i = 0; p->in_runs && i < p->threads; i++)
+        atomic_store(&p->runs[i].left,
+                     RUN(chunks * i / p->threads, chunks * (i + 1) / p->threads));
     atomic_store(&p->next, 0);
     atomic_store(&p->left_out, false);
     open_gate(p);
@@ -199,6 +255,18 @@ bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
     bool complete = !atomic_load(&p->left_out);
     pthread_mutex_unlock(&p->in_use);
     return complete;
+}
+
+bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
+              const volatile sig_atomic_t *cancel)
+{
+    return run_loop(p, chunks, fn, data, cancel, false);
+}
+
+bool pool_for_runs(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
+                   const volatile sig_atomic_t *cancel)
+{
+    return run_loop(p, chunks, fn, data, cancel, true);
 }
 
 /* Start worker number p->threads; signals stay with the threads of the caller. */
@@ -232,6 +300,7 @@ struct pool *pool_new(int threads)
     pthread_cond_init(&p->emptied, NULL);
     /* Some tens of microseconds; spinning on a core that another one needs only delays it. */
     p->spins = threads <= pool_cpus() ? 1000 : 0;
+    p->runs = aligned_alloc(_Alignof(struct run), (size_t)threads * sizeof *p->runs);
     p->threads = 1;
     while (p->threads < threads && start_worker(p))
         ;
@@ -252,6 +321,7 @@ void pool_free(struct pool *p)
     pthread_cond_destroy(&p->opened);
     pthread_mutex_destroy(&p->in_use);
     pthread_mutex_destroy(&p->lock);
+    free(p->runs);
     free(p);
 }
 

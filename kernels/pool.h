@@ -30,6 +30,12 @@ int pool_cpus(void);                    /* CPUs this process may use, at least 1
 bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
               const volatile sig_atomic_t *cancel);
 
+/* The same, but each worker begins with its own run of neighbouring chunks, and goes on with those
+ * at the end of the longest run that others have left: for chunks that read memory, which streams
+ * best in one piece. At most INT32_MAX chunks. */
+bool pool_for_runs(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
+                   const volatile sig_atomic_t *cancel);
+
 /* Chunks of `size` that cover n things. */
 static inline int64_t pool_chunks(int64_t n, int64_t size) { return n / size + (n % size != 0); }
 
