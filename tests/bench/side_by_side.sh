@@ -18,10 +18,12 @@
 # included) in 1e6 bytes and as a multiple of the file. "-": it failed or has no such figure.
 set -u
 
-# Run a program, its output to a file, the largest VmHWM (kB) to another.
+# Run a program, its output to a file, the largest VmHWM (kB) to another; first bring the model into
+# the page cache.
 if [ "${1-}" = --one ]; then
     output=$2 peak=$3
-    shift 3
+    cat "$4" > /dev/null
+    shift 4
     "$@" > "$output" &
     while kill -0 $! 2> /dev/null; do
         sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$!/status" > "$peak.now" 2> /dev/null
@@ -101,7 +103,7 @@ one() {
     model=$1 engine=$2
     shift 2
     rm -f "$dir/out" "$dir/peak"
-    ${RUN-} sh "$0" --one "$dir/out" "$dir/peak" "$@" 2> "$dir/err" < /dev/null
+    ${RUN-} sh "$0" --one "$dir/out" "$dir/peak" "$model" "$@" 2> "$dir/err" < /dev/null
     found=$(figures "$(basename "$model")" "$engine")
     printf '%s' "$found" | grep -q '	[pt][pg]	' ||
         echo "$engine, $model: $(cat "$dir/err" "$dir/out" | tail -n 1 | cut -c 1-300)" >&2
