@@ -327,7 +327,7 @@ void render_error(struct buf *out, const struct err *e, struct str line, const c
         render_safe(out, str_from(e->where), false);
     }
     buf_addc(out, '\n');
-    if (e->column >= 0 && line.n)
+    if (e->column >= 0 && line.n && e->st != ST_CANCELLED)
         add_caret(out, e, line, style);
     if (*e->hint) {
         render_safe(out, str_from(e->hint), false);

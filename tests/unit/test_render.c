@@ -443,6 +443,11 @@ static void errors_have_carets(void **state)
     st_fail(&e, ST_IO, "no such file");
     render_error(&out, &e, STR("open x"), "", &plain);
     assert_string_equal(out.p, "error: no such file\n");
+    buf_clear(&out);
+    st_fail(&e, ST_CANCELLED, "interrupted"); /* no word of the line is to blame */
+    st_at(&e, 6, 1);
+    render_error(&out, &e, STR("print w"), "", &plain);
+    assert_string_equal(out.p, "interrupted\n");
     buf_free(&out);
 }
 
