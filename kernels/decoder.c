@@ -13,6 +13,8 @@ struct decoder decoder_of(enum format f)
     if (n) {
         d.way = DECODE_NATIVE;
         d.native = (int)native_id(n);
+    } else if (!strcmp(info->name, "f32")) {
+        d.way = DECODE_F32;
     } else if (!strcmp(info->name, "f16")) {
         d.way = DECODE_F16;
     }

@@ -9,6 +9,7 @@
 
 enum decode_way {
     DECODE_CODEC,  /* by the codec of the format */
+    DECODE_F32,    /* nothing to do */
     DECODE_F16,    /* half floats */
     DECODE_NATIVE, /* native mode's unpacker, then codes times scales */
 };

@@ -40,7 +40,7 @@ struct level {
     const struct fast_ops *fast;
 };
 
-enum { LEVEL_MAX_ROWS = 2 };
+enum { LEVEL_MAX_ROWS = 16 };
 
 /* From the plainest to the fastest; NULL past the end. Levels of other
  * CPU families are not there. */

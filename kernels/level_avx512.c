@@ -20,7 +20,7 @@ static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pa
     FEATURES(AVX2) | FEATURES(F16C) | FEATURES(FMA) | FEATURES(AVX512F) | FEATURES(AVX512BW) \
         | FEATURES(AVX512VL) | FEATURES(AVX512VNNI)
 #define AVX512_KERNELS \
-    .rows = BLOCK_ROWS, .dot_rows = dot_rows, .attention_scores = attention_scores_level, \
+    .rows = LEVEL_MAX_ROWS, .dot_rows = dot_rows, .attention_scores = attention_scores_level, \
     .attention_mix = attention_mix_level, .to_halves = to_halves, .native = &native, \
     .decode = decode
 

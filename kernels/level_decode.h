@@ -69,7 +69,7 @@ static void decode(const struct decoder *d, const void *src, float *y, int64_t n
         decode_halves(p, y, n);
         return;
     }
-    if (d->way == DECODE_CODEC) {
+    if (d->way == DECODE_CODEC || d->way == DECODE_F32) {
         d->codec(src, y, n);
         return;
     }

@@ -12,7 +12,10 @@ const char *compute_name(enum compute c)
     return (unsigned)c < COMPUTE__COUNT ? names[c] : "?";
 }
 
-enum { CHUNK = 16 /* rows of W per task of the pool */ };
+enum {
+    CHUNK = 16, /* rows of W per task of the pool */
+    LINE = 64   /* bytes of a line of the caches */
+};
 
 struct exact_job {
     const struct level *level;
@@ -24,27 +27,41 @@ struct exact_job {
     int64_t tokens;
 };
 
+/* Rows r .. r + n as floats: where they lie, or decoded into `room`. Rows that cross the lines of
+ * caches are worth a copy when they are read for many tokens. */
+static const float *float_rows(const struct exact_job *j, int64_t r, int n, float *room)
+{
+    const struct matrix *w = j->w;
+    const char *src = (const char *)w->data + (size_t)r * w->row_bytes + j->format->row_header;
+    const size_t row = (size_t)w->cols * sizeof *room;
+    const size_t whole = j->tokens < j->level->rows ? sizeof *room : LINE;
+    if (j->decoder.way == DECODE_F32 && (uintptr_t)src % whole == 0 && w->row_bytes == row)
+        return (const float *)(const void *)src;
+    for (int i = 0; i < n; i++)
+        j->level->decode(&j->decoder, src + (size_t)i * w->row_bytes, room + i * w->cols, w->cols);
+    return room;
+}
+
 static void rows_of_chunk(void *data, int64_t chunk, int worker)
 {
     (void)worker;
     const struct exact_job *j = data;
     const struct matrix *w = j->w;
     const int64_t end = (chunk + 1) * CHUNK < w->rows ? (chunk + 1) * CHUNK : w->rows;
-    float *rows = x_alloc((size_t)(w->cols * j->level->rows) * sizeof *rows);
+    /* Many tokens share what is decoded; for few it had better stay in the first-level cache. */
+    const int most = j->tokens < j->level->rows ? 2 : j->level->rows;
+    char *memory = x_alloc((size_t)(w->cols * most) * sizeof(float) + LINE);
+    float *room = (float *)(void *)(memory + (LINE - (uintptr_t)memory % LINE) % LINE);
     for (int64_t r = chunk * CHUNK; r < end;) {
-        const int n = end - r < j->level->rows ? 1 : j->level->rows;
-        for (int i = 0; i < n; i++) {
-            const char *src = (const char *)w->data + (size_t)(r + i) * w->row_bytes
-                              + j->format->row_header;
-            j->level->decode(&j->decoder, src, rows + i * w->cols, w->cols);
-        }
+        const int n = end - r < most ? (int)(end - r) : most;
+        const float *rows = float_rows(j, r, n, room);
         j->level->dot_rows(rows, n, j->x, j->tokens, w->cols, j->y + r, w->rows);
         for (int64_t t = 0; j->bias && t < j->tokens; t++)
             for (int i = 0; i < n; i++)
                 j->y[t * w->rows + r + i] += j->bias[r + i];
         r += n;
     }
-    free(rows);
+    free(memory);
 }
 
 static void exact_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens,

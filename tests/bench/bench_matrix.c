@@ -119,7 +119,7 @@ static void run_format(const char *name, int64_t rows, int64_t cols, int64_t mos
     uint8_t *data = x_alloc(bytes);
     fill(data, bytes);
     j.w.data = data;
-    float *x = x_alloc((size_t)(512 * cols) * sizeof *x);
+    float *x = aligned_alloc(64, (size_t)(512 * cols) * sizeof *x);
     for (int64_t i = 0; i < 512 * cols; i++)
         x[i] = (float)(i * 2654435761 % 1000) * 1e-3f - 0.5f;
     j.x = x;
