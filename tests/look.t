@@ -193,6 +193,18 @@ like "dump: an unknown suffix" "$err" '^\.npy \.csv \.json \.bin \.safetensors$'
 like "dump: a folder that is absent" "$err" '/nowhere/a.npy'
 like "dump: no file" "$err" 'into which file'
 
+# files: the word that names one is underlined
+on "$model" 'open /nowhere.gguf
+ppl /nowhere.txt
+diff /nowhere.gguf
+lint /nowhere.gguf
+source /nowhere.qdb
+prompt -f /nowhere.txt'
+is "error: a file that cannot be opened has a caret" "$(printf '%s\n' "$err" | grep -c '^ *^~~~*$')" 6
+like "error: under the file" "$(printf '%s\n' "$err" | grep -A1 'prompt -f')" '^            \^~{11}$'
+on "$model" 'print 1 + blk.0.out' --mem 1K
+like "error: a budget is about the address" "$(printf '%s\n' "$err" | tail -n 3)" '^ *\^~{8}$'
+
 # errors: what and where, with a caret; the fact; the nearest fix
 on "$model" 'print blk.99.attn_q[tok=1e9]'
 is "error: an index that is no whole number" "$err" "error: an index is a whole number in plain digits

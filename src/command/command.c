@@ -337,6 +337,16 @@ enum st command_parse(struct str line, struct call *out, struct buf *store, stru
     return ST_OK;
 }
 
+/* An error about a file, or whatever else the user named in a word of its own: underline it. */
+static void point_at_word(const struct call *c, struct err *e)
+{
+    for (int i = 0; e->column < 0 && *e->where && i < c->n_words; i++)
+        if (str_is(c->words[i].text, e->where))
+            st_at(e, c->words[i].column, c->words[i].length);
+    if (e->column < 0 && *e->where && c->verb->flags & VERB_RAW && str_is(c->rest, e->where))
+        st_at(e, c->rest_column, (int)c->rest.n);
+}
+
 static enum st run_expanded(struct session *s, struct str line, bool repeat, int depth,
                             struct result *out, struct err *e);
 
@@ -376,8 +386,8 @@ static enum st run_expanded(struct session *s, struct str line, bool repeat, int
             st_at(e, e->column + c->rest_column, e->length);
     } else if (!st && c->n_words == 1 && str_is(c->words[0].text, "?") && !c->words[0].quoted)
         st = verb_help(c->verb, out);
-    else if (!st)
-        st = c->verb->run(s, c, out, e);
+    else if (!st && (st = c->verb->run(s, c, out, e)) && e)
+        point_at_word(c, e);
     free(c);
     buf_free(&store);
     return st;
@@ -398,4 +408,14 @@ enum st command_run(struct session *s, struct str line, bool repeat, struct resu
     if (st)
         result_drop_empty(out); /* the error says it all */
     return st;
+}
+
+enum st call_rest(struct session *s, const struct call *c, int from, struct result *out,
+                  struct err *e)
+{
+    struct str inner = str_of(c->line.p + from, c->line.n - (size_t)from);
+    if (!lex_trim(inner).n)
+        return call_fail(c, c->n_words, e, ST_SYNTAX, "a command should follow");
+    enum st st = command_run(s, inner, c->repeat, out, e);
+    return st && e->column >= 0 ? st_at(e, e->column + from, e->length) : st;
 }

@@ -126,6 +126,10 @@ enum { NAME_SIZE = 64 };
 NODISCARD enum st call_name(const struct call *c, int i, char name[NAME_SIZE], bool *given,
                             struct err *e);
 
+/* Run the rest of the line from column `from` on as a command, its result being ours. */
+NODISCARD enum st call_rest(struct session *s, const struct call *c, int from, struct result *out,
+                            struct err *e);
+
 /* Before work is lost: ask the person, when there is one and `set confirm` is on. ST_STATE = no. */
 NODISCARD enum st confirm(struct session *s, struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

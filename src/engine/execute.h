@@ -75,12 +75,15 @@ struct run {
     size_t checkpoint_used;
     struct hook *probes, *transforms;
     size_t n_probes, cap_probes, n_transforms, cap_transforms;
+    bool announcing; /* probes are being called */
     int next_handle;
     int *wants; /* [n_values] */
     int wants_all;
     const volatile sig_atomic_t *cancel; /* of the call that is running, NULL = none */
 };
 
+/* Tell the probes that the value of `node` has been produced; true if one wants to stop. */
+bool hooks_announce(struct run *r, int node);
 int segment_of(const struct run *r, int node);
 /* Ids and positions are indices into tables of the file: ST_RANGE when nodes [first, end) have no
  * such row. */

@@ -296,20 +296,6 @@ static enum st restore(struct run *r, struct frame *f, int span, int done, int t
     return ST_OK;
 }
 
-/* Tell the probes that value of `node` has been produced; true if one wants to stop. */
-static bool announce(struct run *r, int node)
-{
-    int v = r->g->nodes[node].out;
-    if (!r->frame.data[v])
-        return false;
-    struct tensor x = { value_shape(r, r->frame.span, v), r->frame.data[v] };
-    struct event ev = { r, { r->frame.span, node + 1 }, v, &x };
-    bool stop = false;
-    for (size_t i = 0; i < r->n_probes; i++)
-        stop |= r->probes[i].probe(r->probes[i].data, &ev);
-    return stop;
-}
-
 /* Execute the node at the position. */
 static enum st advance(struct run *r, struct err *e)
 {
@@ -357,7 +343,7 @@ enum st run_forward(struct run *r, struct position to, struct progress *p, bool 
         enum st st = advance(r, e);
         if (st)
             return st;
-        if (announce(r, r->at.node - 1)) {
+        if (hooks_announce(r, r->at.node - 1)) {
             if (stopped)
                 *stopped = true;
             break;
@@ -423,69 +409,6 @@ enum st run_head(struct run *r, const float *hidden, int64_t n, float *out, stru
     matrix_mul(&w, head->v[1], hidden, n, out, r->o.mode, r->o.pool, NULL);
     return ST_OK;
 }
-
-/* --- hooks ----------------------------------------------------------------------------------- */
-
-static int add_hook(struct hook **list, size_t *n, size_t *cap, struct hook h)
-{
-    x_grow(list, cap, *n + 1, sizeof **list);
-    (*list)[(*n)++] = h;
-    return h.handle;
-}
-
-static void remove_hook(struct hook *list, size_t *n, int handle)
-{
-    for (size_t i = 0; i < *n; i++)
-        if (list[i].handle == handle) {
-            memmove(list + i, list + i + 1, (*n - i - 1) * sizeof *list);
-            (*n)--;
-            return;
-        }
-}
-
-int run_probe(struct run *r, probe_fn fn, void *data)
-{
-    return add_hook(&r->probes, &r->n_probes, &r->cap_probes,
-                    (struct hook){ .handle = r->next_handle++, .probe = fn, .data = data });
-}
-
-void run_unprobe(struct run *r, int handle) { remove_hook(r->probes, &r->n_probes, handle); }
-
-/* The output of `node` changes from the first span on: forget what it touches. */
-static void rewind_to(struct run *r, int node)
-{
-    const struct position p = { 0, node };
-    frame_clear(r, &r->scratch);
-    checkpoints_drop_after(r, node);
-    if (position_compare(r->reached, p) > 0)
-        r->reached = p;
-    if (position_compare(r->at, p) > 0) {
-        r->at = p;
-        frame_clear(r, &r->frame);
-    }
-}
-
-int run_transform(struct run *r, int value, transform_fn fn, void *data)
-{
-    rewind_to(r, r->g->values[value].node);
-    run_want(r, value, 1); /* no fused kernel may skip it */
-    return add_hook(
-        &r->transforms, &r->n_transforms, &r->cap_transforms,
-        (struct hook){ .handle = r->next_handle++, .value = value, .transform = fn, .data = data });
-}
-
-void run_untransform(struct run *r, int handle)
-{
-    for (size_t i = 0; i < r->n_transforms; i++)
-        if (r->transforms[i].handle == handle) {
-            rewind_to(r, r->g->values[r->transforms[i].value].node);
-            run_want(r, r->transforms[i].value, -1);
-        }
-    remove_hook(r->transforms, &r->n_transforms, handle);
-}
-
-void run_want(struct run *r, int value, int delta) { r->wants[value] += delta; }
-void run_want_all(struct run *r, int delta) { r->wants_all += delta; }
 
 /* --- memory ---------------------------------------------------------------------------------- */
 

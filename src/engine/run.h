@@ -32,7 +32,9 @@ struct event {
     int value;
     const struct tensor *x; /* borrowed until the call returns */
 };
-/* A probe looks; returning true asks the run to stop here. */
+/* A probe looks; returning true asks the run to stop here. It may add and remove probes, itself
+ * too: one that is removed is not called again, one that is added is called from the next point on.
+ */
 typedef bool (*probe_fn)(void *data, const struct event *ev);
 /* A transform changes x in place before anybody sees it; it is applied again on every
  * recomputation, so it must depend on nothing but the event. */

@@ -100,6 +100,13 @@ int breakpoint_count(const struct breakpoint *b, const struct graph *g)
     return n;
 }
 
+/* A range that holds nothing, however long the axis is. */
+static bool is_empty(const struct index *i)
+{
+    return i->kind == INDEX_RANGE && i->has_from && i->has_to && (i->from < 0) == (i->to < 0)
+           && (i->step > 0 ? i->from >= i->to : i->from <= i->to);
+}
+
 /* Entries of axes whose size is known before there is a prompt. */
 static enum st check_entries(const struct address *a, const struct shape *s, struct err *e)
 {
@@ -108,6 +115,11 @@ static enum st check_entries(const struct address *a, const struct shape *s, str
         const struct index *item;
         int64_t *list = NULL, n;
         st = address_item(a, s, d, &item, e);
+        if (!st && item && s->d[d].n < 0 && is_empty(item)) {
+            st_fail(e, ST_RANGE, "no entry of axis %s is in this range",
+                    axis_info(s->d[d].axis)->name);
+            st = st_at(e, item->column, item->length);
+        }
         if (!st && item && s->d[d].n >= 0)
             st = index_resolve(item, s->d[d].axis, s->d[d].n, &list, &n, e);
         free(list);

@@ -395,7 +395,10 @@ enum st lookup_read(struct session *s, const struct address *a, const struct mat
                     struct view *out, struct err *e)
 {
     int64_t all;
-    return read_match(s, a, m, 0, &all, out, e);
+    const enum st st = read_match(s, a, m, 0, &all, out, e);
+    if (st && st != ST_CANCELLED && e && e->column < 0)
+        st_at(e, a->column, a->length);
+    return st;
 }
 
 bool lookup_ends(struct session *s, struct str text, int64_t most, struct view *out, int64_t *all)

@@ -265,7 +265,7 @@ static void points_ahead(void **unused)
     struct view v = { .value = -1 };
     struct position p;
     struct stop stop;
-    refused(&f, "embd.out", ST_STATE, -1, 0);
+    refused(&f, "embd.out", ST_STATE, 0, 8);
     assert_ok(position_parse(f.r->run, STR("s1:blk.0.out"), &p, &f.e), &f.e);
     assert_ok(control_forward(f.s, f.r, p, STOP_POSITION, &stop, &f.e), &f.e);
     v = look(&f, "blk.0.out"); /* two spans are through here, one further on */
@@ -275,7 +275,7 @@ static void points_ahead(void **unused)
     assert_axes(&v, "tok 3, chan 32");
     view_free(&v);
     refused(&f, "blk.1.out[tok=3]", ST_RANGE, 10, 5);
-    refused(&f, "blk.1.out@s1", ST_STATE, -1, 0);
+    refused(&f, "blk.1.out@s1", ST_STATE, 0, 9);
     session_free(f.s);
 }
 

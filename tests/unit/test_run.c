@@ -390,6 +390,55 @@ static void positions(void **state)
     model_free(m);
 }
 
+/* A probe that leaves when it is called for the third time, and brings another in its place. */
+struct leaver {
+    struct run *run;
+    int handle, calls, heir_calls;
+};
+
+static bool inherit(void *data, const struct event *ev)
+{
+    (void)ev;
+    ((struct leaver *)data)->heir_calls++;
+    return false;
+}
+
+static bool leave(void *data, const struct event *ev)
+{
+    struct leaver *l = data;
+    if (++l->calls == 3) {
+        run_unprobe(ev->run, l->handle);
+        for (int i = 0; i < 9; i++) /* the list of probes is moved, too */
+            run_unprobe(ev->run, run_probe(ev->run, inherit, l));
+        run_probe(ev->run, inherit, l);
+    }
+    return false;
+}
+
+static void probes_come_and_go_while_they_are_called(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    struct model *m = open_file(0);
+    int32_t ids[TOKENS];
+    make_ids(11, ids);
+    struct run *r = models_run(m, NULL, ids, TOKENS);
+    struct record before = record_new(r), behind = record_new(r);
+    struct leaver l = { .run = r };
+    run_probe(r, look, &before);
+    l.handle = run_probe(r, leave, &l);
+    run_probe(r, look, &behind);
+    run_want_all(r, 1);
+    assert_ok(run_forward(r, run_end(r), NULL, NULL, &e), &e);
+    assert_int_equal(l.calls, 3);
+    assert_int_equal(l.heir_calls, before.calls - 3); /* from the next point on */
+    assert_int_equal(behind.calls, before.calls);     /* the neighbour misses nothing */
+    record_free(&before, run_n_spans(r));
+    record_free(&behind, run_n_spans(r));
+    run_free(r);
+    model_free(m);
+}
+
 static void probes_stop_a_run(void **state)
 {
     (void)state;
@@ -717,7 +766,8 @@ static void memory_runs_out(void **state)
 
 UNIT_MAIN(CASE(threads), CASE(spans_of_equal_length), CASE(random_divisions), CASE(token_by_token),
           CASE(sequences), CASE(probes_change_nothing), CASE(reading_gives_what_probes_saw),
-          CASE(walks), CASE(positions), CASE(probes_stop_a_run), CASE(cancelled_runs_go_on),
+          CASE(walks), CASE(positions), CASE(probes_stop_a_run),
+          CASE(probes_come_and_go_while_they_are_called), CASE(cancelled_runs_go_on),
           CASE(cancelled_anywhere), CASE(cancelled_reads), CASE(transforms_come_before_probes),
           CASE(transforms_come_and_go), CASE(bad_input), CASE(reading_ahead_names_the_position),
           CASE(a_new_prompt_forgets_the_old), CASE(memory_runs_out))
