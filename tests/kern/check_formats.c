@@ -55,7 +55,15 @@ static float plain_value(const char *name, const uint8_t *p)
     return integer_at(p, size);
 }
 
-void check_decode(struct trial *t)
+/* Some blocks, and their values by definition. */
+struct blocks {
+    enum format f;
+    int64_t n;
+    const uint8_t *src;
+    float *dst, *want;
+};
+
+static struct blocks draw_values(struct trial *t)
 {
     const char *name = decoded_name(t->variant);
     const enum format f = format_of(name);
@@ -73,8 +81,22 @@ void check_decode(struct trial *t)
     else
         for (int64_t i = 0; i < n; i++)
             want[i] = plain_value(name, src + i * info->bytes);
-    CALL(info->decode, src, dst, n);
-    expect_bits("value", dst, want, n);
+    return (struct blocks){ f, n, src, dst, want };
+}
+
+void check_codec(struct trial *t)
+{
+    const struct blocks b = draw_values(t);
+    CALL(format_info(b.f)->decode, b.src, b.dst, b.n);
+    expect_bits("value", b.dst, b.want, b.n);
+}
+
+void check_decode(struct trial *t)
+{
+    const struct blocks b = draw_values(t);
+    const struct decoder d = decoder_of(b.f);
+    CALL(t->level->decode, &d, b.src, b.dst, b.n);
+    expect_bits("value", b.dst, b.want, b.n);
 }
 
 /* To nearest, ties to even, with `bits` of significand and the least exponent `least`. */

@@ -103,3 +103,20 @@ void check_matrix_native(struct trial *t)
     all_at_once(t, &p, COMPUTE_NATIVE);
     expect_bits("y", p.y, p.one, p.tokens * p.w.rows);
 }
+
+/* The bound, and the same bits whatever the threads. */
+void check_matrix_fast(struct trial *t)
+{
+    const struct product p = draw_product(t, decoded_name(t->variant));
+    const struct format_info *info = format_info(p.w.format);
+    GUARD(t, float, row, p.w.cols, GUARD_OUT);
+    matrix_mul(&p.w, p.bias, p.x, p.tokens, p.one, COMPUTE_FAST, NULL, NULL);
+    all_at_once(t, &p, COMPUTE_FAST);
+    expect_bits("y with threads", p.y, p.one, p.tokens * p.w.rows);
+    for (int64_t r = 0; r < p.w.rows; r++) {
+        info->decode((const char *)p.w.data + (size_t)r * p.w.row_bytes, row, p.w.cols);
+        for (int64_t k = 0; k < p.tokens; k++)
+            expect_fast(t->level, k * p.w.rows + r, p.y[k * p.w.rows + r], row,
+                        p.x + k * p.w.cols, p.w.cols, p.bias ? p.bias[r] : 0);
+    }
+}

@@ -40,36 +40,33 @@ void check_acts(struct trial *t)
     const struct native_format *f = native_format(format_of(native_name(t->variant)));
     const int block = f->act == NATIVE_Q8_K ? 256 : 32;
     const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
-    const int64_t cols = block * draw_int(t, 1, 6), token = draw_int(t, 0, 2);
+    const int64_t cols = block * draw_int(t, 1, 6);
+    const bool sums = f->act == NATIVE_Q8_1;
     kern_note("%d columns, %s", (int)cols, draw_name(kind));
     GUARD(t, float, x, cols, GUARD_IN);
+    GUARD(t, int8_t, code, cols, GUARD_OUT);
+    GUARD(t, float, d, cols / block, GUARD_OUT);
+    GUARD(t, float, s, cols / block, GUARD_OUT);
+    GUARD(t, int16_t, sum, cols / f->unit, GUARD_OUT);
     draw_floats(t, kind, x, cols);
     guard_seal();
-    struct native_acts a;
-    native_acts_init(&a, f, 3, cols);
-    CALL(native_acts_set, &a, f, token, x);
-    for (int64_t b = 0; b < cols / block; b++) {
-        const int64_t at = token * a.stride + b * block;
-        int8_t code[256];
-        float d, s;
-        define_block(f->act, x + b * block, block, code, &d, &s);
+    CALL(t->level->native->acts, f, x, cols, code, d, sums ? s : NULL, sum);
+    for (int64_t c = 0; c < cols; c += block) {
+        int8_t want[256];
+        float want_d, want_s;
+        define_block(f->act, x + c, block, want, &want_d, &want_s);
         for (int i = 0; i < block; i++)
-            expect_int("code", b * block + i, a.code[at + i], code[i]);
+            expect_int("code", c + i, code[c + i], want[i]);
         for (int i = 0; i < block; i += f->unit) {
-            int sum = 0;
+            int want_sum = 0;
             for (int k = 0; k < f->unit; k++)
-                sum += code[i + k];
-            expect_int("sum", b * block + i, a.sum[(at + i) / f->unit], sum);
-            expect_int("start", b * block + i, a.start[(at + i) / f->unit], -f->zero * sum);
+                want_sum += want[i + k];
+            expect_int("sum", (c + i) / f->unit, sum[(c + i) / f->unit], want_sum);
         }
-        expect_bits("d", a.d + at / block, &d, 1);
-        if (f->act == NATIVE_Q8_1)
-            expect_bits("s", a.s + at / block, &s, 1);
+        expect_bits("d", d + c / block, &want_d, 1);
+        if (sums)
+            expect_bits("s", s + c / block, &want_s, 1);
     }
-    for (int64_t i = 0; i < a.stride * 3; i++) /* other tokens stay as they were */
-        if (i / a.stride != token)
-            expect_int("code of another token", i, a.code[i], 0);
-    native_acts_free(&a);
 }
 
 /* Codes of activations: random, or so that sums are as large as they can be. */
@@ -152,40 +149,122 @@ static float define_product(const struct native_format *f, const struct native_d
     return sum;
 }
 
+/* Rows of weights, next to each other or some bytes apart. */
+static struct native_weights draw_weights(struct trial *t, enum format format, int rows,
+                                          int64_t cols, enum scales scales)
+{
+    const struct format_info *info = format_info(format);
+    const size_t used = (size_t)(cols / info->block * info->bytes);
+    const size_t row_bytes = used + (size_t)(draw_int(t, 0, 3) ? 0 : draw_int(t, 1, 70));
+    GUARD(t, uint8_t, data, (int64_t)(row_bytes * (size_t)(rows - 1) + used), GUARD_IN);
+    for (int r = 0; r < rows; r++)
+        draw_blocks(t, format, scales, data + (size_t)r * row_bytes, (int64_t)used);
+    return (struct native_weights){ native_format(format), data,        row_bytes,
+                                    rows,                  info->block, info->bytes };
+}
+
 void check_native_panel(struct trial *t)
 {
     static const int64_t token_counts[] = { 1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, -1 };
     const enum format format = format_of(native_name(t->variant));
-    const struct format_info *info = format_info(format);
     const struct native_format *f = native_format(format);
     const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
     const int64_t tokens = draw_of(t, token_counts);
     const int64_t most = draw_int(t, 0, 3) ? 900 : 2 * NATIVE_COLS + 600;
-    const int64_t cols = info->block * draw_int(t, 1, most / info->block);
+    const int64_t block = format_info(format)->block, cols = block * draw_int(t, 1, most / block);
     const int rows = (int)draw_int(t, 1, NATIVE_ROWS);
     const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 40);
-    const size_t used = (size_t)(cols / info->block * info->bytes);
-    const size_t row_bytes = used + (size_t)(draw_int(t, 0, 3) ? 0 : draw_int(t, 1, 70));
     kern_note("%d rows, %d columns, %d tokens, kind %d of scales", rows, (int)cols, (int)tokens,
               (int)scales);
-    GUARD(t, uint8_t, data, (int64_t)(row_bytes * (size_t)(rows - 1) + used), GUARD_IN);
     GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
     GUARD(t, float, want, (tokens - 1) * stride + rows, GUARD_OUT);
     GUARD(t, int32_t, product, cols, GUARD_OUT);
     GUARD(t, int32_t, min, cols, GUARD_OUT);
     GUARD(t, float, d, cols / f->group, GUARD_OUT);
     GUARD(t, float, m, cols / f->group, GUARD_OUT);
-    for (int r = 0; r < rows; r++)
-        draw_blocks(t, format, scales, data + (size_t)r * row_bytes, (int64_t)used);
+    const struct native_weights w = draw_weights(t, format, rows, cols, scales);
     const struct native_acts x = draw_acts(t, f, tokens, cols, scales == SCALES_BITS);
     guard_seal();
-    const struct native_weights w = { f, data, row_bytes, rows, info->block, info->bytes };
     const struct native_definition definition = { product, min, d, m };
     for (int r = 0; r < rows; r++) {
-        define_native(f, data + (size_t)r * row_bytes, cols, &definition);
+        define_native(f, w.data + (size_t)r * w.row_bytes, cols, &definition);
         for (int64_t k = 0; k < tokens; k++)
             want[k * stride + r] = define_product(f, &definition, &x, k);
     }
     CALL(t->level->native->panel, &w, &x, y, stride);
     expect_bits("y", y, want, (tokens - 1) * stride + rows); /* and what is between the rows */
+}
+
+/* The activations of x in blocks of tokens side by side. */
+static struct native_packed pack(struct trial *t, const struct native_format *f,
+                                 const struct native_acts *x, int most)
+{
+    struct native_packed p = { .tokens = x->tokens, .blocks = pool_chunks(x->tokens, most),
+                               .cols = x->cols, .units = x->cols / f->unit,
+                               .scales = x->cols / x->block };
+    GUARD(t, int8_t, code, p.tokens * p.cols, GUARD_IN);
+    GUARD(t, int32_t, start, p.tokens * p.units, GUARD_IN);
+    GUARD(t, int16_t, sum, p.tokens * p.units, GUARD_IN);
+    GUARD(t, float, d, p.tokens * p.scales, GUARD_IN);
+    GUARD(t, float, s, x->s ? p.tokens * p.scales : 0, GUARD_IN);
+    for (int64_t b = 0; b < p.blocks; b++) {
+        const int64_t first = packed_first(&p, b), n = packed_first(&p, b + 1) - first;
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t at = (first + i) * x->stride;
+            for (int64_t c = 0; c < p.cols; c++)
+                code[first * p.cols + (c / 4 * n + i) * 4 + c % 4] = x->code[at + c];
+            for (int64_t u = 0; u < p.units; u++) {
+                start[first * p.units + u * n + i] = x->start[at / f->unit + u];
+                if (f->mins) /* units are even then */
+                    sum[first * p.units + (u / 2 * n + i) * 2 + u % 2] = x->sum[at / f->unit + u];
+            }
+            for (int64_t g = 0; g < p.scales; g++) {
+                d[first * p.scales + g * n + i] = x->d[at / x->block + g];
+                if (x->s)
+                    s[first * p.scales + g * n + i] = x->s[at / x->block + g];
+            }
+        }
+    }
+    p.code = code, p.start = start, p.sum = sum, p.d = d, p.s = x->s ? s : NULL;
+    return p;
+}
+
+void check_native_many(struct trial *t)
+{
+    const struct native_ops *ops = t->level->native;
+    const enum format format = format_of(native_name(t->variant));
+    const struct native_format *f = native_format(format);
+    const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
+    const int64_t tokens = draw_int(t, 1, draw_int(t, 0, 2) ? 20 : 80);
+    const int64_t most = draw_int(t, 0, 3) ? 900 : NATIVE_COLS + 600;
+    const int64_t block = format_info(format)->block, cols = block * draw_int(t, 1, most / block);
+    const int rows = (int)draw_int(t, 1, 45);
+    const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 40);
+    if (!ops->many)
+        kern_skip("the level has no kernel for many tokens");
+    kern_note("%d rows, %d columns, %d tokens, kind %d of scales", rows, (int)cols, (int)tokens,
+              (int)scales);
+    GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
+    GUARD(t, float, want, (tokens - 1) * stride + rows, GUARD_OUT);
+    GUARD(t, int32_t, product, cols, GUARD_OUT);
+    GUARD(t, int32_t, min, cols, GUARD_OUT);
+    GUARD(t, float, d, cols / f->group, GUARD_OUT);
+    GUARD(t, float, m, cols / f->group, GUARD_OUT);
+    GUARD(t, float, bias, rows, GUARD_IN);
+    draw_floats(t, DRAW_UNIFORM, bias, rows);
+    const bool biased = draw(t) & 1;
+    const struct native_weights w = draw_weights(t, format, rows, cols, scales);
+    const struct native_acts x = draw_acts(t, f, tokens, cols, scales == SCALES_BITS);
+    const struct native_packed packed = pack(t, f, &x, ops->block);
+    guard_seal();
+    const struct native_definition definition = { product, min, d, m };
+    for (int r = 0; r < rows; r++) {
+        define_native(f, w.data + (size_t)r * w.row_bytes, cols, &definition);
+        for (int64_t k = 0; k < tokens; k++) {
+            const float sum = define_product(f, &definition, &x, k);
+            want[k * stride + r] = biased ? sum + bias[r] : sum;
+        }
+    }
+    CALL(ops->many, &w, &packed, biased ? bias : NULL, y, stride);
+    expect_bits("y", y, want, (tokens - 1) * stride + rows);
 }

@@ -7,6 +7,7 @@
 #include "tests/kern/kern.h"
 
 /* check_formats.c */
+void check_codec(struct trial *t);
 void check_decode(struct trial *t);
 void check_round_f16(struct trial *t);
 void check_round_bf16(struct trial *t);
@@ -14,6 +15,7 @@ void check_round_bf16(struct trial *t);
 /* check_native.c */
 void check_acts(struct trial *t);
 void check_native_panel(struct trial *t);
+void check_native_many(struct trial *t);
 
 /* check_exact.c */
 void check_dot_rows(struct trial *t);
@@ -23,9 +25,17 @@ void check_to_halves(struct trial *t);
 void check_attention_scores(struct trial *t);
 void check_attention_mix(struct trial *t);
 
+/* check_fast.c */
+void check_fast_panel(struct trial *t);
+/* What a sum of n products may be off by; infinite where it may overflow. */
+double fast_bound(const struct level *l, const float *w, const float *x, int64_t n, double *sum);
+void expect_fast(const struct level *l, int64_t i, float got, const float *w, const float *x,
+                 int64_t n, float bias);
+
 /* check_matrix.c */
 void check_matrix_exact(struct trial *t);
 void check_matrix_native(struct trial *t);
+void check_matrix_fast(struct trial *t);
 
 /* check_rows.c */
 const char *row_activation_name(int i);

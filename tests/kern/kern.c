@@ -22,7 +22,10 @@
 #include "base/text.h"
 #include "tests/kern/kern.h"
 
-enum { LIMIT = 300 /* seconds that a kernel may take before it counts as hanging */ };
+enum {
+    LIMIT = 300, /* seconds that a kernel may take before it counts as hanging */
+    SKIPPED = 77 /* exit status of a process whose kernel does not exist */
+};
 
 /* What a process of a kernel leaves behind, whatever becomes of it. */
 static struct report {
@@ -49,6 +52,12 @@ void kern_fail(const char *fmt, ...)
     vsnprintf(report->what, sizeof report->what, fmt, ap);
     va_end(ap);
     _exit(1);
+}
+
+void kern_skip(const char *reason)
+{
+    snprintf(report->what, sizeof report->what, "%s", reason);
+    _exit(SKIPPED);
 }
 
 void kern_note(const char *fmt, ...)
@@ -139,8 +148,10 @@ static void run_trials(const struct kern *k, int variant, const struct level *l)
 
 static void end_of_line(const struct kern *k, const char *name, const char *level, int status)
 {
-    const bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    printf("%sok %d - %s %s\n", ok ? "" : "not ", ++count, name, level);
+    const bool skipped = WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED;
+    const bool ok = skipped || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    printf("%sok %d - %s %s%s%s\n", ok ? "" : "not ", ++count, name, level,
+           skipped ? " # SKIP " : "", skipped ? report->what : "");
     if (ok)
         return;
     failed++;

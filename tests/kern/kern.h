@@ -35,6 +35,8 @@ extern const struct kern kern_faulty[];  /* kernels that are wrong, to test the 
 
 /* The trial has failed; nothing after this is run. */
 void kern_fail(const char *fmt, ...) PRINTF_LIKE(1, 2) __attribute__((noreturn));
+/* The level has no such kernel. */
+void kern_skip(const char *reason) __attribute__((noreturn));
 /* What is being tried, for people: shown with a failure or a crash. */
 void kern_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
 

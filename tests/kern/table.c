@@ -5,13 +5,17 @@
 enum { ONCE = false, LEVELS = true };
 
 const struct kern kern_table[] = {
-    { "decode", "values = scale * level + offset", ONCE, decoded_name, 40, check_decode },
+    { "codec", "values = scale * level + offset", ONCE, decoded_name, 40, check_codec },
+    { "decode", "values = scale * level + offset", LEVELS, decoded_name, 40, check_decode },
     { "round_to_f16", "to nearest, ties to even", ONCE, NULL, 100, check_round_f16 },
     { "round_to_bf16", "to nearest, ties to even", ONCE, NULL, 100, check_round_bf16 },
 
-    { "native_acts_set", "docs/modes.md, activations", ONCE, native_name, 60, check_acts },
+    { "native_acts", "docs/modes.md, activations", LEVELS, native_name, 60, check_acts },
     { "native_panel", "docs/modes.md, products, every bit", LEVELS, native_name, 60,
       check_native_panel },
+    { "native_many", "docs/modes.md, products, every bit", LEVELS, native_name, 40,
+      check_native_many },
+    { "fast_panel", "the sum in double", LEVELS, decoded_name, 40, check_fast_panel },
 
     { "dot_rows", "level c, and the sum in double", LEVELS, NULL, 200, check_dot_rows },
     { "to_halves", "to nearest, ties to even", LEVELS, NULL, 100, check_to_halves },
@@ -23,6 +27,7 @@ const struct kern kern_table[] = {
       check_matrix_exact },
     { "matrix_native", "token by token at level c", LEVELS, decoded_name, 20,
       check_matrix_native },
+    { "matrix_fast", "the sum in double", LEVELS, decoded_name, 20, check_matrix_fast },
 
     { "row_rms_norm", "the formula in double", ONCE, NULL, 200, check_rms_norm },
     { "row_layer_norm", "the formula in long double", ONCE, NULL, 200, check_layer_norm },

@@ -41,11 +41,11 @@ is "a failure is repeated by the line it prints" \
 
 capture "$kern" --list
 like "kernels are listed" "$out" '^native_panel/q4_k: '
-capture "$kern" --trials 5 --level c 'decode/q4_*' dot_rows
+capture "$kern" --trials 5 --level c 'codec/q4_*' dot_rows
 is "names choose" "$(printf '%s\n' "$out" | sed 's/^ok [0-9]* - //')" "# seed 1
-decode/q4_0 c
-decode/q4_1 c
-decode/q4_k c
+codec/q4_0 c
+codec/q4_1 c
+codec/q4_k c
 dot_rows c
 1..4"
 capture "$kern" --level none
