@@ -3,10 +3,11 @@
 # qdb beside other engines: the same model files through all of them in turn, round after round, so
 # that a slow minute of the machine hits everybody; medians, spreads and ratios at the end.
 #
-# usage: side_by_side.sh [-p N] [-n N] [-r ROUNDS] [-t THREADS] [-c MODES] [-k LEVEL]
-#                        QDB MODEL... -- [NAME=]LLAMA_BENCH[,ARG...]...
+# usage: side_by_side.sh [-p N] [-n N] [-r ROUNDS] [-i REPETITIONS] [-t THREADS] [-c MODES]
+#                        [-k LEVEL] QDB MODEL... -- [NAME=]LLAMA_BENCH[,ARG...]...
 #   -p N        tokens of the prompt (512), 0 = none; -n N: tokens generated one by one (64)
-#   -r ROUNDS   how often everything is measured (3); each process measures once after a warm-up
+#   -r ROUNDS   how often everything is run (3)
+#   -i N        repetitions in each process (1), after a warm-up: more for prompts of few tokens
 #   -c MODES    compute modes of qdb (native,fast); -k LEVEL: its kernels
 #   LLAMA_BENCH a program with the options and the JSON of llama.cpp's llama-bench, under a
 #               NAME of one's own; ARGs are handed on: ik=build/bin/llama-bench,-rtr,1
@@ -39,12 +40,13 @@ usage() {
     exit 2
 }
 
-prompt=512 generate=64 rounds=3 threads=$(nproc) modes=native,fast level=
-while getopts p:n:r:t:c:k: o; do
+prompt=512 generate=64 rounds=3 inner=1 threads=$(nproc) modes=native,fast level=
+while getopts p:n:r:i:t:c:k: o; do
     case $o in
     p) prompt=$OPTARG ;;
     n) generate=$OPTARG ;;
     r) rounds=$OPTARG ;;
+    i) inner=$OPTARG ;;
     t) threads=$OPTARG ;;
     c) modes=$OPTARG ;;
     k) level=$OPTARG ;;
@@ -119,7 +121,7 @@ while [ $round -lt "$rounds" ]; do
         for mode in $(echo "$modes" | tr , ' '); do
             one "$model" "qdb $mode" "$qdb" -n -batch --threads "$threads" --output json \
                 ${level:+--kernels "$level"} \
-                -ex "bench model \"$model\" -p $prompt -n $generate -r 1 -c $mode"
+                -ex "bench model \"$model\" -p $prompt -n $generate -r $inner -c $mode"
         done
         while read -r peer <&4; do
             name=${peer%%=*} rest=${peer#*=}
@@ -127,7 +129,7 @@ while [ $round -lt "$rounds" ]; do
             case $rest in *,*) args=$(echo "${rest#*,}" | tr , ' ') ;; esac
             [ "$name" = "$peer" ] && name=$(basename "$program")
             # shellcheck disable=SC2086
-            one "$model" "$name" "$program" -m "$model" -t "$threads" -r 1 -o json \
+            one "$model" "$name" "$program" -m "$model" -t "$threads" -r "$inner" -o json \
                 -p "$prompt" -n "$generate" $args
         done 4< "$dir/peers"
     done 3< "$dir/models"
