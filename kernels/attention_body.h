@@ -5,33 +5,18 @@
 #ifndef QDB_KERNELS_ATTENTION_BODY_H
 #define QDB_KERNELS_ATTENTION_BODY_H
 
-#if defined __AVX2__
-#include <immintrin.h>
-#endif
-
 #include "kernels/attention.h"
 #include "kernels/codec.h"
 #include "kernels/level_body.h"
+#include "kernels/parts_body.h"
 
 enum {
-    WIDE = LEVEL_VECTOR / (int)sizeof(float),
     PANEL = ATTENTION_PANEL,
     SCORE_LEAF = 8,       /* channels whose products are added one after the other */
     SCORE_LEAF_HALF = 32, /* the same where products are exact */
     SIDE = 2,             /* vectors side by side */
     ROWS_AT_ONCE = LEVEL_VECTOR == 64 ? 8 : 4
 };
-
-typedef int32_t whole_part __attribute__((vector_size(LEVEL_VECTOR)));
-
-INLINE part part_at(const float *p)
-{
-    part v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-INLINE void part_to(float *p, part v) { memcpy(p, &v, sizeof v); }
 
 /* a * b + c. Where `exact`, the product needs no rounding, and fused or not is the same. */
 INLINE part multiply_add(part a, part b, part c, bool exact)
@@ -84,34 +69,6 @@ INLINE part unpack_tail(const void *p, int64_t i, int64_t n, bool half)
     for (int k = 0; k < n && k < WIDE; k++)
         f[k] = half ? half_to_float(((const uint16_t *)p)[i + k]) : ((const float *)p)[i + k];
     return part_at(f);
-}
-
-/* Lanes of a and b in turn: those of the lower, those of the upper halves. */
-INLINE void zip_parts(part a, part b, part *low, part *high)
-{
-#if LEVEL_VECTOR == 64
-    *low = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    *high = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
-                                    31);
-#elif LEVEL_VECTOR == 32
-    *low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-    *high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-#else
-    *low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    *high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-#endif
-}
-
-/* Square of WIDE vectors: rows become columns. */
-INLINE void transpose_parts(part x[WIDE])
-{
-    part y[WIDE];
-    _Pragma("GCC unroll 4") for (int step = 1; step < WIDE; step *= 2)
-    {
-        _Pragma("GCC unroll 16") for (int i = 0; i < WIDE / 2; i++)
-            zip_parts(x[i], x[i + WIDE / 2], &y[2 * i], &y[2 * i + 1]);
-        _Pragma("GCC unroll 16") for (int i = 0; i < WIDE; i++) x[i] = y[i];
-    }
 }
 
 /* The heads that are read: of row r they begin at element r * stride + offset. */

@@ -11,6 +11,20 @@
 #include "kernels/fast.h"
 #include "kernels/feature.h"
 #include "kernels/native.h"
+#include "kernels/rows.h"
+
+/* As kernels/rows.h has them. */
+struct row_kernels {
+    void (*rms_norm)(const float *x, const float *gain, int64_t n, float eps, float *y);
+    void (*layer_norm)(const float *x, const float *gain, const float *bias, int64_t n, float eps,
+                       float *y);
+    void (*softmax)(const float *x, int64_t visible, int64_t n, float *p);
+    void (*activate)(enum activation a, const float *x, int64_t n, float *y);
+    void (*rope)(const struct rope *r, const float *cosine, const float *sine, const float *x,
+                 int64_t n, float *y);
+    void (*add)(const float *a, const float *b, int64_t n, float *y);
+    void (*multiply)(const float *a, const float *b, int64_t n, float *y);
+};
 
 struct buf;
 
@@ -34,6 +48,7 @@ struct level {
                           int64_t end, float *z, float *scratch);
     /* Each of n numbers to the nearest half, ties to even. */
     void (*to_halves)(const float *x, int64_t n, uint16_t *h);
+    struct row_kernels row;
     const struct native_ops *native;
     /* Weights to floats: n elements, a multiple of the block, the bits of the format's codec. */
     void (*decode)(const struct decoder *d, const void *src, float *dst, int64_t n);

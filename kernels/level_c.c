@@ -7,6 +7,7 @@
 #include "kernels/fast_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
+#include "kernels/rows_body.h"
 
 static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
 
@@ -18,6 +19,7 @@ const struct level level_c = {
     .attention_scores = attention_scores_level,
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,
+    .row = ROW_KERNELS,
     .native = &native,
     .decode = decode,
     .fast = &fast,

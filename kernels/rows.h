@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Row kernels: the operations of a transformer that are not matrix products. Every function treats
  * one row by itself, so that a token's result does not depend on its neighbours. Sums are in
- * double. */
+ * double, element i in lane i % 16; every level gives the same bits. */
 #ifndef QDB_KERNELS_ROWS_H
 #define QDB_KERNELS_ROWS_H
 
@@ -22,7 +22,12 @@ enum activation {
     ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_GELU_QUICK, ACT_RELU, ACT_SOFTPLUS, ACT__COUNT
 };
 const char *activation_name(enum activation a);
+/* e^x is ours, within 1 unit in the last place. In place is fine. */
 void row_activate(enum activation a, const float *x, int64_t n, float *y);
+
+/* y = a + b, a * b; y may be either. */
+void row_add(const float *a, const float *b, int64_t n, float *y);
+void row_multiply(const float *a, const float *b, int64_t n, float *y);
 
 /* How rotary position embeddings turn pairs of channels. Pairing: adjacent (2i, 2i+1) or half-split
  * (i, i + n/2). Frequency of pair i: base^(-2i/n_rot) / factors[i]. Scaling as YaRN defines it

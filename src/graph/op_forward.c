@@ -222,10 +222,7 @@ static void mul_piece(void *data, int64_t i, int worker)
     (void)worker;
     const struct op_call *c = data;
     int64_t first, n = piece(c, i, &first);
-    const float *a = c->in[0]->data + first, *b = c->in[1]->data + first;
-    float *y = c->out->data + first;
-    for (int64_t j = 0; j < n; j++)
-        y[j] = a[j] * b[j];
+    row_multiply(c->in[0]->data + first, c->in[1]->data + first, n, c->out->data + first);
 }
 
 static void add_piece(void *data, int64_t i, int worker)
@@ -233,10 +230,7 @@ static void add_piece(void *data, int64_t i, int worker)
     (void)worker;
     const struct op_call *c = data;
     int64_t first, n = piece(c, i, &first);
-    const float *a = c->in[0]->data + first, *b = c->in[1]->data + first;
-    float *y = c->out->data + first;
-    for (int64_t j = 0; j < n; j++)
-        y[j] = a[j] + b[j];
+    row_add(c->in[0]->data + first, c->in[1]->data + first, n, c->out->data + first);
 }
 
 static void scale_piece(void *data, int64_t i, int worker)

@@ -10,18 +10,19 @@
 struct row {
     int64_t n;
     enum draw_kind kind;
-    float *x, *y;
+    float *x, *y, *want; /* want: for level c */
     const float *from; /* x, or y with the same numbers */
 };
 
 static struct row draw_row(struct trial *t, int64_t least, int64_t most)
 {
-    struct row r = { draw_length(t, least, most), draw_kind(t, DRAW__COUNT), NULL, NULL, NULL };
+    struct row r = { .n = draw_length(t, least, most), .kind = draw_kind(t, DRAW__COUNT) };
     kern_note("%d numbers, %s", (int)r.n, draw_name(r.kind));
     GUARD(t, float, x, r.n, GUARD_IN);
     GUARD(t, float, y, r.n, GUARD_OUT);
+    GUARD(t, float, want, r.n, GUARD_OUT);
     draw_floats(t, r.kind, x, r.n);
-    r.x = x, r.y = y, r.from = x;
+    r.x = x, r.y = y, r.want = want, r.from = x;
     if (draw(t) & 1) {
         memcpy(y, x, (size_t)r.n * sizeof *x);
         r.from = y;
@@ -46,7 +47,9 @@ void check_rms_norm(struct trial *t)
     for (int64_t i = 0; i < r.n; i++)
         sum += (double)r.x[i] * (double)r.x[i];
     const double scale = 1 / sqrt(sum / (double)r.n + (double)eps);
+    level_c.row.rms_norm(r.x, gain, r.n, eps, r.want);
     CALL(row_rms_norm, r.from, gain, r.n, eps, r.y);
+    expect_bits("y", r.y, r.want, r.n);
     for (int64_t i = 0; i < r.n; i++) {
         const double want = (double)r.x[i] * scale * (gain ? (double)gain[i] : 1);
         /* the scale of numbers next to overflow is denormal */
@@ -67,7 +70,9 @@ void check_layer_norm(struct trial *t)
     for (int64_t i = 0; i < r.n; i++)
         square += (r.x[i] - mean) * (r.x[i] - mean);
     const long double scale = 1 / sqrtl(square / r.n + (long double)eps);
+    level_c.row.layer_norm(r.x, gain, bias, r.n, eps, r.want);
     CALL(row_layer_norm, r.from, gain, bias, r.n, eps, r.y);
+    expect_bits("y", r.y, r.want, r.n);
     for (int64_t i = 0; i < r.n; i++) {
         const double g = gain ? (double)gain[i] : 1, b = bias ? (double)bias[i] : 0;
         const double norm = (double)((r.x[i] - mean) * scale);
@@ -93,7 +98,9 @@ void check_softmax(struct trial *t)
     }
     for (int64_t i = 0; i < visible; i++)
         sum += exp((double)r.x[i] - max);
+    level_c.row.softmax(r.x, visible, r.n, r.want);
     CALL(row_softmax, r.from, visible, r.n, r.y);
+    expect_bits("p", r.y, r.want, r.n);
     for (int64_t i = 0; i < r.n; i++) {
         const double away = (double)r.x[i] - max, want = exp(away) / sum;
         if (i >= visible)
@@ -153,7 +160,9 @@ void check_activation(struct trial *t)
     for (int64_t i = 0; r.kind == DRAW_WIDE && i < r.n; i++)
         r.y[i] = r.x[i] = r.x[i] * 0.1f;
     guard_seal();
+    level_c.row.activate(a, r.x, r.n, r.want);
     CALL(row_activate, a, r.from, r.n, r.y);
+    expect_bits("y", r.y, r.want, r.n);
     for (int64_t i = 0; i < r.n; i++) {
         double bound = 0;
         const double want = define_activation(a, (double)r.x[i], &bound);
@@ -175,7 +184,9 @@ void check_rope(struct trial *t)
     draw_floats(t, DRAW_UNIFORM, cosine, half);
     draw_floats(t, DRAW_UNIFORM, sine, half);
     guard_seal();
+    level_c.row.rope(&rope, cosine, sine, r.x, r.n, r.want);
     CALL(row_rope, &rope, cosine, sine, r.from, r.n, r.y);
+    expect_bits("y", r.y, r.want, r.n);
     for (int64_t i = 0; i < half; i++) {
         const double a = (double)r.x[i * step], b = (double)r.x[i * step + other];
         const double c = (double)cosine[i], s = (double)sine[i];
@@ -186,4 +197,17 @@ void check_rope(struct trial *t)
         }
     }
     expect_bits("rest", r.y + rope.n_rot, r.x + rope.n_rot, r.n - rope.n_rot);
+}
+
+void check_add_multiply(struct trial *t)
+{
+    const struct row r = draw_row(t, 0, 3000);
+    const bool multiply = draw(t) & 1;
+    GUARD(t, float, b, r.n, GUARD_IN);
+    draw_floats(t, r.kind, b, r.n);
+    guard_seal();
+    for (int64_t i = 0; i < r.n; i++)
+        r.want[i] = multiply ? r.x[i] * b[i] : r.x[i] + b[i];
+    CALL(multiply ? row_multiply : row_add, r.from, b, r.n, r.y);
+    expect_bits("y", r.y, r.want, r.n);
 }

@@ -44,6 +44,7 @@ void check_layer_norm(struct trial *t);
 void check_softmax(struct trial *t);
 void check_activation(struct trial *t);
 void check_rope(struct trial *t);
+void check_add_multiply(struct trial *t);
 
 /* check_statistics.c */
 void check_summary(struct trial *t);

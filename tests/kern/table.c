@@ -29,11 +29,12 @@ const struct kern kern_table[] = {
       check_matrix_native },
     { "matrix_fast", "the sum in double", LEVELS, decoded_name, 20, check_matrix_fast },
 
-    { "row_rms_norm", "the formula in double", ONCE, NULL, 200, check_rms_norm },
-    { "row_layer_norm", "the formula in long double", ONCE, NULL, 200, check_layer_norm },
-    { "row_softmax", "the formula in double", ONCE, NULL, 200, check_softmax },
-    { "row_activate", "the formula in double", ONCE, row_activation_name, 100, check_activation },
-    { "row_rope", "the formula in double", ONCE, NULL, 100, check_rope },
+    { "row_rms_norm", "the formula in double", LEVELS, NULL, 200, check_rms_norm },
+    { "row_layer_norm", "the formula in long double", LEVELS, NULL, 200, check_layer_norm },
+    { "row_softmax", "the formula in double", LEVELS, NULL, 200, check_softmax },
+    { "row_activate", "the formula in double", LEVELS, row_activation_name, 100, check_activation },
+    { "row_rope", "the formula in double", LEVELS, NULL, 100, check_rope },
+    { "row_add", "one by one; and row_multiply", LEVELS, NULL, 100, check_add_multiply },
 
     { "summary", "the formulas in long double", ONCE, NULL, 60, check_summary },
     { "quantiles", "sorted numbers", ONCE, NULL, 100, check_quantiles },
