@@ -53,6 +53,22 @@ struct table *table_new(const char *name, enum table_form form);
 void table_free(struct table *t);
 /* Declare columns before the first row. */
 void table_column(struct table *t, enum column_type type, const char *name, const char *unit);
+struct column_spec {
+    enum column_type type;
+    const char *name, *unit; /* unit NULL if none */
+    int digits;
+};
+void table_columns(struct table *t, const struct column_spec *list, size_t n);
+/* TABLE_COLUMNS(t, { COL_STRING, "what" }, { COL_INT, "bytes", "B" }, { COL_FLOAT, "rms", "", 4 });
+ * what is left out is 0. */
+#define TABLE_COLUMNS(t, ...) \
+    do { \
+        _Pragma("GCC diagnostic push"); \
+        _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\""); \
+        static const struct column_spec table_list_[] = { __VA_ARGS__ }; \
+        _Pragma("GCC diagnostic pop"); \
+        table_columns((t), table_list_, sizeof table_list_ / sizeof *table_list_); \
+    } while (0)
 void table_digits(struct table *t, int digits); /* of the column declared last */
 void table_quiet(struct table *t);              /* likewise */
 /* Begin a row; the put functions then fill its cells from left to right; the rest are absent. */

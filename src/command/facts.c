@@ -47,22 +47,12 @@ void facts_model(const struct session_model *m, struct result *out)
     formats_of(w, &formats);
     struct str name = weights_string(w, "general.name", "");
     struct table *t = result_table(out, "model", TABLE_RECORD);
-    table_column(t, COL_STRING, "label", "");
-    table_column(t, COL_STRING, "name", "");
-    table_column(t, COL_STRING, "file", "");
-    table_column(t, COL_STRING, "architecture", "");
-    table_column(t, COL_INT, "parameters", "");
-    table_column(t, COL_INT, "bytes", "B");
-    table_column(t, COL_FLOAT, "bits_per_weight", "bit");
-    table_column(t, COL_STRING, "formats", "");
-    table_column(t, COL_INT, "tensors", "");
-    table_column(t, COL_INT, "blocks", "");
-    table_column(t, COL_INT, "width", "");
-    table_column(t, COL_INT, "heads", "");
-    table_column(t, COL_INT, "kv_heads", "");
-    table_column(t, COL_INT, "head_size", "");
-    table_column(t, COL_INT, "context", "");
-    table_column(t, COL_INT, "vocabulary", "");
+    TABLE_COLUMNS(t, { COL_STRING, "label" }, { COL_STRING, "name" }, { COL_STRING, "file" },
+                  { COL_STRING, "architecture" }, { COL_INT, "parameters" },
+                  { COL_INT, "bytes", "B" }, { COL_FLOAT, "bits_per_weight", "bit" },
+                  { COL_STRING, "formats" }, { COL_INT, "tensors" }, { COL_INT, "blocks" },
+                  { COL_INT, "width" }, { COL_INT, "heads" }, { COL_INT, "kv_heads" },
+                  { COL_INT, "head_size" }, { COL_INT, "context" }, { COL_INT, "vocabulary" });
     table_row(t);
     table_str(t, m->name);
     table_strn(t, name);
@@ -130,9 +120,7 @@ void facts_weight_cell(const struct weight *w, struct table *t)
 void facts_kv(const struct session_model *m, struct result *out)
 {
     struct table *t = result_table(out, "kv", TABLE_ROWS);
-    table_column(t, COL_STRING, "key", "");
-    table_column(t, COL_STRING, "type", "");
-    table_column(t, COL_STRING, "value", "");
+    TABLE_COLUMNS(t, { COL_STRING, "key" }, { COL_STRING, "type" }, { COL_STRING, "value" });
     const struct gguf *g = m->model->weights->files[0];
     for (size_t i = 0; i < g->n_kvs; i++) {
         const struct gguf_kv *kv = &g->kvs[i];
@@ -149,14 +137,9 @@ void facts_kv(const struct session_model *m, struct result *out)
 void facts_tensors(const struct session_model *m, struct str glob, struct result *out)
 {
     struct table *t = result_table(out, "tensors", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "tensor", "");
-    table_column(t, COL_STRING, "format", "");
-    table_column(t, COL_STRING, "type", "");
-    table_column(t, COL_INT, "rows", "");
-    table_column(t, COL_INT, "cols", "");
-    table_column(t, COL_INT, "bytes", "B");
-    table_column(t, COL_FLOAT, "bpw", "bit");
-    table_column(t, COL_STRING, "problem", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "tensor" }, { COL_STRING, "format" }, { COL_STRING, "type" },
+                  { COL_INT, "rows" }, { COL_INT, "cols" }, { COL_INT, "bytes", "B" },
+                  { COL_FLOAT, "bpw", "bit" }, { COL_STRING, "problem" });
     const struct weights *w = m->model->weights;
     for (size_t i = 0; i < w->n; i++) {
         const struct weight *x = &w->list[i];
@@ -198,10 +181,8 @@ void facts_points(const struct session_model *m, struct str glob, struct result 
 {
     const struct graph *g = m->model->graph;
     struct table *t = result_table(out, "points", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "point", "");
-    table_column(t, COL_STRING, "axes", "");
-    table_column(t, COL_STRING, "op", "");
-    table_column(t, COL_STRING, "meaning", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_STRING, "axes" }, { COL_STRING, "op" },
+                  { COL_STRING, "meaning" });
     for (int v = 0; v < g->n_values; v++) {
         const struct value *x = &g->values[v];
         if (!glob.n || glob_match(glob, str_from(x->name)))
@@ -222,13 +203,9 @@ void facts_tokenizer(const struct session_model *m, struct result *out)
 {
     const struct tokenizer *k = m->model->tokenizer;
     struct table *t = result_table(out, "tokenizer", TABLE_RECORD);
-    table_column(t, COL_STRING, "model", "");
-    table_column(t, COL_STRING, "pre", "");
-    table_column(t, COL_INT, "tokens", "");
-    table_column(t, COL_INT, "bos", "");
-    table_column(t, COL_INT, "eos", "");
-    table_column(t, COL_INT, "unknown", "");
-    table_column(t, COL_BOOL, "adds_bos", "");
+    TABLE_COLUMNS(t, { COL_STRING, "model" }, { COL_STRING, "pre" }, { COL_INT, "tokens" },
+                  { COL_INT, "bos" }, { COL_INT, "eos" }, { COL_INT, "unknown" },
+                  { COL_BOOL, "adds_bos" });
     table_row(t);
     table_str(t, tokenizer_model(k));
     table_str(t, tokenizer_pre(k));

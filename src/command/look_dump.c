@@ -142,10 +142,8 @@ static enum st at_operand(const struct call *c, enum st st, struct err *e)
 static void put_dumped(struct result *out, const struct view *list, size_t n, const char *path)
 {
     struct table *t = result_table(out, "dump", TABLE_ROWS);
-    table_column(t, COL_STRING, "of", "");
-    table_column(t, COL_STRING, "axes", "");
-    table_column(t, COL_INT, "values", "");
-    table_column(t, COL_STRING, "file", "");
+    TABLE_COLUMNS(t, { COL_STRING, "of" }, { COL_STRING, "axes" }, { COL_INT, "values" },
+                     { COL_STRING, "file" });
     for (size_t i = 0; i < n; i++) {
         struct buf axes = { 0 };
         shape_print(&list[i].shape, &axes);

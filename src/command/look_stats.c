@@ -21,12 +21,8 @@ struct table *look_summary_table(struct result *out)
     static const char *const floats[] = { "min",    "p1",   "median", "p99", "max",
                                           "absmax", "mean", "sd",     "rms", "kurt" };
     struct table *t = result_table(out, "summary", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "of", "");
-    table_column(t, COL_STRING, "format", "");
-    table_column(t, COL_INT, "n", "");
-    table_column(t, COL_INT, "nan", "");
-    table_column(t, COL_INT, "inf", "");
-    table_column(t, COL_INT, "zero", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "of" }, { COL_STRING, "format" }, { COL_INT, "n" },
+                  { COL_INT, "nan" }, { COL_INT, "inf" }, { COL_INT, "zero" });
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
         table_column(t, COL_FLOAT, floats[i], "");
     return t;

@@ -57,13 +57,9 @@ static enum st bench_machine(struct session *s, const struct call *c, struct res
             return st;
     }
     struct table *t = result_table(out, "machine", TABLE_ROWS);
-    table_column(t, COL_STRING, "limit", "");
-    table_column(t, COL_FLOAT, "one_thread", "");
-    table_column(t, COL_FLOAT, "all_threads", "");
-    table_column(t, COL_STRING, "unit", "");
-    table_column(t, COL_INT, "threads", "");
-    table_column(t, COL_STRING, "level", "");
-    table_column(t, COL_STRING, "instructions", "");
+    TABLE_COLUMNS(t, { COL_STRING, "limit" }, { COL_FLOAT, "one_thread" },
+                  { COL_FLOAT, "all_threads" }, { COL_STRING, "unit" }, { COL_INT, "threads" },
+                  { COL_STRING, "level" }, { COL_STRING, "instructions" });
     for (enum bench_limit l = 0; l < LIMIT__COUNT; l++) {
         double one, all;
         if (!*bench_limit_how(l))
@@ -167,17 +163,9 @@ static int list_kernels(const struct selection *x, enum format f, struct bench_k
 static struct table *kernel_table(struct result *out)
 {
     struct table *t = result_table(out, "kernels", TABLE_ROWS);
-    table_column(t, COL_STRING, "format", "");
-    table_column(t, COL_STRING, "compute", "");
-    table_column(t, COL_INT, "tokens", "");
-    table_column(t, COL_FLOAT, "weights", "GB/s");
-    table_digits(t, 3);
-    table_column(t, COL_FLOAT, "rate", "GFLOP/s");
-    table_digits(t, 3);
-    table_column(t, COL_FLOAT, "share", "");
-    table_digits(t, 2);
-    table_column(t, COL_FLOAT, "to_c", "");
-    table_digits(t, 3);
+    TABLE_COLUMNS(t, { COL_STRING, "format" }, { COL_STRING, "compute" }, { COL_INT, "tokens" },
+                  { COL_FLOAT, "weights", "GB/s", 3 }, { COL_FLOAT, "rate", "GFLOP/s", 3 },
+                  { COL_FLOAT, "share", "", 2 }, { COL_FLOAT, "to_c", "", 3 });
     return t;
 }
 

@@ -79,14 +79,10 @@ static void speed_table(const struct bench_model *b, const struct bench_model_re
                         struct result *out)
 {
     struct table *t = result_table(out, "speed", TABLE_ROWS);
-    table_column(t, COL_STRING, "test", "");
-    table_column(t, COL_INT, "tokens", "");
-    table_column(t, COL_FLOAT, "median", "tok/s");
-    table_column(t, COL_FLOAT, "least", "tok/s");
-    table_column(t, COL_FLOAT, "most", "tok/s");
-    table_column(t, COL_FLOAT, "spread", "%");
-    table_digits(t, 2);
-    table_column(t, COL_INT, "of", "");
+    TABLE_COLUMNS(t, { COL_STRING, "test" }, { COL_INT, "tokens" },
+                  { COL_FLOAT, "median", "tok/s" }, { COL_FLOAT, "least", "tok/s" },
+                  { COL_FLOAT, "most", "tok/s" }, { COL_FLOAT, "spread", "%", 2 },
+                  { COL_INT, "of" });
     speed_row(t, "prompt", b->prompt, &r->prompt);
     speed_row(t, "generate", b->generate, &r->generate);
 }
@@ -95,17 +91,11 @@ static void model_table(const struct model *m, const struct run_options *o, doub
                         const struct bench_model_result *r, struct result *out)
 {
     struct table *t = result_table(out, "model", TABLE_RECORD);
-    table_column(t, COL_FLOAT, "open", "s");
-    table_column(t, COL_FLOAT, "first_token", "s");
-    table_column(t, COL_FLOAT, "reads", "GB/s");
-    table_digits(t, 3);
-    table_column(t, COL_STRING, "compute", "");
-    table_column(t, COL_STRING, "level", "");
-    table_column(t, COL_INT, "threads", "");
-    table_column(t, COL_INT, "weights", "B");
-    table_column(t, COL_INT, "per_token", "B");
-    table_column(t, COL_INT, "memory_peak", "B");
-    table_column(t, COL_INT, "process_peak", "B");
+    TABLE_COLUMNS(t, { COL_FLOAT, "open", "s" }, { COL_FLOAT, "first_token", "s" },
+                  { COL_FLOAT, "reads", "GB/s", 3 }, { COL_STRING, "compute" },
+                  { COL_STRING, "level" }, { COL_INT, "threads" }, { COL_INT, "weights", "B" },
+                  { COL_INT, "per_token", "B" }, { COL_INT, "memory_peak", "B" },
+                  { COL_INT, "process_peak", "B" });
     table_row(t);
     isnan(open) ? table_skip(t) : table_float(t, open);
     isnan(r->first_token) ? table_skip(t) : table_float(t, r->first_token);

@@ -83,11 +83,8 @@ static enum st info_tokens(struct session *s, const struct call *c, struct resul
     if (st)
         return st;
     struct table *t = result_table(out, "tokens", TABLE_ROWS);
-    table_column(t, COL_INT, "tok", "");
-    table_column(t, COL_INT, "span", "");
-    table_column(t, COL_INT, "id", "");
-    table_column(t, COL_STRING, "text", "");
-    table_column(t, COL_STRING, "from", "");
+    TABLE_COLUMNS(t, { COL_INT, "tok" }, { COL_INT, "span" }, { COL_INT, "id" },
+                  { COL_STRING, "text" }, { COL_STRING, "from" });
     struct buf b = { 0 };
     for (int64_t i = 0; i < run_n_tokens(r->run); i++) {
         buf_clear(&b);
@@ -108,14 +105,10 @@ static enum st info_formats(struct session *s, const struct call *c, struct resu
 {
     (void)s, (void)c, (void)e;
     struct table *t = result_table(out, "formats", TABLE_ROWS);
-    table_column(t, COL_STRING, "format", "");
-    table_column(t, COL_STRING, "type", "");
-    table_column(t, COL_INT, "id", "");
-    table_column(t, COL_INT, "block", "weights");
-    table_column(t, COL_INT, "bytes", "B");
-    table_column(t, COL_FLOAT, "bpw", "bit");
-    table_column(t, COL_BOOL, "decodes", "");
-    table_column(t, COL_STRING, "block_holds", "");
+    TABLE_COLUMNS(t, { COL_STRING, "format" }, { COL_STRING, "type" }, { COL_INT, "id" },
+                  { COL_INT, "block", "weights" }, { COL_INT, "bytes", "B" },
+                  { COL_FLOAT, "bpw", "bit" }, { COL_BOOL, "decodes" },
+                  { COL_STRING, "block_holds" });
     for (int i = 0; i < format_count(); i++) {
         const struct format_info *f = format_info((enum format)i);
         table_row(t);
@@ -146,9 +139,7 @@ static enum st info_memory(struct session *s, const struct call *c, struct resul
     if (c->n_words > 1 && parse_i64(c->words[1].text, 1, 1 << 30, &n, e))
         return st_at(e, c->words[1].column, c->words[1].length);
     struct table *t = result_table(out, "memory", TABLE_ROWS);
-    table_column(t, COL_STRING, "what", "");
-    table_column(t, COL_INT, "bytes", "B");
-    table_column(t, COL_STRING, "remark", "");
+    TABLE_COLUMNS(t, { COL_STRING, "what" }, { COL_INT, "bytes", "B" }, { COL_STRING, "remark" });
     memory_row(t, "budget", mem_budget(), mem_budget() ? "set mem-budget, --mem" : "no limit");
     memory_row(t, "in use", mem_used(), "large buffers of qdb itself");
     memory_row(t, "peak", mem_peak(), "the most since the start");
@@ -164,8 +155,8 @@ static enum st info_memory(struct session *s, const struct call *c, struct resul
     struct session_model *m = s->models.model;
     if (n && m && m->model->graph) {
         const enum compute mode = (enum compute)setting_int(&s->settings, SETTING_COMPUTE);
-        struct run_memory p =
-            run_predict(m->model, mode, n, setting_int(&s->settings, SETTING_SPAN));
+        struct run_memory p = run_predict(m->model, mode, n,
+                                          setting_int(&s->settings, SETTING_SPAN));
         struct buf b = { 0 };
         buf_printf(&b, "predicted for a prompt of %d %s", (int)n,
                    text_plural((uint64_t)n, "token", "tokens"));
@@ -182,13 +173,9 @@ static enum st info_kernels(struct session *s, const struct call *c, struct resu
 {
     (void)c, (void)e;
     struct table *t = result_table(out, "kernels", TABLE_ROWS);
-    table_column(t, COL_STRING, "level", "");
-    table_column(t, COL_STRING, "state", "");
-    table_column(t, COL_STRING, "forced_by", "");
-    table_column(t, COL_INT, "threads", "");
-    table_column(t, COL_STRING, "meaning", "");
-    table_column(t, COL_STRING, "needs", "");
-    table_column(t, COL_STRING, "missing", "");
+    TABLE_COLUMNS(t, { COL_STRING, "level" }, { COL_STRING, "state" }, { COL_STRING, "forced_by" },
+                  { COL_INT, "threads" }, { COL_STRING, "meaning" }, { COL_STRING, "needs" },
+                  { COL_STRING, "missing" });
     for (size_t i = 0; level_at(i); i++) {
         const struct level *l = level_at(i);
         const bool now = l == level_now();
@@ -223,13 +210,9 @@ static enum st info_breaks(struct session *s, const struct call *c, struct resul
 {
     (void)c, (void)e;
     struct table *t = result_table(out, "breaks", TABLE_ROWS);
-    table_column(t, COL_INT, "number", "");
-    table_column(t, COL_BOOL, "enabled", "");
-    table_column(t, COL_STRING, "what", "");
-    table_column(t, COL_INT, "matches", "points");
-    table_column(t, COL_INT, "hits", "");
-    table_column(t, COL_INT, "ignore", "");
-    table_column(t, COL_STRING, "commands", "");
+    TABLE_COLUMNS(t, { COL_INT, "number" }, { COL_BOOL, "enabled" }, { COL_STRING, "what" },
+                  { COL_INT, "matches", "points" }, { COL_INT, "hits" }, { COL_INT, "ignore" },
+                  { COL_STRING, "commands" });
     for (size_t i = 0; i < s->breaks.n; i++) {
         const struct breakpoint *b = &s->breaks.list[i];
         struct buf what = { 0 };
@@ -263,9 +246,7 @@ static enum st info_checkpoints(struct session *s, const struct call *c, struct 
         return st;
     struct run_memory m = run_memory(r->run);
     struct table *t = result_table(out, "checkpoints", TABLE_ROWS);
-    table_column(t, COL_STRING, "name", "");
-    table_column(t, COL_ADDRESS, "position", "");
-    table_column(t, COL_STRING, "run", "");
+    TABLE_COLUMNS(t, { COL_STRING, "name" }, { COL_ADDRESS, "position" }, { COL_STRING, "run" });
     struct buf b = { 0 };
     for (size_t i = 0; i < s->n_marks; i++) {
         const struct mark *k = &s->marks[i];
@@ -293,13 +274,9 @@ static enum st info_models(struct session *s, const struct call *c, struct resul
 {
     (void)c, (void)e;
     struct table *t = result_table(out, "models", TABLE_ROWS);
-    table_column(t, COL_STRING, "label", "");
-    table_column(t, COL_BOOL, "active", "");
-    table_column(t, COL_STRING, "architecture", "");
-    table_column(t, COL_INT, "parameters", "");
-    table_column(t, COL_INT, "bytes", "B");
-    table_column(t, COL_BOOL, "runs", "");
-    table_column(t, COL_STRING, "file", "");
+    TABLE_COLUMNS(t, { COL_STRING, "label" }, { COL_BOOL, "active" },
+                  { COL_STRING, "architecture" }, { COL_INT, "parameters" },
+                  { COL_INT, "bytes", "B" }, { COL_BOOL, "runs" }, { COL_STRING, "file" });
     for (size_t i = 0; i < s->models.n_models; i++) {
         const struct session_model *m = s->models.models[i];
         table_row(t);
@@ -318,13 +295,9 @@ static enum st info_runs(struct session *s, const struct call *c, struct result 
 {
     (void)c, (void)e;
     struct table *t = result_table(out, "runs", TABLE_ROWS);
-    table_column(t, COL_STRING, "run", "");
-    table_column(t, COL_BOOL, "active", "");
-    table_column(t, COL_STRING, "model", "");
-    table_column(t, COL_STRING, "compute", "");
-    table_column(t, COL_INT, "tokens", "");
-    table_column(t, COL_INT, "spans", "");
-    table_column(t, COL_ADDRESS, "position", "");
+    TABLE_COLUMNS(t, { COL_STRING, "run" }, { COL_BOOL, "active" }, { COL_STRING, "model" },
+                  { COL_STRING, "compute" }, { COL_INT, "tokens" }, { COL_INT, "spans" },
+                  { COL_ADDRESS, "position" });
     struct buf b = { 0 };
     for (size_t i = 0; i < s->models.n_runs; i++) {
         const struct session_run *r = s->models.runs[i];

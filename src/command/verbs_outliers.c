@@ -33,17 +33,9 @@ struct survey {
 static void begin_points(struct survey *v, struct result *out)
 {
     struct table *t = v->points = result_table(out, "points", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "point", "");
-    table_column(t, COL_FLOAT, "rms", "");
-    table_digits(t, 4);
-    table_column(t, COL_FLOAT, "ratio", "");
-    table_digits(t, 4);
-    table_column(t, COL_INT, "chan", "");
-    table_column(t, COL_INT, "tok", "");
-    table_column(t, COL_FLOAT, "rest", "");
-    table_digits(t, 4);
-    table_column(t, COL_INT, "persistent", "");
-    table_column(t, COL_INT, "massive", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_FLOAT, "rms", "", 4 },
+                  { COL_FLOAT, "ratio", "", 4 }, { COL_INT, "chan" }, { COL_INT, "tok" },
+                  { COL_FLOAT, "rest", "", 4 }, { COL_INT, "persistent" }, { COL_INT, "massive" });
 }
 
 static void put_index(struct table *t, int64_t i)
@@ -189,18 +181,9 @@ static void put_token(struct table *t, const struct session_run *r, int64_t tok)
 static void show_channels(struct survey *v, const struct session_run *r, struct result *out)
 {
     struct table *t = result_table(out, "channels", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "point", "");
-    table_column(t, COL_INT, "chan", "");
-    table_column(t, COL_STRING, "kind", "");
-    table_column(t, COL_FLOAT, "ratio", "");
-    table_digits(t, 4);
-    table_column(t, COL_FLOAT, "rest", "");
-    table_digits(t, 4);
-    table_column(t, COL_INT, "hits", "");
-    table_column(t, COL_FLOAT, "value", "");
-    table_digits(t, 4);
-    table_column(t, COL_INT, "tok", "");
-    table_column(t, COL_STRING, "text", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_INT, "chan" }, { COL_STRING, "kind" },
+                  { COL_FLOAT, "ratio", "", 4 }, { COL_FLOAT, "rest", "", 4 }, { COL_INT, "hits" },
+                  { COL_FLOAT, "value", "", 4 }, { COL_INT, "tok" }, { COL_STRING, "text" });
     if (v->n_channels)
         qsort(v->channels, v->n_channels, sizeof *v->channels, by_channel);
     for (size_t i = 0; i < v->n_channels && (int64_t)i < v->show; i++) {
@@ -223,16 +206,9 @@ static void show_channels(struct survey *v, const struct session_run *r, struct 
 static void show_tokens(struct survey *v, const struct session_run *r, struct result *out)
 {
     struct table *t = result_table(out, "tokens", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "point", "");
-    table_column(t, COL_INT, "tok", "");
-    table_column(t, COL_STRING, "text", "");
-    table_column(t, COL_FLOAT, "ratio", "");
-    table_digits(t, 4);
-    table_column(t, COL_INT, "hits", "");
-    table_column(t, COL_INT, "massive", "");
-    table_column(t, COL_FLOAT, "value", "");
-    table_digits(t, 4);
-    table_column(t, COL_INT, "chan", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_INT, "tok" }, { COL_STRING, "text" },
+                  { COL_FLOAT, "ratio", "", 4 }, { COL_INT, "hits" }, { COL_INT, "massive" },
+                  { COL_FLOAT, "value", "", 4 }, { COL_INT, "chan" });
     if (v->n_tokens)
         qsort(v->tokens, v->n_tokens, sizeof *v->tokens, by_token);
     for (size_t i = 0; i < v->n_tokens && (int64_t)i < v->show; i++) {
