@@ -25,6 +25,7 @@ static const char usage_text[] =
     "  -x FILE            run a file of commands\n"
     "  -batch             exit after that; no paging, no colour\n"
     "  --demo[=NAME]      open a built-in demo model\n"
+    "  --ref FILE         the reference that runs are compared with\n"
     "  --output MODE      text, json, csv or md\n"
     "  --color WHEN       auto, always or never\n"
     "  --threads N        threads that compute (default: one per core)\n"
@@ -81,7 +82,7 @@ struct options {
     size_t n_todo, cap_todo;
     const char *values[SETTING_COUNT]; /* of settings, NULL where not given */
     const char *kernels_by;            /* what gave the value of kernels */
-    const char *model, *demo;          /* demo: "" for the default one */
+    const char *model, *demo, *ref;    /* demo: "" for the default one */
     bool batch, keep_going, no_rc, quiet;
     int leave; /* exit status when there is nothing to run, -1 else */
 };
@@ -127,7 +128,7 @@ static void parse_option(struct options *o, int c)
     case OPT_BATCH: o->batch = true; break;
     case OPT_DEMO: o->demo = optarg ? optarg : ""; break;
     case OPT_LUA: o->leave = usage_error("--lua", "is not built yet"); break;
-    case OPT_REF: o->leave = usage_error("--ref", "is not built yet"); break;
+    case OPT_REF: o->ref = optarg; break;
     case OPT_TUI: o->leave = usage_error("--tui", "is not built yet"); break;
     case OPT_VERSION:
         puts(PACKAGE_STRING);
@@ -209,6 +210,12 @@ static enum st open_model(struct repl *r, const struct options *o, bool person)
         buf_adds(&line, "open --demo");
     r->mute = !person || o->quiet;
     enum st st = line.n ? repl_line(r, str_of(line.p, line.n)) : ST_OK;
+    if (!st && o->ref) {
+        buf_clear(&line);
+        buf_adds(&line, "ref ");
+        command_quote(&line, str_from(o->ref));
+        st = repl_line(r, str_of(line.p, line.n));
+    }
     r->mute = false;
     buf_free(&line);
     return st;

@@ -16,7 +16,7 @@ unlike "--help is at most 80 columns wide" "$out" '.{81}'
 
 # Usage errors come before anything runs.
 for args in --nonsense -ex --output=xml --threads=many --mem=much 'a b' '--demo a' \
-    '--lua x' '--ref x' --tui; do
+    '--lua x' --tui; do
     # shellcheck disable=SC2086 # several words
     qdb -ex 'echo ran' $args
     is "usage error: $args" "$status $out" "2 "

@@ -16,7 +16,23 @@ struct str breaks_text(const struct call *c, int i)
     return str_of(c->line.p + at, (size_t)(c->rest.p - c->line.p) + c->rest.n - at);
 }
 
-enum st breaks_condition(const struct call *c, int i, struct condition **out, struct err *e)
+enum st breaks_compiled(const struct session *s, const struct call *c, int i,
+                        struct condition **out, struct err *e)
+{
+    struct condition *made;
+    enum st st = breaks_shift(e, condition_parse(breaks_text(c, i), &made, e), c->words[i].column);
+    if (!st && condition_needs_ref(made) && !s->models.ref) {
+        condition_free(made);
+        call_fail(c, i, e, ST_STATE, "there is no reference");
+        return st_hint(e, "`ref FILE` opens one");
+    }
+    if (!st)
+        *out = made;
+    return st;
+}
+
+enum st breaks_condition(const struct session *s, const struct call *c, int i,
+                         struct condition **out, struct err *e)
 {
     if (i >= c->n_words)
         return ST_OK;
@@ -24,7 +40,7 @@ enum st breaks_condition(const struct call *c, int i, struct condition **out, st
         return call_fail(c, i, e, ST_SYNTAX, "expected `if COND` or the end");
     if (i + 1 >= c->n_words)
         return call_fail(c, i + 1, e, ST_SYNTAX, "expected a condition: absmax > 100, any(x > 3)");
-    return breaks_shift(e, condition_parse(breaks_text(c, i + 1), out, e), c->words[i + 1].column);
+    return breaks_compiled(s, c, i + 1, out, e);
 }
 
 void breaks_undo(struct session *s, const struct breakpoint *b)

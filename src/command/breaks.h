@@ -9,9 +9,13 @@
 enum st breaks_shift(struct err *e, enum st st, int column);
 /* The words from i on as they were typed. */
 struct str breaks_text(const struct call *c, int i);
+/* The condition that begins at word i; ST_STATE when it needs a reference and there is none. *out
+ * is the caller's. */
+NODISCARD enum st breaks_compiled(const struct session *s, const struct call *c, int i,
+                                  struct condition **out, struct err *e);
 /* `if COND` at word i, or nothing there (*out stays NULL). *out is the caller's. */
-NODISCARD enum st breaks_condition(const struct call *c, int i, struct condition **out,
-                                   struct err *e);
+NODISCARD enum st breaks_condition(const struct session *s, const struct call *c, int i,
+                                   struct condition **out, struct err *e);
 /* A new breakpoint at the address `text`, which stands at `column` of the line; checked against the
  * active model. */
 NODISCARD enum st breaks_add(struct session *s, enum break_kind kind, struct str text, int column,

@@ -14,7 +14,7 @@ static enum st add(struct session *s, const struct call *c, bool temporary, stru
     struct condition *condition = NULL;
     if (!c->n_words)
         return call_fail(c, 0, e, ST_SYNTAX, "expected a point or glob: blk.2.ffn_down.out");
-    enum st st = breaks_condition(c, 1, &condition, e);
+    enum st st = breaks_condition(s, c, 1, &condition, e);
     if (!st)
         st = breaks_add(s, BREAK_POINT, c->words[0].text, c->words[0].column, &b, e);
     for (int i = 0; !st && !condition && i < b->address.n_items; i++) {
@@ -124,7 +124,7 @@ static enum st run_condition(struct session *s, const struct call *c, struct res
     if (!st && c->n_words < 2 && b->kind == BREAK_CATCH)
         st = call_fail(c, 1, e, ST_SYNTAX, "a catch is its condition: expected one");
     if (!st && c->n_words > 1)
-        st = breaks_shift(e, condition_parse(breaks_text(c, 1), &condition, e), c->words[1].column);
+        st = breaks_compiled(s, c, 1, &condition, e);
     if (st)
         return st;
     condition_free(b->condition);

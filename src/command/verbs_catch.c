@@ -18,8 +18,7 @@ static enum st run_catch(struct session *s, const struct call *c, struct result 
         return st;
     if (first >= c->n_words)
         return call_fail(c, first, e, ST_SYNTAX, "expected nan, inf, outlier(K), or a condition");
-    st = breaks_shift(e, condition_parse(breaks_text(c, first), &condition, e),
-                      c->words[first].column);
+    st = breaks_compiled(s, c, first, &condition, e);
     if (!st && (st = breakpoint_add(&s->breaks, BREAK_CATCH, NULL, &b, e)))
         condition_free(condition);
     if (st)
@@ -104,7 +103,7 @@ static enum st run_watch(struct session *s, const struct call *c, struct result 
     if (!st)
         st = percent_at(c, &next, &percent, e);
     if (!st)
-        st = breaks_condition(c, next, &condition, e);
+        st = breaks_condition(s, c, next, &condition, e);
     if (!st)
         st = breaks_add(s, BREAK_WATCH, text, column + (int)(text.p - c->words[0].text.p), &b, e);
     if (!st && !name.n && !one_element(b)) {

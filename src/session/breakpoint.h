@@ -74,10 +74,19 @@ struct break_hit {
     double before;
 };
 
+/* What a test may look at beside the point. */
+struct break_sources {
+    struct pool *pool; /* may be NULL */
+    /* The same point in the reference run; false: there is none. Valid until the next call. */
+    bool (*ref)(void *data, int span, int value, struct tensor *out);
+    void *data;
+};
+
 /* Test it on a point that has been produced; counts nothing. x must outlive reads of other points.
  */
 bool breakpoint_test(const struct breakpoint *b, struct run *r, int span, int value,
-                     const struct tensor *x, struct pool *pool, struct break_hit *hit);
+                     const struct tensor *x, const struct break_sources *from,
+                     struct break_hit *hit);
 /* The line of a BREAK_PRINT, appended. */
 void breakpoint_say(const struct breakpoint *b, const struct run *r, int span,
                     const struct tensor *x, struct pool *pool, struct buf *out);

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "graph/glob.h"
+#include "session/reference.h"
 
 const char *stop_name(enum stop_reason r)
 {
@@ -57,8 +58,24 @@ static enum stop_reason reason_of(const struct breakpoint *b)
 /* What the probe of a forward movement needs. */
 struct watch {
     struct session *s;
+    struct session_run *r;
     struct stop *stop;
 };
+
+/* The reference goes as far as the run that is being tested. */
+static bool reference_point(void *data, int span, int value, struct tensor *out)
+{
+    const struct watch *w = data;
+    const struct position after = { span, run_graph(w->r->run)->values[value].node + 1 };
+    struct run *ref;
+    return !session_ref_run(w->s, w->r, after, w->s->progress, &ref, NULL)
+           && !run_read(ref, span, value, out, NULL);
+}
+
+static struct break_sources sources(struct watch *w)
+{
+    return (struct break_sources){ w->s->models.pool, reference_point, w };
+}
 
 static void say(struct session *s, const struct breakpoint *b, const struct event *ev)
 {
@@ -73,11 +90,12 @@ static void say(struct session *s, const struct breakpoint *b, const struct even
 static bool probe(void *data, const struct event *ev)
 {
     struct watch *w = data;
+    const struct break_sources from = sources(w);
     bool stop = false;
     for (size_t i = 0; i < w->s->breaks.n; i++) {
         struct breakpoint *b = &w->s->breaks.list[i];
         struct break_hit hit;
-        if (!breakpoint_test(b, ev->run, ev->at.span, ev->value, ev->x, w->s->models.pool, &hit))
+        if (!breakpoint_test(b, ev->run, ev->at.span, ev->value, ev->x, &from, &hit))
             continue;
         b->hits++;
         if (b->ignore > 0) {
@@ -111,8 +129,11 @@ static void want(struct session *s, struct run *r, int delta)
 
 /* A catch looks at what a fused kernel gives. If it holds there, it may have held inside already:
  * open the kernel and look at the points that were skipped, the first one first. */
-static void localise(struct session *s, struct run *r, struct stop *stop)
+static void localise(struct session *s, struct session_run *sr, struct stop *stop)
 {
+    struct run *r = sr->run;
+    struct watch w = { s, sr, stop };
+    const struct break_sources from = sources(&w);
     const struct graph *g = run_graph(r);
     const struct position at = run_position(r);
     const struct breakpoint *b = breakpoint_find(&s->breaks, stop->breakpoint);
@@ -124,7 +145,7 @@ static void localise(struct session *s, struct run *r, struct stop *stop)
         struct break_hit hit;
         const int v = g->nodes[node].out;
         if (!run_read(r, at.span, v, &x, NULL)
-            && breakpoint_test(b, r, at.span, v, &x, s->models.pool, &hit)) {
+            && breakpoint_test(b, r, at.span, v, &x, &from, &hit)) {
             stop->inside = v;
             stop->hit = hit;
             return;
@@ -155,7 +176,7 @@ enum st control_forward(struct session *s, struct session_run *r, struct positio
                         enum stop_reason reason, struct stop *stop, struct err *e)
 {
     struct stop found = { .inside = -1 };
-    struct watch w = { s, &found };
+    struct watch w = { s, r, &found };
     session_pool(s);
     *stop = (struct stop){ .reason = reason, .inside = -1 };
     const int handle = run_probe(r->run, probe, &w);
@@ -171,7 +192,7 @@ enum st control_forward(struct session *s, struct session_run *r, struct positio
     else if (run_done(r->run))
         stop->reason = STOP_END;
     if (stop->reason == STOP_CATCH)
-        localise(s, r->run, stop);
+        localise(s, r, stop);
     fired(s, r, stop);
     return st;
 }
@@ -234,8 +255,12 @@ enum st control_reverse(struct session *s, struct session_run *r, enum level_cho
 /* Does anything hold at this executed point? Points that a run forward would skip are not looked
  * at.
  */
-static bool holds_at(struct session *s, struct run *r, int span, int value, struct stop *stop)
+static bool holds_at(struct session *s, struct session_run *sr, int span, int value,
+                     struct stop *stop)
 {
+    struct run *r = sr->run;
+    struct watch w = { s, sr, stop };
+    const struct break_sources from = sources(&w);
     struct tensor x;
     void *copy = NULL; /* tests may read other points */
     bool holds = false;
@@ -253,7 +278,7 @@ static bool holds_at(struct session *s, struct run *r, int span, int value, stru
             x.data = copy;
         }
         struct break_hit hit;
-        holds = breakpoint_test(b, r, span, value, &x, s->models.pool, &hit);
+        holds = breakpoint_test(b, r, span, value, &x, &from, &hit);
         if (holds)
             *stop = (struct stop){ reason_of(b), b->number, hit, -1 };
     }
@@ -276,7 +301,7 @@ enum st control_reverse_continue(struct session *s, struct session_run *r, struc
                                                    : (struct position){ p.span - 1, g->n_nodes };
         cancelled = !progress_tick(s->progress, "reverse",
                                    from - ((double)p.span * g->n_nodes + p.node), from);
-        holds = p.node && holds_at(s, r->run, p.span, g->nodes[p.node - 1].out, &found);
+        holds = p.node && holds_at(s, r, p.span, g->nodes[p.node - 1].out, &found);
     }
     want(s, r->run, -1);
     if (cancelled) { /* the run has not moved */
@@ -287,7 +312,7 @@ enum st control_reverse_continue(struct session *s, struct session_run *r, struc
     if (!st)
         *stop = found;
     if (stop->reason == STOP_CATCH)
-        localise(s, r->run, stop);
+        localise(s, r, stop);
     fired(s, r, stop);
     return st;
 }

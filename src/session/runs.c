@@ -108,6 +108,7 @@ void session_kill(struct session *s, struct session_run *r)
     if (s->hit.run == r)
         s->hit = (struct element){ 0 };
     values_forget_run(&s->values, r);
+    run_free(r->ref);
     run_free(r->run);
     free(r->name);
     free(r);
@@ -119,6 +120,13 @@ void session_close(struct session *s, struct session_model *m)
     for (size_t i = all->n_runs; i-- > 0;)
         if (all->runs[i]->model == m)
             session_kill(s, all->runs[i]);
+        else if (all->runs[i]->ref_model == m) {
+            run_free(all->runs[i]->ref);
+            all->runs[i]->ref = NULL;
+            all->runs[i]->ref_model = NULL;
+        }
+    if (all->ref == m)
+        all->ref = NULL;
     for (size_t i = 0; i < all->n_models; i++)
         if (all->models[i] == m) {
             memmove(all->models + i, all->models + i + 1,
@@ -217,6 +225,13 @@ enum st session_need_run(const struct session *s, struct session_run **out, stru
     return ST_OK;
 }
 
+static void set_pool(struct session_run *r, struct pool *pool)
+{
+    run_set_pool(r->run, pool);
+    if (r->ref)
+        run_set_pool(r->ref, pool);
+}
+
 struct pool *session_pool(struct session *s)
 {
     struct session_models *all = state(s);
@@ -225,14 +240,14 @@ struct pool *session_pool(struct session *s)
         threads = pool_cpus();
     if (all->pool && pool_threads(all->pool) != threads) {
         for (size_t i = 0; i < all->n_runs; i++)
-            run_set_pool(all->runs[i]->run, NULL);
+            set_pool(all->runs[i], NULL);
         pool_free(all->pool);
         all->pool = NULL;
     }
     if (!all->pool && threads > 1) {
         all->pool = pool_new(threads);
         for (size_t i = 0; i < all->n_runs; i++)
-            run_set_pool(all->runs[i]->run, all->pool);
+            set_pool(all->runs[i], all->pool);
     }
     return all->pool;
 }

@@ -24,6 +24,8 @@ struct session_run {
     struct run *run;
     bool generated; /* tokens after the prompt came from `gen` */
     size_t n_prompt; /* tokens of the prompt */
+    struct run *ref; /* the same tokens through the reference, NULL until they are needed */
+    const struct session_model *ref_model; /* whose run that is */
 };
 
 struct session_models {
@@ -32,6 +34,7 @@ struct session_models {
     struct session_run **runs;
     size_t n_runs, cap_runs;
     struct session_model *model; /* active, NULL if none */
+    struct session_model *ref;   /* the reference, NULL if none */
     struct session_run *run;     /* active, NULL if none; belongs to `model` */
     struct pool *pool;           /* made when first needed; threads as the setting says */
     int next_label;

@@ -61,20 +61,24 @@ static void place(const struct region *part, const struct shape *whole, struct b
 }
 
 static bool test_condition(const struct breakpoint *b, struct run *r, int span, int value,
-                           const struct tensor *x, const struct region *part, struct pool *pool,
-                           struct break_hit *hit)
+                           const struct tensor *x, const struct region *part,
+                           const struct break_sources *from, struct break_hit *hit)
 {
-    struct condition_input in = { .x = part, .pool = pool };
-    struct region earlier = { 0 };
+    struct condition_input in = { .x = part, .pool = from->pool };
+    struct region earlier = { 0 }, reference = { 0 };
+    struct tensor other;
     float *before = NULL;
     if (condition_needs_prev(b->condition)) {
-        struct tensor prev = { x->shape, before = one_token_earlier(r, span, value, x) };
-        if (!before || !cut(b, r, span, &prev, &earlier))
-            earlier = (struct region){ 0 };
-        in.prev = earlier.data;
+        const struct tensor prev = { x->shape, before = one_token_earlier(r, span, value, x) };
+        if (before && cut(b, r, span, &prev, &earlier))
+            in.prev = earlier.data;
     }
+    if (condition_needs_ref(b->condition) && from->ref && from->ref(from->data, span, value, &other)
+        && shape_equal(&other.shape, &x->shape) && cut(b, r, span, &other, &reference))
+        in.ref = reference.data;
     const bool holds = condition_holds(b->condition, &in, &hit->why);
     region_free(&earlier);
+    region_free(&reference);
     mem_free(before);
     if (holds)
         place(part, &x->shape, hit);
@@ -136,7 +140,8 @@ static bool test_watch(const struct breakpoint *b, struct run *r, int span, int 
 }
 
 bool breakpoint_test(const struct breakpoint *b, struct run *r, int span, int value,
-                     const struct tensor *x, struct pool *pool, struct break_hit *hit)
+                     const struct tensor *x, const struct break_sources *from,
+                     struct break_hit *hit)
 {
     struct region part;
     *hit = (struct break_hit){ .why = { .at = -1 }, .element = -1 };
@@ -144,9 +149,9 @@ bool breakpoint_test(const struct breakpoint *b, struct run *r, int span, int va
         return false;
     bool holds = true;
     if (b->condition)
-        holds = test_condition(b, r, span, value, x, &part, pool, hit);
+        holds = test_condition(b, r, span, value, x, &part, from, hit);
     if (holds && b->kind == BREAK_WATCH)
-        holds = test_watch(b, r, span, value, &x->shape, &part, pool, hit);
+        holds = test_watch(b, r, span, value, &x->shape, &part, from->pool, hit);
     region_free(&part);
     return holds;
 }

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+/* The verbs that put a run beside a reference: ref, compare, diverge. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "command/command.h"
+#include "session/control.h"
+#include "session/lookup.h"
+#include "session/reference.h"
+#include "session/region.h"
+#include "study/compare.h"
+
+static enum st run_ref(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    if (c->n_words > 1)
+        return call_fail(c, 1, e, ST_SYNTAX, "expected one file or model");
+    if (c->n_words && !c->words[0].quoted && str_is(c->words[0].text, "off")) {
+        result_note(out, s->models.ref ? "no reference any more" : "there was no reference");
+        return session_set_ref(s, NULL, e);
+    }
+    struct session_model *m = NULL, *active;
+    if (c->n_words) {
+        enum st st = session_need_graph(s, &active, e);
+        struct session_run *run = s->models.run;
+        if (st)
+            return st;
+        m = c->words[0].quoted ? NULL : session_find_model(s, c->words[0].text);
+        const bool opened = !m;
+        if (opened) {
+            char *path = x_strndup(c->words[0].text.p, c->words[0].text.n);
+            const char *name = session_find_model(s, STR("ref")) ? NULL : "ref";
+            st = session_open(s, path, name, &m, e);
+            free(path);
+            if (st)
+                return st_at(e, c->words[0].column, c->words[0].length);
+            session_use_model(s, active); /* opening a file makes it active */
+            if (run)
+                session_use_run(s, run);
+        }
+        if ((st = session_set_ref(s, m, e))) {
+            if (opened)
+                session_close(s, m);
+            session_use_model(s, active);
+            if (run)
+                session_use_run(s, run);
+            return st_at(e, c->words[0].column, c->words[0].length);
+        }
+    }
+    if (s->models.ref)
+        result_note(out, "reference: %s (%s)", s->models.ref->name, s->models.ref->path);
+    else
+        result_note(out, "there is no reference; `ref FILE` opens one");
+    return ST_OK;
+}
+
+static void error_columns(struct table *t)
+{
+    table_column(t, COL_ADDRESS, "point", "");
+    table_column(t, COL_FLOAT, "sqnr", "dB");
+    table_digits(t, 4);
+    table_column(t, COL_FLOAT, "relerr", "");
+    table_digits(t, 3);
+    table_column(t, COL_FLOAT, "cos", "");
+    table_digits(t, 6);
+    table_column(t, COL_FLOAT, "first", "");
+    table_digits(t, 3);
+    table_column(t, COL_FLOAT, "massive", "");
+    table_digits(t, 3);
+    table_column(t, COL_FLOAT, "maxerr", "");
+    table_digits(t, 3);
+    table_column(t, COL_STRING, "at", "");
+}
+
+static void put_number(struct table *t, double x)
+{
+    if (isnan(x))
+        table_skip(t);
+    else
+        table_float(t, x);
+}
+
+static void error_row(struct run *r, int span, int value, const struct point_error *p,
+                      struct table *t)
+{
+    struct buf at = { 0 };
+    struct tensor x;
+    table_row(t);
+    if (run_n_spans(r) > 1)
+        table_fmt(t, "s%d:%s", span, run_graph(r)->values[value].name);
+    else
+        table_str(t, run_graph(r)->values[value].name);
+    put_number(t, p->sqnr);
+    put_number(t, p->relerr);
+    put_number(t, p->cos);
+    put_number(t, p->first);
+    put_number(t, p->massive_relerr);
+    put_number(t, p->maxerr);
+    if (p->maxerr_at >= 0 && !run_read(r, span, value, &x, NULL)) {
+        const struct region all = { .shape = x.shape, .first_token = run_span(r, span).first };
+        region_place(&all, p->maxerr_at, &at);
+    }
+    table_str(t, at.n ? at.p : NULL);
+    buf_free(&at);
+}
+
+static enum st run_compare(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
+{
+    struct session_run *r;
+    struct run *ref;
+    struct match *list = NULL;
+    size_t n = 0;
+    if (!c->n_words)
+        return call_fail(c, 0, e, ST_SYNTAX, "expected the points to compare: blk.*.out");
+    enum st st = session_need_run(s, &r, e);
+    struct address *a = x_alloc(sizeof *a);
+    if (!st && (st = address_parse(c->words[0].text, a, e)))
+        st_at(e, c->words[0].column + (e->column < 0 ? 0 : e->column), e->length);
+    if (!st && a->n_items) {
+        st = call_fail(c, 0, e, ST_UNSUPPORTED, "points are compared whole");
+        st_hint(e, "the errors are medians over tokens; relerr(ref!ADDR, ADDR) takes slices");
+    }
+    if (!st && (st = lookup_names(s, a, &list, &n, e)))
+        st_at(e, c->words[0].column, c->words[0].length);
+    free(a);
+    if (!st)
+        st = session_ref_run(s, r, run_position(r->run), s->progress, &ref, e);
+    struct table *t = st ? NULL : result_table(out, "compare", TABLE_ROWS);
+    if (t)
+        error_columns(t);
+    size_t ahead = 0;
+    for (size_t i = 0; i < n && !st; i++)
+        for (int span = 0; list[i].value >= 0 && span < run_n_spans(r->run) && !st; span++) {
+            struct point_error p;
+            if (!run_has(r->run, span, list[i].value)) {
+                ahead++;
+                continue;
+            }
+            if (!progress_tick(s->progress, "compare", (double)i, (double)n))
+                st = st_fail(e, ST_CANCELLED, "interrupted");
+            else if (!(st = compare_point(r->run, ref, span, list[i].value, &p, e)))
+                error_row(r->run, span, list[i].value, &p, t);
+        }
+    free(list);
+    if (!st && !t->n_rows)
+        return st_fail(e, ST_STATE, "none of these points has been computed yet");
+    if (!st && ahead)
+        result_note(out, "%zu point%s not been computed yet", ahead,
+                    ahead == 1 ? " has" : "s have");
+    if (st == ST_CANCELLED)
+        out->status = RESULT_PARTIAL;
+    return st;
+}
+
+/* ---- diverge ---- */
+
+enum which { BY_RELERR, BY_SQNR, BY_COS, BY_MAXERR };
+
+static const struct {
+    const char *name;
+    double tolerance;
+    bool low; /* values below the tolerance are beyond it */
+} statistics[] = {
+    { "relerr", 0.25, false }, { "sqnr", 12, true }, { "cos", 0.97, true }, { "maxerr", 1, false }
+};
+
+static double pick(enum which by, const struct point_error *p)
+{
+    const double all[] = { p->relerr, p->sqnr, p->cos, p->maxerr };
+    return all[by];
+}
+
+static bool beyond(enum which by, double x, double tolerance)
+{
+    return statistics[by].low ? x < tolerance : x > tolerance;
+}
+
+static enum st diverge_arguments(const struct call *c, enum which *by, double *tolerance, bool *all,
+                                 struct err *e)
+{
+    int i = 0;
+    *all = i < c->n_words && str_is(c->words[i].text, "-all");
+    i += *all;
+    for (int k = 0; i < c->n_words && k < 4; k++)
+        if (str_is(c->words[i].text, statistics[k].name)) {
+            *by = (enum which)k;
+            i++;
+            break;
+        }
+    *tolerance = statistics[*by].tolerance;
+    if (i < c->n_words && parse_f64(c->words[i].text, tolerance, e))
+        return call_fail(c, i, e, ST_SYNTAX, "expected relerr, sqnr, cos or maxerr, and a number");
+    if (i + 1 < c->n_words)
+        return call_fail(c, i + 1, e, ST_SYNTAX, "expected the end of the command");
+    return ST_OK;
+}
+
+static bool on_the_curve(const struct graph *g, int value)
+{
+    if (value == g->embedding || value == g->hidden || value == g->logits)
+        return true;
+    for (int b = 0; b < g->n_blocks; b++)
+        if (g->blocks[b].output == value)
+            return true;
+    return false;
+}
+
+static void curve_row(struct run *r, int span, int value, double here, double made, struct table *t)
+{
+    table_row(t);
+    if (run_n_spans(r) > 1)
+        table_fmt(t, "s%d:%s", span, run_graph(r)->values[value].name);
+    else
+        table_str(t, run_graph(r)->values[value].name);
+    put_number(t, here);
+    put_number(t, made);
+}
+
+static enum st run_diverge(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
+{
+    struct session_run *r;
+    struct run *ref;
+    enum which by = BY_RELERR;
+    double tolerance;
+    bool all, found = false;
+    enum st st = session_need_run(s, &r, e);
+    if (!st)
+        st = diverge_arguments(c, &by, &tolerance, &all, e);
+    if (!st && !run_done(r->run)) {
+        struct stop stop;
+        st = control_goto(s, r, run_end(r->run), &stop, e);
+    }
+    if (!st)
+        st = session_ref_run(s, r, run_end(r->run), s->progress, &ref, e);
+    if (st)
+        return st;
+    const struct graph *g = run_graph(r->run);
+    struct table *t = result_table(out, "diverge", TABLE_ROWS);
+    table_column(t, COL_ADDRESS, "point", "");
+    table_column(t, COL_FLOAT, statistics[by].name, by == BY_SQNR ? "dB" : "");
+    table_digits(t, 4);
+    table_column(t, COL_FLOAT, "made_here", by == BY_SQNR ? "dB" : "");
+    table_digits(t, 4);
+    const double total = (double)run_n_spans(r->run) * g->n_nodes;
+    for (int span = 0; span < run_n_spans(r->run) && !found && !st; span++)
+        for (int node = 0; node < g->n_nodes && !found && !st; node++) {
+            const int v = g->nodes[node].out;
+            struct point_error p, made;
+            if (run_skips(r->run, v))
+                continue;
+            if (!progress_tick(s->progress, "diverge", (double)span * g->n_nodes + node, total)) {
+                out->status = RESULT_PARTIAL;
+                return st_fail(e, ST_CANCELLED, "interrupted");
+            }
+            if ((st = compare_point(r->run, ref, span, v, &p, e)))
+                break;
+            const double x = pick(by, &p);
+            found = beyond(by, x, tolerance) || p.nonfinite;
+            if (!found && !all && !on_the_curve(g, v))
+                continue;
+            const bool own = !compare_made_here(r->run, ref, span, v, &made, NULL);
+            curve_row(r->run, span, v, x, own ? pick(by, &made) : NAN, t);
+            if (!found)
+                continue;
+            out->status = RESULT_FOUND;
+            result_note(out, "%s is the first point with %s %s %g", g->values[v].name,
+                        statistics[by].name, statistics[by].low ? "below" : "above", tolerance);
+            if (p.nonfinite)
+                result_note(out, "%" PRId64 " of its values are NaN or infinite", p.nonfinite);
+            else if (own && by == BY_RELERR)
+                result_note(out,
+                            "%.3g is made here, by this op on the reference's input; the rest "
+                            "was inherited",
+                            made.relerr);
+        }
+    if (!st && !found)
+        result_note(out, "no point has %s %s %g", statistics[by].name,
+                    statistics[by].low ? "below" : "above", tolerance);
+    return st;
+}
+
+const struct verb verbs_compare[] = {
+    { .name = "ref",
+      .class = "files",
+      .args = "[FILE|MODEL|off]",
+      .brief = "open a model as the reference that runs are compared with",
+      .help = "It must be of the same architecture, sizes and vocabulary as the active model; the "
+              "formats of its weights may differ. Every prompt goes through both as far as a "
+              "comparison needs. In addresses it is ref!ADDR where that name was free.",
+      .examples = "ref\nref off",
+      .kinds = { ARG_FILE },
+      .words = "off",
+      .run = run_ref },
+    { .name = "compare",
+      .class = "analyse",
+      .args = "GLOB",
+      .brief = "errors of points against the reference run",
+      .help =
+          "sqnr, relerr and cos are medians over tokens of the error of each token. Apart are the "
+          "first token of the run (first: its relerr) and massive channels, those that hold an "
+          "outlier(20) in the reference (massive: median relerr over these). maxerr is over "
+          "everything, with its place. Definitions: `explain relerr`, `explain sqnr`.",
+      .examples = "open --demo\nref a\nprompt \" memi nade\"\nrun\ncompare blk.*.out\nref off",
+      .kinds = { ARG_POINT },
+      .run = run_compare },
+    { .name = "diverge",
+      .class = "analyse",
+      .args = "[-all] [relerr|sqnr|cos|maxerr] [TOLERANCE]",
+      .brief = "where a run leaves the reference: the curve, up to the first point beyond",
+      .help =
+          "Walks the points in order of execution and stops at the first that is beyond the "
+          "tolerance (relerr 0.25, sqnr 12 dB, cos 0.97, maxerr 1) or not finite; exit status 3. "
+          "Shown are the embeddings, the outputs of blocks and the head; -all shows every point. "
+          "made_here is the error that this op makes by itself: its weights on the input of the "
+          "reference. Errors as in `help compare`.",
+      .examples = "open --demo\nref a\nprompt \" memi nade\"\nrun\ndiverge\nref off",
+      .words = "-all|relerr|sqnr|cos|maxerr",
+      .run = run_diverge },
+    { 0 },
+};

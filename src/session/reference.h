@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The reference: a model that runs are compared with, through which every prompt can go in step. */
+#ifndef QDB_SESSION_REFERENCE_H
+#define QDB_SESSION_REFERENCE_H
+
+#include "session/session.h"
+
+/* Make an open model the reference. It must have the graph of the active model: the same points
+ * with the same shapes, the same vocabulary; formats of weights may differ. ST_UNSUPPORTED names
+ * the first difference. NULL: no reference. */
+NODISCARD enum st session_set_ref(struct session *s, struct session_model *m, struct err *e);
+
+/* The run of the reference that goes with r: the same tokens in the same spans and the same compute
+ * mode, brought to at least position `to`. Owned by r. ST_STATE without a reference; *out may be
+ * r's own run when its model is the reference. */
+NODISCARD enum st session_ref_run(struct session *s, struct session_run *r, struct position to,
+                                  struct progress *p, struct run **out, struct err *e);
+
+#endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+#include "study/compare.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "kernels/statistics.h"
+
+enum { MASSIVE = 20 /* k of outlier(k) */ };
+
+/* Which channels of ref [rows][cols] hold outliers; false: none does. */
+static bool massive_channels(const float *ref, int64_t rows, int64_t cols, int64_t apart,
+                             bool *massive, int64_t *count)
+{
+    struct outlier_report report;
+    float *absmax = x_alloc((size_t)cols * 2 * sizeof *absmax);
+    int32_t *row = x_alloc((size_t)cols * 2 * sizeof *row);
+    double *squares = x_alloc((size_t)cols * sizeof *squares);
+    struct channel_table t = { absmax, row, row + cols, squares, NULL };
+    outliers_of(ref, rows, cols, apart, MASSIVE, &t, absmax + cols, &report);
+    *count = 0;
+    for (int64_t c = 0; c < cols; c++)
+        *count += massive[c] = t.hits[c] > 0;
+    free(absmax);
+    free(row);
+    free(squares);
+    return *count > 0;
+}
+
+/* The chosen channels of a row, side by side. */
+static int64_t gather(const float *x, const bool *massive, bool which, int64_t cols, float *out)
+{
+    int64_t n = 0;
+    for (int64_t c = 0; c < cols; c++)
+        if (massive[c] == which)
+            out[n++] = x[c];
+    return n;
+}
+
+static double middle(double *x, int64_t n)
+{
+    double out;
+    const double half = 0.5;
+    quantiles_f64(x, n, &half, 1, &out);
+    return out;
+}
+
+void point_error_of(const struct shape *s, const float *ref, const float *x, int64_t first_token,
+                    struct point_error *out)
+{
+    const int64_t n = shape_count(s);
+    const bool tokens = s->rank > 1 && s->d[0].axis == AXIS_TOK && n > 0;
+    const int64_t rows = tokens ? s->d[0].n : 1, cols = rows ? n / rows : 0;
+    int64_t apart = tokens && rows > 1 && first_token == 0;
+    struct pair_error all, one;
+    pair_error_of(ref, x, n, &all);
+    *out = (struct point_error){ .tokens = rows - apart,
+                                 .first = NAN,
+                                 .massive_relerr = NAN,
+                                 .maxerr = all.maxerr,
+                                 .maxerr_at = all.maxerr > 0 ? all.maxerr_at : -1,
+                                 .nonfinite = all.nonfinite };
+    bool *massive = x_alloc((size_t)(cols + 1) * sizeof *massive);
+    float *a = x_alloc((size_t)(2 * cols + 1) * sizeof *a), *b = a + cols;
+    double *relerr = x_alloc((size_t)(3 * rows) * sizeof *relerr);
+    double *cosine = relerr + rows, *large = cosine + rows;
+    memset(massive, 0, (size_t)cols + 1);
+    if (tokens)
+        massive_channels(ref, rows, cols, apart, massive, &out->massive);
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t m = gather(ref + r * cols, massive, false, cols, a);
+        gather(x + r * cols, massive, false, cols, b);
+        pair_error_of(a, b, m, &one);
+        if (apart && r == 0) {
+            pair_error_of(ref, x, cols, &one);
+            out->first = one.relerr;
+            continue;
+        }
+        relerr[r - apart] = one.relerr;
+        cosine[r - apart] = one.cos;
+        const int64_t k = gather(ref + r * cols, massive, true, cols, a);
+        gather(x + r * cols, massive, true, cols, b);
+        pair_error_of(a, b, k, &one);
+        large[r - apart] = one.relerr;
+    }
+    out->relerr = middle(relerr, rows - apart);
+    out->sqnr = out->relerr > 0 ? -20 * log10(out->relerr) : INFINITY;
+    out->cos = middle(cosine, rows - apart);
+    if (out->massive)
+        out->massive_relerr = middle(large, rows - apart);
+    free(massive);
+    free(a);
+    free(relerr);
+}
+
+/* A copy of a point: reading another takes its place. */
+static enum st take(struct run *r, int span, int value, struct tensor *out, struct err *e)
+{
+    struct tensor x;
+    void *p;
+    enum st st = run_read(r, span, value, &x, e);
+    if (st)
+        return st;
+    const size_t bytes = (size_t)shape_count(&x.shape) * sizeof *x.data;
+    if ((st = mem_alloc(&p, bytes, "a point", e)))
+        return st;
+    memcpy(p, x.data, bytes);
+    *out = (struct tensor){ x.shape, p };
+    return ST_OK;
+}
+
+enum st compare_point(struct run *r, struct run *ref, int span, int value, struct point_error *out,
+                      struct err *e)
+{
+    struct tensor x, y;
+    enum st st = run_read(r, span, value, &x, e);
+    if (!st)
+        st = run_read(ref, span, value, &y, e);
+    if (st)
+        return st;
+    if (!shape_equal(&x.shape, &y.shape))
+        return st_fail(e, ST_RANGE, "the shapes of the point differ");
+    point_error_of(&x.shape, y.data, x.data, run_span(r, span).first, out);
+    return ST_OK;
+}
+
+/* Node `node` of r on given inputs. */
+static enum st evaluate(struct run *r, int span, int node, const struct tensor *in,
+                        struct tensor *out, struct err *e)
+{
+    const struct graph *g = run_graph(r);
+    const struct span s = run_span(r, span);
+    const float *data[NODE_MAX_IN] = { 0 };
+    for (int i = 0; i < g->nodes[node].n_in; i++)
+        data[i] = in[i].data;
+    return node_evaluate(g, node, data, run_tokens(r) + s.first, s.n, run_mode(r), NULL, out, e);
+}
+
+static enum st evaluate_here(struct run *r, struct run *ref, int span, int node, struct tensor *out,
+                             struct err *e);
+
+/* Input i of a node: as the reference has it; of what a fused kernel hides, from its own inputs. */
+static enum st input(struct run *r, struct run *ref, int span, int value, struct tensor *out,
+                     struct err *e)
+{
+    if (run_skips(r, value))
+        return evaluate_here(r, ref, span, run_graph(r)->values[value].node, out, e);
+    return take(ref, span, value, out, e);
+}
+
+static enum st evaluate_here(struct run *r, struct run *ref, int span, int node, struct tensor *out,
+                             struct err *e)
+{
+    const struct node *n = &run_graph(r)->nodes[node];
+    struct tensor in[NODE_MAX_IN] = { 0 };
+    enum st st = ST_OK;
+    for (int i = 0; i < n->n_in && !st; i++)
+        st = input(r, ref, span, n->in[i], &in[i], e);
+    if (!st)
+        st = evaluate(r, span, node, in, out, e);
+    for (int i = 0; i < n->n_in; i++)
+        mem_free(in[i].data);
+    return st;
+}
+
+enum st compare_made_here(struct run *r, struct run *ref, int span, int value,
+                          struct point_error *out, struct err *e)
+{
+    const struct graph *g = run_graph(r);
+    const struct node *n = &g->nodes[g->values[value].node];
+    struct tensor x, y;
+    if (run_span(r, span).first > 0
+        && (op_info(n->op)->state != STATE_NONE || n->op == OP_SOFTMAX || n->op == OP_ROPE
+            || n->op == OP_POSITION))
+        return st_fail(e, ST_UNSUPPORTED, "the op sees tokens of spans before");
+    enum st st = evaluate_here(r, ref, span, g->values[value].node, &x, e);
+    if (st)
+        return st;
+    st = run_read(ref, span, value, &y, e);
+    if (!st)
+        point_error_of(&y.shape, y.data, x.data, run_span(r, span).first, out);
+    mem_free(x.data);
+    return st;
+}

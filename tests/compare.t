@@ -1,0 +1,48 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# A run beside a reference: compare, diverge, conditions that know the reference.
+. "${QDB_TOP:-.}/tests/harness/tap.sh"
+
+NO_COLOR=1
+export NO_COLOR
+models=$QDB_TOP/tests/golden/models
+qdb() { capture "$QDB" -n -batch --ref "$models/llama-gqa-tied.gguf" "$@" </dev/null; }
+prompt='prompt -t 5,9,3,7,11,2 > /dev/null'
+
+qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex run -ex 'compare blk.*.out' --output csv
+is "a model is its own equal" "$(printf '%s\n' "$out" | grep -c '^blk\.[0-9]*\.out,inf,0,1')" 2
+qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex diverge
+is "and does not diverge" "$status" 0
+like "which is said" "$out" 'no point has relerr above 0\.25'
+
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex run -ex 'compare embd.out blk.1.out'
+is "a quantized model is compared" "$status" 0
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'diverge relerr 0.02'
+is "a divergence is found: exit status 3" "$status" 3
+like "at the first point beyond" "$out" 'is the first point with relerr above 0\.02'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'diverge sqnr 500' --output json
+like "in json" "$out" '"name": ?"made_here"'
+
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'catch diverge(0.02)' -ex run
+is "catch diverge fires" "$status" 3
+like "at a point" "$out" '^catch +1 +s0:.*relerr'
+qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex 'catch diverge(0)' -ex run
+is "not on equals" "$status" 0
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'break blk.1.out if cos < 0.9999 and any(abs(x - ref) > 0.0001)' -ex run
+like "breakpoints know ref" "$out" '^breakpoint +1 +s0:blk\.1\.out.*cos'
+
+# The same prompt in spans, and generated tokens, go through the reference as well.
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'set span 2' -ex "$prompt" -ex run -ex 'compare blk.1.out'
+is "span by span" "$(printf '%s\n' "$out" | grep -c '^s[0-2]:blk\.1\.out')" 3
+
+capture "$QDB" -n -batch "$models/gpt2.gguf" --ref "$models/llama-gqa-tied.gguf" </dev/null
+is "another architecture is refused" "$status" 1
+like "by name" "$err" 'architectures differ: gpt2, reference llama'
+capture "$QDB" -n -batch "$models/llama-gqa-tied.gguf" -ex 'catch diverge(0.1)' </dev/null
+like "without a reference" "$err" 'there is no reference'
+capture "$QDB" -n -batch "$models/llama-gqa-tied.gguf" -ex "ref /nonexistent" </dev/null
+is "a file that is absent" "$status" 1
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex run -ex 'close ref' -ex 'compare blk.0.out'
+like "a reference that was closed is none" "$err" 'there is no reference'
+
+finish
