@@ -40,6 +40,9 @@ typedef bool (*probe_fn)(void *data, const struct event *ev);
  * recomputation, so it must depend on nothing but the event. */
 typedef void (*transform_fn)(void *data, const struct event *ev, float *x);
 
+/* For a run in which nobody goes back: too little for any checkpoint. */
+enum { RUN_NO_CHECKPOINTS = 1 };
+
 struct run_options {
     enum compute mode;
     struct pool *pool;       /* borrowed; NULL = this thread */

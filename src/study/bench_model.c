@@ -149,7 +149,9 @@ enum st bench_model_of(const struct model *m, const struct run_options *o,
                                         bytes_per_token(m) };
     if (!embedding)
         return st_fail(e, ST_UNSUPPORTED, "the model reads no tokens");
-    struct timing t = { m, o, p, b->seed, (int64_t)embedding->rows, NULL, NULL, 0, 0 };
+    struct run_options options = *o;
+    options.checkpoint_bytes = RUN_NO_CHECKPOINTS;
+    struct timing t = { m, &options, p, b->seed, (int64_t)embedding->rows, NULL, NULL, 0, 0 };
     t.of = (double)(b->prompt * (b->repetitions + 1));
     t.of += generates ? (double)b->generate * b->repetitions : 0;
     t.ids = x_alloc((size_t)(most > 0 ? most : 1) * sizeof *t.ids);

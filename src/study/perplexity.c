@@ -149,6 +149,7 @@ enum st perplexity_of(const struct model *m, const struct run_options *o, const 
         return st;
     int32_t *input = x_alloc((size_t)context * sizeof *input);
     struct run_options options = *o;
+    options.checkpoint_bytes = RUN_NO_CHECKPOINTS;
     struct run *r = run_new(m, &options);
     struct sums sums = { 0 };
     const double start = now();
