@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Mode fast, written once; a level includes this after its LEVEL_VECTOR, with FAST_BF16 if operands
- * are pairs of brain floats, and with FAST_TILES if a matrix unit multiplies them.
+ * are pairs of brain floats, and after kernels/tiles.h with FAST_TILES if a matrix unit multiplies
+ * them.
  *
  * Lanes are tokens: activations are vectors (fast.h says how they are packed), weights are decoded
  * to rows of operands and spread over the lanes one by one, or by pairs. Each sum is one lane that
@@ -129,23 +130,46 @@ static void fast_pack(const float *x, int tokens, int64_t cols, void *packed)
 
 #ifdef FAST_TILES
 
-/* sum[..] += rows x tokens of two by two tiles at most; the counts are constants after inlining. */
+/* sum[..] += 16 `tall` rows x `wide` blocks of tokens, at most two by two tiles, which take all n
+ * columns; the counts are constants after inlining. */
 FAST_INLINE void some_tiles(const operand *w, int tall, const operand *x, int64_t next, int wide,
                             int n, bool first, float *sum)
 {
-    tiles_zero();
-    if (!first)
-        tiles_load(sum, tall, wide, FAST_SUMS, FAST_TILE);
-    for (int c = 0; c < n; c += 32) {
-        tile_weights(0, w + c, FAST_COLS * (int)sizeof *w);
-        if (tall > 1)
-            tile_weights(1, w + 16 * FAST_COLS + c, FAST_COLS * (int)sizeof *w);
-        tile_acts(0, x + c * FAST_TOKENS);
-        if (wide > 1)
-            tile_acts(1, x + next + c * FAST_TOKENS);
-        tiles_product(tall, wide);
+    enum { ROW = FAST_COLS * (int)sizeof(operand), LINE = 64, K = LINE / (int)sizeof(operand) };
+    float *below = sum + 16 * FAST_TOKENS, *beside = sum + FAST_SUMS;
+    float *corner = beside + 16 * FAST_TOKENS;
+#define FOUR(what, ...) \
+    what(0, sum __VA_ARGS__); \
+    if (wide > 1) \
+        what(1, beside __VA_ARGS__); \
+    if (tall > 1) \
+        what(2, below __VA_ARGS__); \
+    if (tall > 1 && wide > 1) \
+        what(3, corner __VA_ARGS__);
+#define ZERO(tile, at) TILE_ZERO(tile)
+    if (first) {
+        FOUR(ZERO)
+    } else {
+        FOUR(TILE_LOAD, , LINE)
     }
-    tiles_store(sum, tall, wide, FAST_SUMS, FAST_TILE);
+    for (int c = 0; c < n; c += K) {
+        TILE_LOAD(4, w + c, ROW);
+        TILE_LOAD(6, x + c * FAST_TOKENS, LINE);
+        TILE_PRODUCT(0, 4, 6);
+        if (wide > 1) {
+            TILE_LOAD(7, x + next + c * FAST_TOKENS, LINE);
+            TILE_PRODUCT(1, 4, 7);
+        }
+        if (tall > 1) {
+            TILE_LOAD(5, w + 16 * FAST_COLS + c, ROW);
+            TILE_PRODUCT(2, 5, 6);
+            if (wide > 1)
+                TILE_PRODUCT(3, 5, 7);
+        }
+    }
+    FOUR(TILE_STORE, , LINE)
+#undef FOUR
+#undef ZERO
 }
 
 #else
@@ -280,10 +304,16 @@ static void fast_panel(const struct fast_weights *w, const void *packed, int64_t
 {
     enum { MOST = FAST_MOST_BLOCKS * FAST_TOKENS };
     const operand *x = packed;
+#ifdef FAST_TILES
+    tiles_begin();
+#endif
     for (int64_t t = 0; t < tokens; t += MOST, x += MOST * fast_cols(w->cols)) {
         const int64_t n = tokens - t < MOST ? tokens - t : MOST;
         some_blocks(w, x, (int)((n + FAST_TOKENS - 1) / FAST_TOKENS), n, y + t * stride, stride);
     }
+#ifdef FAST_TILES
+    tiles_end();
+#endif
 }
 
 #endif

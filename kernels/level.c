@@ -12,6 +12,7 @@ static const struct level *const levels[] = {
     &level_avx2,
     &level_avx512,
     &level_avx512bf16,
+    &level_amx,
 #endif
 };
 

@@ -71,7 +71,7 @@ const struct level *level_now(void);
 /* NULL = choose by itself again. The level must be supported. Not while kernels run. */
 void level_force(const struct level *l);
 
-extern const struct level level_c, level_avx2, level_avx512, level_avx512bf16;
-extern const struct fast_ops fast_bf16;
+extern const struct level level_c, level_avx2, level_avx512, level_avx512bf16, level_amx;
+extern const struct fast_ops fast_bf16, fast_amx;
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Levels avx512 and avx512bf16: the portable kernels for CPUs with AVX-512; this file alone is
+/* Levels avx512, avx512bf16 and amx: the portable kernels for CPUs with AVX-512; this file alone is
  * compiled for it. The levels differ in mode fast alone. */
 #ifdef __x86_64__
 #define LEVEL_VECTOR 64
@@ -40,6 +40,13 @@ const struct level level_avx512bf16 = {
     .slow = bf16_slow,
     AVX512_KERNELS,
     .fast = &fast_bf16,
+};
+const struct level level_amx = {
+    .name = "amx",
+    .brief = "avx512, with the tiles of AMX for mode fast",
+    .needs = AVX512_FEATURES | FEATURES(AVX512BF16) | FEATURES(AMX_TILE) | FEATURES(AMX_BF16),
+    AVX512_KERNELS,
+    .fast = &fast_amx,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

@@ -113,8 +113,8 @@ static const struct peak peaks[] = {
     { "avx512", PEAK_DOT8, "512 bit maddubs, madd, add", NEEDS_AVX512, 64, dot8_avx512 },
     { "avx512", PEAK_DOT8, "512 bit dpbusd", NEEDS_VNNI, 64, vnni_avx512 },
     { "avx512bf16", PEAK_BF16, "512 bit dpbf16", NEEDS_BF16, 32, bf16_avx512 },
-    { "avx512bf16", PEAK_TILE8, "16 x 64 byte tiles, tdpbssd", NEEDS_TILE8, 16384, tile8_amx },
-    { "avx512bf16", PEAK_TILE_BF16, "16 x 64 byte tiles, tdpbf16", NEEDS_TILE_BF16, 8192,
+    { "amx", PEAK_TILE8, "16 x 64 byte tiles, tdpbssd", NEEDS_TILE8, 16384, tile8_amx },
+    { "amx", PEAK_TILE_BF16, "16 x 64 byte tiles, tdpbf16", NEEDS_TILE_BF16, 8192,
       tile_bf16_amx },
 #endif
 };

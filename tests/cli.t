@@ -200,4 +200,9 @@ ids=1$(printf ',%.0s1' $(seq 256))
 qdb --demo -batch -ex "prompt -t $ids"
 like "a prompt longer than the model knows is said to be" "$out" 'longer than the 256 tokens'
 
+qdb --demo -batch -ex 'set compute fast' -ex "ppl $QDB_TOP/tests/golden/add_sums.txt ctx 64 chunks 1"
+like "a perplexity in mode fast names its floor" "$out" 'fast_floor'
+qdb --demo -batch -ex "ppl $QDB_TOP/tests/golden/add_sums.txt ctx 64 chunks 1"
+unlike "one in mode exact has none" "$out" 'fast_floor'
+
 finish

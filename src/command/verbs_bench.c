@@ -181,13 +181,13 @@ static void kernel_row(struct table *t, const struct bench_kernel *k, const stru
     k->decode ? table_skip(t) : table_float(t, r->to_c);
 }
 
-enum { LIMITS = 5 }; /* of the machine that products are compared with */
+enum { LIMITS = 6 }; /* of the machine that products are compared with */
 
 static enum st machine_limits(struct pool *pool, const struct effort *o, double seconds,
                               struct progress *p, struct bench_machine *m, struct err *e)
 {
     static const enum bench_limit needed[LIMITS] = { LIMIT_READ, LIMIT_MUL_ADD, LIMIT_FMA,
-                                                     LIMIT_DOT8, LIMIT_BF16 };
+                                                     LIMIT_DOT8, LIMIT_BF16, LIMIT_TILE_BF16 };
     *m = (struct bench_machine){ { 0 } };
     for (int i = 0; i < LIMITS; i++) {
         enum st st = bench_limit_of(needed[i], pool, o->bytes, seconds, p, &m->limit[needed[i]], e);
@@ -305,7 +305,8 @@ const struct verb verbs_bench[] = {
           "second; rate: 2 * rows * columns * tokens per second; share: the time that the machine "
           "would need at least over the time taken, where it needs the longer of bytes at the "
           "rate of `read` and operations at that of `mul-add` (`dot8` where native mode "
-          "multiplies integers and the level has it, `bf16` or else `fma` in mode fast); "
+          "multiplies integers and the level has it, `tile-bf16`, `bf16` or else `fma` in mode "
+          "fast); "
           "to_c: how many times as fast as level c; limits: measured just before. Median of 5 "
           "samples. FILTER: formats (q4_k, "
           "\"iq*\"), decode, exact, native, fast, numbers of tokens; without formats those that "

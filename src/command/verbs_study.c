@@ -10,6 +10,7 @@
 #include "command/command.h"
 #include "command/stops.h"
 #include "file/text_file.h"
+#include "kernels/level.h"
 #include "study/perplexity.h"
 #include "study/sample.h"
 #include "study/task_add.h"
@@ -126,6 +127,14 @@ static enum st run_gen(struct session *s, const struct call *c, struct result *o
     return st;
 }
 
+static void put_float(struct table *t, double v)
+{
+    if (isnan(v))
+        table_skip(t);
+    else
+        table_float(t, v);
+}
+
 static enum st parse_ppl(const struct call *c, int64_t *context, int64_t *chunks, struct err *e)
 {
     *context = 512;
@@ -144,7 +153,7 @@ static enum st parse_ppl(const struct call *c, int64_t *context, int64_t *chunks
 }
 
 static void ppl_table(const struct perplexity *p, const char *file, enum compute mode,
-                      int64_t context, struct result *out)
+                      const struct fast_floor *floor, int64_t context, struct result *out)
 {
     struct table *t = result_table(out, "perplexity", TABLE_RECORD);
     table_column(t, COL_FLOAT, "perplexity", "");
@@ -153,6 +162,11 @@ static void ppl_table(const struct perplexity *p, const char *file, enum compute
     table_column(t, COL_FLOAT, "nll", "nat/token");
     table_digits(t, 6);
     table_column(t, COL_STRING, "compute", "");
+    if (mode == COMPUTE_FAST) {
+        table_column(t, COL_FLOAT, "fast_floor", "nat/token");
+        table_digits(t, 3);
+        table_column(t, COL_STRING, "level", "");
+    }
     table_column(t, COL_STRING, "text", "");
     table_column(t, COL_INT, "context", "token");
     table_column(t, COL_INT, "chunks", "");
@@ -165,6 +179,10 @@ static void ppl_table(const struct perplexity *p, const char *file, enum compute
     table_float(t, p->error);
     table_float(t, p->nll);
     table_str(t, compute_name(mode));
+    if (mode == COMPUTE_FAST) {
+        put_float(t, floor->scored ? floor->kl : (double)NAN);
+        table_str(t, level_now()->name);
+    }
     table_str(t, file);
     table_int(t, context);
     table_int(t, p->chunks);
@@ -193,14 +211,17 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
     int32_t *ids = NULL;
     size_t n = 0, cap = 0;
     struct perplexity p = { 0 };
+    struct fast_floor floor = { 0 };
     struct run_options o = session_run_options(s);
     st = text_file_read(buf_str(&path), PROMPT_FILE_MAX, &text, e);
     if (!st)
         st = tokenizer_encode(m->model->tokenizer, str_of(text.p, text.n), 0, &ids, &n, &cap, e);
     if (!st)
         st = perplexity_of(m->model, &o, ids, (int64_t)n, context, chunks, s->progress, &p, e);
+    if (!st && o.mode == COMPUTE_FAST)
+        st = session_fast_floor(s, m, ids, (int64_t)n, &floor, e);
     if (p.chunks) {
-        ppl_table(&p, buf_str(&path), o.mode, context, out);
+        ppl_table(&p, buf_str(&path), o.mode, &floor, context, out);
         if (st == ST_CANCELLED)
             out->status = RESULT_PARTIAL;
     }
@@ -211,14 +232,6 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
 }
 
 /* --- task ------------------------------------------------------------------------------------ */
-
-static void put_float(struct table *t, double v)
-{
-    if (isnan(v))
-        table_skip(t);
-    else
-        table_float(t, v);
-}
 
 static void share_columns(struct table *t)
 {
@@ -421,7 +434,10 @@ const struct verb verbs_study[] = {
               "is replaced by BOS where the vocabulary adds one; the incomplete tail is dropped; "
               "positions ctx/2 .. ctx-2 predict their next token and are scored. error is value * "
               "sd(nll) / sqrt(scored - 1), tokens taken as independent, as other engines print "
-              "it. `chunks N` stops after N chunks. ^C keeps what is done.",
+              "it. `chunks N` stops after N chunks. In `set compute fast`, fast_floor is the mean "
+              "KL(exact || fast) over the second half of the first 256 tokens of the first text, "
+              "at this level of kernels: what rounding alone moves; a smaller KL says nothing. ^C "
+              "keeps what is done.",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "ctx|chunks",
       .run = run_ppl },

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/level.h"
 #include "models/demo.h"
 #include "session/session.h"
 
@@ -258,6 +259,20 @@ struct run_options session_run_options(struct session *s)
                                  .pool = session_pool(s),
                                  .span = setting_int(&s->settings, SETTING_SPAN),
                                  .cancel = s->progress ? s->progress->cancel : NULL };
+}
+
+enum st session_fast_floor(struct session *s, struct session_model *m, const int32_t *ids,
+                           int64_t n, struct fast_floor *out, struct err *e)
+{
+    if (!m->floor.scored || m->floor_level != level_now()) {
+        const struct run_options o = session_run_options(s);
+        enum st st = fast_floor_of(m->model, &o, ids, n, s->progress, &m->floor, e);
+        if (st)
+            return st;
+        m->floor_level = level_now();
+    }
+    *out = m->floor;
+    return ST_OK;
 }
 
 enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const char *name,

@@ -7,14 +7,19 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "engine/run.h"
+#include "study/floor.h"
 
 struct session;
 
 /* An open model under its label. */
+struct level;
+
 struct session_model {
     char *name;  /* "a", "b", ... or as the user said */
     char *path;
     struct model *model;
+    struct fast_floor floor; /* of mode fast at floor_level, when it has been asked for */
+    const struct level *floor_level;
 };
 
 /* A run under its name. */
@@ -68,6 +73,10 @@ void session_use_run(struct session *s, struct session_run *r);
  * same name. name NULL: "main". */
 NODISCARD enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const char *name,
                                  struct session_run **out, struct err *e);
+/* The floor of mode fast at the level in use, measured on the text of the first call. */
+NODISCARD enum st session_fast_floor(struct session *s, struct session_model *m,
+                                     const int32_t *ids, int64_t n, struct fast_floor *out,
+                                     struct err *e);
 /* Options of a run as the settings say. */
 struct run_options session_run_options(struct session *s);
 struct pool *session_pool(struct session *s);

@@ -56,7 +56,7 @@ static const struct setting table[SETTING_COUNT] = {
     },
     [SETTING_KERNELS] = {
         .name = "kernels", .type = TYPE_CHOICE, .initial = "auto",
-        .choices = "auto|c|avx2|avx512|avx512bf16",
+        .choices = "auto|c|avx2|avx512|avx512bf16|amx",
         .brief = "CPU level of the kernels",
         .help = "auto takes the best that this machine has; c is portable C. All give the same "
                 "bits, except in `set compute fast`. The environment variable QDB_KERNELS and the "

@@ -349,7 +349,8 @@ static enum bench_limit limit_of(const struct bench_kernel *k, const struct benc
 {
     const bool integers = k->mode == COMPUTE_NATIVE && native_format(k->format);
     const bool brain = k->mode == COMPUTE_FAST && level_now()->fast->bytes == 2;
-    const enum bench_limit l = integers                  ? LIMIT_DOT8
+    const enum bench_limit l = integers ? LIMIT_DOT8
+                               : brain && m->limit[LIMIT_TILE_BF16] > 0 ? LIMIT_TILE_BF16
                                : brain                   ? LIMIT_BF16
                                : k->mode == COMPUTE_FAST ? LIMIT_FMA
                                                          : LIMIT_MUL_ADD;

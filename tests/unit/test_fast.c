@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "kernels/level.h"
 #include "kernels/matrix.h"
+#include "study/floor.h"
 #include "tests/harness/models.h"
 
 static uint64_t state = 1;
@@ -249,6 +250,35 @@ static void models_are_near_exact(void **unused)
     }
 }
 
+/* What rounding moves: little, the same each time, less where operands are not rounded. */
+static void the_floor_is_what_rounding_moves(void **unused)
+{
+    (void)unused;
+    struct err e = ERR_INIT;
+    struct model *m = models_open(golden_path("models/llama-gqa-tied-q8_0.gguf"));
+    struct run_options o = { .span = 3 };
+    int32_t ids[300];
+    for (int i = 0; i < 300; i++)
+        ids[i] = 3 + i * 11 % 300;
+    for (size_t k = 0; level_at(k); k++) {
+        if (!level_supported(level_at(k)))
+            continue;
+        level_force(level_at(k));
+        struct fast_floor f, again;
+        assert_ok(fast_floor_of(m, &o, ids, 300, NULL, &f, &e), &e);
+        assert_ok(fast_floor_of(m, &o, ids, 300, NULL, &again, &e), &e);
+        assert_true(f.scored == FLOOR_TOKENS / 2 - 1);
+        assert_memory_equal(&f, &again, sizeof f);
+        /* Without rounded operands it is keys and values in f16 that move it. */
+        assert_true(level_at(k)->fast->bytes == 2 ? f.kl > 1e-5 && f.kl < 1e-2
+                                                  : f.kl > 0 && f.kl < 1e-5);
+    }
+    level_force(NULL);
+    assert_fails(fast_floor_of(m, &o, ids, 3, NULL, &(struct fast_floor){ 0 }, &e), ST_RANGE, &e);
+    model_free(m);
+}
+
 UNIT_MAIN(CASE(products_stay_within_the_bound), CASE(every_format_is_multiplied),
           CASE(levels_decode_the_bits_of_the_codecs), CASE(bits_do_not_depend_on_threads),
-          CASE(infinities_and_nan_stay_where_they_are), CASE(models_are_near_exact))
+          CASE(infinities_and_nan_stay_where_they_are), CASE(models_are_near_exact),
+          CASE(the_floor_is_what_rounding_moves))

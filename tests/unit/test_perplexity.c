@@ -96,6 +96,14 @@ static void progress_goes_on_within_a_chunk(void **state)
     model_free(m);
 }
 
+static void fast_is_near_exact(void **state)
+{
+    (void)state;
+    STORIES("f32", COMPUTE_FAST, 3.8319, 0.002 * 3.8319);
+    STORIES("pad256-Q4_K", COMPUTE_FAST, 4.2081, 0.015 * 4.2081);
+}
+
 UNIT_MAIN(CASE(progress_goes_on_within_a_chunk), CASE(exact_equals_float),
           CASE(exact_equals_float_on_a_foreign_text), CASE(exact_is_near_native),
-          CASE(native_equals_the_deployed_engine))
+          CASE(native_equals_the_deployed_engine),
+          CASE(fast_is_near_exact))
