@@ -28,6 +28,9 @@ struct row_kernels {
 
 struct buf;
 
+/* Weights that are numbers by themselves. */
+enum plain_kind { PLAIN_F32, PLAIN_F16, PLAIN_BF16, PLAIN__COUNT };
+
 /* In COMPUTE_EXACT and COMPUTE_NATIVE all levels give the same bits: the order of additions is part
  * of the source (kernels/level_body.h, docs/modes.md), a level only says with which
  * instructions. In COMPUTE_FAST a level has bits of its own. */
@@ -40,6 +43,10 @@ struct level {
     /* y[t * stride + r] = sum over i of w[r * n + i] * x[t * n + i], r < rows, t < tokens. */
     void (*dot_rows)(const float *w, int rows, const float *x, int64_t tokens, int64_t n, float *y,
                      int64_t stride);
+    /* The same from rows as they lie in memory, any number of them; NULL: the level has none. Quick
+     * for a few tokens. */
+    void (*plain_rows[PLAIN__COUNT])(const uint8_t *w, size_t row_bytes, int rows, const float *x,
+                                     int64_t tokens, int64_t n, float *y, int64_t stride);
     /* Scores of a part with keys [from, end), and channels [from, end) of its values mixed into z;
      * see kernels/attention.h. */
     void (*attention_scores)(const struct attention *a, const struct attention_part *p,

@@ -8,6 +8,7 @@
 #include "kernels/fast_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
+#include "kernels/level_plain.h"
 #include "kernels/rows_body.h"
 
 static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
@@ -18,6 +19,7 @@ const struct level level_avx2 = {
     .needs = FEATURES(AVX2) | FEATURES(FMA) | FEATURES(F16C),
     .rows = LEVEL_MAX_ROWS,
     .dot_rows = dot_rows,
+    .plain_rows = PLAIN_KERNELS,
     .attention_scores = attention_scores_level,
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,

@@ -9,6 +9,7 @@
 #include "kernels/fast_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
+#include "kernels/level_plain.h"
 #include "kernels/rows_body.h"
 
 /* AMD's CPUs start one vdpbf16ps per cycle (twice the products of an FMA unit), Intel's one every
@@ -21,9 +22,9 @@ static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pa
     FEATURES(AVX2) | FEATURES(F16C) | FEATURES(FMA) | FEATURES(AVX512F) | FEATURES(AVX512BW) \
         | FEATURES(AVX512VL) | FEATURES(AVX512VNNI)
 #define AVX512_KERNELS \
-    .rows = LEVEL_MAX_ROWS, .dot_rows = dot_rows, .attention_scores = attention_scores_level, \
-    .attention_mix = attention_mix_level, .to_halves = to_halves, .row = ROW_KERNELS, \
-    .native = &native, .decode = decode
+    .rows = LEVEL_MAX_ROWS, .dot_rows = dot_rows, .plain_rows = PLAIN_KERNELS, \
+    .attention_scores = attention_scores_level, .attention_mix = attention_mix_level, \
+    .to_halves = to_halves, .row = ROW_KERNELS, .native = &native, .decode = decode
 
 const struct level level_avx512 = {
     .name = "avx512",

@@ -2,6 +2,7 @@
 #include "kernels/matrix.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "kernels/level.h"
@@ -42,6 +43,34 @@ static const float *float_rows(const struct exact_job *j, int64_t r, int n, floa
     return room;
 }
 
+/* More tokens are worth writing the floats of a row down. */
+enum { FEW_TOKENS = 8 };
+
+/* The kind of a format that is multiplied as it lies in memory, or PLAIN__COUNT. */
+static enum plain_kind plain_kind_of(const struct format_info *f)
+{
+    static const char *const names[PLAIN__COUNT] = { "f32", "f16", "bf16" };
+    int kind = 0;
+    while (kind < PLAIN__COUNT && (!level_now()->plain_rows[kind] || strcmp(f->name, names[kind])))
+        kind++;
+    return (enum plain_kind)kind;
+}
+
+static void plain_chunk(void *data, int64_t chunk, int worker)
+{
+    (void)worker;
+    const struct exact_job *j = data;
+    const struct matrix *w = j->w;
+    const int64_t first = chunk * CHUNK, left = w->rows - first;
+    const int rows = left < CHUNK ? (int)left : CHUNK;
+    j->level->plain_rows[plain_kind_of(j->format)](
+        (const uint8_t *)w->data + (size_t)first * w->row_bytes, w->row_bytes, rows, j->x,
+        j->tokens, w->cols, j->y + first, w->rows);
+    for (int64_t t = 0; j->bias && t < j->tokens; t++)
+        for (int r = 0; r < rows; r++)
+            j->y[t * w->rows + first + r] += j->bias[first + r];
+}
+
 static void rows_of_chunk(void *data, int64_t chunk, int worker)
 {
     (void)worker;
@@ -69,7 +98,10 @@ static void exact_mul(const struct matrix *w, const float *bias, const float *x,
 {
     struct exact_job j = { level_now(), w, format_info(w->format), decoder_of(w->format),
                            bias, x, y, tokens };
-    pool_for(pool, pool_chunks(w->rows, CHUNK), rows_of_chunk, &j, cancel);
+    if (tokens <= FEW_TOKENS && plain_kind_of(j.format) < PLAIN__COUNT)
+        pool_for_runs(pool, pool_chunks(w->rows, CHUNK), plain_chunk, &j, cancel);
+    else
+        pool_for(pool, pool_chunks(w->rows, CHUNK), rows_of_chunk, &j, cancel);
 }
 
 const char *matrix_activations(enum format f)

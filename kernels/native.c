@@ -79,12 +79,26 @@ void native_acts_set(struct native_acts *a, const struct native_format *f, int64
 
 void round_to_f16(const float *x, int64_t n, float *y)
 {
-    for (int64_t i = 0; i < n; i++)
-        y[i] = half_to_float(f32_to_f16(x[i]));
+    enum { PIECE = 512 };
+    uint16_t h[PIECE];
+    for (int64_t i = 0; i < n; i += PIECE) {
+        const int64_t m = n - i < PIECE ? n - i : PIECE;
+        level_now()->to_halves(x + i, m, h);
+        for (int64_t k = 0; k < m; k++)
+            y[i + k] = half_to_float(h[k]);
+    }
+}
+
+/* As f32_to_bf16, written so that loops over it vectorise. */
+static inline float brain_float(float v)
+{
+    const uint32_t bits = bits_of_float(v), quiet = bits & 0x7f0000u ? 0 : 0x400000u;
+    const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    return float_of_bits((nan ? bits | quiet : bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
 }
 
 void round_to_bf16(const float *x, int64_t n, float *y)
 {
     for (int64_t i = 0; i < n; i++)
-        y[i] = bf16_to_f32(f32_to_bf16(x[i]));
+        y[i] = brain_float(x[i]);
 }

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* Weights in floats, halves and brain floats times a few tokens: converted in registers while they
+ * are multiplied, with the bits of dot_rows. Included once per level, after level_body.h. */
+#ifndef QDB_KERNELS_LEVEL_PLAIN_H
+#define QDB_KERNELS_LEVEL_PLAIN_H
+
+#include "kernels/codec.h"
+#include "kernels/level_body.h"
+
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
+enum { PLAIN_AHEAD = 4096 /* bytes beyond the next rows, asked for early */ };
+
+INLINE int plain_bytes(enum plain_kind kind) { return kind == PLAIN_F32 ? 4 : 2; }
+
+/* A vector of weights from element k on. */
+INLINE part plain_part(enum plain_kind kind, const uint8_t *p, int64_t k)
+{
+    part v;
+    p += k * plain_bytes(kind);
+#if LEVEL_VECTOR == 64
+    if (kind == PLAIN_F16)
+        return (part)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+    if (kind == PLAIN_BF16)
+        return (part)_mm512_slli_epi32(
+            _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+#elif LEVEL_VECTOR == 32
+    if (kind == PLAIN_F16)
+        return (part)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+    if (kind == PLAIN_BF16)
+        return (part)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)),
+                                       16);
+#endif
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Part i of the products of a tile; see tile_product. */
+INLINE void plain_product(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
+                          const float *x, int tokens, int64_t n, int64_t c, int i,
+                          struct lanes leaf[][BLOCK_TOKENS])
+{
+    const int64_t at = c + i * (LANES / PARTS);
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        part a[4], b[4];
+        UNROLL for (int k = 0; k < 4; k++)
+            a[k] = plain_part(kind, w + (size_t)r * row_bytes, at + k * LANES);
+        UNROLL for (int t = 0; t < tokens; t++)
+        {
+            UNROLL for (int k = 0; k < 4; k++)
+                memcpy(&b[k], x + t * n + at + k * LANES, sizeof b[k]);
+            leaf[r][t].p[i] = (a[0] * b[0] + a[1] * b[1]) + (a[2] * b[2] + a[3] * b[3]);
+        }
+    }
+}
+
+INLINE void plain_tail(enum plain_kind kind, const uint8_t *p, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = kind == PLAIN_F32   ? float_of_bits(load_u32(p + 4 * i))
+                 : kind == PLAIN_F16 ? load_f16(p + 2 * i)
+                                     : float_of_bits((uint32_t)load_u16(p + 2 * i) << 16);
+}
+
+/* rows x tokens dot products; see grow. */
+INLINE void plain_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
+                       const float *x, int tokens, int64_t n, float *y, int64_t stride)
+{
+    const uint8_t *ahead = w + (size_t)rows * row_bytes + PLAIN_AHEAD;
+    struct trees trees;
+    struct lanes leaf[BLOCK_ROWS][BLOCK_TOKENS];
+    uint64_t tiles = 0;
+    int64_t c = 0;
+    for (; c + TILE <= n; c += TILE, tiles++) {
+        UNROLL for (int i = 0; i < rows * plain_bytes(kind); i++, ahead += 64)
+            __builtin_prefetch(ahead, 0, 2);
+        EACH_PART plain_product(kind, w, row_bytes, rows, x, tokens, n, c, i, leaf);
+        trees_push(&trees, 0, tiles, rows, tokens, leaf);
+    }
+    if (c < n) {
+        float tail[BLOCK_ROWS][TILE];
+        for (int r = 0; r < rows; r++)
+            plain_tail(kind, w + (size_t)r * row_bytes + c * plain_bytes(kind), n - c, tail[r]);
+        EACH(rows, tokens) ragged_product(&leaf[r][t], tail[r], x + t * n + c, n - c);
+        trees_push(&trees, 0, tiles, rows, tokens, leaf);
+        tiles++;
+    }
+    harvest(&trees, rows, tokens, tiles, y, stride);
+}
+
+INLINE void plain_tokens(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
+                         const float *x, int64_t tokens, int64_t n, float *y, int64_t stride)
+{
+    int64_t t = 0;
+    for (; t + BLOCK_TOKENS <= tokens; t += BLOCK_TOKENS)
+        plain_dots(kind, w, row_bytes, rows, x + t * n, BLOCK_TOKENS, n, y + t * stride, stride);
+    for (; t + 2 <= tokens; t += 2)
+        plain_dots(kind, w, row_bytes, rows, x + t * n, 2, n, y + t * stride, stride);
+    for (; t < tokens; t++)
+        plain_dots(kind, w, row_bytes, rows, x + t * n, 1, n, y + t * stride, stride);
+}
+
+#define PLAIN_KERNEL(name, kind) \
+    static void name(const uint8_t *w, size_t row_bytes, int rows, const float *x, int64_t tokens, \
+                     int64_t n, float *y, int64_t stride) \
+    { \
+        int r = 0; \
+        for (; r + BLOCK_ROWS <= rows; r += BLOCK_ROWS) \
+            plain_tokens(kind, w + (size_t)r * row_bytes, row_bytes, BLOCK_ROWS, x, tokens, n, \
+                         y + r, stride); \
+        for (; r < rows; r++) \
+            plain_tokens(kind, w + (size_t)r * row_bytes, row_bytes, 1, x, tokens, n, y + r, \
+                         stride); \
+    }
+PLAIN_KERNEL(plain_f32, PLAIN_F32)
+PLAIN_KERNEL(plain_f16, PLAIN_F16)
+PLAIN_KERNEL(plain_bf16, PLAIN_BF16)
+#define PLAIN_KERNELS { plain_f32, plain_f16, plain_bf16 }
+
+#endif
