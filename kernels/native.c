@@ -37,7 +37,8 @@ int native_rounds(enum format f)
     return info && !strcmp(info->name, "bf16") ? NATIVE_BF16 : -1;
 }
 
-static void *zeros(size_t bytes) { return memset(x_alloc(bytes), 0, bytes); }
+/* Not cleared: all of it is written, by the threads that round the tokens. */
+static void *room(size_t bytes) { return x_realloc(NULL, bytes); }
 
 void native_acts_init(struct native_acts *a, const struct native_format *f, int64_t tokens,
                       int64_t cols)
@@ -48,11 +49,11 @@ void native_acts_init(struct native_acts *a, const struct native_format *f, int6
         .tokens = tokens, .cols = cols, .stride = cols + block, .block = block
     };
     const size_t n = (size_t)(tokens * a->stride + NATIVE_SLACK);
-    a->code = zeros(n);
-    a->d = zeros(n / (size_t)block * sizeof *a->d);
-    a->sum = zeros(n / (size_t)f->unit * sizeof *a->sum);
-    a->start = zeros(n / (size_t)f->unit * sizeof *a->start);
-    a->s = f->act == NATIVE_Q8_1 ? zeros(n / (size_t)block * sizeof *a->s) : NULL;
+    a->code = room(n);
+    a->d = room(n / (size_t)block * sizeof *a->d);
+    a->sum = room(n / (size_t)f->unit * sizeof *a->sum);
+    a->start = room(n / (size_t)f->unit * sizeof *a->start);
+    a->s = f->act == NATIVE_Q8_1 ? room(n / (size_t)block * sizeof *a->s) : NULL;
 }
 
 void native_acts_free(struct native_acts *a)
@@ -70,7 +71,7 @@ void native_acts_set(struct native_acts *a, const struct native_format *f, int64
 {
     const int64_t first = t * (a->stride / a->block);
     level_now()->native->acts(f, x, a->cols, a->code + t * a->stride, a->d + first,
-                             a->s ? a->s + first : NULL, a->sum + t * (a->stride / f->unit));
+                              a->s ? a->s + first : NULL, a->sum + t * (a->stride / f->unit));
     const int16_t *sum = a->sum + t * (a->stride / f->unit);
     int32_t *start = a->start + t * (a->stride / f->unit);
     for (int64_t i = 0; i < a->cols / f->unit; i++)

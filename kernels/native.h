@@ -172,8 +172,8 @@ struct native_ops {
     void (*many)(const struct native_weights *w, const struct native_packed *x, const float *bias,
                  float *y, int64_t stride);
     int block;
-    /* The most tokens that panel is the faster for. */
-    int (*few)(const struct native_format *f);
+    /* How many of so many tokens panel should take at once; 0: many takes them. NULL: all. */
+    int (*few)(const struct native_format *f, int64_t tokens);
 };
 
 /* y[t][r] of a whole product; see matrix_mul. */

@@ -46,7 +46,9 @@ static void few_panel(const struct native_weights *w, const struct native_acts *
         const struct few_rows at = { copy ? copy : p, copy ? used : w->row_bytes,
                                      p + WIDTH * w->row_bytes + AHEAD };
         few_kernels[native_id(w->format)](at, *x, sum);
-        for (int t = 0; t < x->tokens; t++)
+        for (int t = 0; t < x->tokens && rows == WIDTH; t++)
+            I(storeu_ps)(y + t * stride + r, sum[t]);
+        for (int t = 0; t < x->tokens && rows < WIDTH; t++)
             memcpy(y + t * stride + r, &sum[t], (size_t)rows * sizeof *y);
         free(copy);
     }
@@ -59,10 +61,12 @@ static void native_panel(const struct native_weights *w, const struct native_act
     (few ? few_panel : native_rows)(w, x, y, stride);
 }
 
-/* The most tokens that native_panel is the faster for. */
-static int native_few(const struct native_format *f)
+/* Units of 16 with codes above 31 need so many sums in AVX2 that the products of many tokens are
+ * better made from rows taken apart in memory. */
+static int native_few(const struct native_format *f, int64_t tokens)
 {
-    return few_kernels[native_id(f)] ? FEW_TOKENS : 0;
+    const bool apart = WIDTH == 8 && f->unit == 16 && tokens > 15;
+    return few_kernels[native_id(f)] && !apart ? FEW_TOKENS : 0;
 }
 
 #endif

@@ -22,7 +22,22 @@ INLINE void few_units(const struct native_format *f, const struct native_acts *x
     const int64_t units = x->stride / f->unit;
     const int8_t *a = x->code + c;
     const int32_t *start = x->start + c / f->unit;
-    for (int64_t t = 0; t < x->tokens; t++, a += x->stride, start += units) {
+    int64_t t = 0;
+    for (; t + 2 <= x->tokens; t += 2, a += 2 * x->stride, start += 2 * units) {
+        ints sum[2] = { isum[t], isum[t + 1] };
+        UNROLL for (int i = 0; i < n; i++)
+        {
+            ints dot[2] = { few_start(f, start + i * apart),
+                            few_start(f, start + units + i * apart) };
+            few_dots(f, dot, code + i * f->unit / 4, f->unit / 4, a + i * apart * f->unit,
+                     x->stride);
+            UNROLL for (int k = 0; k < 2; k++)
+                sum[k] = I(add_epi32)(sum[k], I(mullo_epi32)(dot[k], scale[i * apart]));
+        }
+        isum[t] = sum[0];
+        isum[t + 1] = sum[1];
+    }
+    for (; t < x->tokens; t++, a += x->stride, start += units) {
         ints sum = isum[t];
         UNROLL for (int i = 0; i < n; i++)
         {

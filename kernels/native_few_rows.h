@@ -9,7 +9,7 @@
 
 #ifdef __AVX2__
 
-enum { FEW_TOKENS = 15 };
+enum { FEW_TOKENS = 64 };
 
 /* WIDTH rows in memory: row r at p + r * stride. Bytes from `ahead` on are asked for early. */
 struct few_rows {
@@ -98,8 +98,8 @@ INLINE __m128i eight_words(const uint8_t *p, size_t stride)
 INLINE floats halves_at(const uint8_t *p, size_t stride)
 {
 #ifdef __AVX512VNNI__
-    return _mm512_cvtph_ps(_mm256_inserti128_si256(
-        _mm256_castsi128_si256(eight_words(p, stride)), eight_words(p + 8 * stride, stride), 1));
+    return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(eight_words(p, stride)),
+                                                   eight_words(p + 8 * stride, stride), 1));
 #else
     return _mm256_cvtph_ps(eight_words(p, stride));
 #endif
@@ -142,14 +142,30 @@ INLINE ints few_dot(const struct native_format *f, ints acc, const ints *code, i
         ints sum = ints_zero();
         for (int i = k; i < k + fit && i < n; i++) {
             const ints a = four_bytes(x + 4 * i);
-            sum = _mm256_add_epi16(
-                sum, signed_codes(f) ? _mm256_maddubs_epi16(_mm256_abs_epi8(code[i]),
-                                                            _mm256_sign_epi8(a, code[i]))
-                                     : _mm256_maddubs_epi16(code[i], a));
+            sum = _mm256_add_epi16(sum, signed_codes(f) ? _mm256_maddubs_epi16(
+                                            _mm256_abs_epi8(code[i]), _mm256_sign_epi8(a, code[i]))
+                                                        : _mm256_maddubs_epi16(code[i], a));
         }
         acc = _mm256_add_epi32(acc, _mm256_madd_epi16(sum, ones));
     }
     return acc;
+#endif
+}
+
+/* The same for two tokens, whose activations are `stride` apart: their products take turns. */
+INLINE void few_dots(const struct native_format *f, ints acc[2], const ints *code, int n,
+                     const int8_t *x, int64_t stride)
+{
+#ifdef __AVX512VNNI__
+    (void)f;
+    UNROLL for (int k = 0; k < n; k++)
+    {
+        acc[0] = dot_four(acc[0], code[k], x + 4 * k);
+        acc[1] = dot_four(acc[1], code[k], x + stride + 4 * k);
+    }
+#else
+    acc[0] = few_dot(f, acc[0], code, n, x);
+    acc[1] = few_dot(f, acc[1], code, n, x + stride);
 #endif
 }
 

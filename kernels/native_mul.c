@@ -13,7 +13,8 @@ struct job {
     const struct native_format *format;
     const float *bias, *x;
     float *y;
-    struct native_acts acts;     /* of few tokens */
+    struct native_acts acts; /* of few tokens, or of groups of them */
+    int64_t groups;
     struct native_packed packed; /* of many */
 };
 
@@ -37,24 +38,47 @@ static void quantize_token(void *data, int64_t t, int worker)
     native_acts_set(&j->acts, j->format, t, j->x + t * j->w->cols);
 }
 
+/* n tokens from token t on. */
+static struct native_acts acts_from(const struct native_acts *a, const struct native_format *f,
+                                    int64_t t, int64_t n)
+{
+    struct native_acts from = *a;
+    const int64_t at = t * a->stride;
+    from.tokens = n;
+    from.code += at;
+    from.d += at / a->block;
+    from.s = a->s ? a->s + at / a->block : NULL;
+    from.sum += at / f->unit;
+    from.start += at / f->unit;
+    return from;
+}
+
+/* Chunks go through the rows with some tokens, whose activations stay in cache, then with others.
+ */
 static void one_panel(void *data, int64_t chunk, int worker)
 {
     (void)worker;
     const struct job *j = data;
-    const int64_t first = chunk * NATIVE_ROWS, stride = j->w->rows;
+    const int64_t panels = pool_chunks(j->w->rows, NATIVE_ROWS), tokens = j->acts.tokens;
+    const int64_t group = chunk / panels, first = chunk % panels * NATIVE_ROWS;
+    const int64_t t0 = group * tokens / j->groups, n = (group + 1) * tokens / j->groups - t0;
+    const int64_t stride = j->w->rows;
     const struct native_weights w = weights_at(j, first, NATIVE_ROWS);
-    j->ops->panel(&w, &j->acts, j->y + first, stride);
-    for (int64_t t = 0; j->bias && t < j->acts.tokens; t++)
+    const struct native_acts x = acts_from(&j->acts, j->format, t0, n);
+    float *y = j->y + t0 * stride + first;
+    j->ops->panel(&w, &x, y, stride);
+    for (int64_t t = 0; j->bias && t < n; t++)
         for (int r = 0; r < w.rows; r++)
-            j->y[t * stride + first + r] += j->bias[first + r];
+            y[t * stride + r] += j->bias[first + r];
 }
 
 static void mul_few(struct job *j, int64_t tokens, struct pool *pool,
                     const volatile sig_atomic_t *cancel)
 {
     native_acts_init(&j->acts, j->format, tokens, j->w->cols);
+    j->groups = j->ops->few ? pool_chunks(tokens, j->ops->few(j->format, tokens)) : 1;
     pool_for(pool, tokens, quantize_token, j, NULL);
-    pool_for_runs(pool, pool_chunks(j->w->rows, NATIVE_ROWS), one_panel, j, cancel);
+    pool_for_runs(pool, pool_chunks(j->w->rows, NATIVE_ROWS) * j->groups, one_panel, j, cancel);
     native_acts_free(&j->acts);
 }
 
@@ -147,6 +171,6 @@ void native_mul(const struct matrix *w, const struct native_format *f, const flo
     struct job j = {
         .ops = level_now()->native, .w = w, .format = f, .bias = bias, .x = x, .y = y
     };
-    const bool many = j.ops->many && tokens > j.ops->few(f);
+    const bool many = j.ops->few && !j.ops->few(f, tokens);
     (many ? mul_many : mul_few)(&j, tokens, pool, cancel);
 }

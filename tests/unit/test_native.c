@@ -287,11 +287,46 @@ static void check_same_bits(const struct layout *l)
     free(x);
 }
 
+/* Every number of tokens of a prompt up to 40 and some beyond, with a bias, a number of rows that
+ * is no multiple of anything, and `cols` columns; all of one format. */
+static void check_prompts(const struct layout *l, int64_t cols)
+{
+    enum { ROWS = 43, TOKENS = 131 };
+    struct matrix w = make_weights(l, ROWS, cols, FILL_RANDOM, false);
+    float *x = x_alloc((size_t)(TOKENS * cols) * sizeof *x), bias[ROWS];
+    float *want = x_alloc(2 * TOKENS * ROWS * sizeof *want), *got = want + TOKENS * ROWS;
+    for (int64_t i = 0; i < TOKENS * cols; i++)
+        x[i] = uniform();
+    for (int r = 0; r < ROWS; r++)
+        bias[r] = uniform();
+    level_force(&level_c);
+    matrix_mul(&w, bias, x, TOKENS, want, COMPUTE_NATIVE, NULL, NULL);
+    struct pool *pool = pool_new(2);
+    for (size_t k = 1; level_at(k); k++)
+        for (int64_t n = 16; n <= TOKENS && level_supported(level_at(k)); n += n < 40 ? 1 : 13) {
+            memset(got, 0xff, TOKENS * ROWS * sizeof *got);
+            level_force(level_at(k));
+            matrix_mul(&w, bias, x, n, got, COMPUTE_NATIVE, n & 1 ? pool : NULL, NULL);
+            if (memcmp(want, got, (size_t)(n * ROWS) * sizeof *got) != 0)
+                fail_msg("%s: other bits for %d tokens of %d columns at %s", l->name, (int)n,
+                         (int)cols, level_at(k)->name);
+        }
+    level_force(NULL);
+    pool_free(pool);
+    free_weights(&w);
+    free(want);
+    free(x);
+}
+
 static void bits_do_not_depend_on_how_it_is_cut(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_LAYOUTS; i++)
+    for (int i = 0; i < N_LAYOUTS; i++) {
+        const int block = format_info(format_by_name(layouts[i].name))->block;
         check_same_bits(&layouts[i]);
+        check_prompts(&layouts[i], block); /* the fewest there can be */
+        check_prompts(&layouts[i], NATIVE_COLS + (block < 256 ? 5 * block : 256));
+    }
 }
 
 static void eight_bit_activations_are_as_specified(void **state)
