@@ -21,6 +21,7 @@ struct format_info {
     const char *brief;      /* one line: what is stored per block */
     int block;              /* elements per block */
     int bytes;              /* bytes per block */
+    int codes;              /* different codes that an element can have; 0 for plain numbers */
     int row_header;         /* bytes at the start of each row (ik_llama.cpp dialect), usually 0 */
     bool quantized;         /* false for plain numbers */
     /* Decode n elements (a multiple of block) from src (any alignment) to dst. Bit-exact with the
@@ -31,6 +32,8 @@ struct format_info {
 };
 
 enum { FORMAT_MAX_BLOCK = 256, BLOCK_MAX_FIELDS = 12, BLOCK_MAX_SUB = 32 };
+/* Codes lie in CODE_MIN .. CODE_MAX; CODE_SPAN is how many numbers that are. */
+enum { CODE_MIN = -128, CODE_MAX = 2047, CODE_SPAN = CODE_MAX - CODE_MIN + 1 };
 
 /* One quantization block taken apart: value[i] = scale[sub(i)] * level[i] + offset[sub(i)],
  * where sub(i) = i / sub_size; `scale` is effective (super-scale folded in). */

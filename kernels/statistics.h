@@ -22,6 +22,7 @@ enum statistic_kind {
     STATISTIC_QUANTILE,   /* of any array, by selection: quantiles */
     STATISTIC_PAIR,       /* of an array against its reference: statistic_between */
     STATISTIC_ROW,        /* of one row of probabilities */
+    STATISTIC_CODES,      /* of a quantized weight, with its reference or alone */
     STATISTIC_CHANNELS,   /* of activations [tok][chan] */
     STATISTIC_PREDICTION, /* of next-token predictions against a text or a reference */
     STATISTIC_PREDICATE,  /* true or false */
@@ -123,6 +124,21 @@ struct pair_error {
 };
 
 void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_error *out);
+
+/* Errors in steps of a format whose levels are evenly spaced: those of elements whose sub-block has
+ * a scale other than 0, and whose error is finite. */
+struct step_error {
+    int64_t n, clipped; /* clipped: off by more than CLIPPED_STEPS */
+    double squares;     /* sum of ((x - ref) / scale)^2 */
+};
+#define CLIPPED_STEPS 0.51 /* rounding to the nearest level is off by half a step at most */
+/* Zero *out first; sums may be added up. scale[i / sub_size] belongs to element i. */
+void step_error_add(const float *ref, const float *x, int64_t n, const float *scale, int sub_size,
+                    struct step_error *out);
+double step_error_rms(const struct step_error *s); /* rmse/scale; NaN when nothing was added */
+
+/* Bits that codes carry by how often each occurs, count[n]: -sum p log2 p; NaN if none occurs. */
+double code_entropy(const int64_t *count, int64_t n);
 
 /* Root of the mean of ((x - ref) / scale of its sub-block)^2; those with scale 0 are left out. */
 double rmse_over_scale(const float *ref, const float *x, int64_t n, const float *scale,

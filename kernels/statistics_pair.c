@@ -105,19 +105,41 @@ void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_erro
         out->cos = fmax(-1, fmin(1, all.product / (sqrt(all.ref) * sqrt(all.x))));
 }
 
+void step_error_add(const float *ref, const float *x, int64_t n, const float *scale, int sub_size,
+                    struct step_error *out)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double s = (double)scale[i / sub_size], e = ((double)x[i] - (double)ref[i]) / s;
+        if (s == 0 || !isfinite(e))
+            continue;
+        out->squares += e * e;
+        out->clipped += fabs(e) > CLIPPED_STEPS;
+        out->n++;
+    }
+}
+
+double step_error_rms(const struct step_error *s)
+{
+    return s->n ? sqrt(s->squares / (double)s->n) : NAN;
+}
+
 double rmse_over_scale(const float *ref, const float *x, int64_t n, const float *scale,
                        int sub_size)
 {
-    double sum = 0;
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double s = (double)scale[i / sub_size], e = ((double)x[i] - (double)ref[i]) / s;
-        if (s != 0 && isfinite(e)) {
-            sum += e * e;
-            count++;
-        }
-    }
-    return count ? sqrt(sum / (double)count) : NAN;
+    struct step_error s = { 0 };
+    step_error_add(ref, x, n, scale, sub_size, &s);
+    return step_error_rms(&s);
+}
+
+double code_entropy(const int64_t *count, int64_t n)
+{
+    double bits = 0, all = 0;
+    for (int64_t i = 0; i < n; i++)
+        all += (double)count[i];
+    for (int64_t i = 0; i < n; i++)
+        if (count[i] > 0)
+            bits -= (double)count[i] / all * log2((double)count[i] / all);
+    return all > 0 ? bits : NAN;
 }
 
 double log_sum_exp(const float *logits, int64_t n)

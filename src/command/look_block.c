@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "command/look.h"
+#include "kernels/statistics.h"
 
 /* The axes that choose a block: row and blkq; or, when the address speaks of col (chan of a
  * vector), that. */
@@ -44,17 +45,12 @@ static enum st one_each(const struct address *a, const struct shape *s, int64_t 
     return ST_OK;
 }
 
-/* Bits that the codes of the block carry by their frequencies: their entropy. */
-static double code_entropy(const struct block_view *v)
+static double entropy_of_block(const struct block_view *v)
 {
-    double bits = 0;
-    for (int i = 0; i < v->n; i++) {
-        int same = 0;
-        for (int k = 0; k < v->n; k++)
-            same += v->code[k] == v->code[i];
-        bits -= log2((double)same / v->n) / v->n;
-    }
-    return bits;
+    int64_t count[CODE_SPAN] = { 0 };
+    for (int i = 0; i < v->n; i++)
+        count[v->code[i] - CODE_MIN]++;
+    return code_entropy(count, CODE_SPAN);
 }
 
 static void block_tables(const struct weight *w, int64_t element, const struct block_view *v,
@@ -82,7 +78,7 @@ static void block_tables(const struct weight *w, int64_t element, const struct b
     table_int(t, v->n);
     table_int(t, f->bytes);
     table_float(t, 8.0 * f->bytes / f->block);
-    table_float(t, code_entropy(v));
+    table_float(t, entropy_of_block(v));
     t = result_table(out, "fields", TABLE_ROWS);
     table_column(t, COL_STRING, "field", "");
     table_column(t, COL_STRING, "stored", "");

@@ -361,7 +361,8 @@ static int statistic(struct parser *p, struct str w, size_t from)
     if (w.n < sizeof name)
         memcpy(name, w.p, w.n);
     const struct statistic *t = statistic_find(str_is(w, "sigma") ? "sd" : name);
-    if (!t || t->kind == STATISTIC_PREDICATE || t->kind == STATISTIC_CHANNELS)
+    if (!t || t->kind == STATISTIC_PREDICATE || t->kind == STATISTIC_CHANNELS
+        || t->kind == STATISTIC_CODES)
         return unknown(p, from, w);
     const bool pair = t->kind == STATISTIC_PAIR || !strcmp(t->name, "kl");
     const size_t open = p->at;
