@@ -118,7 +118,7 @@ static bool select_mode(struct selection *x, struct str name)
 static enum st parse_kernels(const struct call *c, struct selection *x, struct effort *o,
                              struct err *e)
 {
-    static const int64_t tokens[] = { 1, 4, 16, 512 };
+    static const int64_t tokens[] = { 1, 2, 4, 8, 16, 512 };
     *x = (struct selection){ 0 };
     for (int i = 1; i < c->n_words; i++) {
         const struct str w = c->words[i].text;
@@ -299,8 +299,8 @@ const struct verb verbs_bench[] = {
           "tile-bf16: the same two in tiles (AMX). All from mul-add on touch no memory and use the "
           "vectors of the level in use; what it or the machine has no instructions for has no "
           "row.\n"
-          "bench kernels: per format the speed of decoding to floats, and of products with 1, 4, "
-          "16 and 512 tokens in each compute mode, for rows of 2048 weights walked through in "
+          "bench kernels: per format the speed of decoding to floats, and of products with 1, 2, "
+          "4, 8, 16 and 512 tokens in each compute mode, for rows of 2048 weights walked through in "
           "slices of 4 MiB (64 rows per thread above 16 tokens). weights: bytes of weights per "
           "second; rate: 2 * rows * columns * tokens per second; share: the time that the machine "
           "would need at least over the time taken, where it needs the longer of bytes at the "
