@@ -28,7 +28,7 @@ json() {
 
 info info
 is "info: the topics" "$(printf '%s\n' "$out" | awk 'NR > 1 { print $1 }' | tr '\n' ' ')" \
-    "arch breaks checkpoints displays formats kernels kv memory model models points runs tensors tokenizer tokens values "
+    "arch breaks changes checkpoints displays formats kernels kv memory model models points runs tensors tokenizer tokens values "
 while read -r topic pattern; do
     info "info $topic"
     is "info $topic: succeeds" "$status" 0
@@ -39,7 +39,7 @@ while read -r topic pattern; do
 done <<'END'
 arch ^llama +[A-Z]
 breaks ^ +1 +yes +break blk\.1\.mid +1 +1
-checkpoints ^here +s0:blk\.1\.mid +main$
+checkpoints ^here +s0:blk\.1\.mid +main +no$
 displays rms\(blk\.0\.out\)
 formats ^q4_0 +Q4_0 +2 +32 +18 +4\.5000 +yes
 kernels ^c +(in use|available)
@@ -98,7 +98,7 @@ for topic in model kv tensors points tokenizer tokens checkpoints; do
     capture "$QDB" -n -q -batch -ex "info $topic" </dev/null
     is "info $topic: nothing is open" "$status $(printf '%s\n' "$err" | head -c 6)" "1 error:"
 done
-for topic in arch formats kernels memory breaks displays models runs values; do
+for topic in arch formats kernels memory breaks changes displays models runs values; do
     capture "$QDB" -n -q -batch -ex "info $topic" </dev/null
     is "info $topic: needs no model" "$status $err" "0 "
 done

@@ -178,6 +178,11 @@ static enum st run_goto_verb(struct session *s, const struct call *c, struct res
     struct position to;
     struct stop stop = { 0 };
     enum st st = position_at(s, c, &r, &to, e);
+    for (size_t i = 0; !st && i < s->n_marks; i++)
+        if (s->marks[i].run == r && str_is(c->words[0].text, s->marks[i].name)
+            && session_stale(s, &s->marks[i]))
+            result_note(out, "%s is stale: the changes before it are others than when it was named",
+                        s->marks[i].name);
     if (!st)
         st = control_goto(s, r, to, &stop, e);
     return show_stop(s, st, &stop, out, e);
@@ -288,6 +293,7 @@ static enum st run_checkpoint(struct session *s, const struct call *c, struct re
         k->run = r;
     }
     k->at = run_position(r->run);
+    k->changes = changes_before(s, r, k->at);
     position_print(r->run, k->at, &at);
     result_note(out, "%s is %s; `goto %s` comes back", k->name, buf_str(&at), k->name);
     buf_free(&name);

@@ -6,6 +6,7 @@
 #include "command/command.h"
 #include "command/facts.h"
 #include "command/look.h"
+#include "command/verbs_change.h"
 #include "command/verbs_info.h"
 #include "kernels/level.h"
 #include "models/registry.h"
@@ -246,7 +247,8 @@ static enum st info_checkpoints(struct session *s, const struct call *c, struct 
         return st;
     struct run_memory m = run_memory(r->run);
     struct table *t = result_table(out, "checkpoints", TABLE_ROWS);
-    TABLE_COLUMNS(t, { COL_STRING, "name" }, { COL_ADDRESS, "position" }, { COL_STRING, "run" });
+    TABLE_COLUMNS(t, { COL_STRING, "name" }, { COL_ADDRESS, "position" }, { COL_STRING, "run" },
+                  { COL_BOOL, "stale" });
     struct buf b = { 0 };
     for (size_t i = 0; i < s->n_marks; i++) {
         const struct mark *k = &s->marks[i];
@@ -258,6 +260,7 @@ static enum st info_checkpoints(struct session *s, const struct call *c, struct 
         table_str(t, k->name);
         table_str(t, buf_str(&b));
         table_str(t, r->name);
+        table_bool(t, session_stale(s, k));
     }
     buf_free(&b);
     char used[16], limit[16];
@@ -346,6 +349,14 @@ static enum st info_values(struct session *s, const struct call *c, struct resul
     return ST_OK;
 }
 
+static enum st info_changes(struct session *s, const struct call *c, struct result *out,
+                            struct err *e)
+{
+    (void)c, (void)e;
+    changes_list(s, out);
+    return ST_OK;
+}
+
 static const struct topic {
     const char *name, *brief;
     int n_words; /* that may follow */
@@ -353,6 +364,7 @@ static const struct topic {
 } topics[] = {
     { "arch", "architectures that have a graph", 0, info_arch },
     { "breaks", "breakpoints", 0, info_breaks },
+    { "changes", "what has been changed in the runs; `undo` takes it back", 0, info_changes },
     { "checkpoints", "named places of the run, and memory for going back", 0, info_checkpoints },
     { "displays", "expressions that are shown at each stop", 0, info_displays },
     { "formats", "how weights can be stored", 0, info_formats },

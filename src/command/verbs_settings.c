@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "command/help.h"
 #include "command/lex.h"
+#include "command/verbs_change.h"
 
 static void add_setting(struct session *s, struct table *t, enum setting_id id)
 {
@@ -56,6 +57,8 @@ enum st run_set(struct session *s, const struct call *c, struct result *out, str
 {
     if (!c->n_words)
         return run_show(s, c, out, e);
+    if (str_is(c->words[0].text, "tensor"))
+        return run_set_tensor(s, c, out, e);
     enum setting_id id;
     enum st st = setting_find(c->words[0].text, &id, e);
     if (st)

@@ -10,6 +10,7 @@
 #include "command/help.h"
 #include "command/lex.h"
 #include "command/scripts.h"
+#include "command/verbs_change.h"
 #include "command/verbs_settings.h"
 #include "file/text_file.h"
 
@@ -276,12 +277,15 @@ const struct verb verbs_support[] = {
     { .name = "set",
       .alias = NULL,
       .class = "support",
-      .args = "[NAME VALUE]",
-      .brief = "change a setting",
+      .args = "[NAME VALUE | tensor ADDR = VALUE]",
+      .brief = "change a setting, or points of runs",
       .help = "A unique beginning of the name will do. `set NAME` alone turns a switch on; `set` "
-              "alone is `show`.",
-      .examples = "set precision 7\nset pagination off",
+              "alone is `show`.\n\n" SET_TENSOR_HELP,
+      .examples = "set precision 7\nset pagination off\nprompt \"kalo\"\n"
+                  "set tensor blk.1.attn.z[head=0] = zero\n"
+                  "set tensor blk.0.out[tok=-1] = *0.5\nrun",
       .kinds = { ARG_SETTING },
+      .words = "tensor",
       .run = run_set },
     { .name = "show",
       .alias = NULL,

@@ -14,7 +14,7 @@ enum st region_check(const struct address *a, const struct shape *s, struct err 
         const struct index *item = &a->items[i];
         if (item->kind != INDEX_TOP && item->kind != INDEX_BOTTOM && item->kind != INDEX_TEXT)
             continue;
-        st = st_fail(e, ST_UNSUPPORTED, "a breakpoint takes numbers, ranges and lists only");
+        st = st_fail(e, ST_UNSUPPORTED, "only numbers, ranges and lists can stand here");
         st_hint(e, "[tok=3], [tok=3:7, chan=17], [head={0,2}]");
         st_at(e, item->column, item->length);
     }

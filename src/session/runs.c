@@ -109,6 +109,7 @@ void session_kill(struct session *s, struct session_run *r)
     if (s->hit.run == r)
         s->hit = (struct element){ 0 };
     values_forget_run(&s->values, r);
+    changes_forget_run(s, r);
     run_free(r->ref);
     run_free(r->run);
     free(r->name);
@@ -140,6 +141,7 @@ void session_close(struct session *s, struct session_model *m)
         if (all->n_models)
             session_use_model(s, all->models[all->n_models - 1]);
     }
+    changes_forget_model(s, m);
     values_forget_weights(&s->values, m->model->weights);
     model_free(m->model);
     free(m->name);
@@ -301,6 +303,7 @@ enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const c
     };
     x_grow(&all->runs, &all->cap_runs, all->n_runs + 1, sizeof *all->runs);
     all->runs[all->n_runs++] = r;
+    changes_new_run(s, r);
     session_use_run(s, r);
     *out = r;
     return ST_OK;

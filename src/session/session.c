@@ -77,6 +77,7 @@ void session_free(struct session *s)
     }
     free(s->aliases);
     session_models_free(s);
+    changes_free(s);
     free(s->marks);
     values_free(&s->values);
     displays_free(&s->displays);
@@ -127,8 +128,15 @@ void session_collect(struct session *s, struct str line)
 
 bool session_changed(const struct session *s)
 {
-    (void)s;
+    for (size_t i = 0; i < s->changes.n; i++)
+        if (s->changes.list[i]->model == s->models.model)
+            return true;
     return false;
+}
+
+bool session_stale(const struct session *s, const struct mark *k)
+{
+    return k->changes != changes_before(s, k->run, k->at);
 }
 
 enum st session_assign(struct session *s, struct str name, struct str expr, struct result *out,

@@ -12,6 +12,7 @@
 #include "base/table.h"
 #include "base/text.h"
 #include "session/breakpoint.h"
+#include "session/changes.h"
 #include "session/displays.h"
 #include "session/runs.h"
 #include "session/settings.h"
@@ -67,6 +68,7 @@ struct mark {
     char *name;
     const struct session_run *run;
     struct position at;
+    uint64_t changes; /* changes_before() when it was named */
 };
 
 /* The element that the last breakpoint, catch or watchpoint stopped at. */
@@ -94,6 +96,7 @@ struct session {
     struct settings settings;
     struct session_models models;
     struct breakpoints breaks;
+    struct changes changes;
     struct said said;
     struct buf pending; /* commands that a stop asks for: run by the front end once it is shown */
     int64_t moves;      /* how often a run has moved forward */
@@ -137,7 +140,9 @@ void session_said_clear(struct session *s);
 bool session_collects(const struct session *s);
 void session_collect(struct session *s, struct str line);
 
-/* Does the plan hold changes? The prompt shows it. */
+/* Does any change hold for the active model? The prompt shows it. */
 bool session_changed(const struct session *s);
+/* Has something before the named place been changed, or changed back, since it was named? */
+bool session_stale(const struct session *s, const struct mark *k);
 
 #endif

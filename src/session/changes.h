@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* Changes: the journal of what has been overridden in the runs of a model. A change holds for every
+ * run of its model, those to come too, until it is taken back. */
+#ifndef QDB_SESSION_CHANGES_H
+#define QDB_SESSION_CHANGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/run.h"
+#include "session/edit.h"
+
+struct session;
+struct session_model;
+struct session_run;
+
+/* A point that a change touches. */
+struct change_target {
+    int value;
+    const char *name;   /* borrowed from the graph */
+    struct shape shape; /* under that name, unresolved */
+    struct edit edit;
+};
+
+/* A target in one run. */
+struct change_hook;
+
+struct change {
+    int number; /* never given twice */
+    char *text; /* the command that makes it again */
+    struct session_model *model;
+    const struct session_run *only; /* the only run it holds for, NULL = all */
+    const struct session_run *but;  /* the run that it does not hold for, NULL = none */
+    char *address_text;
+    struct address address; /* borrows address_text; its slice holds for every target */
+    struct change_target *targets;
+    size_t n_targets, cap_targets;
+    struct change_hook **hooks;
+    size_t n_hooks, cap_hooks;
+};
+
+struct changes {
+    struct change **list;
+    size_t n, cap;
+    int last; /* the number given last */
+};
+
+/* A change of the points that an address names; RUN!ADDR: of that run alone. Its targets are there,
+ * their edits are EDIT_SET to 0. Of several points those that the slice does not fit are left out.
+ * ST_NOTFOUND, ST_SYNTAX, ST_RANGE with a caret in `address`. The caller gives it to changes_add or
+ * change_free. */
+NODISCARD enum st change_at(struct session *s, struct str address, struct change **out,
+                            struct err *e);
+/* A change that takes what a sub-layer adds to the residual stream away: "blk.3", "blk.3.attn".
+ */
+NODISCARD enum st change_skip(struct session *s, struct str what, struct change **out,
+                              struct err *e);
+/* Give every target the data of v (copied), or the same elements of another run, or their means
+ * over the tokens that the slice chooses in the run that it is made in. */
+NODISCARD enum st change_copy(struct session *s, struct change *c, const struct view *v,
+                              struct err *e);
+NODISCARD enum st change_patch(struct session *s, struct change *c, const struct session_run *from,
+                               struct err *e);
+NODISCARD enum st change_mean(struct session *s, struct change *c, struct err *e);
+void change_free(struct change *c);
+
+/* Take the change over: it gets a number and holds from now on. Runs that are past it go back to
+ * before the first node that it touches. */
+void changes_add(struct session *s, struct change *c, const char *text);
+struct change *changes_find(const struct session *s, int number); /* NULL if none */
+void changes_undo(struct session *s, struct change *c);
+/* Runs that it holds for now. */
+size_t change_runs(const struct session *s, const struct change *c);
+/* Does it touch this value in this run? */
+bool change_touches(const struct change *c, const struct session_run *r, int value);
+
+/* A run has come: everything that holds for it is registered. A run or a model goes. */
+void changes_new_run(struct session *s, struct session_run *r);
+void changes_forget_run(struct session *s, const struct session_run *r);
+void changes_forget_model(struct session *s, const struct session_model *m);
+void changes_free(struct session *s);
+
+/* A number that stands for the changes that what lies before this position went through. */
+uint64_t changes_before(const struct session *s, const struct session_run *r, struct position at);
+
+#endif

@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Tensor edits on the demo model: what is shown, journalled, taken back and refused.
+. "${QDB_TOP:-.}/tests/harness/tap.sh"
+
+NO_COLOR=1
+export NO_COLOR
+qdb() { capture "$QDB" -n --demo -batch "$@" </dev/null; }
+prompt='prompt "kalo" > /dev/null'
+
+qdb -ex "$prompt" -ex 'run > /dev/null' -ex 'set tensor blk.0.out[tok=-1] = *2' -ex 'info changes'
+is "a change is made" "$status$err" 0
+like "under a number, with the command that makes it" "$out" \
+    '^1 +set tensor blk\.0\.out\[tok=-1\] = \*2 +1 point +1 run'
+like "and says where the run is now" "$out" 'run main is back at s0:blk\.0\.ffn_down\.out'
+like "and is listed" "$out" '^ +1 +set tensor blk\.0\.out\[tok=-1\] = \*2 +1 +1 '
+
+# Out to a file and in again: the point of one prompt in the place of another's.
+qdb -ex 'prompt "kalo" > /dev/null' -ex run -ex "dump blk.1.out $tmp/clean.npy"
+clean=$(printf '%s\n' "$out" | grep '^end')
+qdb -ex 'prompt "kala" > /dev/null' -ex "set tensor blk.1.out = file $tmp/clean.npy" -ex run
+is "a file gives the values" "$(printf '%s\n' "$out" | grep '^end')" "$clean"
+qdb -ex "set tensor blk.1.attn.z = file $tmp/clean.npy"
+is "of another shape: refused" "$status" 1
+like "with both shapes" "$err" 'the shapes differ'
+
+qdb -ex "$prompt" -ex 'skip blk.1' -ex 'skip blk.0.attn' -ex run -ex 'print blk.1.out - blk.0.out' \
+    -ex 'undo 2' -ex 'info changes' --output json
+is "changes are taken back" "$(printf '%s\n' "$out" | tail -n 1 | grep -c '"rows": *\[\]')" 1
+qdb -ex "$prompt" -ex 'run > /dev/null' -ex 'checkpoint here' -ex 'ablate embd.out[chan=0]' \
+    -ex 'goto here'
+like "a checkpoint behind a change is stale" "$out" '^here is stale'
+
+qdb -ex "$prompt" -ex 'set tensor blk.0.out[tok=99] = 0'
+is "a slice out of range" "$status" 1
+like "is pointed at" "$err" '^ +\^~+$'
+qdb -ex "$prompt" -ex 'run > /dev/null' -ex 'prompt "kala" > /dev/null' \
+    -ex 'patch blk.0.out from nobody'
+like "a run that is not there" "$err" 'no run `nobody`'
+qdb -ex "$prompt" -ex 'prompt "kala" as b > /dev/null' -ex 'patch blk.0.out from main'
+like "a run that has not come there" "$err" 'has not been computed yet'
+qdb -ex "undo"
+is "nothing to undo" "$status" 1
+
+finish
