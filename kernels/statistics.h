@@ -99,6 +99,11 @@ void summary_end(struct summary_stream *s, struct summary *out); /* s may go on 
 int64_t quantiles(float *scratch, int64_t n, const double *p, int k, double *out);
 int64_t quantiles_f64(double *scratch, int64_t n, const double *p, int k, double *out);
 double median(float *scratch, int64_t n);
+/* Quantiles of values that stay as they are, k <= QUANTILES_MAX, each p in 0..1: no copy of many.
+ * -0 counts as 0. False once *cancel (may be NULL) is set: out[] is left as it was. */
+enum { QUANTILES_MAX = 8 };
+bool quantiles_of(const float *x, int64_t n, const double *p, int k, double *out,
+                  const volatile sig_atomic_t *cancel);
 
 /* Equal bins between lo and hi, on a linear scale or on a logarithmic one (of abs(x), lo > 0). A
  * bin holds its lower edge, the last one both. count[bins] is set, `rest` counts what is in no bin.

@@ -281,6 +281,7 @@ struct ranked {
     int64_t at;
 };
 
+/* NaN last, of equals the first first. */
 static int by_size(const void *a, const void *b)
 {
     const struct ranked *x = a, *y = b;
@@ -289,22 +290,58 @@ static int by_size(const void *a, const void *b)
     return x->x > y->x ? -1 : x->x < y->x ? 1 : (x->at > y->at) - (x->at < y->at);
 }
 
-enum st look_top(const struct view *v, int64_t n, struct result *out, struct err *e)
+/* heap[0] has been replaced: the last in order comes to the top again. */
+static void sift(struct ranked *heap, int64_t n, int64_t i)
+{
+    const struct ranked one = heap[i];
+    for (int64_t down; (down = 2 * i + 1) < n; i = down) {
+        if (down + 1 < n && by_size(&heap[down + 1], &heap[down]) > 0)
+            down++;
+        if (by_size(&heap[down], &one) <= 0)
+            break;
+        heap[i] = heap[down];
+    }
+    heap[i] = one;
+}
+
+/* The first n elements in order of by_size, of at least n. */
+static enum st pick(const struct view *v, struct ranked *heap, int64_t n, struct progress *p,
+                    struct err *e)
 {
     const int64_t all = view_count(v);
-    void *p;
-    enum st st = mem_alloc(&p, (size_t)all * sizeof(struct ranked), "sorting", e);
+    for (int64_t i = 0; i < all; i++) {
+        const struct ranked one = { v->data[i], i };
+        if (i % VIEW_PIECE == 0 && !progress_tick(p, "ranking", (double)i, (double)all))
+            return st_fail(e, ST_CANCELLED, "interrupted");
+        if (i < n)
+            heap[i] = one;
+        for (int64_t k = i == n - 1 ? n / 2 : 0; k-- > 0;)
+            sift(heap, n, k);
+        if (i >= n && by_size(&one, heap) < 0) {
+            heap[0] = one;
+            sift(heap, n, 0);
+        }
+    }
+    qsort(heap, (size_t)n, sizeof *heap, by_size);
+    return ST_OK;
+}
+
+enum st look_top(const struct view *v, int64_t n, struct progress *p, struct result *out,
+                 struct err *e)
+{
+    const int64_t all = view_count(v), shown = n < all ? n : all;
+    void *heap;
+    enum st st = mem_alloc(&heap, (size_t)shown * sizeof(struct ranked), "sorting", e);
+    if (!st && (st = pick(v, heap, shown, p, e)))
+        mem_free(heap);
     if (st)
         return st;
+    const struct ranked *order = heap;
     struct table *t = result_table(out, "top", TABLE_ROWS);
-    struct ranked *order = p;
-    for (int64_t i = 0; i < all; i++)
-        order[i] = (struct ranked){ v->data[i], i };
-    qsort(order, (size_t)all, sizeof *order, by_size);
     table_column(t, COL_INT, "rank", "");
     label_columns(t, v, v->shape.rank);
     table_column(t, COL_FLOAT, "value", "");
-    for (int64_t k = 0; k < n && k < all; k++) {
+    for (int64_t k = 0; k < shown; k++) {
         int64_t at[SHAPE_MAX];
         split(v, v->shape.rank, order[k].at, at);
         table_row(t);
@@ -312,6 +349,6 @@ enum st look_top(const struct view *v, int64_t n, struct result *out, struct err
         put_labels(t, v, v->shape.rank, at);
         table_float(t, order[k].x);
     }
-    mem_free(order);
+    mem_free(heap);
     return ST_OK;
 }

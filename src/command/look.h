@@ -43,13 +43,16 @@ void look_text(const struct view *v, int d, int64_t entry, struct buf *out);
 /* The elements as a table `elements`: at most `most`, in the print format of the letter (f e g h x
  * b T). */
 void look_elements(const struct view *v, int64_t most, char letter, struct result *out);
-/* Other ways to show a view. */
-NODISCARD enum st look_summary(const struct view *v, struct table *t, struct err *e);
+/* Other ways to show a view. They hear the user, who may be NULL: ST_CANCELLED. */
+NODISCARD enum st look_summary(const struct view *v, struct progress *p, struct table *t,
+                               struct err *e);
 struct table *look_summary_table(struct result *out);
-NODISCARD enum st look_histogram(const struct view *v, int bins, bool log, struct result *out,
-                                 struct err *e);
-void look_heat(const struct view *v, struct result *out);
-NODISCARD enum st look_top(const struct view *v, int64_t n, struct result *out, struct err *e);
+NODISCARD enum st look_histogram(const struct view *v, int bins, bool log, struct progress *p,
+                                 struct result *out, struct err *e);
+NODISCARD enum st look_heat(const struct view *v, struct progress *p, struct result *out,
+                            struct err *e);
+NODISCARD enum st look_top(const struct view *v, int64_t n, struct progress *p, struct result *out,
+                           struct err *e);
 /* n elements of a weight from `first` on, as they are stored: x b bytes, d codes, q codes with
  * scales. */
 NODISCARD enum st look_storage(const struct weight *w, int64_t first, int64_t n, char letter,

@@ -31,8 +31,8 @@ static int by_key(const void *a, const void *b)
 }
 
 /* Gather each channel's samples and summarise them; list [channels]. scratch [samples]. */
-static void measure(const struct view *v, int64_t channels, int64_t samples, struct channel *list,
-                    float *scratch)
+static enum st measure(const struct view *v, int64_t channels, int64_t samples,
+                       struct progress *p, struct channel *list, float *scratch, struct err *e)
 {
     const struct shape *s = &v->shape;
     int64_t stride[SHAPE_MAX], n = 1;
@@ -40,6 +40,8 @@ static void measure(const struct view *v, int64_t channels, int64_t samples, str
         stride[d] = n;
     for (int64_t k = 0; k < channels; k++) {
         int64_t base = 0, rest = k;
+        if (!progress_tick(p, "channels", (double)k, (double)channels))
+            return st_fail(e, ST_CANCELLED, "interrupted");
         for (int d = s->rank - 1; d >= 0; d--) {
             if (is_sample(s->d[d].axis))
                 continue;
@@ -60,6 +62,7 @@ static void measure(const struct view *v, int64_t channels, int64_t samples, str
         }
         summary_of(NULL, scratch, samples, &list[k].sum);
     }
+    return ST_OK;
 }
 
 /* absmax over the median absmax of the channels that are not all zero. */
@@ -159,9 +162,11 @@ enum st run_channels(struct session *s, const struct call *c, struct result *out
     if (!st)
         st = mem_alloc(&list, (size_t)channels * sizeof(struct channel), "the channels", e);
     if (!st) {
+        memset(list, 0, (size_t)channels * sizeof(struct channel));
+        st = measure(&v, channels, samples, s->progress, list, scratch, e);
+    }
+    if (!st) {
         struct channel *all = list;
-        memset(all, 0, (size_t)channels * sizeof *all);
-        measure(&v, channels, samples, all, scratch);
         double median = add_ratios(all, channels);
         char name[32];
         snprintf(name, sizeof name, "%.*s", (int)by.n, by.p);

@@ -13,6 +13,8 @@
 #include "file/save.h"
 #include "session/expression.h"
 
+enum { LINES = 1 << 14 }; /* between two looks at the user */
+
 /* The shortest decimal that reads back as this float. */
 static void float_text(float x, struct buf *out)
 {
@@ -33,7 +35,8 @@ static void csv_header(const struct view *v, struct buf *b)
 }
 
 /* One line per value: the true index along each axis, then the value. */
-static enum st write_csv(const struct view *v, const char *path, struct err *e)
+static enum st write_csv(const struct view *v, const char *path, struct progress *p,
+                         struct err *e)
 {
     struct save f;
     struct buf b = { 0 };
@@ -42,7 +45,9 @@ static enum st write_csv(const struct view *v, const char *path, struct err *e)
         return st;
     int64_t at[SHAPE_MAX] = { 0 };
     csv_header(v, &b);
-    for (int64_t i = 0, n = view_count(v); i < n; i++) {
+    for (int64_t i = 0, n = view_count(v); i < n && !st; i++) {
+        if (i % LINES == 0 && !progress_tick(p, "writing", (double)i, (double)n))
+            st = st_fail(e, ST_CANCELLED, "interrupted");
         for (int d = 0; d < v->shape.rank; d++)
             buf_printf(&b, "%" PRId64 ",", v->index[d][at[d]]);
         float_text(v->data[i], &b);
@@ -53,7 +58,9 @@ static enum st write_csv(const struct view *v, const char *path, struct err *e)
             at[d] = 0;
     }
     buf_free(&b);
-    return save_commit(&f, e);
+    if (st)
+        save_abort(&f);
+    return st ? st : save_commit(&f, e);
 }
 
 static void json_number(float x, struct buf *b)
@@ -66,7 +73,8 @@ static void json_number(float x, struct buf *b)
 
 /* {"name", "axes", "index": the true indices of each axis, "data": row-major, the last axis
  * fastest} */
-static enum st write_json(const struct view *v, const char *path, struct err *e)
+static enum st write_json(const struct view *v, const char *path, struct progress *p,
+                         struct err *e)
 {
     struct save f;
     struct buf b = { 0 };
@@ -86,7 +94,9 @@ static enum st write_json(const struct view *v, const char *path, struct err *e)
         buf_addc(&b, ']');
     }
     buf_adds(&b, "], \"data\": [");
-    for (int64_t i = 0, n = view_count(v); i < n; i++) {
+    for (int64_t i = 0, n = view_count(v); i < n && !st; i++) {
+        if (i % LINES == 0 && !progress_tick(p, "writing", (double)i, (double)n))
+            st = st_fail(e, ST_CANCELLED, "interrupted");
         buf_adds(&b, i ? ", " : "");
         json_number(v->data[i], &b);
         fwrite(b.p, 1, b.n, f.f);
@@ -95,25 +105,31 @@ static enum st write_json(const struct view *v, const char *path, struct err *e)
     buf_adds(&b, "]}\n");
     fwrite(b.p, 1, b.n, f.f);
     buf_free(&b);
-    return save_commit(&f, e);
+    if (st)
+        save_abort(&f);
+    return st ? st : save_commit(&f, e);
 }
 
-static enum st write_npy(const struct view *v, const char *path, struct err *e)
+static enum st write_npy(const struct view *v, const char *path, struct progress *p,
+                         struct err *e)
 {
+    (void)p;
     uint64_t shape[SHAPE_MAX] = { 0 };
     for (int d = 0; d < v->shape.rank; d++)
         shape[d] = (uint64_t)v->shape.d[d].n;
     return npy_write(path, v->shape.rank, shape, v->data, e);
 }
 
-static enum st write_bin(const struct view *v, const char *path, struct err *e)
+static enum st write_bin(const struct view *v, const char *path, struct progress *p,
+                         struct err *e)
 {
+    (void)p;
     return save_bytes(path, v->data, (size_t)view_count(v) * sizeof *v->data, e);
 }
 
 static const struct writer {
     const char *suffix;
-    enum st (*write)(const struct view *v, const char *path, struct err *e);
+    enum st (*write)(const struct view *v, const char *path, struct progress *p, struct err *e);
 } writers[] = {
     { ".npy", write_npy },
     { ".csv", write_csv },
@@ -236,7 +252,7 @@ static enum st dump_one(struct session *s, const struct call *c, const struct wr
     enum st st = at_operand(c, expression_eval(s, operand(c), &v, e), e);
     if (st)
         return st;
-    if (!(st = w->write(&v, path, e)))
+    if (!(st = w->write(&v, path, s->progress, e)))
         put_dumped(out, &v, 1, path);
     else
         st_at(e, c->words[c->n_words - 1].column, c->words[c->n_words - 1].length);

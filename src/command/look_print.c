@@ -16,10 +16,11 @@ enum st look_show(struct session *s, const struct view *v, struct look_format f,
 {
     const int64_t count = f.count < 0 ? -f.count : f.count;
     switch (f.letter) {
-    case 's': return look_summary(v, look_summary_table(out), e);
-    case 't': return look_top(v, count ? count : DEFAULT_TOP, out, e);
-    case 'i': return look_histogram(v, count ? (int)count : DEFAULT_BINS, false, out, e);
-    case 'm': look_heat(v, out); return ST_OK;
+    case 's': return look_summary(v, s->progress, look_summary_table(out), e);
+    case 't': return look_top(v, count ? count : DEFAULT_TOP, s->progress, out, e);
+    case 'i':
+        return look_histogram(v, count ? (int)count : DEFAULT_BINS, false, s->progress, out, e);
+    case 'm': return look_heat(v, s->progress, out, e);
     case 'x':
     case 'b':
     case 'd':
@@ -110,7 +111,8 @@ static enum st print_next(void *data, struct view *v, struct err *e)
     if (p->f.letter == 's' && !p->summary)
         p->summary = look_summary_table(p->out);
     const size_t first = p->out->n_tables;
-    enum st st = p->summary ? look_summary(v, p->summary, e) : look_show(p->s, v, p->f, p->out, e);
+    enum st st = p->summary ? look_summary(v, p->s->progress, p->summary, e)
+                            : look_show(p->s, v, p->f, p->out, e);
     name_tables(p->out, first, n);
     if (!st)
         values_keep(&p->s->values, v);

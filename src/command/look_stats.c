@@ -28,20 +28,17 @@ struct table *look_summary_table(struct result *out)
     return t;
 }
 
-enum st look_summary(const struct view *v, struct table *t, struct err *e)
+enum st look_summary(const struct view *v, struct progress *progress, struct table *t,
+                     struct err *e)
 {
     static const double p[] = { 0.01, 0.5, 0.99 };
-    const int64_t n = view_count(v);
     double q[3];
     struct summary s;
-    void *scratch;
-    enum st st = mem_alloc(&scratch, (size_t)n * sizeof(float), "sorting", e);
+    enum st st = view_summary(v, progress, &s, e);
+    if (!st)
+        st = view_quantiles(v, p, 3, progress, q, e);
     if (st)
         return st;
-    summary_of(NULL, v->data, n, &s);
-    memcpy(scratch, v->data, (size_t)n * sizeof(float));
-    quantiles(scratch, n, p, 3, q);
-    mem_free(scratch);
     table_row(t);
     table_str(t, v->name ? v->name : "");
     if (v->weight)
@@ -60,9 +57,15 @@ enum st look_summary(const struct view *v, struct table *t, struct err *e)
     return ST_OK;
 }
 
-static enum st summarize_view(void *table, struct view *v, struct err *e)
+struct summarizing {
+    struct session *s;
+    struct table *t;
+};
+
+static enum st summarize_view(void *data, struct view *v, struct err *e)
 {
-    return look_summary(v, table, e);
+    const struct summarizing *to = data;
+    return look_summary(v, to->s->progress, to->t, e);
 }
 
 /* An address alone, perhaps a glob; else an expression without blanks. */
@@ -75,11 +78,11 @@ static enum st summarize_word(struct session *s, const struct word *w, struct ta
     enum st st = address_parse(w->text, a, e);
     const bool whole = !st && a->used == w->text.n;
     if (whole)
-        st = look_each(s, a, left, summarize_view, t, e);
+        st = look_each(s, a, left, summarize_view, &(struct summarizing){ s, t }, e);
     if (!whole || st == ST_NOTFOUND) {
         enum st as_expression = expression_eval(s, w->text, &v, &other);
         if (!as_expression) {
-            st = look_summary(&v, t, e);
+            st = look_summary(&v, s->progress, t, e);
             view_free(&v);
         } else if (!whole) {
             *e = other;
@@ -114,20 +117,58 @@ enum st run_summary(struct session *s, const struct call *c, struct result *out,
 
 enum { MAX_BINS = 1000, BINS = 20 };
 
-enum st look_histogram(const struct view *v, int bins, bool log, struct result *out, struct err *e)
+/* The smallest magnitude that is not zero; `most` if there is none below. */
+static double least_magnitude(const struct view *v, double most)
+{
+    double lo = most;
+    for (int64_t i = 0, n = view_count(v); i < n; i++)
+        if (v->data[i] != 0 && fabs((double)v->data[i]) < lo)
+            lo = fabs((double)v->data[i]);
+    return lo;
+}
+
+/* histogram_of() piece by piece. *any: as it returns. */
+static enum st count_bins(const struct view *v, enum histogram_scale scale, double lo, double hi,
+                          int bins, struct progress *p, int64_t *count, struct histogram_rest *rest,
+                          bool *any, struct err *e)
+{
+    int64_t *some = x_alloc((size_t)bins * sizeof *some);
+    struct histogram_rest r;
+    enum st st = ST_OK;
+    *rest = (struct histogram_rest){ 0 };
+    *any = false;
+    for (int64_t i = 0, n = view_count(v); i < n && !st; i += VIEW_PIECE) {
+        if (!progress_tick(p, "counting", (double)i, (double)n)) {
+            st = st_fail(e, ST_CANCELLED, "interrupted");
+            break;
+        }
+        *any = histogram_of(v->data + i, n - i < VIEW_PIECE ? n - i : VIEW_PIECE, scale, lo, hi,
+                            bins, some, &r);
+        if (!*any)
+            break;
+        for (int b = 0; b < bins; b++)
+            count[b] += some[b];
+        rest->zero += r.zero;
+        rest->nonfinite += r.nonfinite;
+    }
+    free(some);
+    return st;
+}
+
+enum st look_histogram(const struct view *v, int bins, bool log, struct progress *p,
+                       struct result *out, struct err *e)
 {
     const enum histogram_scale scale = log ? HISTOGRAM_LOG : HISTOGRAM_LINEAR;
-    const int64_t n = view_count(v);
     struct summary s;
     if (bins < 1 || bins > MAX_BINS)
         return st_fail(e, ST_RANGE, "1..%d bins", MAX_BINS);
-    summary_of(NULL, v->data, n, &s);
+    enum st st = view_summary(v, p, &s, e);
+    if (st)
+        return st;
     double lo = s.min, hi = s.max;
     if (log) { /* magnitudes: from the smallest that is not zero */
-        lo = hi = s.absmax;
-        for (int64_t i = 0; i < n; i++)
-            if (v->data[i] != 0 && fabs((double)v->data[i]) < lo)
-                lo = fabs((double)v->data[i]);
+        hi = s.absmax;
+        lo = least_magnitude(v, hi);
     }
     if (lo == hi) { /* all alike: one bin around it */
         lo = log ? lo / 2 : lo - 0.5;
@@ -135,11 +176,16 @@ enum st look_histogram(const struct view *v, int bins, bool log, struct result *
     }
     int64_t *count = x_alloc((size_t)bins * sizeof *count);
     struct histogram_rest rest;
+    bool any;
+    if ((st = count_bins(v, scale, lo, hi, bins, p, count, &rest, &any, e))) {
+        free(count);
+        return st;
+    }
     struct table *t = result_table(out, "histogram", TABLE_HIST);
     table_column(t, COL_FLOAT, log ? "abs from" : "from", "");
     table_column(t, COL_FLOAT, "to", "");
     table_column(t, COL_INT, "count", "");
-    if (histogram_of(v->data, n, scale, lo, hi, bins, count, &rest)) {
+    if (any) {
         for (int i = 0; i < bins; i++) {
             table_row(t);
             table_float(t, histogram_edge(scale, lo, hi, bins, i));
@@ -177,7 +223,7 @@ enum st run_hist(struct session *s, const struct call *c, struct result *out, st
             st = call_fail(c, i, e, ST_SYNTAX, "expected `bins N` or `log`");
     }
     if (!st)
-        st = look_histogram(&v, (int)bins, log, out, e);
+        st = look_histogram(&v, (int)bins, log, s->progress, out, e);
     view_free(&v);
     return st;
 }
@@ -222,7 +268,7 @@ static void row_label(const struct view *v, int64_t row, struct buf *out)
     }
 }
 
-void look_heat(const struct view *v, struct result *out)
+enum st look_heat(const struct view *v, struct progress *p, struct result *out, struct err *e)
 {
     struct table *t = result_table(out, "heat", TABLE_HEAT);
     const int last = v->shape.rank - 1;
@@ -240,6 +286,8 @@ void look_heat(const struct view *v, struct result *out)
     }
     for (int64_t r = 0; r < rows; r += high) {
         struct buf b = { 0 };
+        if (!progress_tick(p, "looking", (double)r, (double)rows))
+            return st_fail(e, ST_CANCELLED, "interrupted");
         row_label(v, r, &b);
         table_row(t);
         table_str(t, buf_str(&b));
@@ -254,6 +302,7 @@ void look_heat(const struct view *v, struct result *out)
                     " %s: the value of largest magnitude stands for all",
                     high, text_plural((uint64_t)high, "row", "rows"), across,
                     text_plural((uint64_t)across, "column", "columns"));
+    return ST_OK;
 }
 
 enum st run_heat(struct session *s, const struct call *c, struct result *out, struct err *e)
@@ -266,7 +315,7 @@ enum st run_heat(struct session *s, const struct call *c, struct result *out, st
     if (i < c->n_words)
         st = call_fail(c, i, e, ST_SYNTAX, "one thing at a time");
     else
-        look_heat(&v, out);
+        st = look_heat(&v, s->progress, out, e);
     view_free(&v);
     return st;
 }

@@ -268,6 +268,29 @@ static void forward(struct run *r, struct frame *f, const struct node *n, const 
         op_info(n->op)->forward(&c);
 }
 
+enum st execute_rows(struct run *r, struct frame *f, int value, int64_t first, int64_t n,
+                     float *out, struct err *e)
+{
+    const struct graph *g = r->g;
+    const struct node *last = &g->nodes[g->values[value].node];
+    const bool soften = last->op == OP_SOFTMAX;
+    const struct node *score = soften ? &g->nodes[g->values[last->in[0]].node] : last;
+    struct batch b;
+    struct tensor in[NODE_MAX_IN], x;
+    struct op_call c;
+    batch_begin(r, f->span, &b);
+    fill_call(r, f, score, &b, in, &x, &c);
+    op_score_rows(&c, first, n, out);
+    struct batch rows = { .n = n, .visible = b.visible + first, .max_keys = b.max_keys };
+    x = (struct tensor){ shape_resolve(g->values[value].shape, n, b.max_keys), out };
+    struct op_call s = { .node = last, .batch = &rows, .in = { &x }, .out = &x, .mode = r->o.mode,
+                         .pool = r->o.pool, .cancel = r->cancel };
+    if (soften)
+        op_info(OP_SOFTMAX)->forward(&s);
+    batch_free(&b);
+    return r->cancel && *r->cancel ? st_fail(e, ST_CANCELLED, "interrupted") : ST_OK;
+}
+
 enum st execute_node(struct run *r, struct frame *f, int node, int target, struct err *e)
 {
     const struct node *n = &r->g->nodes[node];

@@ -106,6 +106,16 @@ struct shape value_shape(const struct run *r, int span, int v);
  * a fused kernel would skip it, -1 = none. */
 NODISCARD enum st execute_node(struct run *r, struct frame *f, int node, int target, struct err *e);
 
+/* Rows [first, first + n) of attention scores, or of the softmax of scores, of the frame's span:
+ * out [head][n][key], the bits of the whole, which is never made. The inputs of the scores must be
+ * held. Without transforms. ST_CANCELLED leaves out unfinished. */
+NODISCARD enum st execute_rows(struct run *r, struct frame *f, int value, int64_t first, int64_t n,
+                               float *out, struct err *e);
+
+/* Fill frame f with span `span` as it stands after `done` nodes: from the nearest checkpoint. */
+NODISCARD enum st frame_restore(struct run *r, struct frame *f, int span, int done, int target,
+                                struct progress *p, struct err *e);
+
 void checkpoint_save(struct run *r, const struct frame *f, int segment);
 const float *checkpoint_find(const struct run *r, int span, int segment);
 void checkpoints_drop(struct run *r);

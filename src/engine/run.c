@@ -265,9 +265,8 @@ bool run_done(const struct run *r) { return position_compare(r->at, run_end(r)) 
 
 /* --- moving ---------------------------------------------------------------------------------- */
 
-/* Fill frame f with span `span` as it stands after `done` nodes: from the nearest checkpoint. */
-static enum st restore(struct run *r, struct frame *f, int span, int done, int target,
-                       struct progress *p, struct err *e)
+enum st frame_restore(struct run *r, struct frame *f, int span, int done, int target,
+                      struct progress *p, struct err *e)
 {
     int s = segment_of(r, done ? done - 1 : 0);
     const float *saved = NULL;
@@ -304,7 +303,7 @@ static enum st advance(struct run *r, struct err *e)
     enum st st;
     if (r->frame.span != r->at.span) {
         frame_clear(r, &r->frame);
-        if (r->at.node && (st = restore(r, &r->frame, r->at.span, r->at.node, -1, NULL, e))) {
+        if (r->at.node && (st = frame_restore(r, &r->frame, r->at.span, r->at.node, -1, NULL, e))) {
             frame_clear(r, &r->frame);
             return st;
         }
@@ -361,7 +360,7 @@ enum st run_goto(struct run *r, struct position to, struct progress *p, struct e
     if (to.node == 0 && to.span > 0)
         to = (struct position){ to.span - 1, r->g->n_nodes };
     r->cancel = p ? p->cancel : NULL;
-    enum st st = restore(r, &r->frame, to.span, to.node, -1, p, e);
+    enum st st = frame_restore(r, &r->frame, to.span, to.node, -1, p, e);
     r->cancel = NULL;
     if (st)
         frame_clear(r,
@@ -371,16 +370,23 @@ enum st run_goto(struct run *r, struct position to, struct progress *p, struct e
     return st;
 }
 
-enum st run_read(struct run *r, int span, int value, struct tensor *out, struct err *e)
+enum st run_ready(const struct run *r, int span, int value, struct err *e)
 {
     if (!r->n_spans || span < 0 || span >= (int)r->n_spans || value < 0 || value >= r->g->n_values)
         return st_fail(e, ST_RANGE, "there is no such point");
-    const struct value *v = &r->g->values[value];
-    if (!run_has(r, span, value)) {
-        st_fail(e, ST_STATE, "%s has not been computed yet: the run stands at s%d:%s", v->name,
-                r->at.span, r->at.node ? r->g->nodes[r->at.node - 1].name : "start");
-        return st_hint(e, "`run`, `continue` or `until s%d:%s` first", span, v->name);
-    }
+    if (run_has(r, span, value))
+        return ST_OK;
+    const char *name = r->g->values[value].name;
+    st_fail(e, ST_STATE, "%s has not been computed yet: the run stands at s%d:%s", name, r->at.span,
+            r->at.node ? r->g->nodes[r->at.node - 1].name : "start");
+    return st_hint(e, "`run`, `continue` or `until s%d:%s` first", span, name);
+}
+
+enum st run_read(struct run *r, int span, int value, struct tensor *out, struct err *e)
+{
+    enum st st = run_ready(r, span, value, e);
+    if (st)
+        return st;
     const float *data = r->frame.span == span ? r->frame.data[value] : NULL;
     if (!data && r->scratch.span == span)
         data = r->scratch.data[value];
@@ -388,7 +394,7 @@ enum st run_read(struct run *r, int span, int value, struct tensor *out, struct 
         const volatile sig_atomic_t *cancel =
             r->cancel; /* of the move that a probe may be part of */
         r->cancel = r->o.cancel;
-        enum st st = restore(r, &r->scratch, span, v->node + 1, value, NULL, e);
+        st = frame_restore(r, &r->scratch, span, r->g->values[value].node + 1, value, NULL, e);
         r->cancel = cancel;
         if (st) {
             frame_clear(r, &r->scratch);

@@ -87,10 +87,24 @@ struct position run_reached(const struct run *r); /* the farthest position so fa
 /* Does the position lie behind this value of this span? Then it can be read. */
 bool run_has(const struct run *r, int span, int value);
 
+/* ST_STATE, which names the position, when the value lies ahead of it; ST_RANGE when there is none.
+ */
+NODISCARD enum st run_ready(const struct run *r, int span, int value, struct err *e);
+
 /* Read a point of a span: *out is borrowed until the next call that touches the run. Recomputed
  * from the nearest checkpoint where it is not held. ST_STATE when it lies ahead of the position,
  * ST_CANCELLED when run_options.cancel says so. */
 NODISCARD enum st run_read(struct run *r, int span, int value, struct tensor *out, struct err *e);
+
+/* Rows of a point, the span's tokens [rows.first, rows.first + rows.n) as counted in the run: x has
+ * them alone, and is borrowed until the call returns. */
+typedef enum st rows_fn(void *data, struct span rows, const struct tensor *x, struct err *e);
+/* Read a point of a span piece by piece: attention scores and probabilities [head][tok][key] by
+ * blocks of the tokens [rows.first, rows.first + rows.n), so that the whole is never held; any
+ * other point, and one that is held or that a transform changes, whole in one call. Same bits as
+ * run_read(), same errors, or those of fn. */
+NODISCARD enum st run_read_rows(struct run *r, int span, int value, struct span rows, rows_fn *fn,
+                                void *data, struct err *e);
 
 /* Logits of n rows of `hidden` [n][width], which is what the output head reads: for evaluations
  * that never want all logits at once. out [n][vocab]. */

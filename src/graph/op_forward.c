@@ -170,6 +170,18 @@ void forward_score(const struct op_call *c)
     attention_scores(&a, c->out->data, c->pool, c->cancel);
 }
 
+void op_score_rows(const struct op_call *c, int64_t first, int64_t n, float *out)
+{
+    remember(c, c->in[1]);
+    struct attention a = attention_of(c, &c->in[0]->shape);
+    a.q = c->in[0]->data + first * shape_per_token(&c->in[0]->shape);
+    a.k = c->state;
+    a.keys += first;
+    a.visible += first;
+    a.tokens = n;
+    attention_scores(&a, out, c->pool, c->cancel);
+}
+
 static void softmax_item(const struct op_call *c, int64_t item)
 {
     const int64_t max = c->batch->max_keys;

@@ -71,11 +71,13 @@ static enum st pair_axes(const struct shape *a, const struct shape *b, struct pa
     return ST_OK;
 }
 
-static void fill(char op, const struct view *a, const struct view *b, const struct pairing *p,
-                 struct view *out)
+static enum st fill(char op, const struct view *a, const struct view *b, const struct pairing *p,
+                    struct view *out, struct progress *progress, struct err *e)
 {
     int64_t at[SHAPE_MAX] = { 0 }, ia = 0, ib = 0;
     for (int64_t i = 0, n = view_count(out); i < n; i++) {
+        if (i % VIEW_PIECE == 0 && !progress_tick(progress, "computing", (double)i, (double)n))
+            return st_fail(e, ST_CANCELLED, "interrupted");
         out->data[i] = (float)apply(op, a->shape.rank ? a->data[ia] : a->number,
                                     b->shape.rank ? b->data[ib] : b->number);
         for (int d = p->shape.rank - 1; d >= 0; d--) {
@@ -88,17 +90,20 @@ static void fill(char op, const struct view *a, const struct view *b, const stru
             at[d] = 0;
         }
     }
+    return ST_OK;
 }
 
-enum st view_combine(char op, struct view *a, struct view *b, struct err *e)
+enum st view_combine(char op, struct view *a, struct view *b, struct progress *progress,
+                     struct err *e)
 {
     struct pairing pair;
     struct view v;
     enum st st = pair_axes(&a->shape, &b->shape, &pair, e);
     if (!st)
         st = view_new(&pair.shape, "the result", &v, e);
+    if (!st && (st = fill(op, a, b, &pair, &v, progress, e)))
+        view_free(&v);
     if (!st) {
-        fill(op, a, b, &pair, &v);
         if (!pair.shape.rank) {
             v.number = apply(op, a->number, b->number);
             v.data[0] = (float)v.number;
@@ -127,14 +132,18 @@ static double call(enum function f, double x)
     }
 }
 
-void view_map(enum function f, struct view *v)
+enum st view_map(enum function f, struct view *v, struct progress *progress, struct err *e)
 {
-    for (int64_t i = 0, n = view_count(v); i < n; i++)
+    for (int64_t i = 0, n = view_count(v); i < n; i++) {
+        if (i % VIEW_PIECE == 0 && !progress_tick(progress, "computing", (double)i, (double)n))
+            return st_fail(e, ST_CANCELLED, "interrupted");
         v->data[i] = (float)call(f, v->data[i]);
+    }
     if (!v->shape.rank) {
         v->number = call(f, v->number);
         v->data[0] = (float)v->number;
     }
     v->value = -1;
     v->weight = NULL;
+    return ST_OK;
 }

@@ -63,7 +63,8 @@ static const char *const functions[N_FUNCTIONS] = { "", "abs", "log", "exp", "sq
 
 /* Mean over the rows of the last axis; of attention rows only the keys that the token may see
  * count. */
-static double over_rows(const char *name, const struct view *v)
+static enum st over_rows(const char *name, const struct view *v, struct progress *progress,
+                         double *out, struct err *e)
 {
     const struct shape *s = &v->shape;
     const int64_t n = s->rank ? s->d[s->rank - 1].n : 1, rows = n ? view_count(v) / n : 0;
@@ -75,6 +76,8 @@ static double over_rows(const char *name, const struct view *v)
     double sum = 0;
     for (int64_t r = 0; r < rows; r++) {
         int64_t seen = n;
+        if (!progress_tick(progress, "computing", (double)r, (double)rows))
+            return st_fail(e, ST_CANCELLED, "interrupted");
         while (keys && seen > 1
                && v->index[s->rank - 1][seen - 1] > v->index[tok][r / inner % s->d[tok].n])
             seen--;
@@ -84,21 +87,13 @@ static double over_rows(const char *name, const struct view *v)
         sum += x;
         counted++;
     }
-    return counted ? sum / (double)counted : NAN;
+    *out = counted ? sum / (double)counted : NAN;
+    return ST_OK;
 }
 
-static double quantile(const char *name, const struct view *v, struct err *e, enum st *st)
+static double quantile(const char *name)
 {
-    const double p = !strcasecmp(name, "p1") ? 0.01 : !strcasecmp(name, "p99") ? 0.99 : 0.5;
-    const int64_t n = view_count(v);
-    double out = NAN;
-    void *scratch;
-    if ((*st = mem_alloc(&scratch, (size_t)n * sizeof(float), "sorting", e)))
-        return out;
-    memcpy(scratch, v->data, (size_t)n * sizeof(float));
-    quantiles(scratch, n, &p, 1, &out);
-    mem_free(scratch);
-    return out;
+    return !strcasecmp(name, "p1") ? 0.01 : !strcasecmp(name, "p99") ? 0.99 : 0.5;
 }
 
 static enum st unknown_statistic(struct str name, struct err *e)
@@ -136,21 +131,20 @@ enum st expression_statistic(struct session *s, struct str name, const struct vi
                              struct err *e)
 {
     const struct statistic *t = find_statistic(name);
-    enum st st = ST_OK;
     if (!t)
         return unknown_statistic(name, e);
-    if (t->kind == STATISTIC_ROW) {
-        *out = over_rows(t->name, v);
-        return ST_OK;
-    }
+    if (t->kind == STATISTIC_ROW)
+        return over_rows(t->name, v, s->progress, out, e);
     if (t->kind == STATISTIC_QUANTILE) {
-        double x = quantile(t->name, v, e, &st);
-        if (!st)
-            *out = x;
-        return st;
+        const double p = quantile(t->name);
+        return view_quantiles(v, &p, 1, s->progress, out, e);
     }
-    if (statistic_of(t->name, session_pool(s), v->data, view_count(v), out))
-        return ST_OK;
+    if (t->kind == STATISTIC_ARRAY) {
+        struct summary sum;
+        enum st st = view_summary(v, s->progress, &sum, e);
+        if (st || statistic_of_summary(t->name, &sum, out))
+            return st;
+    }
     if (t->kind == STATISTIC_PAIR) {
         st_fail(e, ST_SYNTAX, "%s compares two things", t->name);
         return st_hint(e, "%s(REFERENCE, X)", t->name);
@@ -346,7 +340,7 @@ static enum st function(struct parser *p, struct str name, struct view *out)
             st = view_scalar(x, &v, p->e);
         }
     } else if (!st)
-        view_map((enum function)f, &v);
+        st = view_map((enum function)f, &v, p->s->progress, p->e);
     view_free(&second);
     if (st)
         view_free(&v);
@@ -370,8 +364,8 @@ static enum st factor(struct parser *p, struct view *out)
     if (c == '-' || c == '+') {
         p->at++;
         st = factor(p, out);
-        if (!st && c == '-')
-            view_map(NEGATE, out);
+        if (!st && c == '-' && (st = view_map(NEGATE, out, p->s->progress, p->e)))
+            view_free(out);
     } else if (c == '(') {
         p->at++;
         st = expr(p, out);
@@ -407,7 +401,7 @@ static enum st term(struct parser *p, struct view *out)
             return ST_OK;
         }
         st = factor(p, &b);
-        if (!st && (st = view_combine(op, &a, &b, p->e)))
+        if (!st && (st = view_combine(op, &a, &b, p->s->progress, p->e)))
             st_at(p->e, (int)at, 1);
         if (st)
             view_free(&a);
@@ -428,7 +422,7 @@ static enum st expr(struct parser *p, struct view *out)
             return ST_OK;
         }
         st = term(p, &b);
-        if (!st && (st = view_combine(op, &a, &b, p->e)))
+        if (!st && (st = view_combine(op, &a, &b, p->s->progress, p->e)))
             st_at(p->e, (int)at, 1);
         if (st)
             view_free(&a);

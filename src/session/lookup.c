@@ -95,7 +95,8 @@ static int by_key(const void *a, const void *b)
 }
 
 /* top8(absmax) along dimension d: the entries ranked by a statistic over all other axes. */
-static enum st select_entries(struct view *v, int d, const struct index *i, struct err *e)
+static enum st select_entries(struct view *v, int d, const struct index *i, struct progress *p,
+                              struct err *e)
 {
     const int64_t n = v->shape.d[d].n, rest = n ? view_count(v) / n : 0;
     int64_t inner = 1;
@@ -107,6 +108,10 @@ static enum st select_entries(struct view *v, int d, const struct index *i, stru
     struct ranked *rank = x_alloc((size_t)n * sizeof *rank);
     enum st st = ST_OK;
     for (int64_t k = 0; k < n && !st; k++) {
+        if (!progress_tick(p, "ranking", (double)k, (double)n)) {
+            st = st_fail(e, ST_CANCELLED, "interrupted");
+            break;
+        }
         for (int64_t j = 0; j < rest; j++)
             slab[j] = v->data[(j / inner * n + k) * inner + j % inner];
         double key;
@@ -134,14 +139,14 @@ static enum st select_entries(struct view *v, int d, const struct index *i, stru
 }
 
 static enum st apply_selectors(const struct address *a, const struct shape *full, struct view *v,
-                               struct err *e)
+                               struct progress *p, struct err *e)
 {
     enum st st = ST_OK;
     for (int d = 0; d < full->rank && !st; d++) {
         const struct index *i;
         st = address_item(a, full, d, &i, e);
         if (!st && i && (i->kind == INDEX_TOP || i->kind == INDEX_BOTTOM))
-            st = select_entries(v, d, i, e);
+            st = select_entries(v, d, i, p, e);
     }
     return st;
 }
@@ -200,40 +205,59 @@ static enum st spans_of(const struct session_run *r, const struct address *a, in
     return ST_OK;
 }
 
-/* Copy what is asked of one span; td: the token dimension (-1 none), kd: the key dimension (-1
- * none). */
-static void gather(const struct tensor *x, struct span span, int td, int kd, int64_t *const *lists,
-                   struct view *v)
+/* What is asked of a point, entry by entry; td: the token dimension (-1 none), kd: the key
+ * dimension (-1 none). */
+struct gathering {
+    const struct match *m;
+    int td, kd;
+    int64_t *const *lists;
+    struct view *v;
+    struct span rows; /* what x holds */
+    const struct tensor *x;
+};
+
+/* Copy from dimension d on: entries of x from `from` on, of the view from `to` on. */
+static void gather(const struct gathering *g, int d, int64_t from, int64_t to)
 {
-    const struct shape *s = &v->shape;
-    int64_t at[SHAPE_MAX] = { 0 };
-    for (int64_t i = 0, n = view_count(v); i < n; i++) {
-        int64_t offset = 0;
-        bool here = true;
-        for (int d = 0; d < s->rank; d++) {
-            int64_t k = lists[d][at[d]];
-            if (d == td) {
-                here &= k >= span.first && k < span.first + span.n;
-                k -= span.first;
-            } else if (d == kd)
-                here &= k < x->shape.d[d].n;
-            offset = offset * x->shape.d[d].n + k;
-        }
-        if (here)
-            v->data[i] = x->data[offset];
-        for (int d = s->rank - 1; d >= 0 && ++at[d] == s->d[d].n; d--)
-            at[d] = 0;
+    const struct shape *s = &g->v->shape;
+    if (d == s->rank) {
+        g->v->data[to] = g->x->data[from];
+        return;
+    }
+    const int64_t n = g->x->shape.d[d].n, first = d == g->td ? g->rows.first : 0;
+    for (int64_t i = 0; i < s->d[d].n; i++) {
+        const int64_t k = g->lists[d][i] - first;
+        if (k >= 0 && k < n) /* other rows are elsewhere, other keys not seen */
+            gather(g, d + 1, from * n + k, to * s->d[d].n + i);
     }
 }
 
-static bool asks_for(const struct view *v, int td, int64_t *const *lists, struct span span)
+static enum st gather_rows(void *data, struct span rows, const struct tensor *x, struct err *e)
 {
-    if (td < 0)
-        return true;
-    for (int64_t i = 0; i < v->shape.d[td].n; i++)
-        if (lists[td][i] >= span.first && lists[td][i] < span.first + span.n)
-            return true;
-    return false;
+    (void)e;
+    struct gathering *g = data;
+    struct tensor as = *x; /* an alias may see the same memory under another shape */
+    as.shape = shape_resolve(g->m->shape, rows.n,
+                             g->kd >= 0 ? x->shape.d[x->shape.rank - 1].n : 0);
+    g->rows = rows;
+    g->x = &as;
+    gather(g, 0, 0, 0);
+    return ST_OK;
+}
+
+/* The tokens of the span that are asked for lie in *rows; false: none. */
+static bool asks_for(const struct gathering *g, struct span span, struct span *rows)
+{
+    int64_t first = g->td < 0 ? span.first : INT64_MAX, end = g->td < 0 ? span.first + span.n : 0;
+    for (int64_t i = 0; g->td >= 0 && i < g->v->shape.d[g->td].n; i++) {
+        const int64_t t = g->lists[g->td][i];
+        if (t < span.first || t >= span.first + span.n)
+            continue;
+        first = t < first ? t : first;
+        end = t >= end ? t + 1 : end;
+    }
+    *rows = (struct span){ first, end - first };
+    return end > first;
 }
 
 /* Sizes of the point over the spans: tokens of the run up to `end`, the longest key axis. */
@@ -247,27 +271,35 @@ static struct shape full_shape(const struct session_run *r, const struct match *
 static enum st read_point(struct session_run *r, const struct match *m, int first, int end, int td,
                           int kd, int64_t *const *lists, struct view *v, struct err *e)
 {
-    const float masked = op_info(
-                             run_graph(r->run)->nodes[run_graph(r->run)->values[m->value].node].op)
-                                 == op_info(OP_SCORE)
-                             ? -INFINITY
-                             : 0.0f;
+    const struct graph *graph = run_graph(r->run);
+    const bool scores = graph->nodes[graph->values[m->value].node].op == OP_SCORE;
+    struct gathering g = { .m = m, .td = td, .kd = kd, .lists = lists, .v = v };
+    enum st st = ST_OK;
     for (int64_t i = 0, n = view_count(v); i < n; i++)
-        v->data[i] = masked;
-    for (int s = first; s < end; s++) {
-        struct span span = run_span(r->run, s);
-        struct tensor x;
-        if (!asks_for(v, td, lists, span))
-            continue;
-        enum st st = run_read(r->run, s, m->value, &x, e);
-        if (st)
-            return st;
-        struct shape as = shape_resolve(m->shape, span.n,
-                                        kd >= 0 ? x.shape.d[x.shape.rank - 1].n : 0);
-        x.shape = as; /* an alias may see the same memory under another shape */
-        gather(&x, span, td, kd, lists, v);
+        v->data[i] = scores ? -INFINITY : 0.0f; /* of keys that a token does not see */
+    for (int s = first; s < end && !st; s++) {
+        struct span rows;
+        if (asks_for(&g, run_span(r->run, s), &rows))
+            st = run_read_rows(r->run, s, m->value, rows, gather_rows, &g, e);
     }
-    return ST_OK;
+    return st;
+}
+
+/* A point is too large for what memory is left: what would fit. */
+static enum st say_what_fits(const struct shape *s, int64_t *const *lists, struct err *e)
+{
+    const int d = shape_axis(s, AXIS_TOK);
+    if (d < 0 || !s->d[d].n || mem_used() >= mem_budget())
+        return ST_NOMEM;
+    /* half for the values, the rest for what is done with them */
+    const double token = 4.0 * (double)shape_count(s) / (double)s->d[d].n,
+                 tokens = (double)(mem_budget() - mem_used()) / 2 / token;
+    const int64_t n = tokens < (double)s->d[d].n ? (int64_t)tokens : s->d[d].n;
+    if (n)
+        return st_hint(e, "%" PRId64 " of its %" PRId64 " tokens fit: a slice [tok=%" PRId64
+                       ":%" PRId64 "], or a larger `set mem-budget`",
+                       n, s->d[d].n, lists[d][0], lists[d][0] + n);
+    return st_hint(e, "not even one token fits: a larger `set mem-budget`");
 }
 
 /* --- both --------------------------------------------------------------------------------------
@@ -368,8 +400,8 @@ static enum st read_match(struct session *s, const struct address *a, const stru
             keep_ends(lists[d], &shape.d[d].n, d + 1 < shape.rank && most > 8 ? most / 8 : 8);
     struct buf name = { 0 };
     buf_add(&name, m->name.p, m->name.n);
-    if (!st)
-        st = view_new(&shape, buf_str(&name), &v, e);
+    if (!st && (st = view_new(&shape, buf_str(&name), &v, e)) == ST_NOMEM && !m->weight && e)
+        say_what_fits(&shape, lists, e);
     buf_free(&name);
     if (!st)
         st = m->weight ? read_weight(m->weight, lists, &v, s->progress, e)
@@ -381,7 +413,7 @@ static enum st read_match(struct session *s, const struct address *a, const stru
     v.value = m->value;
     v.weight = m->weight;
     if (!st)
-        st = apply_selectors(a, &full, &v, e);
+        st = apply_selectors(a, &full, &v, s->progress, e);
     for (int d = 0; d < SHAPE_MAX; d++)
         free(lists[d]);
     if (st)

@@ -67,6 +67,28 @@ enum st view_copy(const struct view *v, struct view *out, struct err *e)
     return ST_OK;
 }
 
+enum st view_summary(const struct view *v, struct progress *p, struct summary *out, struct err *e)
+{
+    struct summary_stream s;
+    const int64_t n = view_count(v);
+    summary_begin(&s);
+    for (int64_t i = 0; i < n; i += VIEW_PIECE) {
+        if (!progress_tick(p, "summary", (double)i, (double)n))
+            return st_fail(e, ST_CANCELLED, "interrupted");
+        summary_add(&s, NULL, v->data + i, n - i < VIEW_PIECE ? n - i : VIEW_PIECE);
+    }
+    summary_end(&s, out);
+    return ST_OK;
+}
+
+enum st view_quantiles(const struct view *v, const double *at, int k, struct progress *p,
+                       double *out, struct err *e)
+{
+    return quantiles_of(v->data, view_count(v), at, k, out, p ? p->cancel : NULL)
+               ? ST_OK
+               : st_fail(e, ST_CANCELLED, "interrupted");
+}
+
 enum st view_narrow(struct view *v, int d, const int64_t *keep, int64_t n, struct err *e)
 {
     struct shape shape = v->shape;

@@ -6,8 +6,10 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "file/weights.h"
 #include "graph/shape.h"
+#include "kernels/statistics.h"
 
 struct session_run;
 
@@ -32,6 +34,13 @@ NODISCARD enum st view_new(const struct shape *s, const char *name, struct view 
 /* One number. */
 NODISCARD enum st view_scalar(double x, struct view *out, struct err *e);
 NODISCARD enum st view_copy(const struct view *v, struct view *out, struct err *e);
+/* Elements between two looks at the user: well under a tenth of a second of any function. */
+enum { VIEW_PIECE = 1 << 19 };
+/* summary_of() and quantiles_of() of all elements; p may be NULL. ST_CANCELLED. */
+NODISCARD enum st view_summary(const struct view *v, struct progress *p, struct summary *out,
+                               struct err *e);
+NODISCARD enum st view_quantiles(const struct view *v, const double *at, int k, struct progress *p,
+                                 double *out, struct err *e);
 /* Keep the n entries `keep` of dimension d, in that order. */
 NODISCARD enum st view_narrow(struct view *v, int d, const int64_t *keep, int64_t n, struct err *e);
 

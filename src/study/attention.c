@@ -24,10 +24,18 @@ static void add_query(const float *a, int64_t seen, int64_t at, struct head_figu
     f->distance += distance;
 }
 
-/* One span of one block: probabilities x [head][tok][key]. */
-static void add_span(const struct run *r, struct span span, const struct tensor *x,
-                     struct head_figures *f)
+/* The heads of one block, while their queries are counted. */
+struct counting {
+    const struct run *r;
+    struct head_figures *f;
+};
+
+/* Some rows of a span: probabilities x [head][tok][key]. */
+static enum st add_rows(void *data, struct span span, const struct tensor *x, struct err *e)
 {
+    (void)e;
+    const struct run *r = ((struct counting *)data)->r;
+    struct head_figures *f = ((struct counting *)data)->f;
     const int64_t heads = x->shape.d[0].n, rows = x->shape.d[1].n, keys = x->shape.d[2].n;
     for (int64_t h = 0; h < heads; h++)
         for (int64_t t = 0; t < rows; t++) {
@@ -35,6 +43,7 @@ static void add_span(const struct run *r, struct span span, const struct tensor 
             if (at > 0 && seen > 1)
                 add_query(x->data + (h * rows + t) * keys, seen, at, &f[h]);
         }
+    return ST_OK;
 }
 
 /* The node that mixes values by the probabilities `prob`; -1 if there is none. */
@@ -108,15 +117,14 @@ static void divide(struct head_figures *f)
 static enum st one_block(struct run *r, int prob, int64_t heads, struct head_figures *f,
                          struct err *e)
 {
+    struct counting count = { r, f };
     int spans = 0;
     while (spans < run_n_spans(r) && run_has(r, spans, prob))
         spans++;
     for (int s = 0; s < spans; s++) {
-        struct tensor x;
-        enum st st = run_read(r, s, prob, &x, e);
+        enum st st = run_read_rows(r, s, prob, run_span(r, s), add_rows, &count, e);
         if (st)
             return st;
-        add_span(r, run_span(r, s), &x, f);
     }
     for (int64_t h = 0; h < heads; h++)
         divide(&f[h]);
@@ -135,9 +143,8 @@ enum st attention_heads(struct run *r, int block, struct progress *p, struct hea
         const struct node *node = &g->nodes[i];
         if (node->op != OP_SOFTMAX || (block >= 0 && node->block != block))
             continue;
-        struct tensor first;
         if (!found++) /* nothing yet at all: the engine says where the run stands */
-            st = run_read(r, 0, node->out, &first, e);
+            st = run_ready(r, 0, node->out, e);
         if (!st && !progress_tick(p, "attention", i, g->n_nodes))
             st = st_fail(e, ST_CANCELLED, "interrupted");
         if (st || !run_has(r, 0, node->out))

@@ -10,6 +10,7 @@
 #include "session/control.h"
 #include "session/lookup.h"
 #include "session/session.h"
+#include "study/attention.h"
 
 /* "X W \x16 ar ar P i": bytes, a word twice */
 static const int32_t ids[] = { 91, 90, 25, 282, 282, 83, 301 };
@@ -340,5 +341,89 @@ static void names(void **unused)
     session_free(f.s);
 }
 
+/* --- more than memory holds --------------------------------------------------------------------
+ */
+
+enum { LONG = 300 };
+
+/* A run of many tokens, finished without a limit: attention is fused, its scores are nowhere. */
+static struct fixture begin_long(const char *span)
+{
+    struct fixture f = begin("models/llama-gqa-tied.gguf", span, false);
+    int32_t many[LONG];
+    struct stop stop;
+    uint64_t seed = 5;
+    for (int t = 0; t < LONG; t++)
+        many[t] = (int32_t)(unit_random(&seed) % 320);
+    assert_ok(session_prompt(f.s, many, LONG, NULL, &f.r, &f.e), &f.e);
+    assert_ok(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), &f.e);
+    return f;
+}
+
+/* A slice under a budget in which the whole does not fit, the small one in this case, is what the
+ * whole has there. */
+static void assert_slice(const char *point, const char *span)
+{
+    struct fixture f = begin_long(span);
+    struct buf whole = { 0 }, slice = { 0 };
+    buf_printf(&whole, "blk.1.%s", point);
+    buf_printf(&slice, "blk.1.%s[head=1, tok=40:140]", point);
+    struct view all = look(&f, buf_str(&whole));
+    session_free(f.s);
+
+    f = begin_long(span);
+    const int heads = (int)all.shape.d[0].n;
+    mem_set_budget(mem_used() + (size_t)(LONG * LONG * heads) * sizeof(float) / 2);
+    struct view v;
+    f.e = (struct err)ERR_INIT;
+    assert_fails(lookup_text(f.s, str_of(whole.p, whole.n), &v, &f.e), ST_NOMEM, &f.e);
+    if (!strstr(f.e.hint, " of its 300 tokens fit: a slice [tok=0:"))
+        fail_msg("%s; %s", f.e.msg, f.e.hint);
+    v = look(&f, buf_str(&slice));
+    mem_set_budget(0);
+    assert_index(&v, 0, "1");
+    assert_int_equal(v.shape.d[1].n, 100);
+    assert_int_equal(v.shape.d[2].n, LONG);
+    for (int t = 0; t < 100; t++)
+        assert_memory_equal(v.data + t * LONG, all.data + (LONG + 40 + t) * LONG,
+                            LONG * sizeof(float));
+    view_free(&v);
+    view_free(&all);
+    buf_free(&whole);
+    buf_free(&slice);
+    session_free(f.s);
+}
+
+/* The figures of heads need no more than some rows at a time. */
+static void heads_of_a_span_too_large(void **state)
+{
+    (void)state;
+    struct fixture f = begin_long("0");
+    struct head_figures *want, *got;
+    size_t n, same;
+    assert_ok(attention_heads(f.r->run, 1, NULL, &want, &n, &f.e), &f.e);
+    session_free(f.s);
+    f = begin_long("0");
+    mem_set_budget(mem_used() + (size_t)(LONG * LONG) * n * sizeof(float) / 2);
+    assert_ok(attention_heads(f.r->run, 1, NULL, &got, &same, &f.e), &f.e);
+    mem_set_budget(0);
+    assert_int_equal(same, n);
+    for (size_t h = 0; h < n; h++)
+        assert_true(got[h].entropy == want[h].entropy && got[h].sink == want[h].sink
+                    && got[h].queries == LONG - 1);
+    free(want);
+    free(got);
+    session_free(f.s);
+}
+
+static void slices_of_a_point_too_large(void **state)
+{
+    (void)state;
+    assert_slice("attn.prob", "0");
+    assert_slice("attn.score", "0");
+    assert_slice("attn.prob", "120");
+}
+
 UNIT_MAIN(CASE(whole_point), CASE(slices_of_a_point), CASE(weights), CASE(selectors),
-          CASE(several_spans), CASE(points_ahead), CASE(models_and_runs), CASE(names))
+          CASE(several_spans), CASE(points_ahead), CASE(models_and_runs), CASE(names),
+          CASE(slices_of_a_point_too_large), CASE(heads_of_a_span_too_large))

@@ -159,6 +159,40 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Counting gives what selection gives, and leaves the values alone; it hears the flag. */
+static void quantiles_of_many(void **state)
+{
+    (void)state;
+    const double p[] = { 0.01, 0.5, 0.99, 0, 1, 0.333 };
+    enum { K = sizeof p / sizeof *p };
+    volatile sig_atomic_t cancel = 0;
+    for (int kind = 0; kind < 4; kind++) {
+        const int n = kind == 3 ? 7 : 70000;
+        float *x = noise(n, (uint64_t)kind), *copy = test_malloc((size_t)n * sizeof *copy);
+        for (int i = 0; i < n; i++) {
+            x[i] = kind == 1 ? (float)(i % 5 - 2) : x[i]; /* ties, both signs */
+            x[i] = kind == 2 && i % 3 ? (i % 3 == 1 ? NAN : -INFINITY) : x[i];
+            copy[i] = x[i];
+        }
+        double got[K], want[K];
+        quantiles(copy, n, p, K, want);
+        assert_true(quantiles_of(x, n, p, K, got, &cancel));
+        for (int k = 0; k < K; k++)
+            assert_true(got[k] == want[k]);
+        test_free(x);
+        test_free(copy);
+    }
+    float *x = noise(70000, 9);
+    double got = 7, half = 0.5;
+    cancel = 1;
+    assert_false(quantiles_of(x, 70000, &half, 1, &got, &cancel));
+    assert_true(got == 7);
+    for (int i = 0; i < 70000; i++)
+        x[i] = NAN;
+    assert_true(quantiles_of(x, 70000, &half, 1, &got, NULL) && isnan(got));
+    test_free(x);
+}
+
 static void quantiles_equal_sorting(void **state)
 {
     (void)state;
@@ -384,7 +418,7 @@ static void the_table_is_complete(void **state)
 UNIT_MAIN(CASE(summaries_equal_the_definitions),
           CASE(any_cut_and_thread_count_gives_the_same_bits),
           CASE(summaries_of_odd_arrays),
-          CASE(quantiles_equal_sorting),
+          CASE(quantiles_equal_sorting), CASE(quantiles_of_many),
           CASE(histograms_count_everything_once),
           CASE(pairs_equal_the_definitions),
           CASE(pairs_at_the_edges),

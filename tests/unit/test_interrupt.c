@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* Everything that may take long hears the user: each command is run with the flag set from its
+ * first step on, over a value that needs no reading. No clocks. */
+#include "tests/harness/unit.h"
+
+#include "command/command.h"
+#include "session/session.h"
+
+static enum st command(struct session *s, const char *line, struct err *e)
+{
+    struct result out = { 0 };
+    *e = (struct err)ERR_INIT;
+    enum st st = command_run(s, str_from(line), false, &out, e);
+    result_free(&out);
+    return st;
+}
+
+static void long_loops_are_interrupted(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "summary $w",         "print log($w)",        "print -$w",        "print $w+$w",
+        "print $w*2",         "print/t $w",           "print/s $w",       "print/i $w",
+        "print/m $w",         "hist $w",              "hist $w log",      "heat $w",
+        "channels $w",        "print absmax($w)",     "print median($w)", "print entropy($w)",
+        "summary token_embd.weight", "summary **",
+        "print token_embd.weight[row=top2(absmax)]",
+    };
+    volatile sig_atomic_t cancel = 0;
+    struct progress progress = { .cancel = &cancel };
+    struct session *s = session_new();
+    struct session_model *m;
+    struct err e = ERR_INIT;
+    s->progress = &progress;
+    assert_ok(session_open(s, golden_path("models/llama-gqa-tied.gguf"), NULL, &m, &e), &e);
+    assert_ok(command(s, "w = token_embd.weight", &e), &e);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        cancel = 1;
+        enum st st = command(s, lines[i], &e);
+        if (st != ST_CANCELLED)
+            fail_msg("%s: %s, %s", lines[i], st_name(st), e.msg);
+        cancel = 0;
+        assert_ok(command(s, lines[i], &e), &e); /* the session is as it was */
+    }
+    session_free(s);
+}
+
+UNIT_MAIN(CASE(long_loops_are_interrupted))
