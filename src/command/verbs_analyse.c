@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/command.h"
+#include "command/verbs_analyse.h"
 #include "command/verbs_attention.h"
 #include "command/verbs_outliers.h"
 #include "session/lookup.h"
@@ -16,13 +16,12 @@
 /* --- predictions -------------------------------------------------------------------------------
  */
 
-/* `tok=I` at word i: *tok is set, 0-based; negative counts from the end. */
-static bool is_token_word(const struct word *w)
+bool is_token_word(const struct word *w)
 {
     return !w->quoted && str_starts(w->text, "tok=");
 }
 
-static enum st token_word(const struct call *c, int i, int64_t n, int64_t *tok, struct err *e)
+enum st token_word(const struct call *c, int i, int64_t n, int64_t *tok, struct err *e)
 {
     const struct str text = { c->words[i].text.p + 4, c->words[i].text.n - 4 };
     int64_t v;
@@ -162,9 +161,8 @@ static enum st one_token(const struct session_run *r, const struct call *c, int 
     return st;
 }
 
-/* Word i as a token: text, or id=N. */
-static enum st token_of(const struct session_run *r, const struct call *c, int i, int32_t *id,
-                        struct err *e)
+enum st token_of(const struct session_run *r, const struct call *c, int i, int32_t *id,
+                 struct err *e)
 {
     const struct word *w = &c->words[i];
     if (!w->quoted && str_starts(w->text, "id=")) {
@@ -425,5 +423,14 @@ const struct verb verbs_analyse[] = {
       .kinds = { ARG_TEXT },
       .words = "tok=|id=",
       .run = run_logits },
+    { .name = "dla",
+      .class = "analyse",
+      .args = "[TOKEN] [vs TOKEN] [tok=I]",
+      .brief = "direct logit attribution: what each sub-layer and head adds to a logit",
+      .help = DLA_HELP,
+      .examples = RUN_FIRST "dla\ndla id=5 vs id=6 tok=0",
+      .kinds = { ARG_TEXT },
+      .words = "tok=|id=|vs",
+      .run = run_dla },
     { 0 },
 };

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+#include "study/dla.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+/* One token of one run, and the direction in the residual stream that raises the logit. */
+struct look {
+    struct run *r;
+    const struct graph *g;
+    int span;
+    int64_t row; /* of the span */
+    double *direction;
+    struct progress *progress;
+};
+
+/* The token's row of a value, in new memory from x_alloc; n elements. */
+static enum st row_of(const struct look *k, int value, float **out, int64_t *n, struct err *e)
+{
+    struct tensor x;
+    enum st st = run_read(k->r, k->span, value, &x, e);
+    if (st)
+        return st;
+    *n = shape_per_token(&x.shape);
+    *out = x_alloc((size_t)*n * sizeof **out);
+    for (int64_t i = 0; i < *n; i++)
+        (*out)[i] = x.data[k->row * *n + i];
+    return ST_OK;
+}
+
+static void add(struct dla *d, int value, int64_t head, double x)
+{
+    x_grow(&d->parts, &d->cap, d->n + 1, sizeof *d->parts);
+    d->parts[d->n++] = (struct dla_part){ value, head, x };
+    if (head < 0)
+        d->sum += x;
+}
+
+/* u of the head above: row a, or row a minus row b; the biases' part is added to *bias. */
+static enum st head_row(const struct node *head, int32_t a, int32_t b, double *u, double *bias,
+                        struct err *e)
+{
+    const struct weight *w = head->w[0];
+    float *row = x_alloc((size_t)w->cols * sizeof *row);
+    const int32_t ids[] = { a, b };
+    enum st st = ST_OK;
+    for (int k = 0; k < 2 && ids[k] >= 0 && !st; k++) {
+        const double sign = k ? -1 : 1;
+        st = weight_decode(w, (uint64_t)ids[k], 1, row, e);
+        for (uint64_t i = 0; i < w->cols && !st; i++)
+            u[i] = (k ? u[i] : 0) + sign * (double)row[i];
+        if (head->v[1])
+            *bias += sign * (double)head->v[1][ids[k]];
+    }
+    free(row);
+    return st;
+}
+
+/* Turn u, which reads the norm's output, into the direction that reads its input x. */
+static void through_norm(const struct node *norm, const float *x, int64_t n, double *u,
+                         double *bias)
+{
+    const bool layer = norm->op == OP_LAYER_NORM;
+    double mean = 0, square = 0, drift = 0;
+    for (int64_t i = 0; layer && i < n; i++)
+        mean += (double)x[i] / (double)n;
+    for (int64_t i = 0; i < n; i++)
+        square += ((double)x[i] - mean) * ((double)x[i] - mean);
+    const double scale = sqrt(square / (double)n + (double)norm->p.eps);
+    for (int64_t i = 0; i < n; i++) {
+        if (layer && norm->v[1])
+            *bias += u[i] * (double)norm->v[1][i];
+        u[i] *= (norm->v[0] ? (double)norm->v[0][i] : 1.0) / scale;
+        drift += u[i];
+    }
+    for (int64_t i = 0; layer && i < n; i++) /* the mean is taken from every part */
+        u[i] -= drift / (double)n;
+}
+
+/* What each head gives through the projection that makes `value`. */
+static enum st split_heads(const struct look *k, int value, struct dla *d, struct err *e)
+{
+    const struct node *n = &k->g->nodes[k->g->values[value].node];
+    if (n->op != OP_LINEAR || k->g->nodes[k->g->values[n->in[0]].node].op != OP_MIX)
+        return ST_OK;
+    const struct weight *w = n->w[0];
+    const int64_t heads = k->g->nodes[k->g->values[n->in[0]].node].p.heads;
+    int64_t cols;
+    float *z, *row = x_alloc((size_t)w->cols * sizeof *row);
+    double *back = x_alloc((size_t)w->cols * sizeof *back);
+    enum st st = row_of(k, n->in[0], &z, &cols, e);
+    for (uint64_t o = 0; o < w->rows && !st; o++) {
+        st = weight_decode(w, o, 1, row, e);
+        for (uint64_t i = 0; i < w->cols && !st; i++)
+            back[i] += k->direction[o] * (double)row[i];
+    }
+    for (int64_t h = 0; h < heads && !st; h++) {
+        double x = 0;
+        for (int64_t i = h * cols / heads; i < (h + 1) * cols / heads; i++)
+            x += back[i] * (double)z[i];
+        add(d, value, h, x);
+    }
+    if (!st)
+        free(z);
+    free(back);
+    free(row);
+    return st;
+}
+
+/* The terms of the sum that makes `value`, in order of execution. */
+static enum st terms(const struct look *k, int value, struct dla *d, struct err *e)
+{
+    const struct node *n = &k->g->nodes[k->g->values[value].node];
+    enum st st = ST_OK;
+    if (n->op == OP_ADD) {
+        st = terms(k, n->in[0], d, e);
+        return st ? st : terms(k, n->in[1], d, e);
+    }
+    if (!progress_tick(k->progress, "dla", k->g->values[value].node, k->g->n_nodes))
+        return st_fail(e, ST_CANCELLED, "interrupted");
+    float *x;
+    int64_t width;
+    if ((st = row_of(k, value, &x, &width, e)))
+        return st;
+    double sum = 0;
+    for (int64_t i = 0; i < width; i++)
+        sum += k->direction[i] * (double)x[i];
+    free(x);
+    add(d, value, -1, sum);
+    return split_heads(k, value, d, e);
+}
+
+static enum st find(struct look *k, int32_t a, int32_t b, struct dla *d, struct err *e)
+{
+    const struct graph *g = k->g;
+    const struct node *head = &g->nodes[g->values[g->logits].node],
+                      *norm = &g->nodes[g->values[head->in[0]].node];
+    float *logits, *x;
+    int64_t n;
+    double bias = 0;
+    enum st st = row_of(k, g->logits, &logits, &n, e);
+    if (st)
+        return st;
+    d->logit = (double)logits[a] - (b < 0 ? 0 : (double)logits[b]);
+    free(logits);
+    if ((st = head_row(head, a, b, k->direction, &bias, e))
+        || (st = row_of(k, norm->in[0], &x, &n, e)))
+        return st;
+    through_norm(norm, x, n, k->direction, &bias);
+    free(x);
+    st = terms(k, norm->in[0], d, e);
+    if (!st && bias != 0)
+        add(d, -1, -1, bias);
+    d->rest = d->logit - d->sum;
+    return st;
+}
+
+enum st dla_of(struct run *r, int64_t tok, int32_t a, int32_t b, struct progress *p,
+               struct dla *out, struct err *e)
+{
+    const struct graph *g = run_graph(r);
+    if (g->logits < 0)
+        return st_fail(e, ST_UNSUPPORTED, "the model has no output head");
+    const struct node *head = &g->nodes[g->values[g->logits].node],
+                      *norm = &g->nodes[g->values[head->in[0]].node];
+    if (head->op != OP_LINEAR || (norm->op != OP_RMS_NORM && norm->op != OP_LAYER_NORM))
+        return st_fail(e, ST_UNSUPPORTED, "the output head does not read a norm of the stream");
+    struct look k = { .r = r, .g = g, .span = run_span_of(r, tok), .progress = p };
+    struct dla d = { 0 };
+    k.row = tok - run_span(r, k.span).first;
+    k.direction = x_alloc((size_t)g->width * sizeof *k.direction);
+    enum st st = find(&k, a, b, &d, e);
+    free(k.direction);
+    if (st)
+        dla_free(&d);
+    else
+        *out = d;
+    return st;
+}
+
+void dla_free(struct dla *d)
+{
+    free(d->parts);
+    *d = (struct dla){ 0 };
+}
