@@ -8,7 +8,7 @@
 #include "kernels/fast_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
-#include "kernels/level_plain.h"
+#include "kernels/plain_body.h"
 #include "kernels/rows_body.h"
 
 static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };

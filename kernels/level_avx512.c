@@ -9,7 +9,7 @@
 #include "kernels/fast_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
-#include "kernels/level_plain.h"
+#include "kernels/plain_body.h"
 #include "kernels/rows_body.h"
 
 /* AMD's CPUs start one vdpbf16ps per cycle (twice the products of an FMA unit), Intel's one every

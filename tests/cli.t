@@ -157,7 +157,7 @@ QDB_KERNELS=none capture "$QDB" -n -batch -ex 'info kernels'
 is "an unknown level in the environment is a usage error" "$status" 2
 like "which is named" "$err" 'QDB_KERNELS has no such value'
 like "with what there is" "$err" 'auto\|c\|'
-QDB_KERNELS= capture "$QDB" -n -batch -ex 'show kernels'
+QDB_KERNELS='' capture "$QDB" -n -batch -ex 'show kernels'
 like "an empty one is none" "$out" '^value +auto$'
 
 # Every command has help that fits a screen, and the documents are those of the program.

@@ -44,7 +44,8 @@ static void check_weight(const struct weight *ref, const struct weight *w, const
     double r2 = 0, e2 = 0, steps = 0, most = 0, clipped = 0, counted = 0, count[CODES] = { 0 };
     for (int64_t i = 0; i < n; i++) {
         const uint8_t *p = w->data + i / 32 * 18;
-        const double d = f16_to_f32((uint16_t)(p[0] | p[1] << 8)), err = (double)b[i] - (double)a[i];
+        const double d = f16_to_f32((uint16_t)(p[0] | p[1] << 8));
+        const double err = (double)b[i] - (double)a[i];
         r2 += (double)a[i] * (double)a[i];
         e2 += err * err;
         most = fmax(most, fabs(err));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Weights in floats, halves and brain floats times a few tokens: converted in registers while they
  * are multiplied, with the bits of dot_rows. Included once per level, after level_body.h. */
-#ifndef QDB_KERNELS_LEVEL_PLAIN_H
-#define QDB_KERNELS_LEVEL_PLAIN_H
+#ifndef QDB_KERNELS_PLAIN_BODY_H
+#define QDB_KERNELS_PLAIN_BODY_H
 
 #include "kernels/codec.h"
 #include "kernels/level_body.h"
