@@ -193,6 +193,13 @@ static void ppl_table(const struct perplexity *p, const char *file, enum compute
         table_float(t, (double)(p->chunks * context) / p->seconds);
 }
 
+/* The changes are those of the session's runs: say that a measurement made runs of its own. */
+static void note_unchanged(const struct session *s, struct result *out)
+{
+    if (session_changed(s))
+        result_note(out, "measured on the model itself: the changes of `info changes` do not apply");
+}
+
 static enum st run_ppl(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct session_model *m;
@@ -221,6 +228,7 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
     if (!st && o.mode == COMPUTE_FAST)
         st = session_fast_floor(s, m, ids, (int64_t)n, &floor, e);
     if (p.chunks) {
+        note_unchanged(s, out);
         ppl_table(&p, buf_str(&path), o.mode, &floor, context, out);
         if (st == ST_CANCELLED)
             out->status = RESULT_PARTIAL;
@@ -400,6 +408,7 @@ static enum st run_task(struct session *s, const struct call *c, struct result *
     if (done) {
         struct add_report r;
         add_report_of(&task, sums, scores, done, &r);
+        note_unchanged(s, out);
         task_summary(&r, &call, o.mode, seconds_now() - start, out);
         task_digits(&task, &r, out);
         task_wrong(m, sums, scores, done, out);
