@@ -100,6 +100,11 @@ static const struct statistic table[] = {
         "cos = sum ref[i] x[i] / (l2(ref) l2(x))",
         "Blind to a common factor; 0.99 is already an angle of 8 degrees." },
       "NaN if either is all zero" },
+    { "gain", NULL, "", STATISTIC_PAIR, "length as a share of the reference's length",
+      { "How long an array is compared with another: 1 as long, 0.1 a tenth of it.",
+        "gain = l2(x) / l2(ref)",
+        "Of what a sub-layer adds, against the residual stream: how much the layer does." },
+      "NaN if the reference is all zero; pairs with a NaN or infinity left out" },
     { "sqnr", "snr", "dB", STATISTIC_PAIR, "signal to quantization noise ratio",
       { "Power of the reference over the power of the error, in decibels; larger is better.",
         "sqnr = 10 log10(sum ref[i]^2 / sum (x[i] - ref[i])^2) = -20 log10(relerr)",
@@ -253,6 +258,7 @@ bool statistic_between(const char *name, const float *ref, const float *x, int64
         { "rmse", offsetof(struct pair_error, rmse) },
         { "maxerr", offsetof(struct pair_error, maxerr) },
         { "cos", offsetof(struct pair_error, cos) },
+        { "gain", offsetof(struct pair_error, gain) },
         { "sqnr", offsetof(struct pair_error, sqnr) },
     };
     const struct statistic *s = statistic_find(name);

@@ -125,6 +125,7 @@ struct pair_error {
     double relerr;        /* l2(x - ref) / l2(ref); 0 if both are zero, inf if only ref is */
     double rmse, maxerr;
     double cos;           /* NaN if either is all zero */
+    double gain;          /* l2(x) / l2(ref); NaN if ref is all zero */
     double sqnr;          /* dB; inf if there is no error */
 };
 
@@ -161,6 +162,11 @@ double entropy_nats(const float *p, int64_t n);
 /* The first n entries are the keys the row can see; NaN for n < 2. */
 double entropy_normalised(const float *p, int64_t n);
 double sink_mass(const float *p, int64_t n); /* p[0] */
+/* The least entropy, in nats, that softmax can give to n logits of this size: with s the length of
+ * the logits less their mean, b = sqrt(n / (n - 1)) and w = (n - 1) exp(-s b):
+ * ln(1 + w) + s b w / (1 + w). Zhai et al. 2023 (arXiv 2303.06296, theorem 3.1), for the row. NaN
+ * for n < 2. */
+double entropy_floor(const float *logits, int64_t n);
 
 /* ---- activations [rows][cols] = [tok][chan] ---- */
 
@@ -185,6 +191,34 @@ struct outlier_report {
  * everything. scratch [cols]. */
 void outliers_of(const float *x, int64_t rows, int64_t cols, int64_t apart, double k,
                  struct channel_table *t, float *scratch, struct outlier_report *out);
+
+/* ---- what narrower formats can hold ---- */
+
+#define F16_LARGEST 65504.0
+#define BF16_LARGEST 3.3895313892515355e38
+/* Blocks of 32 signed bytes with a half as scale, absmax / 127 (q8_0). */
+#define Q8_LARGEST (127 * F16_LARGEST)
+enum { RANGE_BLOCK = 32 };
+
+/* Bits by which values may grow: log2(largest / absmax); inf for 0, below 0 what has overflowed. */
+double headroom_bits(double largest, double absmax);
+
+/* How many of the finite values that are not 0 a format brings to 0, or holds with fewer digits. */
+struct range_use {
+    int64_t n, nonfinite;        /* values that are finite and not 0; those that are not finite */
+    int64_t f16_small, f16_zero; /* below 2^-14: subnormal; at most 2^-25: rounded to 0 */
+    int64_t bf16_small, bf16_zero; /* below 2^-126; at most 2^-134 */
+    int64_t q8_zero; /* less than half a step of their block along the row, or its scale is 0 */
+};
+/* Add the values of x [rows][cols]; zero *out first. */
+void range_use_add(const float *x, int64_t rows, int64_t cols, struct range_use *out);
+
+/* ---- few values that carry much ---- */
+
+/* The smallest number of values whose squares add up to `share` of the sum of all; 0 when that is
+ * 0. Values are taken by size, of equals the first; in_set [n] (may be NULL) says which. What is
+ * not finite counts as 0. scratch [n]. */
+int64_t energy_count(const float *x, int64_t n, double share, int32_t *scratch, bool *in_set);
 
 /* A channel with outliers at `hits` of `rows` tokens. */
 enum outlier_kind { OUTLIER_NONE, OUTLIER_FEW_TOKENS, OUTLIER_PERSISTENT };

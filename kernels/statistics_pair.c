@@ -78,7 +78,7 @@ static void chunk_max(const float *ref, const float *x, int n, int64_t at, struc
 void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_error *out)
 {
     struct sums all = { 0 }, s;
-    *out = (struct pair_error){ n, 0, -1, NAN, NAN, NAN, NAN, NAN };
+    *out = (struct pair_error){ n, 0, -1, NAN, NAN, NAN, NAN, NAN, NAN };
     for (int64_t at = 0; at < n; at += CHUNK) {
         int m = n - at < CHUNK ? (int)(n - at) : CHUNK;
         chunk_sums(ref + at, x + at, m, &s);
@@ -101,6 +101,8 @@ void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_erro
     out->rmse = sqrt(all.error / (double)(n - out->nonfinite));
     out->relerr = all.error == 0 ? 0 : sqrt(all.error / all.ref);
     out->sqnr = all.error == 0 ? INFINITY : 10 * log10(all.ref / all.error);
+    if (all.ref > 0)
+        out->gain = sqrt(all.x / all.ref);
     if (all.ref > 0 && all.x > 0)
         out->cos = fmax(-1, fmin(1, all.product / (sqrt(all.ref) * sqrt(all.x))));
 }
@@ -200,3 +202,17 @@ double entropy_normalised(const float *p, int64_t n)
 }
 
 double sink_mass(const float *p, int64_t n) { return n > 0 ? (double)p[0] : NAN; }
+
+double entropy_floor(const float *logits, int64_t n)
+{
+    double mean = 0, squares = 0;
+    if (n < 2)
+        return NAN;
+    for (int64_t i = 0; i < n; i++)
+        mean += (double)logits[i] / (double)n;
+    for (int64_t i = 0; i < n; i++)
+        squares += ((double)logits[i] - mean) * ((double)logits[i] - mean);
+    const double sb = sqrt(squares) * sqrt((double)n / (double)(n - 1));
+    const double w = (double)(n - 1) * exp(-sb);
+    return log1p(w) + sb * w / (1 + w);
+}

@@ -25,10 +25,19 @@ void view_uniform(struct block_view *v, float scale, float offset)
     }
 }
 
-/* The text of a new field, or NULL when there is no room for one. */
+static _Thread_local bool no_fields; /* while view_numbers is at work */
+
+void view_numbers(const struct format_info *info, const void *block, struct block_view *v)
+{
+    no_fields = true;
+    info->view(block, v);
+    no_fields = false;
+}
+
+/* The text of a new field, or NULL when there is no room for one, or nobody wants it. */
 static char *field(struct block_view *v, const char *name)
 {
-    if (v->n_fields == BLOCK_MAX_FIELDS)
+    if (no_fields || v->n_fields == BLOCK_MAX_FIELDS)
         return NULL;
     snprintf(v->fields[v->n_fields].name, sizeof v->fields[0].name, "%s", name);
     return v->fields[v->n_fields++].text;

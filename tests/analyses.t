@@ -28,4 +28,36 @@ qdb "$quant" -ex qerr
 is "qerr without a reference" "$status" 1
 like "is an error that says what to do" "$err" '`ref FILE`'
 
+# ---- what flows through a run ----
+
+sink() { capture "$QDB" -n -batch --demo=sink -ex 'prompt " memi nade ditto nade Tom pola" > /dev/null' "$@" </dev/null; }
+capture "$QDB" -n -batch --demo=sink -ex quit </dev/null
+if [ "$status" = 0 ]; then
+    sink -ex run -ex norms
+    is "norms: exit status" "$status" 0
+    like "norms: the stream after every addition" "$out" '^blk\.3\.out '
+    like "norms: what is added" "$out" '^blk\.0\.ffn_down\.out +blk\.0\.out '
+    sink -ex run -ex 'norms blk.*.ffn_down.in' --output json
+    like "norms of named points" "$out" '"name": ?"points"'
+    sink -ex norms
+    like "norms before a run" "$err" 'has not been computed yet'
+    sink -ex run -ex 'heads blk.1'
+    is "heads: those of block 1 rest" "$(printf '%s\n' "$out" | grep -c '^ *1 .* yes$')" 8
+    like "heads: in words" "$out" '8 of 8 heads do nothing'
+    sink -ex run -ex overflow
+    like "overflow: the largest point" "$out" '^f16 '
+    sink -ex run -ex 'overflow blk.*.out' --output csv
+    is "overflow of named points" "$(printf '%s\n' "$out" | grep -c '^blk\.[0-3]\.out,')" 4
+    sink -ex run -ex 'overflow blk.0.attn_q.weight'
+    like "overflow: weights are refused" "$err" 'not points'
+    sink -ex run -ex sparsity
+    like "sparsity: one row per block" "$out" '^blk\.3\.ffn_down\.in '
+    sink -ex 'until blk.1.out' -ex sparsity --output csv
+    is "sparsity: as far as computed" "$(printf '%s\n' "$out" | grep -c '^blk\.[0-3]\.ffn_down')" 2
+    sink -ex run -ex 'ref a' -ex 'entropy blk.2 floor'
+    like "entropy beside a reference" "$out" 'floor \(nat\) +ref +change'
+else
+    skip "analyses of a run" "the demo models are not built in"
+fi
+
 finish

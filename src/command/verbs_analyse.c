@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command/points.h"
 #include "command/verbs_analyse.h"
 #include "command/verbs_attention.h"
 #include "command/verbs_outliers.h"
+#include "kernels/statistics.h"
 #include "session/lookup.h"
+#include "session/reference.h"
 #include "study/lens.h"
 #include "study/predict.h"
 
@@ -241,12 +244,16 @@ static enum st run_logits(struct session *s, const struct call *c, struct result
 /* --- lens --------------------------------------------------------------------------------------
  */
 
-static struct table *lens_table(int64_t n, struct result *out)
+static struct table *lens_table(int64_t n, bool ref, struct result *out)
 {
     struct table *t = result_table(out, "lens", TABLE_ROWS);
     table_column(t, COL_ADDRESS, "point", "");
     table_column(t, COL_FLOAT, "kl", "nat");
     table_digits(t, 4);
+    if (ref) {
+        table_column(t, COL_FLOAT, "kl_ref", "nat");
+        table_digits(t, 4);
+    }
     table_column(t, COL_INT, "rank", "");
     table_column(t, COL_FLOAT, "prob", "");
     table_digits(t, 4);
@@ -261,20 +268,25 @@ static struct table *lens_table(int64_t n, struct result *out)
     return t;
 }
 
-static void lens_row(struct table *t, const struct session_run *r, const struct lens *l, int i,
-                     int64_t n, int32_t best, struct prediction *top)
+/* ref: the same token of the reference, or NULL. */
+static void lens_row(struct table *t, const struct session_run *r, const struct lens *l,
+                     const struct lens *ref, int i, int64_t n, int32_t best, struct prediction *top)
 {
     const float *row = l->logits + i * l->vocab;
     struct prediction p;
     table_row(t);
     table_str(t, run_graph(r->run)->values[l->values[i]].name);
+    put_number(t, l->kl[i]);
+    if (ref)
+        put_number(t, i < ref->n
+                          ? kl_of_logits(ref->logits + i * l->vocab, row, l->vocab, -INFINITY)
+                          : (double)NAN);
     if (l->final) {
         prediction_of(row, l->vocab, best, &p);
-        table_float(t, l->kl[i]);
         table_int(t, p.rank);
         table_float(t, p.prob);
     } else
-        for (int k = 0; k < 3; k++)
+        for (int k = 0; k < 2; k++)
             table_skip(t);
     n = prediction_top(row, l->vocab, n, top);
     for (int64_t k = 0; k < n; k++) {
@@ -283,11 +295,23 @@ static void lens_row(struct table *t, const struct session_run *r, const struct 
     }
 }
 
+/* The same token through the reference, as far as the run has come; n = 0 without a reference. */
+static enum st lens_of_reference(struct session *s, struct session_run *r, int64_t tok,
+                                 struct lens *out, struct err *e)
+{
+    struct run *run;
+    *out = (struct lens){ 0 };
+    if (!s->models.ref)
+        return ST_OK;
+    enum st st = session_ref_run(s, r, run_position(r->run), s->progress, &run, e);
+    return st ? st : lens_of(run, tok, s->progress, out, e);
+}
+
 static enum st run_lens(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct session_run *r;
     int64_t n = 3, tok;
-    struct lens l;
+    struct lens l, ref;
     enum st st = session_need_run(s, &r, e);
     if (!st)
         st = parse_rank(c, r, LENS_MOST, &n, &tok, e);
@@ -295,16 +319,21 @@ static enum st run_lens(struct session *s, const struct call *c, struct result *
         st = lens_of(r->run, tok, s->progress, &l, e);
     if (st)
         return st;
+    if ((st = lens_of_reference(s, r, tok, &ref, e))) {
+        lens_free(&l);
+        return st;
+    }
     struct prediction *top = x_alloc((size_t)n * sizeof *top), best = { .id = -1 };
     if (l.final)
         prediction_top(l.final, l.vocab, 1, &best);
     note_after(r, tok, out);
-    struct table *t = lens_table(n, out);
+    struct table *t = lens_table(n, ref.n > 0, out);
     for (int i = 0; i < l.n; i++)
-        lens_row(t, r, &l, i, n, best.id, top);
+        lens_row(t, r, &l, ref.n ? &ref : NULL, i, n, best.id, top);
     if (!l.final)
         result_note(out, "the run has not reached its logits here: kl, rank and prob need them");
     free(top);
+    lens_free(&ref);
     lens_free(&l);
     return ST_OK;
 }
@@ -348,23 +377,30 @@ const struct verb verbs_analyse[] = {
       .run = run_outliers },
     { .name = "entropy",
       .class = "analyse",
-      .args = "[blk.N]",
+      .args = "[blk.N] [floor]",
       .brief = "per attention head: entropy, sink mass, reach",
       .help = "Each figure is a mean over the queries from the second token on; a[j] is a query's "
               "attention on key j, "
               "n the number of keys it can see.\n"
               "entropy: -sum a ln a, in nats. normalised: the same of each query divided by ln n: "
               "0 looks at one key, "
-              "1 at all alike. sink: a[0], the mass on the first key. max: the largest entry of a. "
+              "1 at all alike; below 0.05 a head has collapsed onto single keys. "
+              "sink: a[0], the mass on the first key. max: the largest entry of a. "
               "distance: sum of "
               "a[j] * abs(i - j) at query i, in tokens. value: norm of the first key's value over "
               "the median norm of "
               "the other keys' values; of heads that share keys it is the same.\n"
               "A head with sink above 0.8 and value below 0.2 does nothing at most tokens: it "
               "looks at the first key "
-              "and takes next to nothing from it.",
-      .examples = RUN_FIRST "entropy\nentropy blk.0",
+              "and takes next to nothing from it (`heads`).\n"
+              "With a reference (`ref FILE`): ref is its normalised entropy, change = normalised - "
+              "ref; verdict: collapsed from -0.1 on, spread from 0.1 on.\n"
+              "With `floor`: the least entropy that logits z of the size of each query's can give, "
+              "ln(1 + w) + s b w / (1 + w) with s = l2(z - mean z), b = sqrt(n / (n - 1)), "
+              "w = (n - 1) exp(-s b) (Zhai et al. 2023, for the row); their mean.",
+      .examples = RUN_FIRST "entropy\nentropy blk.0 floor",
       .kinds = { ARG_POINT, ARG_NONE },
+      .words = "floor",
       .run = run_entropy },
     { .name = "attn",
       .class = "analyse",
@@ -389,8 +425,9 @@ const struct verb verbs_analyse[] = {
               "that the last row is exactly the model's own answer.\n"
               "kl: KL divergence from the model's final distribution to that of the row, over the "
               "whole vocabulary, "
-              "in nats. rank and prob: of the token that is the most probable in the end. top1 p1 "
-              "...: the N (3) most "
+              "in nats. kl_ref, with a reference (`ref FILE`): from the distribution of the "
+              "reference at the same depth to that of the row. rank and prob: of the token that is "
+              "the most probable in the end. top1 p1 ...: the N (3) most "
               "probable tokens of the row and their probabilities.",
       .examples = RUN_FIRST "lens\nlens 1 tok=0",
       .kinds = { ARG_NUMBER, ARG_TEXT },

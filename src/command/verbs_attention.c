@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* `attn` and `entropy`: what heads look at. */
+/* `attn`, `entropy` and `heads`: what heads look at, and what they do. */
 #include "command/verbs_attention.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "command/points.h"
 #include "session/lookup.h"
+#include "session/reference.h"
 #include "study/attention.h"
+#include "study/heads.h"
 
 /* The N of N, blk.N, or of the name of a point in block N. */
 static enum st block_word(const struct call *c, int i, const struct graph *g, int64_t *block,
@@ -22,19 +26,30 @@ static enum st block_word(const struct call *c, int i, const struct graph *g, in
     return ST_OK;
 }
 
-static void show_heads(const struct head_figures *list, size_t n, struct result *out)
+/* The change of normalised entropy against the reference from which on it has a name. */
+#define ENTROPY_CHANGED 0.1
+
+static const char *verdict(double change)
 {
-    static const char *const names[] = {
-        "entropy", "normalised", "sink", "max", "distance", "value"
-    };
-    static const char *const units[] = { "nat", "", "", "", "tok", "" };
+    return change <= -ENTROPY_CHANGED ? "collapsed" : change >= ENTROPY_CHANGED ? "spread" : NULL;
+}
+
+/* ref: the same heads of the reference, or NULL. */
+static void show_heads(const struct head_figures *list, size_t n, const struct head_figures *ref,
+                       struct result *out)
+{
     struct table *t = result_table(out, "heads", TABLE_ROWS);
-    table_column(t, COL_INT, "block", "");
-    table_column(t, COL_INT, "head", "");
-    for (int i = 0; i < 6; i++) {
-        table_column(t, COL_FLOAT, names[i], units[i]);
-        table_digits(t, 4);
-    }
+    const bool floor = n && !isnan(list[0].floor);
+    TABLE_COLUMNS(t, { COL_INT, "block" }, { COL_INT, "head" },
+                  { COL_FLOAT, "entropy", "nat", 4 }, { COL_FLOAT, "normalised", "", 4 },
+                  { COL_FLOAT, "sink", "", 4 }, { COL_FLOAT, "max", "", 4 },
+                  { COL_FLOAT, "distance", "tok", 4 }, { COL_FLOAT, "value", "", 4 });
+    if (floor)
+        table_columns(t, (const struct column_spec[]){ { COL_FLOAT, "floor", "nat", 4 } }, 1);
+    if (ref)
+        table_columns(t, (const struct column_spec[]){ { COL_FLOAT, "ref", "", 4 },
+                                                       { COL_FLOAT, "change", "", 3 },
+                                                       { COL_STRING, "verdict", "", 0 } }, 3);
     for (size_t i = 0; i < n; i++) {
         const struct head_figures *h = &list[i];
         const double figures[] = {
@@ -43,31 +58,144 @@ static void show_heads(const struct head_figures *list, size_t n, struct result 
         table_row(t);
         table_int(t, h->block);
         table_int(t, h->head);
-        for (int k = 0; k < 6; k++)
+        for (size_t k = 0; k < sizeof figures / sizeof *figures; k++)
             table_float(t, figures[k]);
+        if (floor)
+            table_float(t, h->floor);
+        if (!ref)
+            continue;
+        const double change = h->normalised - ref[i].normalised;
+        put_number(t, ref[i].normalised);
+        put_number(t, change);
+        table_str(t, verdict(change));
     }
+}
+
+/* The same heads of the reference, [n]; NULL without one. */
+static enum st reference_heads(struct session *s, struct session_run *r, int block, size_t n,
+                               struct head_figures **out, struct err *e)
+{
+    struct run *run;
+    size_t have = 0;
+    *out = NULL;
+    if (!s->models.ref)
+        return ST_OK;
+    enum st st = session_ref_run(s, r, run_position(r->run), s->progress, &run, e);
+    if (!st)
+        st = attention_heads(run, block, s->progress, out, &have, e);
+    if (!st && have < n) /* it stands where the run does, so it has them all */
+        st = st_fail(e, ST_INTERNAL, "the reference has fewer heads");
+    if (st) {
+        free(*out);
+        *out = NULL;
+    }
+    return st;
 }
 
 enum st run_entropy(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct session_run *r;
     int64_t block = -1;
-    struct head_figures *list = NULL;
+    struct head_figures *list = NULL, *ref = NULL;
+    struct attention_options o = { .progress = s->progress };
     size_t n = 0;
+    enum st st = session_need_run(s, &r, e);
+    for (int i = 0; i < c->n_words && !st; i++)
+        if (str_is(c->words[i].text, "floor"))
+            o.floor = true;
+        else if (block >= 0)
+            st = call_fail(c, i, e, ST_SYNTAX, "one block, or none for all");
+        else
+            st = block_word(c, i, run_graph(r->run), &block, e);
+    if (!st)
+        st = attention_heads_with(r->run, (int)block, &o, &list, &n, e);
+    if (!st)
+        st = reference_heads(s, r, (int)block, n, &ref, e);
+    if (n)
+        show_heads(list, n, ref, out);
+    if (!st && list[0].queries == 0)
+        result_note(out, "one token sees only itself: there is nothing to measure");
+    free(ref);
+    free(list);
+    return st;
+}
+
+/* ---- heads ---- */
+
+enum { FEEDS_SHOWN = 10 };
+
+static void show_works(const struct head_works *w, struct result *out)
+{
+    struct table *t = result_table(out, "heads", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_INT, "block" }, { COL_INT, "head" }, { COL_FLOAT, "sink", "", 4 },
+                  { COL_FLOAT, "value", "", 3 }, { COL_FLOAT, "update", "", 3 },
+                  { COL_BOOL, "no_op" });
+    for (size_t i = 0; i < w->n; i++) {
+        table_row(t);
+        table_int(t, w->heads[i].block);
+        table_int(t, w->heads[i].head);
+        put_number(t, w->heads[i].sink);
+        put_number(t, w->heads[i].value);
+        put_number(t, w->heads[i].update);
+        table_bool(t, w->heads[i].noop);
+    }
+}
+
+static double feed_share(const struct head_feed *f) { return fabs(f->adds / f->x); }
+
+static int by_share(const void *a, const void *b)
+{
+    const double x = feed_share(a), y = feed_share(b);
+    return x != y ? (x < y ? 1 : -1) : (a > b) - (a < b);
+}
+
+static void show_feeds(const struct head_works *w, struct result *out)
+{
+    if (!w->n_feeds)
+        return;
+    struct table *t = result_table(out, "feeds", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_INT, "block" }, { COL_INT, "head" }, { COL_INT, "chan" },
+                  { COL_INT, "tok" }, { COL_FLOAT, "adds", "", 4 }, { COL_FLOAT, "value", "", 4 },
+                  { COL_FLOAT, "share", "", 3 });
+    qsort(w->feeds, w->n_feeds, sizeof *w->feeds, by_share);
+    for (size_t i = 0; i < w->n_feeds && i < FEEDS_SHOWN; i++) {
+        const struct head_feed *f = &w->feeds[i];
+        table_row(t);
+        table_int(t, f->block);
+        table_int(t, f->head);
+        table_int(t, f->chan);
+        table_int(t, f->tok);
+        table_float(t, f->adds);
+        table_float(t, f->x);
+        table_float(t, f->adds / f->x);
+    }
+}
+
+enum st run_heads(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct session_run *r;
+    int64_t block = -1;
+    struct head_works w = { 0 };
+    size_t idle = 0;
     enum st st = session_need_run(s, &r, e);
     if (!st && c->n_words > 1)
         st = call_fail(c, 1, e, ST_SYNTAX, "too many words");
     if (!st && c->n_words)
         st = block_word(c, 0, run_graph(r->run), &block, e);
     if (!st)
-        st = attention_heads(r->run, (int)block, s->progress, &list, &n, e);
-    if (n)
-        show_heads(list, n, out);
-    if (!st && list[0].queries == 0)
-        result_note(out, "one token sees only itself: there is nothing to measure");
-    free(list);
+        st = head_works_of(r->run, (int)block, NULL, session_pool(s), s->progress, &w, e);
+    for (size_t i = 0; i < w.n; i++)
+        idle += w.heads[i].noop;
+    if (w.n) {
+        show_works(&w, out);
+        show_feeds(&w, out);
+        result_note(out, "%zu of %zu heads do nothing at these tokens", idle, w.n);
+    }
+    head_works_free(&w);
     return st;
 }
+
+/* ---- attn ---- */
 
 /* "3 word" */
 static void label(const struct session_run *r, int64_t tok, struct buf *out)

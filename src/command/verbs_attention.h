@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* `attn` and `entropy`. */
+/* `attn`, `entropy` and `heads`. */
 #ifndef QDB_COMMAND_VERBS_ATTENTION_H
 #define QDB_COMMAND_VERBS_ATTENTION_H
 
 #include "command/command.h"
 
+enum st run_heads(struct session *s, const struct call *c, struct result *out, struct err *e);
 enum st run_attn(struct session *s, const struct call *c, struct result *out, struct err *e);
 enum st run_entropy(struct session *s, const struct call *c, struct result *out, struct err *e);
 

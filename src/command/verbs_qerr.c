@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/command.h"
+#include "command/points.h"
 #include "session/lookup.h"
 #include "study/qerr.h"
 
@@ -38,22 +38,6 @@ static void begin_tensors(struct qerr_call *q, struct result *out)
                   { COL_FLOAT, "clipped", "", 3 }, { COL_FLOAT, "code_entropy", "bit", 3 },
                   { COL_FLOAT, "used", "", 3 }, { COL_FLOAT, "maxerr", "", 3 },
                   { COL_INT, "nonfinite" });
-}
-
-static void put_number(struct table *t, double x)
-{
-    if (isnan(x))
-        table_skip(t);
-    else
-        table_float(t, x);
-}
-
-static void put_index(struct table *t, int64_t i)
-{
-    if (i < 0)
-        table_skip(t);
-    else
-        table_int(t, i);
 }
 
 static void tensor_row(struct table *t, const struct weight *ref, const struct weight *w,
@@ -328,7 +312,7 @@ const struct verb verbs_qerr[] = {
           "Blocks are ranked by relerr, those with a value that is not finite first; left out are "
           "blocks with less squared error than the mean of their surroundings (some 65536 "
           "elements), which hardly matter. `block WEIGHT[row=R, blkq=B]` takes one apart.",
-      .examples = "open --demo\nref a\nqerr\nqerr blk.0.* by row 3\nref off",
+      .examples = "open --demo\nref a\nqerr\nqerr blk.0.*.weight by row 3\nref off",
       .kinds = { ARG_WEIGHT, ARG_TEXT },
       .words = "by|tensor|row|channel|block",
       .run = run_qerr },

@@ -24,24 +24,32 @@ static void add_query(const float *a, int64_t seen, int64_t at, struct head_figu
     f->distance += distance;
 }
 
+/* The same of one query's logits. */
+static void add_logits(const float *z, int64_t seen, int64_t at, struct head_figures *f)
+{
+    (void)at;
+    f->floor += entropy_floor(z, seen);
+}
+
 /* The heads of one block, while their queries are counted. */
 struct counting {
     const struct run *r;
+    const bool *queries;
     struct head_figures *f;
+    void (*add)(const float *row, int64_t seen, int64_t at, struct head_figures *f);
 };
 
-/* Some rows of a span: probabilities x [head][tok][key]. */
+/* Some rows of a span: probabilities or logits x [head][tok][key]. */
 static enum st add_rows(void *data, struct span span, const struct tensor *x, struct err *e)
 {
     (void)e;
-    const struct run *r = ((struct counting *)data)->r;
-    struct head_figures *f = ((struct counting *)data)->f;
+    const struct counting *c = data;
     const int64_t heads = x->shape.d[0].n, rows = x->shape.d[1].n, keys = x->shape.d[2].n;
     for (int64_t h = 0; h < heads; h++)
         for (int64_t t = 0; t < rows; t++) {
-            const int64_t at = span.first + t, seen = run_graph(r)->causal ? at + 1 : keys;
-            if (at > 0 && seen > 1)
-                add_query(x->data + (h * rows + t) * keys, seen, at, &f[h]);
+            const int64_t at = span.first + t, seen = run_graph(c->r)->causal ? at + 1 : keys;
+            if (at > 0 && seen > 1 && (!c->queries || c->queries[at]))
+                c->add(x->data + (h * rows + t) * keys, seen, at, &c->f[h]);
         }
     return ST_OK;
 }
@@ -108,16 +116,19 @@ static void divide(struct head_figures *f)
     const double n = f->queries ? (double)f->queries : (double)NAN;
     f->entropy /= n;
     f->normalised /= n;
+    f->floor /= n;
     f->sink /= n;
     f->max /= n;
     f->distance /= n;
 }
 
 /* All heads of the block whose probabilities are value `prob`, over the spans that are computed. */
-static enum st one_block(struct run *r, int prob, int64_t heads, struct head_figures *f,
-                         struct err *e)
+static enum st one_block(struct run *r, int prob, int64_t heads,
+                         const struct attention_options *o, struct head_figures *f, struct err *e)
 {
-    struct counting count = { r, f };
+    const struct graph *g = run_graph(r);
+    struct counting count = { r, o->queries, f, add_query };
+    struct counting logits = { r, o->queries, f, add_logits };
     int spans = 0;
     while (spans < run_n_spans(r) && run_has(r, spans, prob))
         spans++;
@@ -125,14 +136,26 @@ static enum st one_block(struct run *r, int prob, int64_t heads, struct head_fig
         enum st st = run_read_rows(r, s, prob, run_span(r, s), add_rows, &count, e);
         if (st)
             return st;
+        if (o->floor
+            && (st = run_read_rows(r, s, g->nodes[g->values[prob].node].in[0], run_span(r, s),
+                                   add_rows, &logits, e)))
+            return st;
     }
-    for (int64_t h = 0; h < heads; h++)
+    for (int64_t h = 0; h < heads; h++) {
         divide(&f[h]);
+        f[h].floor = o->floor ? f[h].floor : (double)NAN;
+    }
     return compare_values(r, prob, spans, heads, f, e);
 }
 
 enum st attention_heads(struct run *r, int block, struct progress *p, struct head_figures **list,
                         size_t *n, struct err *e)
+{
+    return attention_heads_with(r, block, &(struct attention_options){ .progress = p }, list, n, e);
+}
+
+enum st attention_heads_with(struct run *r, int block, const struct attention_options *o,
+                             struct head_figures **list, size_t *n, struct err *e)
 {
     const struct graph *g = run_graph(r);
     struct head_figures *all = NULL;
@@ -145,7 +168,7 @@ enum st attention_heads(struct run *r, int block, struct progress *p, struct hea
             continue;
         if (!found++) /* nothing yet at all: the engine says where the run stands */
             st = run_ready(r, 0, node->out, e);
-        if (!st && !progress_tick(p, "attention", i, g->n_nodes))
+        if (!st && !progress_tick(o->progress, "attention", i, g->n_nodes))
             st = st_fail(e, ST_CANCELLED, "interrupted");
         if (st || !run_has(r, 0, node->out))
             break;
@@ -153,7 +176,7 @@ enum st attention_heads(struct run *r, int block, struct progress *p, struct hea
         x_grow(&all, &cap, have + (size_t)heads, sizeof *all);
         for (int64_t h = 0; h < heads; h++)
             all[have + (size_t)h] = (struct head_figures){ .block = node->block, .head = (int)h };
-        st = one_block(r, node->out, heads, all + have, e);
+        st = one_block(r, node->out, heads, o, all + have, e);
         have += st ? 0 : (size_t)heads;
     }
     if (!st && !found)

@@ -3,6 +3,7 @@
 #ifndef QDB_STUDY_ATTENTION_H
 #define QDB_STUDY_ATTENTION_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -16,6 +17,7 @@ struct head_figures {
     int64_t queries;
     double entropy;    /* -sum a ln a, nats */
     double normalised; /* that of each query over ln(number of keys it can see) */
+    double floor;      /* the least entropy that logits of this size can give: entropy_floor */
     double sink;       /* a[0]: mass on the first key */
     double max;        /* the largest entry of a */
     double distance;   /* sum of a[j] * abs(i - j) at query i, in tokens */
@@ -28,5 +30,14 @@ struct head_figures {
  * yet, ST_UNSUPPORTED when there is no attention. */
 NODISCARD enum st attention_heads(struct run *r, int block, struct progress *p,
                                   struct head_figures **list, size_t *n, struct err *e);
+/* The same with choices. */
+struct attention_options {
+    const bool *queries; /* tokens of the run, [tokens]: means over those that are set, of the first
+                          * token none; NULL: all */
+    bool floor;          /* work out `floor`, for which the logits are looked at; else it is NaN */
+    struct progress *progress;
+};
+NODISCARD enum st attention_heads_with(struct run *r, int block, const struct attention_options *o,
+                                       struct head_figures **list, size_t *n, struct err *e);
 
 #endif

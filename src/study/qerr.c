@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "kernels/statistics.h"
+#include "kernels/view.h"
 
 enum {
     CHUNK = 1 << 16, /* elements of a chunk: as many whole rows, at least one */
@@ -106,7 +107,7 @@ static void look_at_block(const struct job *j, struct part *p, struct block_view
                           struct qerr_block *b)
 {
     struct step_error steps = { 0 };
-    j->f->view(bytes, v);
+    view_numbers(j->f, bytes, v);
     for (int i = 0; i < v->n; i++)
         p->count[v->code[i] - CODE_MIN]++;
     p->uneven = p->uneven || !even_levels(v);

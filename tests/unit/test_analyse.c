@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "command/command.h"
+#include "kernels/statistics.h"
 #include "study/attention.h"
 #include "study/lens.h"
 #include "study/outliers.h"
@@ -279,6 +280,42 @@ static void assert_heads(const struct model *m, int64_t span)
     run_free(whole);
 }
 
+/* The bound for each query, from the logits, by the formula for a row: entropies keep above it. */
+static void entropy_has_a_floor(void **state)
+{
+    (void)state;
+    struct model *m = models_open(golden_path("models/llama-gqa-tied.gguf"));
+    struct run *whole = run_of(m, 0, true), *r = run_of(m, 3, true);
+    struct head_figures *list;
+    struct err e = ERR_INIT;
+    size_t n;
+    const struct attention_options o = { .floor = true };
+    assert_ok(attention_heads_with(r, 1, &o, &list, &n, &e), &e);
+    struct tensor z = models_read(whole, 0, "blk.1.attn.score");
+    for (size_t h = 0; h < n; h++) {
+        double floor = 0;
+        for (int t = 1; t < IDS; t++) {
+            const float *row = z.data + ((int)h * IDS + t) * IDS;
+            const double keys = t + 1;
+            double mean = 0, squares = 0;
+            for (int j = 0; j <= t; j++)
+                mean += (double)row[j] / keys;
+            for (int j = 0; j <= t; j++)
+                squares += pow((double)row[j] - mean, 2);
+            const double s = sqrt(squares), w = exp(-s * sqrt(keys / (keys - 1)));
+            floor += (log(1 + (keys - 1) * w)
+                      + s * sqrt(keys * (keys - 1)) * w / (1 + (keys - 1) * w))
+                     / (IDS - 1);
+        }
+        assert_close(list[h].floor, floor, 1e-9);
+        assert_true(list[h].entropy >= list[h].floor - 1e-6 && list[h].floor > 0);
+    }
+    free(list);
+    run_free(r);
+    run_free(whole);
+    model_free(m);
+}
+
 static void heads_are_measured(void **state)
 {
     (void)state;
@@ -485,6 +522,51 @@ static void verbs_show_the_figures(void **state)
     session_free(s);
 }
 
+static void a_reference_is_put_beside(void **state)
+{
+    (void)state;
+    struct session *s = session_with(golden_path("models/llama-gqa-tied-q4_0.gguf"),
+                                     "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
+    char ref[300];
+    snprintf(ref, sizeof ref, "ref \"%s\"", golden_path("models/llama-gqa-tied.gguf"));
+    quiet(s, "run");
+    struct result alone = say(s, "entropy");
+    assert_int_equal(table_find(alone.tables[0], "change"), -1);
+    quiet(s, ref);
+    struct result out = say(s, "entropy"), lens = say(s, "lens 1");
+    struct model *m = models_open(golden_path("models/llama-gqa-tied.gguf"));
+    struct run *r = run_of(m, 0, true);
+    struct head_figures *list;
+    struct lens mine, theirs;
+    size_t n;
+    struct err e = ERR_INIT;
+    assert_ok(attention_heads(r, -1, NULL, &list, &n, &e), &e);
+    assert_int_equal(out.tables[0]->n_rows, n);
+    for (size_t i = 0; i < n; i++) {
+        const double x = number(out.tables[0], i, "normalised");
+        assert_true(x == number(alone.tables[0], i, "normalised"));
+        assert_close(number(out.tables[0], i, "ref"), list[i].normalised, 1e-6);
+        assert_close(number(out.tables[0], i, "change"), x - list[i].normalised, 1e-6);
+    }
+    assert_ok(lens_of(r, IDS - 1, NULL, &theirs, &e), &e);
+    assert_ok(lens_of(s->models.run->run, IDS - 1, NULL, &mine, &e), &e);
+    for (int i = 0; i < mine.n; i++)
+        assert_close(number(lens.tables[0], (size_t)i, "kl_ref"),
+                     kl_of_logits(theirs.logits + i * mine.vocab, mine.logits + i * mine.vocab,
+                                  mine.vocab, -INFINITY),
+                     1e-5);
+    assert_true(number(lens.tables[0], (size_t)mine.n - 1, "kl_ref") > 1e-6);
+    lens_free(&mine);
+    lens_free(&theirs);
+    free(list);
+    run_free(r);
+    model_free(m);
+    result_free(&alone);
+    result_free(&out);
+    result_free(&lens);
+    session_free(s);
+}
+
 static void outliers_look_at_points(void **state)
 {
     (void)state;
@@ -587,6 +669,7 @@ static void tokens_by_text(void **state)
 
 UNIT_MAIN(CASE(ranks_tokens), CASE(ranks_many), CASE(lens_ends_in_the_logits),
           CASE(lens_computes_the_norm_anew), CASE(lens_sees_what_is_there),
-          CASE(heads_are_measured), CASE(nothing_stands_out), CASE(kinds_are_told_apart),
-          CASE(few_rows_are_fine), CASE(verbs_show_the_figures), CASE(outliers_look_at_points),
-          CASE(says_what_is_wrong), CASE(tokens_by_text))
+          CASE(heads_are_measured), CASE(entropy_has_a_floor), CASE(a_reference_is_put_beside),
+          CASE(nothing_stands_out), CASE(kinds_are_told_apart), CASE(few_rows_are_fine),
+          CASE(verbs_show_the_figures), CASE(outliers_look_at_points), CASE(says_what_is_wrong),
+          CASE(tokens_by_text))
