@@ -197,7 +197,7 @@ static void ppl_table(const struct perplexity *p, const char *file, enum compute
 static void note_unchanged(const struct session *s, struct result *out)
 {
     if (session_changed(s))
-        result_note(out, "measured on the model itself: the changes of `info changes` do not apply");
+        result_note(out, "measured on the model itself: the changes made do not apply");
 }
 
 static enum st run_ppl(struct session *s, const struct call *c, struct result *out, struct err *e)
