@@ -210,7 +210,7 @@ static void edits_set_add_and_copy(void **unused)
     refused(&f, "undo change 2", ST_NOTFOUND, 12);
     command(&f, "undo 5");
     assert_false(session_changed(f.s));
-    refused(&f, "undo", ST_STATE, -1);
+    refused(&f, "undo", ST_STATE, 0);
     mem_free(old.data);
     mem_free(first.data);
     mem_free(now.data);
