@@ -44,6 +44,8 @@ static enum st named_model(struct session *s, const struct call *c, int i,
 static enum st run_close(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct session_model *m;
+    if (c->n_words > 1)
+        return call_fail(c, 1, e, ST_SYNTAX, "one model at a time");
     enum st st = named_model(s, c, 0, &m, e);
     if (st || (st = confirm(s, e, "Close %s and its runs?", m->name)))
         return st;
@@ -55,7 +57,8 @@ static enum st run_close(struct session *s, const struct call *c, struct result 
 static enum st run_use(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     if (c->n_words != 1)
-        return call_fail(c, 0, e, ST_SYNTAX, "use which run or model?");
+        return call_fail(c, c->n_words ? 1 : 0, e, ST_SYNTAX,
+                         c->n_words ? "one run or model" : "use which run or model?");
     struct session_run *r = session_find_run(s, c->words[0].text);
     struct session_model *m = r ? r->model : session_find_model(s, c->words[0].text);
     if (!m) {
@@ -101,6 +104,8 @@ static enum st run_lint(struct session *s, const struct call *c, struct result *
 {
     const struct weights *w;
     struct weights *owned;
+    if (c->n_words > 1)
+        return call_fail(c, 1, e, ST_SYNTAX, "one file or model at a time");
     enum st st = weights_of(s, c, 0, &w, &owned, e);
     if (st)
         return st;
@@ -118,8 +123,11 @@ static enum st run_lint(struct session *s, const struct call *c, struct result *
         table_str(t, found.list[i].subject);
         table_str(t, found.list[i].message);
     }
-    result_note(out, "%zu errors, %zu warnings, %zu notes", found.count[LINT_ERROR],
-                found.count[LINT_WARNING], found.count[LINT_NOTE]);
+    const size_t *n = found.count;
+    result_note(out, "%zu %s, %zu %s, %zu %s", n[LINT_ERROR],
+                text_plural(n[LINT_ERROR], "error", "errors"), n[LINT_WARNING],
+                text_plural(n[LINT_WARNING], "warning", "warnings"), n[LINT_NOTE],
+                text_plural(n[LINT_NOTE], "note", "notes"));
     if (found.count[LINT_ERROR] || found.count[LINT_WARNING])
         out->status = RESULT_FOUND;
     lint_free(&found);
@@ -177,7 +185,7 @@ static void diff_tensors(const struct diff *d, struct result *out)
 static enum st run_diff(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     if (c->n_words < 1 || c->n_words > 2)
-        return call_fail(c, c->n_words, e, ST_SYNTAX, "expected two files or models");
+        return call_fail(c, c->n_words ? 2 : 0, e, ST_SYNTAX, "expected two files or models");
     const struct weights *a, *b;
     struct weights *own_a = NULL, *own_b = NULL;
     int second = c->n_words - 1; /* one word: the active model against it */

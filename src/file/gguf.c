@@ -58,8 +58,9 @@ static enum st read_strings(struct reader *r, struct gguf_kv *kv, const char *ke
 {
     if (kv->n > reader_left(r) / 8)
         return reader_fail(r, r->at, ST_FORMAT,
-                           "array `%s` claims %llu strings; %zu bytes are left", key,
-                           (unsigned long long)kv->n, reader_left(r));
+                           "array `%s` claims %llu %s; %zu %s left", key,
+                           (unsigned long long)kv->n, text_plural(kv->n, "string", "strings"),
+                           reader_left(r), text_plural(reader_left(r), "byte is", "bytes are"));
     size_t start = r->at;
     struct str s;
     enum st st = ST_OK;
@@ -85,8 +86,10 @@ static enum st read_plain(struct reader *r, struct gguf_kv *kv, const char *key)
     size_t size = (size_t)types[kv->elem].bytes;
     if (kv->n > reader_left(r) / size)
         return reader_fail(r, r->at, ST_FORMAT,
-                           "`%s` claims %llu %s of %zu bytes; %zu bytes are left", key,
-                           (unsigned long long)kv->n, types[kv->elem].name, size, reader_left(r));
+                           "`%s` claims %llu %s of %zu %s; %zu %s left", key,
+                           (unsigned long long)kv->n, types[kv->elem].name, size,
+                           text_plural(size, "byte", "bytes"), reader_left(r),
+                           text_plural(reader_left(r), "byte is", "bytes are"));
     if (kv->elem == GGUF_BOOL)
         for (uint64_t i = 0; i < kv->n; i++)
             if (kv->data[i] > 1)
@@ -158,8 +161,9 @@ static enum st read_kvs(struct reader *r, struct gguf *g, uint64_t n)
 {
     if (n > reader_left(r) / MIN_KV || n >= INT32_MAX)
         return reader_fail(r, 16, ST_FORMAT,
-                           "%llu keys cannot fit into the %zu bytes that are left",
-                           (unsigned long long)n, reader_left(r));
+                           "%llu %s cannot fit into the %zu %s left",
+                           (unsigned long long)n, text_plural(n, "key", "keys"), reader_left(r),
+                           text_plural(reader_left(r), "byte that is", "bytes that are"));
     enum st st = ST_OK;
     for (size_t cap = 0; g->n_kvs < n && !st;) {
         st = mem_grow(&g->kvs, &cap, g->n_kvs + 1, sizeof *g->kvs, "the metadata", r->e);
@@ -227,8 +231,10 @@ static enum st read_tensors(struct reader *r, struct gguf *g, uint64_t n)
 {
     if (n > reader_left(r) / MIN_TENSOR || n >= INT32_MAX)
         return reader_fail(r, 8, ST_FORMAT,
-                           "%llu tensors cannot fit into the %zu bytes that are left",
-                           (unsigned long long)n, reader_left(r));
+                           "%llu %s cannot fit into the %zu %s left",
+                           (unsigned long long)n, text_plural(n, "tensor", "tensors"),
+                           reader_left(r),
+                           text_plural(reader_left(r), "byte that is", "bytes that are"));
     enum st st = ST_OK;
     for (size_t cap = 0; g->n_tensors < n && !st;) {
         st = mem_grow(&g->tensors, &cap, g->n_tensors + 1, sizeof *g->tensors,
