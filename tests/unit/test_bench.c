@@ -210,7 +210,7 @@ static void mistakes_are_refused(void **state)
         { "bench model -x 1", ST_SYNTAX, 12 },
         { "bench model -t 0", ST_RANGE, 15 },
         { "bench model -c slow", ST_SYNTAX, 15 },
-        { "bench model", ST_STATE, -1 },
+        { "bench model", ST_STATE, 0 },
         { "bench model /nowhere.gguf", ST_IO, 12 },
     };
     struct bench b;
