@@ -18,6 +18,12 @@ enum {
     LINE = 64   /* bytes of a line of the caches */
 };
 
+/* The first line that begins in the memory. */
+static float *aligned(char *memory)
+{
+    return (float *)(void *)(memory + (LINE - (uintptr_t)memory % LINE) % LINE);
+}
+
 struct exact_job {
     const struct level *level;
     const struct matrix *w;
@@ -80,7 +86,7 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
     /* Many tokens share what is decoded; for few it had better stay in the first-level cache. */
     const int most = j->tokens < j->level->rows ? 2 : j->level->rows;
     char *memory = x_alloc((size_t)(w->cols * most) * sizeof(float) + LINE);
-    float *room = (float *)(void *)(memory + (LINE - (uintptr_t)memory % LINE) % LINE);
+    float *room = aligned(memory);
     for (int64_t r = chunk * CHUNK; r < end;) {
         const int n = end - r < most ? (int)(end - r) : most;
         const float *rows = float_rows(j, r, n, room);
@@ -112,6 +118,20 @@ const char *matrix_activations(enum format f)
     return native_rounds(f) < 0 ? "f32" : native_act_name((enum native_act)native_rounds(f));
 }
 
+struct rounding {
+    void (*round)(const float *x, int64_t n, float *y);
+    const float *x;
+    float *y;
+    int64_t cols;
+};
+
+static void round_token(void *data, int64_t t, int worker)
+{
+    (void)worker;
+    const struct rounding *j = data;
+    j->round(j->x + t * j->cols, j->cols, j->y + t * j->cols);
+}
+
 void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
                 enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel)
 {
@@ -125,9 +145,14 @@ void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64
         native_mul(w, f, bias, x, tokens, y, pool, cancel);
         return;
     }
-    float *rounded = rounds < 0 ? NULL : x_alloc((size_t)(tokens * w->cols) * sizeof *rounded);
-    if (rounded)
-        (rounds == NATIVE_F16 ? round_to_f16 : round_to_bf16)(x, tokens * w->cols, rounded);
-    exact_mul(w, bias, rounded ? rounded : x, tokens, y, pool, cancel);
-    free(rounded);
+    if (rounds < 0) {
+        exact_mul(w, bias, x, tokens, y, pool, cancel);
+        return;
+    }
+    char *memory = x_alloc((size_t)(tokens * w->cols) * sizeof(float) + LINE);
+    struct rounding j = { rounds == NATIVE_F16 ? round_to_f16 : round_to_bf16, x, aligned(memory),
+                          w->cols };
+    pool_for(pool, tokens, round_token, &j, NULL);
+    exact_mul(w, bias, j.y, tokens, y, pool, cancel);
+    free(memory);
 }
