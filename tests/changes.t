@@ -39,7 +39,7 @@ qdb -ex "$prompt" -ex 'run > /dev/null' -ex 'prompt "kala" > /dev/null' \
 like "a run that is not there" "$err" 'no run `nobody`'
 qdb -ex "$prompt" -ex 'prompt "kala" as b > /dev/null' -ex 'patch blk.0.out from main'
 like "a run that has not come there" "$err" 'has not been computed yet'
-for i in 1 2 3 4 5 6 7 8; do echo 'memi nade ditto nade Tom pola Ivo'; done >"$tmp/text"
+yes 'memi nade ditto nade Tom pola Ivo' | head -n 8 >"$tmp/text"
 qdb -ex 'skip blk.0' -ex "ppl $tmp/text ctx 8"
 like "a measurement says that it leaves changes out" "$out" 'do not apply'
 qdb -ex "undo"
