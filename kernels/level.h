@@ -10,6 +10,7 @@
 #include "kernels/attention.h"
 #include "kernels/fast.h"
 #include "kernels/feature.h"
+#include "kernels/logits.h"
 #include "kernels/native.h"
 #include "kernels/rows.h"
 
@@ -24,6 +25,16 @@ struct row_kernels {
                  int64_t n, float *y);
     void (*add)(const float *a, const float *b, int64_t n, float *y);
     void (*multiply)(const float *a, const float *b, int64_t n, float *y);
+};
+
+/* What kernels/logits.h is made of. */
+struct logits_kernels {
+    /* The largest number, -inf without one; *nan: there is also a NaN. */
+    float (*largest)(const float *x, int64_t n, bool *nan);
+    /* Add to sums of e^(ref - most[0]), of e^(x - most[1]), and of the first times (ref - x). A row
+     * with an element above its most makes its own sum meaningless, and the third. */
+    void (*pair_sums)(const float *ref, const float *x, int64_t n, const double most[2],
+                      double out[3][LOGITS_LANES]);
 };
 
 struct buf;
@@ -56,6 +67,7 @@ struct level {
     /* Each of n numbers to the nearest half, ties to even. */
     void (*to_halves)(const float *x, int64_t n, uint16_t *h);
     struct row_kernels row;
+    struct logits_kernels logits;
     const struct native_ops *native;
     /* Weights to floats: n elements, a multiple of the block, the bits of the format's codec. */
     void (*decode)(const struct decoder *d, const void *src, float *dst, int64_t n);

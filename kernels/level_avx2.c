@@ -8,6 +8,7 @@
 #include "kernels/fast_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
+#include "kernels/logits_body.h"
 #include "kernels/plain_body.h"
 #include "kernels/rows_body.h"
 
@@ -24,6 +25,7 @@ const struct level level_avx2 = {
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,
     .row = ROW_KERNELS,
+    .logits = LOGITS_KERNELS,
     .native = &native,
     .decode = decode,
     .fast = &fast,

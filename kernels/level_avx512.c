@@ -9,6 +9,7 @@
 #include "kernels/fast_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
+#include "kernels/logits_body.h"
 #include "kernels/plain_body.h"
 #include "kernels/rows_body.h"
 
@@ -24,7 +25,8 @@ static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pa
 #define AVX512_KERNELS \
     .rows = LEVEL_MAX_ROWS, .dot_rows = dot_rows, .plain_rows = PLAIN_KERNELS, \
     .attention_scores = attention_scores_level, .attention_mix = attention_mix_level, \
-    .to_halves = to_halves, .row = ROW_KERNELS, .native = &native, .decode = decode
+    .to_halves = to_halves, .row = ROW_KERNELS, .logits = LOGITS_KERNELS, \
+    .native = &native, .decode = decode
 
 const struct level level_avx512 = {
     .name = "avx512",

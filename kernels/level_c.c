@@ -7,6 +7,7 @@
 #include "kernels/fast_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
+#include "kernels/logits_body.h"
 #include "kernels/rows_body.h"
 
 static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
@@ -20,6 +21,7 @@ const struct level level_c = {
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,
     .row = ROW_KERNELS,
+    .logits = LOGITS_KERNELS,
     .native = &native,
     .decode = decode,
     .fast = &fast,

@@ -148,8 +148,8 @@ INLINE part exp_part(part x)
     return part_choose(x != x, x, p);
 }
 
-/* The largest, NaN if any is NaN. */
-INLINE float largest_of(const float *x, int64_t n)
+/* The largest number, -inf without one; *has_nan: there is also a NaN. */
+INLINE float largest_of(const float *x, int64_t n, bool *has_nan)
 {
     part max = (part){ 0 } - INFINITY;
     whole_part nan = { 0 };
@@ -171,7 +171,8 @@ INLINE float largest_of(const float *x, int64_t n)
         most = x[i] > most ? x[i] : most;
         bad |= x[i] != x[i];
     }
-    return bad ? NAN : most;
+    *has_nan = bad;
+    return most;
 }
 
 /* p = e^(x - max); the sum, in double. */
@@ -200,8 +201,9 @@ INLINE double exp_row(const float *x, int64_t n, float max, float *p)
 
 static void softmax(const float *x, int64_t visible, int64_t n, float *p)
 {
-    const float max = largest_of(x, visible);
-    if (!(max > -INFINITY)) {
+    bool nan;
+    const float max = largest_of(x, visible, &nan);
+    if (nan || !(max > -INFINITY)) {
         for (int64_t i = 0; i < n; i++)
             p[i] = i < visible ? NAN : 0.0f;
         return;

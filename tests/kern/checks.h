@@ -32,6 +32,10 @@ double fast_bound(const struct level *l, const float *w, const float *x, int64_t
 void expect_fast(const struct level *l, int64_t i, float got, const float *w, const float *x,
                  int64_t n, float bias);
 
+/* check_logits.c */
+void check_logits_pair(struct trial *t);
+void check_logits_top(struct trial *t);
+
 /* check_matrix.c */
 void check_matrix_exact(struct trial *t);
 void check_matrix_native(struct trial *t);

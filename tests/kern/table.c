@@ -36,6 +36,9 @@ const struct kern kern_table[] = {
     { "row_rope", "the formula in double", LEVELS, NULL, 100, check_rope },
     { "row_add", "one by one; and row_multiply", LEVELS, NULL, 100, check_add_multiply },
 
+    { "logits_pair", "level c, the formulas in long double", LEVELS, NULL, 200, check_logits_pair },
+    { "logits_top", "sorted numbers", ONCE, NULL, 200, check_logits_top },
+
     { "summary", "the formulas in long double", ONCE, NULL, 60, check_summary },
     { "quantiles", "sorted numbers", ONCE, NULL, 100, check_quantiles },
     { "histogram_of", "numbers between the edges", ONCE, NULL, 60, check_histogram },
