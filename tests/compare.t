@@ -45,4 +45,17 @@ is "a file that is absent" "$status" 1
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex run -ex 'close ref' -ex 'compare blk.0.out'
 like "a reference that was closed is none" "$err" 'there is no reference'
 
+# Evaluation sets and the divergence on them.
+text=$QDB_TOP/tests/golden/text/prose.txt
+qdb "$models/llama-gqa-tied.gguf" -ex "data '$text' tokens 1600" -ex kl --output csv
+like "a set of segments" "$out" ',20,1600,10,10,63'
+like "a model is its own equal" "$out" '^0,,,0,0,0,1,,,0,,,'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "kl '$text' ctx 32 chunks 21"
+like "chunks of a file" "$out" '^scored +315 token'
+like "with an interval" "$out" '^kl_high +[0-9.]+ nat/token'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text'" -ex 'data off' -ex kl
+like "no set, no figure" "$err" 'there is no evaluation set'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text' tokens 5"
+is "less than a segment" "$status" 1
+
 finish

@@ -80,6 +80,7 @@ void session_free(struct session *s)
     changes_free(s);
     free(s->marks);
     values_free(&s->values);
+    session_data(s, NULL, NULL);
     displays_free(&s->displays);
     free(s->examine.address);
     breakpoints_free(&s->breaks);
@@ -88,6 +89,15 @@ void session_free(struct session *s)
     buf_free(&s->pending);
     settings_free(&s->settings);
     free(s);
+}
+
+void session_data(struct session *s, const char *path, const struct evaluation_set *set)
+{
+    free(s->data.path);
+    evaluation_free(&s->data.set);
+    s->data = (struct session_data){ 0 };
+    if (set)
+        s->data = (struct session_data){ x_strdup(path), *set };
 }
 
 enum { SAID_MAX = 10000 };

@@ -17,6 +17,7 @@
 #include "session/runs.h"
 #include "session/settings.h"
 #include "session/values.h"
+#include "study/evaluate.h"
 
 /* What an argument of a command is, for completion and help. */
 enum arg_kind {
@@ -92,6 +93,12 @@ struct said {
     int64_t lost;
 };
 
+/* The evaluation set that stays in memory, encoded by the model that was active. */
+struct session_data {
+    char *path; /* of the text; NULL = none */
+    struct evaluation_set set;
+};
+
 struct session {
     struct settings settings;
     struct session_models models;
@@ -105,6 +112,7 @@ struct session {
     struct mark *marks; /* those of a killed run go with it */
     size_t n_marks, cap_marks;
     struct values values;
+    struct session_data data;
     struct displays displays;
     struct examine examine;
     int list_next; /* node at which `list` goes on */
@@ -139,6 +147,9 @@ void session_said_clear(struct session *s);
 /* While the commands of a breakpoint are being typed, every line is one of them, up to `end`. */
 bool session_collects(const struct session *s);
 void session_collect(struct session *s, struct str line);
+
+/* Keep this evaluation set, which is taken over, instead of the one there was; NULL: none. */
+void session_data(struct session *s, const char *path, const struct evaluation_set *set);
 
 /* Does any change hold for the active model? The prompt shows it. */
 bool session_changed(const struct session *s);

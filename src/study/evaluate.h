@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* Evaluation: how far a model's predictions lie from a reference's, on a text of which segments
+ * from different places are kept, with intervals that take a segment as one observation. */
+#ifndef QDB_STUDY_EVALUATE_H
+#define QDB_STUDY_EVALUATE_H
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "engine/run.h"
+#include "study/interval.h"
+
+/* Segments of one text, none overlapping. */
+struct evaluation_set {
+    int64_t segments, tokens; /* of each segment */
+    int64_t first;            /* positions first .. tokens - 2 predict their next token */
+    int32_t *ids;             /* [segments][tokens] */
+};
+enum { EVALUATION_SEGMENTS = 64, EVALUATION_TOKENS = 80, EVALUATION_FIRST = 16 };
+
+/* Cut ids[0..n), the tokens of a whole text, into `segments` of `tokens` at equal distances, or
+ * into as many as it has. bos >= 0 replaces the first token of each. ST_RANGE when not one fits, or
+ * nothing would be scored. Free with evaluation_free. */
+NODISCARD enum st evaluation_cut(const int32_t *ids, int64_t n, int64_t segments, int64_t tokens,
+                                 int64_t first, int32_t bos, struct evaluation_set *out,
+                                 struct err *e);
+void evaluation_free(struct evaluation_set *set);
+
+/* Segments from, from + step, ...: of the default set the even ones are `tune`, to be looked at as
+ * often as one likes, and the odd ones `check`, for verdicts. */
+struct evaluation_part {
+    int64_t from, step;
+};
+
+struct divergence {
+    int64_t segments, segments_of, scored; /* done, to be done; tokens */
+    struct clustered_mean kl;              /* KL(reference || model), nats per token */
+    struct clustered_mean top1;            /* share of tokens with the same largest logit */
+    struct clustered_mean log_ratio;       /* ln(PPL / PPL of the reference), token by token */
+    double kl_median, kl_p99, kl_max;
+    double nll, ref_nll; /* mean, nats per token */
+};
+
+/* Both models over the same segments. Of a segment only what the output heads read is kept, and
+ * logits are made for a few tokens at a time. oref: how the reference runs. ST_UNSUPPORTED when the
+ * vocabularies differ or a model has no output head. On ST_CANCELLED *out holds the segments that
+ * are done. */
+NODISCARD enum st divergence_of(const struct model *ref, const struct run_options *oref,
+                                const struct model *m, const struct run_options *o,
+                                const struct evaluation_set *set, struct evaluation_part part,
+                                struct progress *p, struct divergence *out, struct err *e);
+
+#endif
