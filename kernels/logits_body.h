@@ -60,9 +60,11 @@ static void pair_sums(const float *ref, const float *x, int64_t n, const double 
         pair_sixteen(ref + i, x + i, most, sum);
     if (i < n) {
         float a[DOUBLES], b[DOUBLES];
-        for (int k = 0; k < DOUBLES; k++) {
-            a[k] = i + k < n ? ref[i + k] : -INFINITY;
-            b[k] = i + k < n ? x[i + k] : -INFINITY;
+        for (int k = 0; k < DOUBLES; k++)
+            a[k] = b[k] = -INFINITY;
+        for (int k = 0; k < n - i; k++) { /* not a choice per element: see part_first */
+            a[k] = ref[i + k];
+            b[k] = x[i + k];
         }
         pair_sixteen(a, b, most, sum);
     }

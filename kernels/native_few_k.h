@@ -60,8 +60,9 @@ INLINE void few_super(const struct native_format *f, const struct native_acts *x
         floats term = I(mul_ps)(I(cvtepi32_ps)(isum[t]), I(mul_ps)(s->d, dx));
         if (f->mins) {
             ints msum = ints_zero();
-            UNROLL for (int u = 0; u < 128 / f->unit; u++)
-                msum = I(add_epi32)(msum, I(madd_epi16)(s->min[u], four_bytes(xsum + 2 * u)));
+            UNROLL for (int u = 0; u < 8; u++)
+                if (u < 128 / f->unit)
+                    msum = I(add_epi32)(msum, I(madd_epi16)(s->min[u], four_bytes(xsum + 2 * u)));
             term = I(sub_ps)(term, I(mul_ps)(I(cvtepi32_ps)(msum), I(mul_ps)(s->m, dx)));
         }
         sum[t] = I(add_ps)(sum[t], term);

@@ -30,13 +30,12 @@ INLINE __m256i first_lanes(int64_t n)
 }
 #endif
 
-/* The first n < WIDE floats, zeros behind them. */
+/* The first n < WIDE floats, zeros behind them. Not by a masked load of AVX2: emulators (qemu 7.2)
+ * read all of the vector for it, beyond the end of the array. */
 INLINE part part_first(const float *p, int64_t n)
 {
 #if defined __AVX512F__ && LEVEL_VECTOR == 64
     return (part)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
-#elif defined __AVX2__ && LEVEL_VECTOR == 32
-    return (part)_mm256_maskload_ps(p, first_lanes(n));
 #else
     float f[WIDE] = { 0 };
     for (int k = 0; k < n && k < WIDE; k++)

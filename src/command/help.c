@@ -9,7 +9,7 @@
 
 static const struct verb_class classes[] = {
     { "files", "files", "open, look into, compare and write files" },
-    { "data", "data", "look at weights and activations" },
+    { "data", "looking", "look at weights and activations" },
     { "break", "breakpoints", "stop where it matters" },
     { "run", "running", "prompts, runs, stepping, going back" },
     { "change", "changing", "change the model, and take it back" },
