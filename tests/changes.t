@@ -40,8 +40,14 @@ like "a run that is not there" "$err" 'no run `nobody`'
 qdb -ex "$prompt" -ex 'prompt "kala" as b > /dev/null' -ex 'patch blk.0.out from main'
 like "a run that has not come there" "$err" 'has not been computed yet'
 yes 'memi nade ditto nade Tom pola Ivo' | head -n 8 >"$tmp/text"
+qdb -ex "ppl $tmp/text ctx 8"
+plain=$(printf '%s\n' "$out" | grep '^perplexity')
 qdb -ex 'skip blk.0' -ex "ppl $tmp/text ctx 8"
-like "a measurement says that it leaves changes out" "$out" 'do not apply'
+skipped=$(printf '%s\n' "$out" | grep '^perplexity')
+check "a measurement goes under the changes" test "$plain" != "$skipped"
+qdb -ex 'set tensor blk.0.out[tok=1] = zero' -ex "ppl $tmp/text ctx 8"
+like "those of single tokens are left out, and it says so" "$out" '1 change of tokens of a prompt'
+is "and it is as without" "$(printf '%s\n' "$out" | grep '^perplexity')" "$plain"
 qdb -ex "undo"
 is "nothing to undo" "$status" 1
 

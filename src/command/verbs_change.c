@@ -23,18 +23,36 @@ static void change_columns(struct table *t)
     table_column(t, COL_INT, "number", "");
     table_column(t, COL_STRING, "what", "");
     table_column(t, COL_INT, "points", line ? "points" : "");
+    table_column(t, COL_INT, "weights", line ? "weights" : "");
     table_column(t, COL_INT, "runs", line ? "runs" : "");
     table_column(t, COL_STRING, "model", "");
+}
+
+static void put_change(const struct session *s, const struct change *c, struct table *t)
+{
+    table_int(t, c->number);
+    table_str(t, c->text);
+    const size_t n[] = { c->n_targets, c->n_forms };
+    for (int i = 0; i < 2; i++)
+        if (n[i])
+            table_int(t, (int64_t)n[i]);
+        else
+            table_skip(t);
+    table_int(t, (int64_t)change_runs(s, c));
+    table_str(t, c->model->name);
 }
 
 static void change_row(const struct session *s, const struct change *c, struct table *t)
 {
     table_row(t);
-    table_int(t, c->number);
-    table_str(t, c->text);
-    table_int(t, (int64_t)c->n_targets);
-    table_int(t, (int64_t)change_runs(s, c));
-    table_str(t, c->model->name);
+    put_change(s, c, t);
+}
+
+void changes_left_out(size_t n, struct result *out)
+{
+    if (n)
+        result_note(out, "%zu %s of tokens of a prompt, or of one run: left out here", n,
+                    text_plural(n, "change", "changes"));
 }
 
 void changes_list(const struct session *s, struct result *out)
@@ -88,11 +106,7 @@ static void enter(struct session *s, const struct call *c, struct change *change
     change_columns(t);
     table_row(t);
     table_str(t, "change");
-    table_int(t, change->number);
-    table_str(t, change->text);
-    table_int(t, (int64_t)change->n_targets);
-    table_int(t, (int64_t)change_runs(s, change));
-    table_str(t, change->model->name);
+    put_change(s, change, t);
     show_moved(s, before, out);
     free(before);
 }

@@ -7,6 +7,8 @@
 
 /* `set tensor ADDR = ...`: the word `tensor` is the first of the call. */
 enum st run_set_tensor(struct session *s, const struct call *c, struct result *out, struct err *e);
+/* Say how many changes an evaluation left out (changes_plan); nothing for 0. */
+void changes_left_out(size_t n, struct result *out);
 /* All of them as a table `changes`. */
 void changes_list(const struct session *s, struct result *out);
 
@@ -21,6 +23,7 @@ void changes_list(const struct session *s, struct result *out);
     "Where a run has fewer tokens than the data, the rest is left over; where it has more, they " \
     "stay as they are. [tok=-1] is the last token that the run has when it and the change meet; " \
     "[tok=2:] takes generated ones in. Runs that are past it go back to before the first node " \
-    "that is touched. `info changes` lists, `undo` takes back."
+    "that is touched. `info changes` lists, `undo` takes back. Evaluations (ppl, kl, task) go " \
+    "under the changes too, but for those of tokens or of one run."
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "command/command.h"
 #include "command/stops.h"
+#include "command/verbs_change.h"
 #include "file/text_file.h"
 #include "study/evaluate.h"
 
@@ -128,19 +129,17 @@ static void kl_table(const struct divergence *d, const char *text, const struct 
                      const struct session_model *m, enum compute mode, struct result *out)
 {
     struct table *t = result_table(out, "kl", TABLE_RECORD);
-    TABLE_COLUMNS(t, { COL_FLOAT, "kl", "nat/token", 5 }, { COL_FLOAT, "kl_low", "nat/token", 5 },
-                  { COL_FLOAT, "kl_high", "nat/token", 5 },
-                  { COL_FLOAT, "kl_median", "nat/token", 4 },
-                  { COL_FLOAT, "kl_p99", "nat/token", 4 }, { COL_FLOAT, "kl_max", "nat/token", 4 },
-                  { COL_FLOAT, "top1", "", 5 }, { COL_FLOAT, "top1_low", "", 5 },
-                  { COL_FLOAT, "top1_high", "", 5 }, { COL_FLOAT, "ln_ppl_ratio", "nat/token", 5 },
-                  { COL_FLOAT, "ratio_low", "nat/token", 5 },
-                  { COL_FLOAT, "ratio_high", "nat/token", 5 }, { COL_FLOAT, "perplexity", "", 6 },
-                  { COL_FLOAT, "ref_perplexity", "", 6 }, { COL_STRING, "model" },
-                  { COL_STRING, "compute" }, { COL_STRING, "reference" },
-                  { COL_STRING, "ref_compute" }, { COL_STRING, "text" },
-                  { COL_INT, "scored", "token" }, { COL_INT, "segments" },
-                  { COL_INT, "segments_of" });
+    TABLE_COLUMNS(
+        t, { COL_FLOAT, "kl", "nat/token", 5 }, { COL_FLOAT, "kl_low", "nat/token", 5 },
+        { COL_FLOAT, "kl_high", "nat/token", 5 }, { COL_FLOAT, "kl_median", "nat/token", 4 },
+        { COL_FLOAT, "kl_p99", "nat/token", 4 }, { COL_FLOAT, "kl_max", "nat/token", 4 },
+        { COL_FLOAT, "top1", "", 5 }, { COL_FLOAT, "top1_low", "", 5 },
+        { COL_FLOAT, "top1_high", "", 5 }, { COL_FLOAT, "ln_ppl_ratio", "nat/token", 5 },
+        { COL_FLOAT, "ratio_low", "nat/token", 5 }, { COL_FLOAT, "ratio_high", "nat/token", 5 },
+        { COL_FLOAT, "perplexity", "", 6 }, { COL_FLOAT, "ref_perplexity", "", 6 },
+        { COL_STRING, "model" }, { COL_STRING, "compute" }, { COL_STRING, "reference" },
+        { COL_STRING, "ref_compute" }, { COL_STRING, "text" }, { COL_INT, "scored", "token" },
+        { COL_INT, "segments" }, { COL_INT, "segments_of" });
     table_row(t);
     put_mean(t, &d->kl);
     table_float(t, d->kl_median);
@@ -164,7 +163,8 @@ static void kl_table(const struct divergence *d, const char *text, const struct 
         result_note(out, "both models ran in mode fast, whose own rounding adds to the kl");
 }
 
-/* Measure on a set and say what was found. */
+/* Measure on a set and say what was found. Without a reference the model as the file has it stands
+ * for one, where changes hold. */
 static enum st measure(struct session *s, const struct evaluation_set *set,
                        struct evaluation_part part, const char *text, struct result *out,
                        struct err *e)
@@ -172,18 +172,27 @@ static enum st measure(struct session *s, const struct evaluation_set *set,
     struct session_model *m, *ref = s->models.ref;
     struct divergence d = { 0 };
     enum st st = session_need_graph(s, &m, e);
-    if (!st && !ref) {
-        st = st_fail(e, ST_STATE, "there is no reference");
+    if (!st && !ref && !session_changed(s)) {
+        st = st_fail(e, ST_STATE, "there is no reference, and no change to measure");
         st_hint(e, "`ref FILE` opens one");
     }
     if (st)
         return st;
-    const struct run_options o = session_run_options(s);
-    st = divergence_of(ref->model, &o, m->model, &o, set, part, s->progress, &d, e);
+    const struct run_options oref = session_run_options(s);
+    struct run_options o = oref;
+    struct plan plan;
+    size_t left_out;
+    changes_plan(s, m, &plan, &left_out);
+    o.plan = &plan;
+    st = divergence_of(ref ? ref->model : m->model, &oref, m->model, &o, set, part, s->progress, &d,
+                       e);
+    plan_free(&plan);
     if (d.segments)
-        kl_table(&d, text, ref, m, o.mode, out);
-    if (d.segments && session_changed(s))
-        result_note(out, "changes of tensors hold in runs of a prompt, not here");
+        kl_table(&d, text, ref ? ref : m, m, o.mode, out);
+    if (d.segments && !ref)
+        result_note(out, "reference = this file as opened; its own loss is not seen");
+    if (d.segments)
+        changes_left_out(left_out, out);
     if (d.segments && st == ST_CANCELLED)
         out->status = RESULT_PARTIAL;
     return st;
@@ -241,7 +250,8 @@ const struct verb verbs_kl[] = {
       .class = "analyse",
       .args = "[FILE [ctx N] [chunks N]]",
       .brief = "how far the model's predictions lie from the reference's",
-      .help = "Both the active model and the reference (`ref FILE`), in the mode of `set compute`, "
+      .help = "Both the active model under its changes and the reference (`ref FILE`; without one, "
+              "the model as its file has it), in the mode of `set compute`, "
               "go over the tune half of the evaluation set (`data FILE`), or over the chunks of a "
               "file that `ppl` scores. kl = sum over the whole vocabulary of p (ln p - ln q), p "
               "reference, q model, in nats, mean over scored tokens; with median, 99 % quantile "

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "command/command.h"
 #include "command/stops.h"
+#include "command/verbs_change.h"
 #include "file/text_file.h"
 #include "kernels/level.h"
 #include "study/perplexity.h"
@@ -193,13 +194,6 @@ static void ppl_table(const struct perplexity *p, const char *file, enum compute
         table_float(t, (double)(p->chunks * context) / p->seconds);
 }
 
-/* The changes are those of the session's runs: say that a measurement made runs of its own. */
-static void note_unchanged(const struct session *s, struct result *out)
-{
-    if (session_changed(s))
-        result_note(out, "measured on the model itself: the changes made do not apply");
-}
-
 static enum st run_ppl(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct session_model *m;
@@ -220,15 +214,21 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
     struct perplexity p = { 0 };
     struct fast_floor floor = { 0 };
     struct run_options o = session_run_options(s);
+    struct plan plan;
+    size_t left_out;
+    changes_plan(s, m, &plan, &left_out);
+    o.plan = &plan;
     st = text_file_read(buf_str(&path), PROMPT_FILE_MAX, &text, e);
     if (!st)
         st = tokenizer_encode(m->model->tokenizer, str_of(text.p, text.n), 0, &ids, &n, &cap, e);
     if (!st)
         st = perplexity_of(m->model, &o, ids, (int64_t)n, context, chunks, s->progress, &p, e);
+    plan_free(&plan);
+    o.plan = NULL;
     if (!st && o.mode == COMPUTE_FAST)
         st = session_fast_floor(s, m, ids, (int64_t)n, &floor, e);
     if (p.chunks) {
-        note_unchanged(s, out);
+        changes_left_out(left_out, out);
         ppl_table(&p, buf_str(&path), o.mode, &floor, context, out);
         if (st == ST_CANCELLED)
             out->status = RESULT_PARTIAL;
@@ -402,13 +402,18 @@ static enum st run_task(struct session *s, const struct call *c, struct result *
         return st;
     }
     scores = memory;
-    const struct run_options o = session_run_options(s);
+    struct run_options o = session_run_options(s);
+    struct plan plan;
+    size_t left_out;
+    changes_plan(s, m, &plan, &left_out);
+    o.plan = &plan;
     const double start = seconds_now();
     st = add_score(&task, &o, sums, call.n, s->progress, scores, &done, e);
+    plan_free(&plan);
     if (done) {
         struct add_report r;
         add_report_of(&task, sums, scores, done, &r);
-        note_unchanged(s, out);
+        changes_left_out(left_out, out);
         task_summary(&r, &call, o.mode, seconds_now() - start, out);
         task_digits(&task, &r, out);
         task_wrong(m, sums, scores, done, out);

@@ -207,7 +207,8 @@ enum st why_show(const struct element *x, struct result *out, struct err *e)
         const struct node *node = &run_graph(r)->nodes[run_graph(r)->values[last->value].node];
         show_terms(r, last, out);
         if (last->cause.slot >= 0 && node->w[last->cause.slot])
-            show_block(node->w[last->cause.slot], last->cause.row, last->cause.col, out);
+            show_block(run_weight(r, node->w[last->cause.slot]), last->cause.row,
+                       last->cause.col, out);
     }
     why_free(&w);
     return st;

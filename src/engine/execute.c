@@ -15,11 +15,16 @@ int segment_of(const struct run *r, int node)
     return r->n_segments - 1;
 }
 
-struct matrix weight_matrix(const struct weight *w)
+void node_weight(const struct model *m, const struct plan *plan, const struct node *n, int slot,
+                 struct matrix *out, const float **v)
 {
-    if (!w)
-        return (struct matrix){ .format = FORMAT_NONE };
-    return (struct matrix){ w->format, w->data, w->row_bytes, (int64_t)w->rows, (int64_t)w->cols };
+    const struct form *f = plan_form(plan, m, n->w[slot]);
+    const struct weight *w = f ? &f->w : n->w[slot];
+    *out = (struct matrix){ .format = FORMAT_NONE };
+    if (w)
+        *out = (struct matrix){ w->format, w->data, w->row_bytes, (int64_t)w->rows,
+                                (int64_t)w->cols };
+    *v = f && n->v[slot] ? f->v : n->v[slot];
 }
 
 enum st check_tokens(const struct graph *g, int first, int end, const int32_t *ids,
@@ -240,10 +245,8 @@ static void fill_call(const struct run *r, struct frame *f, const struct node *n
                                  f->data[n->in[i]] };
         c->in[i] = &in[i];
     }
-    for (int i = 0; i < op->weights; i++) {
-        c->w[i] = weight_matrix(n->w[i]);
-        c->v[i] = n->v[i];
-    }
+    for (int i = 0; i < op->weights; i++)
+        node_weight(r->model, &r->plan, n, i, &c->w[i], &c->v[i]);
     if (n->op == OP_ROPE) {
         c->rope = &r->g->ropes[n->p.rope];
         c->angles = r->turns[n->p.rope].data;
@@ -283,8 +286,13 @@ enum st execute_rows(struct run *r, struct frame *f, int value, int64_t first, i
     op_score_rows(&c, first, n, out);
     struct batch rows = { .n = n, .visible = b.visible + first, .max_keys = b.max_keys };
     x = (struct tensor){ shape_resolve(g->values[value].shape, n, b.max_keys), out };
-    struct op_call s = { .node = last, .batch = &rows, .in = { &x }, .out = &x, .mode = r->o.mode,
-                         .pool = r->o.pool, .cancel = r->cancel };
+    struct op_call s = { .node = last,
+                         .batch = &rows,
+                         .in = { &x },
+                         .out = &x,
+                         .mode = r->o.mode,
+                         .pool = r->o.pool,
+                         .cancel = r->cancel };
     if (soften)
         op_info(OP_SOFTMAX)->forward(&s);
     batch_free(&b);

@@ -7,16 +7,16 @@
 
 /* The values of one span that are held at the moment. */
 struct frame {
-    int span;      /* -1 = empty */
-    int segment;   /* whose values are held */
-    float **data;  /* [n_values], NULL = not held */
+    int span;     /* -1 = empty */
+    int segment;  /* whose values are held */
+    float **data; /* [n_values], NULL = not held */
 };
 
 /* A stretch of the graph between two places where few values cross: what lies before the blocks,
  * each block, what lies after. Checkpoints are kept at the start of segments. */
 struct segment {
-    int first, end;   /* nodes [first, end) */
-    int *carry;       /* values made before and still needed */
+    int first, end; /* nodes [first, end) */
+    int *carry;     /* values made before and still needed */
     int n_carry;
     int64_t per_token; /* floats of all carried values */
 };
@@ -26,7 +26,7 @@ struct spare {
     struct {
         float *p;
         size_t bytes;
-    } *list;
+    } * list;
     size_t n, cap;
 };
 
@@ -62,7 +62,7 @@ struct run {
     struct sequence *sequences; /* by id */
     size_t n_sequences, cap_sequences;
     struct position at, reached;
-    void **state;        /* [n_nodes], [cap_rows][row] */
+    void **state; /* [n_nodes], [cap_rows][row] */
     int64_t cap_rows;
     struct segment *segments;
     int n_segments;
@@ -77,7 +77,8 @@ struct run {
     size_t n_probes, cap_probes, n_transforms, cap_transforms;
     bool announcing; /* probes are being called */
     int next_handle;
-    int *wants; /* [n_values] */
+    struct plan plan; /* forms alone: its transforms are among the hooks */
+    int *wants;       /* [n_values] */
     int wants_all;
     const volatile sig_atomic_t *cancel; /* of the call that is running, NULL = none */
 };
@@ -91,7 +92,9 @@ NODISCARD enum st check_tokens(const struct graph *g, int first, int end, const 
                                const int32_t *pos, int64_t n, struct err *e);
 /* out [n][n_rot] as op_call.angles. */
 void rope_turns(const struct rope *rope, const int32_t *pos, int64_t n, float *out);
-struct matrix weight_matrix(const struct weight *w);
+/* Weight `slot` of a node under the plan (NULL: none) as op_call wants it. */
+void node_weight(const struct model *m, const struct plan *plan, const struct node *n, int slot,
+                 struct matrix *w, const float **v);
 
 void frame_init(struct run *r, struct frame *f);
 void frame_clear(struct run *r, struct frame *f);

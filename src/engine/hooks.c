@@ -91,5 +91,39 @@ void run_untransform(struct run *r, int handle)
     remove_hook(r->transforms, &r->n_transforms, handle);
 }
 
+static bool reads(const struct node *n, const struct weight *w)
+{
+    for (int i = 0; i < NODE_MAX_WEIGHTS; i++)
+        if (n->w[i] == w)
+            return true;
+    return false;
+}
+
+void run_set_form(struct run *r, const struct weight *w, struct form *f)
+{
+    plan_set(&r->plan, r->model, w, f);
+    for (int i = 0; r->g && i < r->g->n_nodes; i++)
+        if (reads(&r->g->nodes[i], w)) {
+            rewind_to(r, i);
+            return;
+        }
+}
+
+const struct weight *run_weight(const struct run *r, const struct weight *w)
+{
+    const struct form *f = plan_form(&r->plan, r->model, w);
+    return f ? &f->w : w;
+}
+
+const float *run_vector(const struct run *r, const struct node *n, int slot)
+{
+    struct matrix w;
+    const float *v;
+    node_weight(r->model, &r->plan, n, slot, &w, &v);
+    return v;
+}
+
+const struct plan *run_plan(const struct run *r) { return &r->plan; }
+
 void run_want(struct run *r, int value, int delta) { r->wants[value] += delta; }
 void run_want_all(struct run *r, int delta) { r->wants_all += delta; }

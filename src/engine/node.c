@@ -17,15 +17,21 @@ static void plain_batch(int64_t n, const int32_t *ids, bool causal, struct batch
         visible[t] = (int32_t)(causal ? t + 1 : n);
         keys[t] = rows;
     }
-    *b = (struct batch){ .n = n, .ids = ids ? ids : zero, .seq = zero, .pos = rows, .keys = keys,
-                         .visible = visible, .max_keys = n };
+    *b = (struct batch){ .n = n,
+                         .ids = ids ? ids : zero,
+                         .seq = zero,
+                         .pos = rows,
+                         .keys = keys,
+                         .visible = visible,
+                         .max_keys = n };
     *numbers = rows;
 }
 
-enum st node_evaluate(const struct graph *g, int node, const float *const *in, const int32_t *ids,
-                      int64_t n, enum compute mode, struct pool *pool, struct tensor *out,
-                      struct err *e)
+enum st node_evaluate(const struct model *m, const struct plan *plan, int node,
+                      const float *const *in, const int32_t *ids, int64_t n, enum compute mode,
+                      struct pool *pool, struct tensor *out, struct err *e)
 {
+    const struct graph *g = m->graph;
     const struct node *nd = &g->nodes[node];
     const struct op_info *op = op_info(nd->op);
     if (!op->forward)
@@ -43,10 +49,8 @@ enum st node_evaluate(const struct graph *g, int node, const float *const *in, c
         x[i] = (struct tensor){ shape_resolve(shapes[i], n, n), (float *)in[i] };
         c.in[i] = &x[i];
     }
-    for (int i = 0; i < op->weights; i++) {
-        c.w[i] = weight_matrix(nd->w[i]);
-        c.v[i] = nd->v[i];
-    }
+    for (int i = 0; i < op->weights; i++)
+        node_weight(m, plan, nd, i, &c.w[i], &c.v[i]);
     void *data = NULL, *state = NULL, *angles = NULL;
     enum st st = check_tokens(g, node, node + 1, b.ids, b.pos, n, e);
     if (!st && nd->op == OP_ROPE) {

@@ -47,6 +47,14 @@ struct run *run_new(const struct model *m, const struct run_options *o)
     r->checkpoint_stride = 1;
     frame_init(r, &r->frame);
     frame_init(r, &r->scratch);
+    r->o.plan = NULL;
+    if (o->plan) {
+        plan_copy(o->plan, &r->plan);
+        for (size_t i = 0; i < o->plan->n_transforms; i++) {
+            const struct plan_transform *t = &o->plan->transforms[i];
+            run_transform(r, t->value, t->fn, t->data);
+        }
+    }
     return r;
 }
 
@@ -97,6 +105,7 @@ void run_free(struct run *r)
     free(r->spans);
     free(r->probes);
     free(r->transforms);
+    plan_free(&r->plan);
     free(r);
 }
 
@@ -411,8 +420,11 @@ enum st run_head(struct run *r, const float *hidden, int64_t n, float *out, stru
     if (!r->g || r->g->logits < 0)
         return st_fail(e, ST_UNSUPPORTED, "the model has no output head");
     const struct node *head = &r->g->nodes[r->g->values[r->g->logits].node];
-    struct matrix w = weight_matrix(head->w[0]);
-    matrix_mul(&w, head->v[1], hidden, n, out, r->o.mode, r->o.pool, NULL);
+    struct matrix w, none;
+    const float *bias, *no;
+    node_weight(r->model, &r->plan, head, 0, &w, &no);
+    node_weight(r->model, &r->plan, head, 1, &none, &bias);
+    matrix_mul(&w, bias, hidden, n, out, r->o.mode, r->o.pool, NULL);
     return ST_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "engine/model.h"
+#include "engine/plan.h"
 #include "kernels/pool.h"
 
 /* Where a run stands: `node` nodes of span `span` are done. Node n_nodes is the end of the span,
@@ -49,6 +50,7 @@ struct run_options {
     int64_t span;            /* longest span, 0 = the whole prompt in one, as for encoders always */
     size_t checkpoint_bytes; /* memory for checkpoints, 0 = a quarter of the budget */
     const volatile sig_atomic_t *cancel; /* nonzero: run_read() stops computing; may be NULL */
+    const struct plan *plan;             /* copied; NULL = the model as the file has it */
 };
 
 struct run *run_new(const struct model *m, const struct run_options *o);
@@ -123,6 +125,15 @@ bool run_skips(const struct run *r, int value);
 int run_transform(struct run *r, int value, transform_fn fn, void *data);
 void run_untransform(struct run *r, int handle);
 
+/* Read f (a use is added; NULL: the file's own again) in the place of weight w of the model. The
+ * run goes back as for a transform, to before the first node that reads w. */
+void run_set_form(struct run *r, const struct weight *w, struct form *f);
+/* The weight that stands for w in this run: w itself, or that of a form. NULL for NULL. */
+const struct weight *run_weight(const struct run *r, const struct weight *w);
+/* Weight `slot` of the node as floats under the plan, where its op wants a vector; else NULL. */
+const float *run_vector(const struct run *r, const struct node *n, int slot);
+const struct plan *run_plan(const struct run *r); /* its forms; without transforms */
+
 /* Checkpoints and memory. */
 struct run_memory {
     size_t state, values, checkpoints, checkpoint_limit;
@@ -134,10 +145,11 @@ bool run_has_checkpoint(const struct run *r, int span, int block);
 struct run_memory run_predict(const struct model *m, enum compute mode, int64_t n, int64_t span);
 
 /* Evaluate one node by itself on given inputs (float arrays of the resolved shapes for n tokens of
- * one sequence at positions 0..n-1, with no past). out is allocated with mem_alloc: the caller
- * frees out->data. */
-NODISCARD enum st node_evaluate(const struct graph *g, int node, const float *const *in,
-                                const int32_t *ids, int64_t n, enum compute mode, struct pool *pool,
-                                struct tensor *out, struct err *e);
+ * one sequence at positions 0..n-1, with no past) with the forms of the plan (NULL: none). out is
+ * allocated with mem_alloc: the caller frees out->data. */
+NODISCARD enum st node_evaluate(const struct model *m, const struct plan *plan, int node,
+                                const float *const *in, const int32_t *ids, int64_t n,
+                                enum compute mode, struct pool *pool, struct tensor *out,
+                                struct err *e);
 
 #endif

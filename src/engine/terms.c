@@ -58,10 +58,8 @@ enum st run_terms(struct run *r, int span, int value, int64_t at, enum term_kind
         q.held[i] = -1;
     for (int i = 0; i < node->n_in; i++)
         c.in[i] = value_shape(r, span, node->in[i]);
-    for (int i = 0; i < op_info(node->op)->weights; i++) {
-        c.w[i] = weight_matrix(node->w[i]);
-        c.v[i] = node->v[i];
-    }
+    for (int i = 0; i < op_info(node->op)->weights; i++)
+        node_weight(r->model, &r->plan, node, i, &c.w[i], &c.v[i]);
     c.out = value_shape(r, span, value);
     c.rope = node->op == OP_ROPE ? &r->g->ropes[node->p.rope] : NULL;
     *kind = op_terms(&c, at, out, n);

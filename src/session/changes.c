@@ -29,6 +29,26 @@ static bool holds_for(const struct change *c, const struct session_run *r)
     return r->model == c->model && r != c->but && (!c->only || r == c->only);
 }
 
+/* Does the change mean the same in a run over any tokens? */
+static bool anywhere(const struct change *c)
+{
+    for (size_t i = 0; i < c->n_targets; i++) {
+        const struct shape *shape = &c->targets[i].shape;
+        const struct view *data = &c->targets[i].edit.data;
+        for (int d = 0; d < shape->rank; d++) {
+            const enum axis axis = shape->d[d].axis;
+            const struct index *item = NULL;
+            if (axis != AXIS_TOK && axis != AXIS_KEY && axis != AXIS_SEQ)
+                continue;
+            const bool copies = c->targets[i].edit.op == EDIT_COPY
+                                && data->shape.rank == shape->rank && data->shape.d[d].n != 1;
+            if (copies || address_item(&c->address, shape, d, &item, NULL) || item)
+                return false;
+        }
+    }
+    return !c->only && !c->but;
+}
+
 static void hook(struct change *c, const struct session_run *r)
 {
     for (size_t i = 0; holds_for(c, r) && i < c->n_targets; i++) {
@@ -65,11 +85,80 @@ void change_free(struct change *c)
         return;
     for (size_t i = 0; i < c->n_targets; i++)
         view_free(&c->targets[i].edit.data);
+    for (size_t i = 0; i < c->n_forms; i++)
+        form_drop(c->forms[i].by);
     free(c->targets);
+    free(c->forms);
     free(c->hooks);
+    free(c->anywhere);
     free(c->address_text);
     free(c->text);
     free(c);
+}
+
+struct change *change_of_weights(struct session_model *m)
+{
+    struct change *c = x_alloc(sizeof *c);
+    c->model = m;
+    return c;
+}
+
+void change_form(struct change *c, const struct weight *w, struct form *by)
+{
+    x_grow(&c->forms, &c->cap_forms, c->n_forms + 1, sizeof *c->forms);
+    c->forms[c->n_forms++] = (struct change_form){ w, form_keep(by) };
+}
+
+bool changes_hold(const struct session *s, const struct session_model *m)
+{
+    for (size_t i = 0; i < s->changes.n; i++)
+        if (s->changes.list[i]->model == m)
+            return true;
+    return false;
+}
+
+struct form *changes_form(const struct session *s, const struct session_model *m,
+                          const struct weight *w)
+{
+    for (size_t i = s->changes.n; i-- > 0;) {
+        const struct change *c = s->changes.list[i];
+        for (size_t k = c->model == m ? c->n_forms : 0; k-- > 0;)
+            if (c->forms[k].w == w)
+                return c->forms[k].by;
+    }
+    return NULL;
+}
+
+/* The runs of the model read what stands for the weights of the change now. */
+static void set_forms(struct session *s, const struct change *c)
+{
+    for (size_t i = 0; i < c->n_forms; i++) {
+        struct form *now = changes_form(s, c->model, c->forms[i].w);
+        for (size_t k = 0; k < s->models.n_runs; k++) {
+            const struct session_run *r = s->models.runs[k];
+            const struct weight *w = c->forms[i].w;
+            if (r->model == c->model && plan_form(run_plan(r->run), c->model->model, w) != now)
+                run_set_form(r->run, w, now);
+        }
+    }
+}
+
+void changes_plan(const struct session *s, const struct session_model *m, struct plan *out,
+                  size_t *left_out)
+{
+    *out = (struct plan){ 0 };
+    *left_out = 0;
+    for (size_t i = 0; i < s->changes.n; i++) {
+        const struct change *c = s->changes.list[i];
+        if (c->model != m)
+            continue;
+        for (size_t k = 0; k < c->n_forms; k++)
+            plan_set(out, m->model, c->forms[k].w, c->forms[k].by);
+        for (size_t k = 0; c->anywhere && k < c->n_targets; k++)
+            plan_transform(
+                out, (struct plan_transform){ c->targets[k].value, transform, &c->anywhere[k] });
+        *left_out += c->n_targets && !c->anywhere;
+    }
 }
 
 void changes_add(struct session *s, struct change *c, const char *text)
@@ -81,6 +170,14 @@ void changes_add(struct session *s, struct change *c, const char *text)
     all->list[all->n++] = c;
     for (size_t i = 0; i < s->models.n_runs; i++)
         hook(c, s->models.runs[i]);
+    set_forms(s, c);
+    if (!anywhere(c))
+        return;
+    c->anywhere = x_alloc((c->n_targets + 1) * sizeof *c->anywhere);
+    for (size_t i = 0; i < c->n_targets; i++) {
+        c->anywhere[i].target = &c->targets[i];
+        chosen_of(&c->address, &c->targets[i].shape, 0, &c->anywhere[i].chosen);
+    }
 }
 
 struct change *changes_find(const struct session *s, int number)
@@ -91,20 +188,26 @@ struct change *changes_find(const struct session *s, int number)
     return NULL;
 }
 
-static void drop(struct session *s, size_t i)
+/* Out of the list; the change is the caller's. */
+static struct change *take_out(struct session *s, size_t i)
 {
     struct changes *all = &s->changes;
-    change_free(all->list[i]);
+    struct change *c = all->list[i];
     memmove(all->list + i, all->list + i + 1, (all->n - i - 1) * sizeof *all->list);
     all->n--;
+    return c;
 }
+
+static void drop(struct session *s, size_t i) { change_free(take_out(s, i)); }
 
 void changes_undo(struct session *s, struct change *c)
 {
     for (size_t i = 0; i < s->changes.n; i++)
         if (s->changes.list[i] == c) {
             unhook(c, NULL, true);
-            drop(s, i);
+            take_out(s, i);
+            set_forms(s, c);
+            change_free(c);
             return;
         }
 }
@@ -127,8 +230,12 @@ bool change_touches(const struct change *c, const struct session_run *r, int val
 
 void changes_new_run(struct session *s, struct session_run *r)
 {
-    for (size_t i = 0; i < s->changes.n; i++)
+    for (size_t i = 0; i < s->changes.n; i++) {
+        const struct change *c = s->changes.list[i];
         hook(s->changes.list[i], r);
+        for (size_t k = 0; c->model == r->model && k < c->n_forms; k++)
+            run_set_form(r->run, c->forms[k].w, c->forms[k].by);
+    }
 }
 
 void changes_forget_run(struct session *s, const struct session_run *r)
@@ -156,6 +263,15 @@ void changes_free(struct session *s)
     s->changes = (struct changes){ 0 };
 }
 
+static bool replaces(const struct change *c, const struct node *n)
+{
+    for (size_t i = 0; i < c->n_forms; i++)
+        for (int k = 0; k < NODE_MAX_WEIGHTS; k++)
+            if (n->w[k] == c->forms[i].w)
+                return true;
+    return false;
+}
+
 uint64_t changes_before(const struct session *s, const struct session_run *r, struct position at)
 {
     uint64_t hash = 14695981039346656037u; /* FNV-1a */
@@ -165,6 +281,8 @@ uint64_t changes_before(const struct session *s, const struct session_run *r, st
         bool before = false;
         for (size_t k = 0; k < c->n_targets; k++)
             before |= at.span || g->values[c->targets[k].value].node < at.node;
+        for (int n = 0; c->model == r->model && c->n_forms && n < g->n_nodes && !before; n++)
+            before = (at.span || n < at.node) && replaces(c, &g->nodes[n]);
         if (before && holds_for(c, r))
             hash = (hash ^ (uint64_t)c->number) * 1099511628211u;
     }

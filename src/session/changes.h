@@ -24,6 +24,12 @@ struct change_target {
     struct edit edit;
 };
 
+/* A weight that a change replaces; its own use of the form. */
+struct change_form {
+    const struct weight *w; /* of the model's file */
+    struct form *by;        /* NULL: the file's own again */
+};
+
 /* A target in one run. */
 struct change_hook;
 
@@ -37,8 +43,11 @@ struct change {
     struct address address; /* borrows address_text; its slice holds for every target */
     struct change_target *targets;
     size_t n_targets, cap_targets;
+    struct change_form *forms;
+    size_t n_forms, cap_forms;
     struct change_hook **hooks;
     size_t n_hooks, cap_hooks;
+    struct change_hook *anywhere; /* [n_targets]: for evaluations, see changes_plan; or NULL */
 };
 
 struct changes {
@@ -64,6 +73,10 @@ NODISCARD enum st change_copy(struct session *s, struct change *c, const struct 
 NODISCARD enum st change_patch(struct session *s, struct change *c, const struct session_run *from,
                                struct err *e);
 NODISCARD enum st change_mean(struct session *s, struct change *c, struct err *e);
+/* A change of weights of the model alone, of none yet; and one weight more, in the form (a use is
+ * added; NULL: the file's own). Of two forms for one weight the later one holds. */
+struct change *change_of_weights(struct session_model *m);
+void change_form(struct change *c, const struct weight *w, struct form *by);
 void change_free(struct change *c);
 
 /* Take the change over: it gets a number and holds from now on. Runs that are past it go back to
@@ -75,6 +88,17 @@ void changes_undo(struct session *s, struct change *c);
 size_t change_runs(const struct session *s, const struct change *c);
 /* Does it touch this value in this run? */
 bool change_touches(const struct change *c, const struct session_run *r, int value);
+
+/* Does any change hold for the model? */
+bool changes_hold(const struct session *s, const struct session_model *m);
+/* What stands for a weight of the model under the changes; NULL: the file's own. */
+struct form *changes_form(const struct session *s, const struct session_model *m,
+                          const struct weight *w);
+/* The changes of a model as a plan for evaluations, which run over other tokens than a prompt's;
+ * *left_out: those that belong to tokens or to one run, and so cannot hold there. It must be
+ * freed (plan_free) before a change is made or taken back. */
+void changes_plan(const struct session *s, const struct session_model *m, struct plan *out,
+                  size_t *left_out);
 
 /* A run has come: everything that holds for it is registered. A run or a model goes. */
 void changes_new_run(struct session *s, struct session_run *r);

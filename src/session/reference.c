@@ -71,6 +71,8 @@ enum st session_ref_run(struct session *s, struct session_run *r, struct positio
                         struct progress *p, struct run **out, struct err *e)
 {
     struct session_model *ref = s->models.ref;
+    if (!ref && changes_hold(s, r->model))
+        ref = r->model; /* as the file has it */
     if (!ref) {
         st_fail(e, ST_STATE, "there is no reference");
         return st_hint(e, "`ref FILE` opens one");

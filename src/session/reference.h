@@ -11,8 +11,8 @@
 NODISCARD enum st session_set_ref(struct session *s, struct session_model *m, struct err *e);
 
 /* The run of the reference that goes with r: the same tokens in the same spans and the same compute
- * mode, brought to at least position `to`. Owned by r. ST_STATE without a reference; *out may be
- * r's own run when its model is the reference. */
+ * mode, brought to at least position `to`. Owned by r. Without a reference the run's model as the
+ * file has it stands for one where changes hold for it; else ST_STATE. */
 NODISCARD enum st session_ref_run(struct session *s, struct session_run *r, struct position to,
                                   struct progress *p, struct run **out, struct err *e);
 

@@ -138,10 +138,7 @@ void session_collect(struct session *s, struct str line)
 
 bool session_changed(const struct session *s)
 {
-    for (size_t i = 0; i < s->changes.n; i++)
-        if (s->changes.list[i]->model == s->models.model)
-            return true;
-    return false;
+    return s->models.model && changes_hold(s, s->models.model);
 }
 
 bool session_stale(const struct session *s, const struct mark *k)

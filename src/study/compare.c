@@ -135,7 +135,8 @@ static enum st evaluate(struct run *r, int span, int node, const struct tensor *
     const float *data[NODE_MAX_IN] = { 0 };
     for (int i = 0; i < g->nodes[node].n_in; i++)
         data[i] = in[i].data;
-    return node_evaluate(g, node, data, run_tokens(r) + s.first, s.n, run_mode(r), NULL, out, e);
+    return node_evaluate(run_model(r), run_plan(r), node, data, run_tokens(r) + s.first, s.n,
+                         run_mode(r), NULL, out, e);
 }
 
 static enum st evaluate_here(struct run *r, struct run *ref, int span, int node, struct tensor *out,

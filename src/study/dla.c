@@ -39,10 +39,11 @@ static void add(struct dla *d, int value, int64_t head, double x)
 }
 
 /* u of the head above: row a, or row a minus row b; the biases' part is added to *bias. */
-static enum st head_row(const struct node *head, int32_t a, int32_t b, double *u, double *bias,
-                        struct err *e)
+static enum st head_row(const struct run *r, const struct node *head, int32_t a, int32_t b,
+                        double *u, double *bias, struct err *e)
 {
-    const struct weight *w = head->w[0];
+    const struct weight *w = run_weight(r, head->w[0]);
+    const float *v = run_vector(r, head, 1);
     float *row = x_alloc((size_t)w->cols * sizeof *row);
     const int32_t ids[] = { a, b };
     enum st st = ST_OK;
@@ -51,17 +52,18 @@ static enum st head_row(const struct node *head, int32_t a, int32_t b, double *u
         st = weight_decode(w, (uint64_t)ids[k], 1, row, e);
         for (uint64_t i = 0; i < w->cols && !st; i++)
             u[i] = (k ? u[i] : 0) + sign * (double)row[i];
-        if (head->v[1])
-            *bias += sign * (double)head->v[1][ids[k]];
+        if (v)
+            *bias += sign * (double)v[ids[k]];
     }
     free(row);
     return st;
 }
 
 /* Turn u, which reads the norm's output, into the direction that reads its input x. */
-static void through_norm(const struct node *norm, const float *x, int64_t n, double *u,
-                         double *bias)
+static void through_norm(const struct run *r, const struct node *norm, const float *x, int64_t n,
+                         double *u, double *bias)
 {
+    const float *gain = run_vector(r, norm, 0), *shift = run_vector(r, norm, 1);
     const bool layer = norm->op == OP_LAYER_NORM;
     double mean = 0, square = 0, drift = 0;
     for (int64_t i = 0; layer && i < n; i++)
@@ -70,9 +72,9 @@ static void through_norm(const struct node *norm, const float *x, int64_t n, dou
         square += ((double)x[i] - mean) * ((double)x[i] - mean);
     const double scale = sqrt(square / (double)n + (double)norm->p.eps);
     for (int64_t i = 0; i < n; i++) {
-        if (layer && norm->v[1])
-            *bias += u[i] * (double)norm->v[1][i];
-        u[i] *= (norm->v[0] ? (double)norm->v[0][i] : 1.0) / scale;
+        if (layer && shift)
+            *bias += u[i] * (double)shift[i];
+        u[i] *= (gain ? (double)gain[i] : 1.0) / scale;
         drift += u[i];
     }
     for (int64_t i = 0; layer && i < n; i++) /* the mean is taken from every part */
@@ -85,7 +87,7 @@ static enum st split_heads(const struct look *k, int value, struct dla *d, struc
     const struct node *n = &k->g->nodes[k->g->values[value].node];
     if (n->op != OP_LINEAR || k->g->nodes[k->g->values[n->in[0]].node].op != OP_MIX)
         return ST_OK;
-    const struct weight *w = n->w[0];
+    const struct weight *w = run_weight(k->r, n->w[0]);
     const int64_t heads = k->g->nodes[k->g->values[n->in[0]].node].p.heads;
     int64_t cols;
     float *z, *row = x_alloc((size_t)w->cols * sizeof *row);
@@ -145,10 +147,10 @@ static enum st find(struct look *k, int32_t a, int32_t b, struct dla *d, struct 
         return st;
     d->logit = (double)logits[a] - (b < 0 ? 0 : (double)logits[b]);
     free(logits);
-    if ((st = head_row(head, a, b, k->direction, &bias, e))
+    if ((st = head_row(k->r, head, a, b, k->direction, &bias, e))
         || (st = row_of(k, norm->in[0], &x, &n, e)))
         return st;
-    through_norm(norm, x, n, k->direction, &bias);
+    through_norm(k->r, norm, x, n, k->direction, &bias);
     free(x);
     st = terms(k, norm->in[0], d, e);
     if (!st && bias != 0)

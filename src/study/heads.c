@@ -25,8 +25,9 @@ struct path {
     const struct weight *w;
 };
 
-static bool find_path(const struct graph *g, int block, struct path *out)
+static bool find_path(const struct run *r, int block, struct path *out)
 {
+    const struct graph *g = run_graph(r);
     struct addition *list;
     size_t n;
     bool found = false;
@@ -38,7 +39,7 @@ static bool find_path(const struct graph *g, int block, struct path *out)
             continue;
         for (size_t k = 0; k < n && !found; k++)
             if (list[k].update == node->out) {
-                *out = (struct path){ z, list[k].before, list[k].sum, node->w[0] };
+                *out = (struct path){ z, list[k].before, list[k].sum, run_weight(r, node->w[0]) };
                 found = true;
             }
     }
@@ -79,7 +80,7 @@ static enum st gather(struct run *r, int value, float **out, int64_t *tokens, st
 struct gram {
     const float *rows; /* [n_rows][heads * size], a tile of W */
     int64_t n_rows, heads, size;
-    double *g; /* [heads][size][size] */
+    double *g;               /* [heads][size][size] */
     const float *z, *before; /* [tokens][heads * size], [tokens][width] */
     int64_t tokens, width;
     const bool *queries;
@@ -178,8 +179,8 @@ static enum st feeds(const struct path *p, int block, const struct gram *m, cons
             if (!(fabs(adds) >= FEED_SHARE * fabs((double)o->value)))
                 continue;
             x_grow(&out->feeds, &out->cap_feeds, out->n_feeds + 1, sizeof *out->feeds);
-            out->feeds[out->n_feeds++] = (struct head_feed){ block, (int)h, c, o->tok, adds,
-                                                             (double)o->value };
+            out->feeds[out->n_feeds++] = (struct head_feed){ block,  (int)h, c,
+                                                             o->tok, adds,   (double)o->value };
         }
     }
     outlier_scan_free(&scan);
@@ -196,7 +197,7 @@ static enum st measure_block(struct run *r, int block, int64_t heads, const bool
 {
     const struct graph *g = run_graph(r);
     struct path p = { 0 };
-    if (!find_path(g, block, &p) || !run_has(r, 0, p.sum))
+    if (!find_path(r, block, &p) || !run_has(r, 0, p.sum))
         return ST_OK;
     const int64_t cols = shape_per_token(&g->values[p.z].shape);
     const int64_t width = shape_per_token(&g->values[p.before].shape);

@@ -36,12 +36,12 @@ static enum st head_begins(const struct graph *g, int *first, struct err *e)
 static enum st apply(struct run *r, int first, int end, const float *x, int n, float **out,
                      struct err *e)
 {
-    const struct graph *g = run_graph(r);
     float *now = NULL;
     for (int i = first; i < end; i++) {
         const float *const in[] = { now ? now : x };
         struct tensor y;
-        enum st st = node_evaluate(g, i, in, NULL, n, run_mode(r), NULL, &y, e);
+        enum st st = node_evaluate(run_model(r), run_plan(r), i, in, NULL, n, run_mode(r), NULL, &y,
+                                   e);
         mem_free(now);
         if (st)
             return st;

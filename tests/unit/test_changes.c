@@ -12,6 +12,7 @@
 #include "session/changes.h"
 #include "session/control.h"
 #include "session/session.h"
+#include "study/evaluate.h"
 
 static const int32_t clean_ids[] = { 5, 9, 3, 7, 11, 2, 8, 4 };
 static const int32_t other_ids[] = { 5, 6, 3, 1, 11, 2, 10, 4 };
@@ -158,8 +159,8 @@ static void an_edit_changes_its_slice_and_what_follows(void **unused)
     for (int i = 0; i < add->n_in; i++)
         in[i] = after.data + after.start[add->in[i]];
     struct tensor by_hand;
-    assert_ok(node_evaluate(f.g, f.g->values[sum].node, in, clean_ids, N_IDS, run_mode(f.r->run),
-                            NULL, &by_hand, &f.e),
+    assert_ok(node_evaluate(run_model(f.r->run), NULL, f.g->values[sum].node, in, clean_ids, N_IDS,
+                            run_mode(f.r->run), NULL, &by_hand, &f.e),
               &f.e);
     assert_memory_equal(by_hand.data, after.data + after.start[sum],
                         (size_t)shape_count(&by_hand.shape) * sizeof(float));
@@ -402,6 +403,100 @@ static void later_checkpoints_are_stale(void **unused)
     session_free(f.s);
 }
 
+/* The KL of the active model under its changes to `ref` under none, over 24 short segments. */
+static double kl_to(struct fixture *f, const struct model *ref, size_t *left_out)
+{
+    int32_t ids[24 * 10];
+    struct evaluation_set set;
+    struct divergence d;
+    struct plan plan;
+    for (int i = 0; i < 24 * 10; i++)
+        ids[i] = (i * 7 + i / 10) % 12;
+    assert_ok(evaluation_cut(ids, 24 * 10, 24, 10, 2, -1, &set, &f->e), &f->e);
+    const struct run_options oref = session_run_options(f->s);
+    struct run_options o = oref;
+    changes_plan(f->s, f->s->models.model, &plan, left_out);
+    o.plan = &plan;
+    assert_ok(divergence_of(ref, &oref, f->s->models.model->model, &o, &set,
+                            (struct evaluation_part){ 0, 1 }, NULL, &d, &f->e),
+              &f->e);
+    plan_free(&plan);
+    evaluation_free(&set);
+    return d.kl.value;
+}
+
+/* With every weight of another file, a run gives the other model's bits; taken back, its own. */
+static void weights_of_another_file(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(llama, 3);
+    struct session_model *mine = f.s->models.model, *other;
+    struct trace before = trace(&f, f.r);
+    assert_ok(session_open(f.s, golden_path("models/llama-gqa-tied-q8_0.gguf"), NULL, &other, &f.e),
+              &f.e);
+    struct session_run *far = prompt(&f, clean_ids, N_IDS, "far");
+    struct trace theirs = trace(&f, far);
+    session_use_run(f.s, f.r);
+    struct change *all = change_of_weights(mine), *one = change_of_weights(mine);
+    for (size_t i = 0; i < mine->model->weights->n; i++) {
+        const struct weight *w = &mine->model->weights->list[i];
+        struct form *form;
+        assert_ok(
+            form_borrow(mine->model, w, weights_find(other->model->weights, w->name), &form, &f.e),
+            &f.e);
+        change_form(all, w, form);
+        if (str_is(w->name, "blk.1.attn_q.weight"))
+            change_form(one, w, NULL);
+        form_drop(form);
+    }
+    size_t left_out;
+    const double whole = kl_to(&f, other->model, &left_out);
+    assert_true(whole > 0);
+    changes_add(f.s, all, "every weight");
+    assert_int_equal(run_position(f.r->run).node, 0);
+    struct trace after = trace(&f, f.r);
+    assert_true(same(&after, &theirs) && !same(&after, &before));
+    assert_true(kl_to(&f, other->model, &left_out) == 0);
+    changes_add(f.s, one, "one of its own again"); /* the later change holds */
+    assert_true(position_compare(run_position(f.r->run), (struct position){ 0, 0 }) > 0);
+    struct trace mixed = trace(&f, f.r);
+    const double part = kl_to(&f, other->model, &left_out);
+    assert_true(!same(&mixed, &after) && part > 0 && part < whole);
+    struct session_run *fresh = prompt(&f, clean_ids, N_IDS, "fresh");
+    struct trace again = trace(&f, fresh);
+    assert_true(same(&again, &mixed));
+    changes_undo(f.s, all);
+    changes_undo(f.s, one);
+    struct trace undone = trace(&f, f.r);
+    assert_true(same(&undone, &before));
+    assert_true(kl_to(&f, mine->model, &left_out) == 0 && left_out == 0);
+    trace_free(&before), trace_free(&theirs), trace_free(&after);
+    trace_free(&mixed), trace_free(&again), trace_free(&undone);
+    session_free(f.s);
+}
+
+/* What names no token of a prompt holds over any text; what does is left out, and counted. */
+static void evaluations_see_the_changes(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(llama, 0);
+    size_t left_out;
+    finish_run(&f, f.r);
+    const struct model *m = f.s->models.model->model;
+    command(&f, "set tensor blk.0.out[tok=1] = zero");
+    command(&f, "set tensor main!blk.0.out = zero");
+    assert_true(kl_to(&f, m, &left_out) == 0);
+    assert_int_equal(left_out, 2);
+    command(&f, "ablate blk.0.attn.z[head=1] mean");
+    const double head = kl_to(&f, m, &left_out);
+    assert_true(head > 0 && left_out == 2);
+    command(&f, "skip blk.0.attn");
+    assert_true(kl_to(&f, m, &left_out) > head);
+    command(&f, "undo 4");
+    assert_true(kl_to(&f, m, &left_out) == 0);
+    session_free(f.s);
+}
+
 static void bad_changes_change_nothing(void **unused)
 {
     (void)unused;
@@ -441,4 +536,5 @@ UNIT_MAIN(CASE(an_edit_changes_its_slice_and_what_follows), CASE(edits_set_add_a
           CASE(a_mean_is_over_the_chosen_tokens), CASE(a_skip_is_a_zeroed_output),
           CASE(patches_restore_a_clean_run), CASE(a_patch_takes_the_slice_only),
           CASE(changes_survive_time_and_new_runs), CASE(an_edit_inside_a_fused_kernel_opens_it),
-          CASE(later_checkpoints_are_stale), CASE(bad_changes_change_nothing))
+          CASE(later_checkpoints_are_stale), CASE(weights_of_another_file),
+          CASE(evaluations_see_the_changes), CASE(bad_changes_change_nothing))

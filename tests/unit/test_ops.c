@@ -528,8 +528,8 @@ static void check_node(struct run *r, int node)
     for (int i = 0; i < n->n_in; i++)
         borrowed[i] = in[i] = models_output(r, g->values[n->in[i]].name, NULL);
     struct tensor x, want;
-    assert_ok(node_evaluate(g, node, borrowed, run_tokens(r), run_n_tokens(r), COMPUTE_EXACT, NULL,
-                            &x, &e),
+    assert_ok(node_evaluate(run_model(r), NULL, node, borrowed, run_tokens(r), run_n_tokens(r),
+                            COMPUTE_EXACT, NULL, &x, &e),
               &e);
     assert_ok(run_read(r, 0, n->out, &want, &e), &e);
     assert_true(shape_equal(&x.shape, &want.shape));
@@ -554,9 +554,9 @@ static void nodes_by_themselves(void **state)
         struct err e = ERR_INIT;
         struct tensor x;
         const int32_t bad = 4000;
-        assert_fails(node_evaluate(m->graph, 0, NULL, &bad, 1, COMPUTE_EXACT, NULL, &x, &e),
+        assert_fails(node_evaluate(m, NULL, 0, NULL, &bad, 1, COMPUTE_EXACT, NULL, &x, &e),
                      ST_RANGE, &e);
-        assert_fails(node_evaluate(m->graph, 0, NULL, NULL, 0, COMPUTE_EXACT, NULL, &x, &e),
+        assert_fails(node_evaluate(m, NULL, 0, NULL, NULL, 0, COMPUTE_EXACT, NULL, &x, &e),
                      ST_RANGE, &e);
         run_free(r);
         model_free(m);
