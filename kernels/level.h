@@ -37,6 +37,20 @@ struct logits_kernels {
                       double out[3][LOGITS_LANES]);
 };
 
+/* Of some values: bits of the largest magnitude, NaN and infinity above all numbers, and the sum of
+ * squares. */
+struct scan_part {
+    double squares;
+    int32_t top;
+};
+
+/* What kernels/statistics_scan.c is made of. */
+struct scan_kernels {
+    void (*scan)(const float *x, int64_t n, struct scan_part *out);
+    /* How many have these bits but for the sign; n < 2^31. */
+    int64_t (*count)(const float *x, int64_t n, int32_t magnitude);
+};
+
 struct buf;
 
 /* Weights that are numbers by themselves. */
@@ -68,6 +82,7 @@ struct level {
     void (*to_halves)(const float *x, int64_t n, uint16_t *h);
     struct row_kernels row;
     struct logits_kernels logits;
+    struct scan_kernels scan;
     const struct native_ops *native;
     /* Weights to floats: n elements, a multiple of the block, the bits of the format's codec. */
     void (*decode)(const struct decoder *d, const void *src, float *dst, int64_t n);

@@ -12,6 +12,7 @@
 #include "kernels/logits_body.h"
 #include "kernels/plain_body.h"
 #include "kernels/rows_body.h"
+#include "kernels/scan_body.h"
 
 /* AMD's CPUs start one vdpbf16ps per cycle (twice the products of an FMA unit), Intel's one every
  * other cycle, where two FMA a cycle are four times as fast. */
@@ -26,7 +27,7 @@ static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pa
     .rows = LEVEL_MAX_ROWS, .dot_rows = dot_rows, .plain_rows = PLAIN_KERNELS, \
     .attention_scores = attention_scores_level, .attention_mix = attention_mix_level, \
     .to_halves = to_halves, .row = ROW_KERNELS, .logits = LOGITS_KERNELS, \
-    .native = &native, .decode = decode
+    .scan = SCAN_KERNELS, .native = &native, .decode = decode
 
 const struct level level_avx512 = {
     .name = "avx512",

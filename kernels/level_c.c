@@ -9,6 +9,7 @@
 #include "kernels/level_native.h"
 #include "kernels/logits_body.h"
 #include "kernels/rows_body.h"
+#include "kernels/scan_body.h"
 
 static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
 
@@ -22,6 +23,7 @@ const struct level level_c = {
     .to_halves = to_halves,
     .row = ROW_KERNELS,
     .logits = LOGITS_KERNELS,
+    .scan = SCAN_KERNELS,
     .native = &native,
     .decode = decode,
     .fast = &fast,

@@ -73,6 +73,13 @@ struct scan {
 };
 /* n >= 0 values. pool may be NULL; the same bits whatever it is. */
 void scan_of(struct pool *pool, const float *x, int64_t n, struct scan *out);
+/* The scan, and how many values have the largest magnitude, of which `first` is the first one; 0
+ * and -1 when not all are finite, and for n = 0. */
+struct ties {
+    struct scan scan;
+    int64_t count, first;
+};
+void ties_of(struct pool *pool, const float *x, int64_t n, struct ties *out);
 
 /* Moments of some values; private to the stream. */
 struct summary_part {

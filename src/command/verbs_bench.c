@@ -279,13 +279,16 @@ static enum st run_bench(struct session *s, const struct call *c, struct result 
         return bench_kernels(s, c, out, e);
     if (str_is(what, "model"))
         return run_bench_model(s, c, out, e);
-    return call_fail(c, 0, e, ST_SYNTAX, "bench what? machine, kernels or model");
+    if (str_is(what, "catch"))
+        return run_bench_catch(s, c, out, e);
+    return call_fail(c, 0, e, ST_SYNTAX, "bench what? machine, kernels, model or catch");
 }
 
 const struct verb verbs_bench[] = {
     { .name = "bench",
       .class = "analyse",
-      .args = "machine | kernels [FILTER...] | model [FILE] [-p|-n|-r|-t N] [-c MODE]",
+      .args = "machine | kernels [FILTER...] | model [FILE] [-p|-n|-r|-t N] [-c MODE] | "
+              "catch [FILE] [-p|-r N] [-c MODE]",
       .brief = "measure speed: the machine's limits, kernels beside them, the model",
       .help =
           "Rates are of wall time, with the threads and at the level that are set; another busy "
@@ -324,12 +327,18 @@ const struct verb verbs_bench[] = {
           "out. memory_peak: most that qdb had allocated of what `--mem` bounds, mapped files "
           "apart; process_peak: most that the process had in memory (VmHWM), pages of mapped "
           "files included; both since qdb was started.\n"
+          "bench catch: what it costs to watch. The same `-p` random tokens (512) are run through "
+          "once without a breakpoint and once with each of four catches (`help catch`), every point "
+          "to the logits of all tokens, `-r` times (3) in turn; what a catch finds is counted "
+          "(hits) and passed by. ratio: seconds over those of the run without a breakpoint in the "
+          "same round, the median and extremes of the rounds. A round before them warms up.\n"
           "^C keeps what is done.",
       .examples = "bench machine size 1M seconds 0.02\n"
                   "bench kernels q8_0 native 1 size 1M seconds 0.02\n"
-                  "bench model -p 8 -n 4 -c native",
+                  "bench model -p 8 -n 4 -c native\n"
+                  "bench catch -p 8 -r 2",
       .kinds = { ARG_TEXT, ARG_FILE },
-      .words = "machine|kernels|model|-p|-n|-r|-t|-c|size|seconds|decode|exact|native|fast",
+      .words = "machine|kernels|model|catch|-p|-n|-r|-t|-c|size|seconds|decode|exact|native|fast",
       .run = run_bench },
     { 0 },
 };

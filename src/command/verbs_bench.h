@@ -1,10 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* `bench model`. */
+/* The parts of `bench` that run models: `bench model`, `bench catch`. */
 #ifndef QDB_COMMAND_VERBS_BENCH_H
 #define QDB_COMMAND_VERBS_BENCH_H
 
 #include "command/command.h"
+#include "study/bench.h"
+
+/* What is to be measured; threads 0 and mode COMPUTE__COUNT: as the settings say. */
+struct bench_wanted {
+    struct bench_model what;
+    int64_t threads;
+    enum compute mode;
+};
+
+/* The words from `first` on: of "-p N -n N -r N -t N -c MODE" the flags that `accepts` holds, which
+ * says in words what is expected. */
+NODISCARD enum st bench_parse(const struct call *c, int first, const char *accepts,
+                              struct bench_wanted *w, struct err *e);
+
+/* The model to measure: that of a file at word 1, which the session does not get to know, else the
+ * active one. */
+struct bench_subject {
+    struct model *model;
+    struct model *own; /* of a file; NULL: the active model */
+    double open;       /* seconds it took to open the file, NAN without */
+};
+bool bench_names_file(const struct call *c);
+NODISCARD enum st bench_subject_open(struct session *s, const struct call *c,
+                                     struct bench_subject *out, struct err *e);
+void bench_subject_close(struct bench_subject *b);
 
 enum st run_bench_model(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_bench_catch(struct session *s, const struct call *c, struct result *out, struct err *e);
 
 #endif

@@ -2,19 +2,13 @@
 /* `bench model`: how fast a model runs, beside what other engines call pp and tg. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "command/command.h"
 #include "command/verbs_bench.h"
 #include "kernels/level.h"
 #include "study/bench.h"
-
-/* What is wanted; threads 0 and mode COMPUTE__COUNT: as the settings say. */
-struct wanted {
-    struct bench_model what;
-    int64_t threads;
-    enum compute mode;
-};
 
 static enum st parse_mode(const struct call *c, int i, enum compute *out, struct err *e)
 {
@@ -26,8 +20,8 @@ static enum st parse_mode(const struct call *c, int i, enum compute *out, struct
     return call_fail(c, i, e, ST_SYNTAX, "a compute mode is exact, native or fast");
 }
 
-/* The words from `first` on. */
-static enum st parse_wanted(const struct call *c, int first, struct wanted *w, struct err *e)
+enum st bench_parse(const struct call *c, int first, const char *accepts, struct bench_wanted *w,
+                    struct err *e)
 {
     int64_t repetitions = w->what.repetitions;
     const struct {
@@ -43,10 +37,11 @@ static enum st parse_wanted(const struct call *c, int first, struct wanted *w, s
     enum { OPTIONS = sizeof options / sizeof *options };
     for (int i = first; i < c->n_words; i += 2) {
         int k = 0;
-        while (k < OPTIONS && !str_is(c->words[i].text, options[k].flag))
+        while (k < OPTIONS
+               && !(str_is(c->words[i].text, options[k].flag) && strstr(accepts, options[k].flag)))
             k++;
         if (k == OPTIONS)
-            return call_fail(c, i, e, ST_SYNTAX, "expected -p N, -n N, -r N, -t N or -c MODE");
+            return call_fail(c, i, e, ST_SYNTAX, "expected %s", accepts);
         if (i + 1 >= c->n_words)
             return call_fail(c, i + 1, e, ST_SYNTAX, "a %s is missing",
                              options[k].value ? "number" : "compute mode");
@@ -58,6 +53,45 @@ static enum st parse_wanted(const struct call *c, int first, struct wanted *w, s
     }
     w->what.repetitions = (int)repetitions;
     return ST_OK;
+}
+
+bool bench_names_file(const struct call *c)
+{
+    return c->n_words > 1 && !str_starts(c->words[1].text, "-");
+}
+
+enum st bench_subject_open(struct session *s, const struct call *c, struct bench_subject *out,
+                           struct err *e)
+{
+    struct session_model *active;
+    if (!bench_names_file(c)) {
+        enum st st = session_need_graph(s, &active, e);
+        if (!st)
+            *out = (struct bench_subject){ active->model, NULL, NAN };
+        return st;
+    }
+    char *path = x_strndup(c->words[1].text.p, c->words[1].text.n);
+    const double start = bench_now();
+    struct weights *w;
+    enum st st = weights_open(path, &w, e);
+    free(path);
+    if (st)
+        return st_at(e, c->words[1].column, c->words[1].length);
+    struct model *m = model_new(w);
+    if (!m->graph) {
+        st = m->no_graph.st;
+        *e = m->no_graph;
+        model_free(m);
+        return st;
+    }
+    *out = (struct bench_subject){ m, m, bench_now() - start };
+    return ST_OK;
+}
+
+void bench_subject_close(struct bench_subject *b)
+{
+    if (b->own)
+        model_free(b->own);
 }
 
 static void speed_row(struct table *t, const char *test, int64_t tokens,
@@ -111,61 +145,30 @@ static void model_table(const struct model *m, const struct run_options *o, doub
     peak ? table_int(t, (int64_t)peak) : table_skip(t);
 }
 
-/* open: seconds that it took to open the model, NAN if it was open. */
-static enum st measure_model(struct session *s, const struct model *m, const struct wanted *w,
-                             double open, struct result *out, struct err *e)
-{
-    struct bench_model_result r;
-    struct run_options o = session_run_options(s);
-    struct pool *own = w->threads > 1 ? pool_new((int)w->threads) : NULL;
-    if (w->threads)
-        o.pool = own;
-    if (w->mode < COMPUTE__COUNT)
-        o.mode = w->mode;
-    const enum st st = bench_model_of(m, &o, &w->what, s->progress, &r, e);
-    if (!st || st == ST_CANCELLED) {
-        speed_table(&w->what, &r, out);
-        model_table(m, &o, open, &r, out);
-    }
-    pool_free(own);
-    return st;
-}
-
-/* A file of its own, which the session does not get to know. */
-static enum st measure_file(struct session *s, const struct word *word, const struct wanted *wanted,
-                            struct result *out, struct err *e)
-{
-    char *path = x_strndup(word->text.p, word->text.n);
-    const double start = bench_now();
-    struct weights *w;
-    enum st st = weights_open(path, &w, e);
-    free(path);
-    if (st)
-        return st_at(e, word->column, word->length);
-    struct model *m = model_new(w);
-    const double open = bench_now() - start;
-    if (m->graph) {
-        st = measure_model(s, m, wanted, open, out, e);
-    } else {
-        st = m->no_graph.st;
-        *e = m->no_graph;
-    }
-    model_free(m);
-    return st;
-}
-
 enum st run_bench_model(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
-    const bool file = c->n_words > 1 && !str_starts(c->words[1].text, "-");
-    struct session_model *m;
-    struct wanted w = { { 512, 128, 3, (uint64_t)setting_int(&s->settings, SETTING_SEED) },
-                        0,
-                        COMPUTE__COUNT };
-    enum st st = parse_wanted(c, 1 + file, &w, e);
+    struct bench_wanted w = { { 512, 128, 3, (uint64_t)setting_int(&s->settings, SETTING_SEED) },
+                              0,
+                              COMPUTE__COUNT };
+    struct bench_subject b;
+    struct bench_model_result r;
+    enum st st = bench_parse(c, 1 + bench_names_file(c), "-p N, -n N, -r N, -t N or -c MODE", &w, e);
+    if (!st)
+        st = bench_subject_open(s, c, &b, e);
     if (st)
         return st;
-    if (file)
-        return measure_file(s, &c->words[1], &w, out, e);
-    st = session_need_graph(s, &m, e);
-    return st ? st : measure_model(s, m->model, &w, NAN, out, e);
+    struct run_options o = session_run_options(s);
+    struct pool *own = w.threads > 1 ? pool_new((int)w.threads) : NULL;
+    if (w.threads)
+        o.pool = own;
+    if (w.mode < COMPUTE__COUNT)
+        o.mode = w.mode;
+    st = bench_model_of(b.model, &o, &w.what, s->progress, &r, e);
+    if (!st || st == ST_CANCELLED) {
+        speed_table(&w.what, &r, out);
+        model_table(b.model, &o, b.open, &r, out);
+    }
+    pool_free(own);
+    bench_subject_close(&b);
+    return st;
 }

@@ -335,12 +335,15 @@ static bool has_outlier(struct eval *v, double k, double *value, int64_t *at)
 /* Share of the values that have the largest magnitude, when several do. */
 static double saturated(struct eval *v, int64_t *at)
 {
-    const struct summary *s = summary(v);
+    struct ties t;
+    ties_of(v->in->pool, v->x, v->n, &t);
+    *at = t.first;
+    if (t.scan.finite)
+        return t.count > 1 && t.scan.absmax > 0 ? (double)t.count / (double)v->n : 0;
+    const struct summary *s = summary(v); /* the finite ones of them */
     int64_t count = 0;
     *at = s->absmax_at;
-    if (!(s->absmax > 0))
-        return 0;
-    for (int64_t i = 0; i < v->n; i++)
+    for (int64_t i = 0; s->absmax > 0 && i < v->n; i++)
         count += (double)fabsf(v->x[i]) == s->absmax;
     return count > 1 ? (double)count / (double)v->n : 0;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/level.h"
 #include "tests/kern/checks.h"
 
 typedef long double wide;
@@ -290,4 +291,66 @@ void check_outliers(struct trial *t)
     if (live > 0)
         expect_near("rms", 0, out.rms, (double)sqrtl(all / (live * (rows - apart))),
                     1e-12 * out.rms);
+}
+
+/* ---- the scan ---- */
+
+static void expect_same_scan(const struct ties *a, const struct ties *b)
+{
+    expect_int("finite", 0, a->scan.finite, b->scan.finite);
+    expect_int("count", 0, a->count, b->count);
+    expect_int("first", 0, a->first, b->first);
+    expect_near("absmax", 0, (double)a->scan.absmax, (double)b->scan.absmax, 0);
+    expect_near("squares", 0, a->scan.squares, b->scan.squares, 0);
+}
+
+void check_scan(struct trial *t)
+{
+    const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
+    const int64_t n = draw_length(t, 0, draw_int(t, 0, 5) ? 3000 : 200000);
+    kern_note("%d numbers, %s", (int)n, draw_name(kind));
+    float *x = guard(t, "x", n, sizeof *x, sizeof *x, GUARD_IN);
+    draw_floats(t, kind, x, n);
+    const float most = n ? x[draw_int(t, 0, n - 1)] : 0;
+    for (int64_t i = 0; !(draw(t) & 3) && i < n; i++) /* many have the largest magnitude */
+        if (!(draw(t) & 3) || fabsf(x[i]) > fabsf(most))
+            x[i] = draw(t) & 1 ? most : -most;
+    for (int64_t i = draw_int(t, 0, 2); !(draw(t) & 7) && n && i; i--)
+        x[draw_int(t, 0, n - 1)] = draw(t) & 1 ? NAN : -INFINITY;
+    guard_seal();
+    struct ties got, shared, want;
+    struct scan scan;
+    struct pool *pool = pool_new(3);
+    level_force(&level_c);
+    ties_of(NULL, x, n, &want);
+    level_force(t->level);
+    CALL(ties_of, NULL, x, n, &got);
+    CALL(ties_of, pool, x, n, &shared);
+    CALL(scan_of, pool, x, n, &scan);
+    pool_free(pool);
+    expect_int("finite of the scan alone", 0, scan.finite, got.scan.finite);
+    bool finite = true;
+    wide squares = 0;
+    float absmax = 0;
+    int64_t count = 0, first = -1;
+    for (int64_t i = 0; i < n; i++) {
+        finite = finite && isfinite(x[i]);
+        squares += (wide)x[i] * (wide)x[i];
+        absmax = fmaxf(absmax, fabsf(x[i]));
+    }
+    for (int64_t i = n; finite && i-- > 0;)
+        if (fabsf(x[i]) == absmax) {
+            count++;
+            first = i;
+        }
+    expect_int("finite", 1, got.scan.finite, finite);
+    expect_int("count", 1, got.count, count);
+    expect_int("first", 1, got.first, first);
+    if (!finite)
+        return;
+    expect_same_scan(&got, &want);
+    expect_same_scan(&shared, &want);
+    expect_near("absmax", 1, (double)got.scan.absmax, (double)absmax, 0);
+    if (squares < 1e38L && squares > 1e-30L)
+        expect_near("squares", 1, got.scan.squares, (double)squares, 1e-5 * (double)squares);
 }

@@ -52,6 +52,7 @@ void check_add_multiply(struct trial *t);
 
 /* check_statistics.c */
 void check_summary(struct trial *t);
+void check_scan(struct trial *t);
 void check_quantiles(struct trial *t);
 void check_histogram(struct trial *t);
 void check_pair(struct trial *t);

@@ -212,6 +212,9 @@ static void mistakes_are_refused(void **state)
         { "bench model -c slow", ST_SYNTAX, 15 },
         { "bench model", ST_STATE, 0 },
         { "bench model /nowhere.gguf", ST_IO, 12 },
+        { "bench catch", ST_STATE, 0 },
+        { "bench catch -n 3", ST_SYNTAX, 12 },
+        { "bench catch -p", ST_SYNTAX, 14 },
     };
     struct bench b;
     start(&b);
@@ -294,7 +297,46 @@ static void interrupted_models_are_kept(void **state)
     end(&b);
 }
 
+/* Breakpoints of the session stay as they are, and hits are not stops. */
+static void the_cost_of_catches_is_a_ratio(void **state)
+{
+    (void)state;
+    struct bench b;
+    char line[512];
+    start(&b);
+    assert_ok(command(&b, "open --demo"), &b.e);
+    assert_ok(command(&b, "catch nan"), &b.e);
+    snprintf(line, sizeof line, "bench catch \"%s\" -p 12 -r 2 -c native",
+             golden_path("models/llama-gqa-tied-q4_0.gguf"));
+    assert_ok(command(&b, line), &b.e);
+    const struct table *t = named(&b, "catch");
+    assert_int_equal(t->n_rows, 5);
+    assert_string_equal(cell(t, 0, "condition")->s, "(none)");
+    assert_string_equal(cell(t, 3, "condition")->s, "outlier(20)");
+    for (size_t row = 0; row < t->n_rows; row++) {
+        assert_rate(t, row, "least");
+        assert_true(cell(t, row, "least_ratio")->f <= cell(t, row, "ratio")->f);
+        assert_true(cell(t, row, "ratio")->f <= cell(t, row, "most_ratio")->f);
+        assert_int_equal(cell(t, row, "of")->i, 2);
+    }
+    assert_float_equal(cell(t, 0, "ratio")->f, 1, 0);
+    assert_int_equal(cell(t, 1, "hits")->i, 0);
+    t = named(&b, "run");
+    assert_int_equal(cell(t, 0, "tokens")->i, 12);
+    assert_string_equal(cell(t, 0, "compute")->s, "native");
+    assert_int_equal(b.s->breaks.n, 1);
+    assert_int_equal(b.s->breaks.list[0].hits, 0);
+    assert_false(b.s->caught);
+    assert_null(b.s->hit.run);
+    b.stop_at = 2; /* in the round that warms up: nothing to show */
+    b.ticks = 0;
+    assert_fails(command(&b, line), ST_CANCELLED, &b.e);
+    assert_int_equal(b.r.n_tables, 0);
+    assert_int_equal(b.s->breaks.n, 1);
+    end(&b);
+}
+
 UNIT_MAIN(CASE(samples_are_summed_up), CASE(memory_is_read_whole), CASE(machine_has_limits),
           CASE(kernels_have_rates), CASE(every_format_has_kernels), CASE(the_level_in_use_stays),
           CASE(interrupted_kernels_are_kept), CASE(mistakes_are_refused), CASE(models_have_rates),
-          CASE(interrupted_models_are_kept))
+          CASE(interrupted_models_are_kept), CASE(the_cost_of_catches_is_a_ratio))

@@ -155,6 +155,8 @@ static void saturation_is_a_plateau(void **unused)
         x[i] = (float)(i % 4 == 0 ? (i % 8 ? 7 : -7) : i % 5);
     assert_true(holds("sat(0.2)", x));
     assert_false(holds("sat(0.25)", x));
+    x[1] = INFINITY; /* finite values are looked at beside others too */
+    assert_true(holds("sat(0.2)", x));
     memset(x, 0, sizeof x);
     assert_false(holds("sat", x));
     assert_true(holds("dead", x));
