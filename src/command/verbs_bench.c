@@ -328,8 +328,8 @@ const struct verb verbs_bench[] = {
           "apart; process_peak: most that the process had in memory (VmHWM), pages of mapped "
           "files included; both since qdb was started.\n"
           "bench catch: what it costs to watch. The same `-p` random tokens (512) are run through "
-          "once without a breakpoint and once with each of four catches (`help catch`), every point "
-          "to the logits of all tokens, `-r` times (3) in turn; what a catch finds is counted "
+          "once without a breakpoint and once with each of four catches (`help catch`), every "
+          "point to the logits of all tokens, `-r` times (3) in turn; what a catch finds is counted "
           "(hits) and passed by. ratio: seconds over those of the run without a breakpoint in the "
           "same round, the median and extremes of the rounds. A round before them warms up.\n"
           "^C keeps what is done.",

@@ -152,7 +152,8 @@ enum st run_bench_model(struct session *s, const struct call *c, struct result *
                               COMPUTE__COUNT };
     struct bench_subject b;
     struct bench_model_result r;
-    enum st st = bench_parse(c, 1 + bench_names_file(c), "-p N, -n N, -r N, -t N or -c MODE", &w, e);
+    const int first = 1 + bench_names_file(c);
+    enum st st = bench_parse(c, first, "-p N, -n N, -r N, -t N or -c MODE", &w, e);
     if (!st)
         st = bench_subject_open(s, c, &b, e);
     if (st)
