@@ -42,8 +42,10 @@ struct fast_ops {
                   int64_t stride);
 };
 
-/* A product of fewer tokens than this is computed as in mode exact: there is nothing to share. */
-enum { FAST_LEAST_TOKENS = 5 };
+/* Products of fewer tokens have nothing to share. Those of formats that native mode multiplies as
+ * integers stay in integers, each token the sum of two tokens of native mode (docs/modes.md);
+ * others are computed as in mode exact, for even fewer tokens. */
+enum { FAST_LEAST_TOKENS = 33, FAST_LEAST_FLOATS = 5 };
 
 /* A whole product; see matrix_mul. */
 struct pool;

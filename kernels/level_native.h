@@ -121,9 +121,9 @@ static void native_rows(const struct native_weights *w, const struct native_acts
 #ifdef __AVX2__
 #include "kernels/native_few.h"
 #include "kernels/native_simd.h"
-static const struct native_ops native = { native_acts_row, native_panel, native_many, MOST_TOKENS,
-                                          native_few };
+static const struct native_ops native = { native_acts_row, fine_acts_row, native_panel, native_many,
+                                          MOST_TOKENS,     native_few };
 #else
-static const struct native_ops native = { .acts = native_acts_row, .panel = native_rows };
+static const struct native_ops native = { native_acts_row, fine_acts_row, .panel = native_rows };
 #endif
 #endif

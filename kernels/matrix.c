@@ -135,14 +135,14 @@ static void round_token(void *data, int64_t t, int worker)
 void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
                 enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel)
 {
-    if (mode == COMPUTE_FAST && tokens >= FAST_LEAST_TOKENS) {
+    const struct native_format *f = mode == COMPUTE_EXACT ? NULL : native_format(w->format);
+    if (mode == COMPUTE_FAST && tokens >= (f ? FAST_LEAST_TOKENS : FAST_LEAST_FLOATS)) {
         fast_mul(w, bias, x, tokens, y, pool, cancel);
         return;
     }
-    const struct native_format *f = mode == COMPUTE_NATIVE ? native_format(w->format) : NULL;
     const int rounds = mode == COMPUTE_NATIVE ? native_rounds(w->format) : -1;
     if (f) {
-        native_mul(w, f, bias, x, tokens, y, pool, cancel);
+        native_mul(w, f, mode == COMPUTE_FAST, bias, x, tokens, y, pool, cancel);
         return;
     }
     if (rounds < 0) {

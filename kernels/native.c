@@ -66,16 +66,34 @@ void native_acts_free(struct native_acts *a)
     *a = (struct native_acts){ 0 };
 }
 
+static void set_start(struct native_acts *a, const struct native_format *f, int64_t t)
+{
+    const int16_t *sum = a->sum + t * (a->stride / f->unit);
+    int32_t *start = a->start + t * (a->stride / f->unit);
+    for (int64_t i = 0; i < a->cols / f->unit; i++)
+        start[i] = -f->zero * sum[i];
+}
+
 void native_acts_set(struct native_acts *a, const struct native_format *f, int64_t t,
                      const float *x)
 {
     const int64_t first = t * (a->stride / a->block);
     level_now()->native->acts(f, x, a->cols, a->code + t * a->stride, a->d + first,
                               a->s ? a->s + first : NULL, a->sum + t * (a->stride / f->unit));
-    const int16_t *sum = a->sum + t * (a->stride / f->unit);
-    int32_t *start = a->start + t * (a->stride / f->unit);
-    for (int64_t i = 0; i < a->cols / f->unit; i++)
-        start[i] = -f->zero * sum[i];
+    set_start(a, f, t);
+}
+
+void native_acts_set_fine(struct native_acts *a, const struct native_format *f, int64_t t,
+                          const float *x)
+{
+    const int64_t units = a->stride / f->unit, blocks = a->stride / a->block;
+    int8_t *const code[2] = { a->code + t * a->stride, a->code + (t + 1) * a->stride };
+    float *const d[2] = { a->d + t * blocks, a->d + (t + 1) * blocks };
+    float *const s[2] = { a->s ? a->s + t * blocks : NULL, a->s ? a->s + (t + 1) * blocks : NULL };
+    int16_t *const sum[2] = { a->sum + t * units, a->sum + (t + 1) * units };
+    level_now()->native->fine_acts(f, x, a->cols, code, d, s, sum);
+    set_start(a, f, t);
+    set_start(a, f, t + 1);
 }
 
 void round_to_f16(const float *x, int64_t n, float *y)

@@ -123,6 +123,9 @@ void native_acts_free(struct native_acts *a);
  * every result of the token is NaN; one whose largest magnitude is below 2^-100 counts as zero. */
 void native_acts_set(struct native_acts *a, const struct native_format *f, int64_t t,
                      const float *x);
+/* The same for mode fast: x becomes the sum of tokens t and t + 1 (docs/modes.md). */
+void native_acts_set_fine(struct native_acts *a, const struct native_format *f, int64_t t,
+                          const float *x);
 
 /* Activations of many tokens, in blocks of tokens side by side. What belongs to a block of n tokens
  * from token t on begins at t * (values per token). */
@@ -164,6 +167,10 @@ struct native_ops {
     /* One token's activations rounded; s may be NULL. */
     void (*acts)(const struct native_format *f, const float *x, int64_t cols, int8_t *code,
                  float *d, float *s, int16_t *sum);
+    /* The same in codes of two tokens for mode fast; s[0] may be NULL. */
+    void (*fine_acts)(const struct native_format *f, const float *x, int64_t cols,
+                      int8_t *const code[2], float *const d[2], float *const s[2],
+                      int16_t *const sum[2]);
     /* y[t * stride + r]: the products of at most NATIVE_ROWS rows with all tokens. */
     void (*panel)(const struct native_weights *w, const struct native_acts *x, float *y,
                   int64_t stride);
@@ -176,11 +183,11 @@ struct native_ops {
     int (*few)(const struct native_format *f, int64_t tokens);
 };
 
-/* y[t][r] of a whole product; see matrix_mul. */
+/* y[t][r] of a whole product; see matrix_mul. fine: of few tokens in mode fast. */
 struct pool;
 struct matrix;
-void native_mul(const struct matrix *w, const struct native_format *f, const float *bias,
-                const float *x, int64_t tokens, float *y, struct pool *pool,
+void native_mul(const struct matrix *w, const struct native_format *f, bool fine,
+                const float *bias, const float *x, int64_t tokens, float *y, struct pool *pool,
                 const volatile sig_atomic_t *cancel);
 
 /* y = x rounded to half or brain floats, kept as floats. In place is fine. */

@@ -7,12 +7,15 @@
 #include "kernels/level.h"
 #include "kernels/matrix.h"
 
+enum { FINE_MOST_TOKENS = FAST_LEAST_TOKENS - 1 };
+
 struct job {
     const struct native_ops *ops;
     const struct matrix *w;
     const struct native_format *format;
     const float *bias, *x;
     float *y;
+    bool fine;               /* two tokens of codes make one of y */
     struct native_acts acts; /* of few tokens, or of groups of them */
     int64_t groups;
     struct native_packed packed; /* of many */
@@ -35,7 +38,24 @@ static void quantize_token(void *data, int64_t t, int worker)
 {
     (void)worker;
     struct job *j = data;
-    native_acts_set(&j->acts, j->format, t, j->x + t * j->w->cols);
+    const float *x = j->x + t * j->w->cols;
+    if (j->fine)
+        native_acts_set_fine(&j->acts, j->format, 2 * t, x);
+    else
+        native_acts_set(&j->acts, j->format, t, x);
+}
+
+/* y = bias + the sums of two tokens each, [2 * tokens][rows]. */
+static void put_pairs_of_tokens(const struct job *j, const float *sums, int64_t tokens,
+                                int64_t first, int rows)
+{
+    for (int64_t t = 0; t < tokens; t++, sums += 2 * rows) {
+        float *y = j->y + t * j->w->rows + first;
+        for (int r = 0; r < rows; r++)
+            y[r] = sums[r] + sums[rows + r];
+        for (int r = 0; j->bias && r < rows; r++)
+            y[r] += j->bias[first + r];
+    }
 }
 
 /* n tokens from token t on. */
@@ -51,6 +71,18 @@ static struct native_acts acts_from(const struct native_acts *a, const struct na
     from.sum += at / f->unit;
     from.start += at / f->unit;
     return from;
+}
+
+/* Mode fast. */
+static void one_fine_panel(void *data, int64_t chunk, int worker)
+{
+    (void)worker;
+    const struct job *j = data;
+    const int64_t first = chunk * NATIVE_ROWS;
+    const struct native_weights w = weights_at(j, first, NATIVE_ROWS);
+    float sums[2 * FINE_MOST_TOKENS * NATIVE_ROWS];
+    j->ops->panel(&w, &j->acts, sums, w.rows);
+    put_pairs_of_tokens(j, sums, j->acts.tokens / 2, first, w.rows);
 }
 
 /* Chunks go through the rows with some tokens, whose activations stay in cache, then with others.
@@ -75,10 +107,14 @@ static void one_panel(void *data, int64_t chunk, int worker)
 static void mul_few(struct job *j, int64_t tokens, struct pool *pool,
                     const volatile sig_atomic_t *cancel)
 {
-    native_acts_init(&j->acts, j->format, tokens, j->w->cols);
+    const int64_t panels = pool_chunks(j->w->rows, NATIVE_ROWS);
+    native_acts_init(&j->acts, j->format, j->fine ? 2 * tokens : tokens, j->w->cols);
     j->groups = j->ops->few ? pool_chunks(tokens, j->ops->few(j->format, tokens)) : 1;
     pool_for(pool, tokens, quantize_token, j, NULL);
-    pool_for_runs(pool, pool_chunks(j->w->rows, NATIVE_ROWS) * j->groups, one_panel, j, cancel);
+    if (j->fine)
+        pool_for_runs(pool, panels, one_fine_panel, j, cancel);
+    else
+        pool_for_runs(pool, panels * j->groups, one_panel, j, cancel);
     native_acts_free(&j->acts);
 }
 
@@ -116,10 +152,15 @@ static void pack_block(void *data, int64_t b, int worker)
     const int64_t n = packed_first(&j->packed, b + 1) - first;
     const struct native_block to = packed_block(&j->packed, first, n, 0, 0, 0);
     struct native_acts row;
-    native_acts_init(&row, f, 1, cols);
-    const struct native_block from = { row.code, NULL, row.sum, row.d, row.s };
+    native_acts_init(&row, f, j->fine ? 2 : 1, cols);
     for (int64_t i = 0; i < n; i++) {
-        native_acts_set(&row, f, 0, j->x + (first + i) * cols);
+        const int64_t t = first + i, half = j->fine ? t % 2 : 0;
+        if (j->fine)
+            native_acts_set_fine(&row, f, 0, j->x + t / 2 * cols);
+        else
+            native_acts_set(&row, f, 0, j->x + t * cols);
+        const struct native_acts of = acts_from(&row, f, half, 1);
+        const struct native_block from = { of.code, NULL, of.sum, of.d, of.s };
         put_token(f, &from, cols, &to, i, n);
     }
     native_acts_free(&row);
@@ -131,6 +172,12 @@ static void one_chunk(void *data, int64_t chunk, int worker)
     const struct job *j = data;
     const int64_t first = chunk * CHUNK;
     const struct native_weights w = weights_at(j, first, CHUNK);
+    if (j->fine) {
+        float sums[2 * FINE_MOST_TOKENS * CHUNK];
+        j->ops->many(&w, &j->packed, NULL, sums, w.rows);
+        put_pairs_of_tokens(j, sums, j->packed.tokens / 2, first, w.rows);
+        return;
+    }
     j->ops->many(&w, &j->packed, j->bias ? j->bias + first : NULL, j->y + first, j->w->rows);
 }
 
@@ -158,19 +205,21 @@ static void *packed_init(struct native_packed *x, const struct native_format *f,
 static void mul_many(struct job *j, int64_t tokens, struct pool *pool,
                      const volatile sig_atomic_t *cancel)
 {
-    void *room = packed_init(&j->packed, j->format, tokens, j->w->cols, j->ops->block);
+    void *room = packed_init(&j->packed, j->format, j->fine ? 2 * tokens : tokens, j->w->cols,
+                             j->ops->block);
     pool_for(pool, j->packed.blocks, pack_block, j, NULL);
     pool_for(pool, pool_chunks(j->w->rows, CHUNK), one_chunk, j, cancel);
     free(room);
 }
 
-void native_mul(const struct matrix *w, const struct native_format *f, const float *bias,
-                const float *x, int64_t tokens, float *y, struct pool *pool,
+void native_mul(const struct matrix *w, const struct native_format *f, bool fine,
+                const float *bias, const float *x, int64_t tokens, float *y, struct pool *pool,
                 const volatile sig_atomic_t *cancel)
 {
     struct job j = {
-        .ops = level_now()->native, .w = w, .format = f, .bias = bias, .x = x, .y = y
+        .ops = level_now()->native, .w = w, .format = f, .bias = bias, .x = x, .y = y,
+        .fine = fine
     };
-    const bool many = j.ops->few && !j.ops->few(f, tokens);
+    const bool many = j.ops->few && !j.ops->few(f, fine ? 2 * tokens : tokens);
     (many ? mul_many : mul_few)(&j, tokens, pool, cancel);
 }

@@ -69,6 +69,31 @@ void check_acts(struct trial *t)
     }
 }
 
+/* A block of n values as the page defines it for few tokens in mode fast. */
+static void define_twice(const float *x, int n, int8_t *const code[2], float d[2], float s[2])
+{
+    float largest = 0;
+    bool finite = true;
+    for (int i = 0; i < n; i++) {
+        finite = finite && isfinite(x[i]);
+        largest = fmaxf(largest, fabsf(x[i]));
+    }
+    const bool zero = !finite || largest < 0x1p-100f;
+    const float r = 127.0f / largest;
+    d[0] = !finite ? NAN : zero ? 0 : largest / 127.0f;
+    d[1] = d[0] / 254.0f;
+    s[0] = s[1] = 0;
+    for (int i = 0; i < n; i++) {
+        const float v = zero ? 0 : x[i] * r, whole = rintf(v);
+        code[0][i] = (int8_t)whole;
+        code[1][i] = (int8_t)rintf((v - whole) * 254.0f);
+        s[0] += code[0][i];
+        s[1] += code[1][i];
+    }
+    s[0] *= d[0];
+    s[1] *= d[1];
+}
+
 /* Codes of activations: random, or so that sums are as large as they can be. */
 static void draw_codes(struct trial *t, int8_t *code, int64_t n)
 {
@@ -193,6 +218,44 @@ void check_native_panel(struct trial *t)
     }
     CALL(t->level->native->panel, &w, &x, y, stride);
     expect_bits("y", y, want, (tokens - 1) * stride + rows); /* and what is between the rows */
+}
+
+void expect_fine(struct trial *t, const struct matrix *w, const float *bias, const float *x,
+                 int64_t tokens, const float *y)
+{
+    const struct native_format *f = native_format(w->format);
+    const int block = f->act == NATIVE_Q8_K ? 256 : 32;
+    const int64_t cols = w->cols, blocks = cols / block;
+    GUARD(t, int32_t, product, cols, GUARD_OUT);
+    GUARD(t, int32_t, min, cols, GUARD_OUT);
+    GUARD(t, float, d, cols / f->group, GUARD_OUT);
+    GUARD(t, float, m, cols / f->group, GUARD_OUT);
+    GUARD(t, int8_t, code, 2 * cols, GUARD_OUT);
+    GUARD(t, float, dx, 2 * blocks, GUARD_OUT);
+    GUARD(t, float, sx, 2 * blocks, GUARD_OUT);
+    const struct native_definition definition = { product, min, d, m };
+    const struct native_acts a = { .tokens = 2, .cols = cols, .stride = cols, .block = block,
+                                   .code = code, .d = dx, .s = f->act == NATIVE_Q8_1 ? sx : NULL };
+    for (int64_t k = 0; k < tokens; k++) {
+        for (int64_t b = 0; b < blocks; b++) {
+            int8_t *const codes[2] = { code + b * block, code + cols + b * block };
+            float ds[2], ss[2];
+            define_twice(x + k * cols + b * block, block, codes, ds, ss);
+            for (int i = 0; i < 2; i++) {
+                dx[i * blocks + b] = ds[i];
+                sx[i * blocks + b] = ss[i];
+            }
+        }
+        for (int64_t r = 0; r < w->rows; r++) {
+            define_native(f, (const uint8_t *)w->data + (size_t)r * w->row_bytes, cols,
+                          &definition);
+            float want = define_product(f, &definition, &a, 0);
+            want += define_product(f, &definition, &a, 1);
+            if (bias)
+                want += bias[r];
+            expect_bits("y", y + k * w->rows + r, &want, 1);
+        }
+    }
 }
 
 /* The activations of x in blocks of tokens side by side. */

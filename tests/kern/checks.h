@@ -3,6 +3,7 @@
 #ifndef QDB_TESTS_KERN_CHECKS_H
 #define QDB_TESTS_KERN_CHECKS_H
 
+#include "kernels/matrix.h"
 #include "tests/kern/formats.h"
 #include "tests/kern/kern.h"
 
@@ -16,6 +17,9 @@ void check_round_bf16(struct trial *t);
 void check_acts(struct trial *t);
 void check_native_panel(struct trial *t);
 void check_native_many(struct trial *t);
+/* y [tokens][rows] of mode fast: docs/modes.md, of few tokens, every bit. */
+void expect_fine(struct trial *t, const struct matrix *w, const float *bias, const float *x,
+                 int64_t tokens, const float *y);
 
 /* check_exact.c */
 void check_dot_rows(struct trial *t);

@@ -27,7 +27,8 @@ const struct kern kern_table[] = {
       check_matrix_exact },
     { "matrix_native", "token by token at level c", LEVELS, decoded_name, 20,
       check_matrix_native },
-    { "matrix_fast", "the sum in double", LEVELS, decoded_name, 20, check_matrix_fast },
+    { "matrix_fast", "docs/modes.md; the sum in double", LEVELS, decoded_name, 20,
+      check_matrix_fast },
 
     { "row_rms_norm", "the formula in double", LEVELS, NULL, 200, check_rms_norm },
     { "row_layer_norm", "the formula in long double", LEVELS, NULL, 200, check_layer_norm },
