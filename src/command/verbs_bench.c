@@ -329,8 +329,8 @@ const struct verb verbs_bench[] = {
           "files included; both since qdb was started.\n"
           "bench catch: what it costs to watch. The same `-p` random tokens (512) are run through "
           "once without a breakpoint and once with each of four catches (`help catch`), every "
-          "point to the logits of all tokens, `-r` times (3) in turn; what a catch finds is counted "
-          "(hits) and passed by. ratio: seconds over those of the run without a breakpoint in the "
+          "point to the logits of all tokens, `-r` times (3) in turn; what a catch finds is "
+          "counted (hits) and passed by. ratio: seconds over those of the run without one in the "
           "same round, the median and extremes of the rounds. A round before them warms up.\n"
           "^C keeps what is done.",
       .examples = "bench machine size 1M seconds 0.02\n"

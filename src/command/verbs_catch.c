@@ -265,8 +265,17 @@ const struct verb verbs_catch[] = {
       .help = "Compares with the point that matches before it: the one before in the same span, or "
               "the last one of the span before. With a percentage, only changes larger than that "
               "share of the value before count. A slice that leaves one element needs no "
-              "statistic: watch blk.*.out[tok=0, chan=3] 50%.",
-      .examples = "watch absmax(blk.*.out) 100%\nwatch blk.*.out[tok=0,chan=3] 50%\ndelete",
+              "statistic: watch blk.*.out[tok=0, chan=3] 50%.\n\n"
+              "Who wrote this: of one element of one point of the residual stream, "
+              "reverse-continue goes back to the write that changed it most: the largest of the "
+              "additions made to the element before the position (before the percentage; the "
+              "first one that is NaN or infinite before all). It shows what the sub-layer added, "
+              "the head or neuron whose share of that is the largest, its largest term "
+              "activation * factor = product, and the block of the weight that the factor lies "
+              "in; `why` goes on from there. Again: the largest before that one.",
+      .examples = "watch absmax(blk.*.out) 100%\nwatch blk.*.out[tok=0,chan=3] 50%\ndelete\n"
+                  "prompt \" memi nade ditto\"\nwatch blk.1.out[tok=2,chan=3]\nrun\n"
+                  "reverse-continue\ndelete",
       .flags = VERB_COMPARES,
       .kinds = { ARG_POINT, ARG_NONE },
       .run = run_watch },

@@ -10,6 +10,7 @@
 #include "session/control.h"
 #include "session/region.h"
 #include "study/why.h"
+#include "study/writer.h"
 
 static void put_place(struct run *r, int span, int value, int64_t at, struct table *t)
 {
@@ -190,6 +191,51 @@ static enum st show_writes(struct run *r, const struct element *x, struct result
     const int value = list[most].value;
     free(list);
     return show_heads(r, x->span, value, x->at, out, e);
+}
+
+static void put_unit(const struct writer *w, struct table *t)
+{
+    static const char *const names[] = { "", "head", "neuron" };
+    if (w->unit == WRITER_NONE)
+        table_str(t, w->made_by < 0 ? "not traced" : w->units ? "bias" : "row of a table");
+    else
+        table_fmt(t, "%s %" PRId64, names[w->unit], w->number);
+}
+
+enum st why_show_writer(const struct element *x, struct result *out, struct err *e)
+{
+    struct run *r = x->run->run;
+    const struct graph *g = run_graph(r);
+    struct writer w;
+    struct tensor v;
+    enum st st = writer_of(r, x->span, x->value, x->at, &w, e);
+    if (!st)
+        st = run_read(r, x->span, x->value, &v, e);
+    if (st)
+        return st;
+    struct table *t = result_table(out, "writer", TABLE_RECORD);
+    TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_STRING, "sub" }, { COL_FLOAT, "adds" },
+                  { COL_STRING, "most_by" }, { COL_FLOAT, "gives" },
+                  { COL_FLOAT, "share", "", 4 }, { COL_FLOAT, "activation" },
+                  { COL_FLOAT, "factor" }, { COL_FLOAT, "product" });
+    table_row(t);
+    table_str(t, g->values[x->value].name);
+    table_str(t, g->nodes[g->values[x->value].node].sub);
+    table_float(t, (double)v.data[x->at]);
+    put_unit(&w, t);
+    if (w.made_by < 0)
+        return ST_OK;
+    table_float(t, w.gave);
+    table_float(t, w.share);
+    w.term.in < 0 ? table_skip(t) : table_float(t, w.term.x);
+    table_float(t, w.term.factor);
+    table_float(t, w.term.product);
+    const struct weight *weight = g->nodes[g->values[w.made_by].node].w[w.term.slot];
+    if (w.factor != 1)
+        result_note(out, "%s goes through a factor of %.6g on its way there",
+                    g->values[w.made_by].name, w.factor);
+    show_block(weight, w.term.row, w.term.col, out);
+    return ST_OK;
 }
 
 enum st why_show(const struct element *x, struct result *out, struct err *e)

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "graph/glob.h"
 #include "session/reference.h"
+#include "session/written.h"
 
 const char *stop_name(enum stop_reason r)
 {
@@ -107,7 +108,7 @@ static bool probe(void *data, const struct event *ev)
             continue;
         }
         if (!stop)
-            *w->stop = (struct stop){ reason_of(b), b->number, hit, -1 };
+            *w->stop = (struct stop){ reason_of(b), b->number, hit, .inside = -1 };
         stop = true;
     }
     return stop;
@@ -163,6 +164,7 @@ static void fired(struct session *s, const struct session_run *r, const struct s
     if (stop->breakpoint && stop->hit.element >= 0)
         s->hit = (struct element){ r, at.span,
                                    stop->inside >= 0 ? stop->inside
+                                   : stop->wrote     ? stop->written
                                                      : run_graph(r->run)->nodes[at.node - 1].out,
                                    stop->hit.element };
     const struct breakpoint *b = breakpoint_find(&s->breaks, stop->breakpoint);
@@ -280,21 +282,42 @@ static bool holds_at(struct session *s, struct session_run *sr, int span, int va
         struct break_hit hit;
         holds = breakpoint_test(b, r, span, value, &x, &from, &hit);
         if (holds)
-            *stop = (struct stop){ reason_of(b), b->number, hit, -1 };
+            *stop = (struct stop){ reason_of(b), b->number, hit, .inside = -1 };
     }
     mem_free(copy);
     return holds;
+}
+
+/* The latest of the writes that watchpoints of the stream ask for; false: there is none. */
+static bool last_write(struct session *s, struct run *r, struct position before,
+                       struct position *at, struct stop *stop)
+{
+    bool found = false;
+    for (size_t i = 0; i < s->breaks.n; i++) {
+        const struct breakpoint *b = &s->breaks.list[i];
+        struct position one;
+        struct stop what;
+        if (!b->enabled || !watches_stream(b, run_graph(r))
+            || !written_before(b, r, before, &one, &what)
+            || (found && position_compare(one, *at) <= 0))
+            continue;
+        *at = one;
+        *stop = what;
+        found = true;
+    }
+    return found;
 }
 
 enum st control_reverse_continue(struct session *s, struct session_run *r, struct stop *stop,
                                  struct err *e)
 {
     const struct graph *g = run_graph(r->run);
-    struct position p = run_position(r->run);
-    struct stop found = { .reason = STOP_START, .inside = -1 };
+    struct position p = run_position(r->run), write;
+    struct stop found = { .reason = STOP_START, .inside = -1 }, wrote;
     const double from = (double)p.span * g->n_nodes + p.node;
     bool holds = false, cancelled = false;
     session_pool(s);
+    const bool written = last_write(s, r->run, p, &write, &wrote);
     want(s, r->run, 1);
     while (!at_start(p) && !holds && !cancelled) {
         p = p.node > 1 || (p.node == 1 && !p.span) ? (struct position){ p.span, p.node - 1 }
@@ -302,6 +325,10 @@ enum st control_reverse_continue(struct session *s, struct session_run *r, struc
         cancelled = !progress_tick(s->progress, "reverse",
                                    from - ((double)p.span * g->n_nodes + p.node), from);
         holds = p.node && holds_at(s, r, p.span, g->nodes[p.node - 1].out, &found);
+        if (!holds && written && !position_compare(p, write)) {
+            found = wrote;
+            holds = true;
+        }
     }
     want(s, r->run, -1);
     if (cancelled) { /* the run has not moved */

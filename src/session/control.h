@@ -24,6 +24,8 @@ struct stop {
     int breakpoint;       /* number, 0 if none */
     struct break_hit hit; /* of that one */
     int inside;           /* value in a fused kernel where the catch already holds, -1 if none */
+    bool wrote;           /* STOP_WATCHPOINT: back to the write that changed an element most */
+    int written;          /* the value that was added then */
 };
 
 const char *stop_name(enum stop_reason r);
@@ -40,7 +42,9 @@ NODISCARD enum st control_step(struct session *s, struct session_run *r, enum le
                                int64_t n, struct stop *stop, struct err *e);
 NODISCARD enum st control_reverse(struct session *s, struct session_run *r, enum level_choice level,
                                   int64_t n, struct stop *stop, struct err *e);
-/* Back to the previous place where a breakpoint, watchpoint or catch holds, or to the start. */
+/* Back to the previous place where a breakpoint, watchpoint or catch holds, or to the start. A
+ * watchpoint of one element of one point of the residual stream holds where the element was written
+ * most: at the largest addition before the position (session/written.h). */
 NODISCARD enum st control_reverse_continue(struct session *s, struct session_run *r,
                                            struct stop *stop, struct err *e);
 /* To a position anywhere, forward (without stopping) or back. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a value comes from: one element traced back, node by node, to where it was made; and the
- * writes that an element of the residual stream is the sum of. */
+/* Where a value comes from: one element traced back, node by node, to where it was made. */
 #ifndef QDB_STUDY_WHY_H
 #define QDB_STUDY_WHY_H
 
@@ -44,22 +43,5 @@ struct why {
 NODISCARD enum st why_of(struct run *r, int span, int value, int64_t at, struct why *out,
                          struct err *e);
 void why_free(struct why *w);
-
-/* One of the values whose sum is an element of the residual stream, in order of execution. */
-struct write {
-    int value; /* what was added: an embedding, the output of a sub-layer */
-    int sum;   /* value of the stream after it was added; -1 for the first */
-    double x;
-};
-
-/* The additions that value `value` goes back to; *n = 1 when it is no sum. *out is the caller's
- * (free). */
-NODISCARD enum st writes_of(struct run *r, int span, int value, int64_t at, struct write **out,
-                            size_t *n, struct err *e);
-
-/* Contributions of the heads to an element of an output projection: the sums of the terms that read
- * each head. *n = 0 when its input has no heads. *out is the caller's (free). */
-NODISCARD enum st head_writes_of(struct run *r, int span, int value, int64_t at, double **out,
-                                 size_t *n, struct err *e);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "study/why.h"
+#include "study/writer.h"
 
 static const int32_t ids[] = { 5, 9, 3, 7, 11, 2, 8, 4 };
 enum { N_IDS = sizeof ids / sizeof *ids };
