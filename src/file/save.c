@@ -59,6 +59,12 @@ static enum st open_temporary(struct save *s, struct err *e)
     return ST_OK;
 }
 
+char *save_target(const char *path)
+{
+    char *real = realpath(path, NULL);
+    return real ? real : x_strdup(path);
+}
+
 enum st save_open(struct save *s, const char *path, struct err *e)
 {
     *s = (struct save){ .path = x_strdup(path) };
@@ -70,13 +76,12 @@ enum st save_open(struct save *s, const char *path, struct err *e)
         s->f = fopen(path, "wbe");
         return s->f ? ST_OK : fail(s, "cannot be written", errno, e);
     }
-    char *real = exists ? realpath(path, NULL) : NULL;
-    s->target = real ? real : x_strdup(path);
+    s->target = save_target(path);
     return open_temporary(s, e);
 }
 
 /* The rename itself must reach the disk; a file system that cannot do it is no reason to fail. */
-static void sync_folder(const char *target)
+void save_sync_folder(const char *target)
 {
     char *copy = x_strdup(target);
     int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -114,7 +119,7 @@ enum st save_commit(struct save *s, struct err *e)
     if (s->temporary) {
         if (rename(s->temporary, s->target))
             return fail(s, "cannot be replaced", errno, e);
-        sync_folder(s->target);
+        save_sync_folder(s->target);
     }
     end(s);
     return ST_OK;

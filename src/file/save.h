@@ -25,4 +25,9 @@ void save_abort(struct save *s);
 /* All in one. */
 NODISCARD enum st save_bytes(const char *path, const void *p, size_t n, struct err *e);
 
+/* For writers that go their own way: what PATH names, symbolic links followed (the caller frees
+ * it); and make a rename in the folder of a file reach the disk. */
+char *save_target(const char *path);
+void save_sync_folder(const char *target);
+
 #endif

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+#include "file/gguf_export.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "file/save.h"
+
+enum { PIECE = 1 << 22 /* bytes between two looks at the user; unit of the hash */ };
+
+/* One line of the log: tensor i of the part, from its first byte to the next tensor's, is whole. */
+struct record {
+    uint64_t i, identity, hash, check; /* check: of the three before it */
+};
+
+/* A part under way. */
+struct writing {
+    const struct gguf_part *part;
+    struct buf header;
+    char *target, *partial, *log; /* partial NULL: written straight */
+    int fd, log_fd;
+    bool ours;              /* the partial file is locked */
+    struct record *records; /* [n_tensors], those done */
+    size_t done;            /* tensors */
+};
+
+struct exporting {
+    struct writing *list;
+    size_t n;
+    const struct gguf_source *source;
+    struct progress *front;
+    uint64_t moved, total; /* bytes written and read back, for the front end */
+    struct err *e;
+};
+
+static enum st fail(struct exporting *x, const struct writing *w, const char *what, int errnum)
+{
+    st_fail(x->e, ST_IO, "%s%s%s", what, errnum ? ": " : "", errnum ? strerror(errnum) : "");
+    st_where(x->e, "%s", w->part->path);
+    return ST_IO;
+}
+
+static enum st moved(struct exporting *x, const char *label, uint64_t bytes)
+{
+    x->moved += bytes;
+    if (progress_tick(x->front, label, (double)x->moved, (double)x->total))
+        return ST_OK;
+    return st_fail(x->e, ST_CANCELLED, "interrupted");
+}
+
+static uint64_t check_of(const struct record *r)
+{
+    return hash_bytes(r, offsetof(struct record, check), 0);
+}
+
+/* ---- plain reading and writing ---- */
+
+static int write_all(int fd, const void *p, size_t n)
+{
+    const char *at = p;
+    while (n) {
+        const ssize_t got = write(fd, at, n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got ? errno : EIO;
+        at += got;
+        n -= (size_t)got;
+    }
+    return 0;
+}
+
+/* Fewer than n bytes: the file ends there. */
+static size_t read_at(int fd, void *p, size_t n, uint64_t at)
+{
+    size_t done = 0;
+    while (done < n) {
+        const ssize_t got = pread(fd, (char *)p + done, n - done, (off_t)(at + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        done += (size_t)got;
+    }
+    return done;
+}
+
+/* Hash of the bytes of tensor i of the part and of the padding behind it, as they lie in the file;
+ * *whole = false: it ends before. */
+static enum st hash_stored(struct exporting *x, const struct writing *w, size_t i, uint64_t *hash,
+                           bool *whole)
+{
+    const struct gguf_file *f = w->part->file;
+    uint64_t at = f->data_at + f->tensors[i].offset;
+    const uint64_t n[] = { f->tensors[i].bytes, gguf_room(f, i) - f->tensors[i].bytes };
+    char *piece = x_scratch(PIECE);
+    enum st st = ST_OK;
+    *hash = 0;
+    *whole = true;
+    for (int k = 0; k < 2; k++)
+        for (uint64_t left = n[k]; left && *whole && !st;) {
+            const size_t take = left < PIECE ? (size_t)left : PIECE;
+            *whole = read_at(w->fd, piece, take, at) == take;
+            *hash = hash_bytes(piece, take, *hash);
+            at += take, left -= take;
+            st = moved(x, "verifying", take);
+        }
+    free(piece);
+    return st;
+}
+
+/* ---- beginning, or going on ---- */
+
+static char *beside(const char *target, const char *suffix)
+{
+    struct buf b = { 0 };
+    buf_printf(&b, "%s%s", target, suffix);
+    return buf_take(&b);
+}
+
+static enum st open_straight(struct exporting *x, struct writing *w)
+{
+    w->fd = open(w->part->path, O_WRONLY | O_CLOEXEC);
+    return w->fd < 0 ? fail(x, w, "cannot be written", errno) : ST_OK;
+}
+
+static enum st open_part(struct exporting *x, struct writing *w)
+{
+    struct stat old;
+    const bool exists = !stat(w->part->path, &old);
+    if (exists && S_ISDIR(old.st_mode))
+        return fail(x, w, "is a directory", 0);
+    if (exists && !S_ISREG(old.st_mode))
+        return open_straight(x, w);
+    w->target = save_target(w->part->path);
+    w->partial = beside(w->target, ".qdb-part");
+    w->log = beside(w->target, ".qdb-log");
+    const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+    w->fd = open(w->partial, flags, 0666);
+    w->log_fd = w->fd < 0 ? -1 : open(w->log, flags, 0666);
+    if (w->fd < 0 || w->log_fd < 0 || (exists && fchmod(w->fd, old.st_mode & 0777)))
+        return fail(x, w, "cannot be written", errno);
+    /* The one that had it may have ended between the opening and the locking: then it is no longer
+     * a partial file. */
+    struct stat here, there;
+    w->ours = !flock(w->fd, LOCK_EX | LOCK_NB) && !fstat(w->fd, &here) && !stat(w->partial, &there)
+              && here.st_ino == there.st_ino;
+    return w->ours ? ST_OK : fail(x, w, "another export is writing it", 0);
+}
+
+/* Is the header that is there ours? */
+static bool same_header(const struct writing *w)
+{
+    char *there = x_scratch(w->header.n + 1);
+    const bool same = read_at(w->fd, there, w->header.n, 0) == w->header.n
+                      && !memcmp(there, w->header.p, w->header.n);
+    free(there);
+    return same;
+}
+
+/* Count the tensors that an earlier attempt left whole. */
+static enum st find_done(struct exporting *x, struct writing *w)
+{
+    const uint64_t before = x->moved;
+    enum st st = ST_OK;
+    struct record r;
+    for (size_t i = 0; i < w->part->file->n_tensors && same_header(w); i++) {
+        const size_t got = read_at(w->log_fd, &r, sizeof r, i * sizeof r);
+        const uint64_t identity = x->source->identity(x->source->data, w->part->first + i);
+        uint64_t hash;
+        bool whole;
+        if (got < sizeof r || r.check != check_of(&r) || r.i != i || r.identity != identity)
+            break;
+        if ((st = hash_stored(x, w, i, &hash, &whole)) || !whole || hash != r.hash)
+            break;
+        w->records[w->done++] = r;
+    }
+    x->moved = before;
+    return st;
+}
+
+/* The files end behind what is whole; the next byte goes there. */
+static enum st begin(struct exporting *x, struct writing *w)
+{
+    const struct gguf_file *f = w->part->file;
+    if (!w->partial) {
+        const int bad = write_all(w->fd, w->header.p, w->header.n);
+        return bad ? fail(x, w, "writing failed", bad) : ST_OK;
+    }
+    enum st st = find_done(x, w);
+    if (st)
+        return st;
+    uint64_t end = w->done ? f->data_at + f->tensors[w->done - 1].offset + gguf_room(f, w->done - 1)
+                           : 0;
+    if (ftruncate(w->fd, (off_t)end) || lseek(w->fd, (off_t)end, SEEK_SET) < 0
+        || ftruncate(w->log_fd, (off_t)(w->done * sizeof(struct record)))
+        || lseek(w->log_fd, 0, SEEK_END) < 0)
+        return fail(x, w, "cannot be written", errno);
+    const int bad = w->done ? 0 : write_all(w->fd, w->header.p, w->header.n);
+    x->moved += end;
+    return bad ? fail(x, w, "writing failed", bad) : ST_OK;
+}
+
+/* Is there room for what is still to be written? Parts may lie in one file system. */
+static enum st check_space(struct exporting *x)
+{
+    uint64_t need = 0;
+    const struct writing *w = &x->list[0];
+    struct statvfs disk;
+    struct stat there;
+    char ask[32], have[32];
+    for (size_t i = 0; i < x->n; i++)
+        if (!fstat(x->list[i].fd, &there) && x->list[i].partial)
+            need += x->list[i].part->file->size
+                    - ((uint64_t)there.st_size < x->list[i].part->file->size
+                           ? (uint64_t)there.st_size
+                           : x->list[i].part->file->size);
+    if (!w->partial || fstatvfs(w->fd, &disk) || !disk.f_blocks
+        || need / disk.f_frsize < disk.f_bavail)
+        return ST_OK;
+    st_fail(x->e, ST_IO, "%s are needed, but the disk has %s left",
+            text_bytes(ask, sizeof ask, need),
+            text_bytes(have, sizeof have, (uint64_t)disk.f_bavail * disk.f_frsize));
+    return st_where(x->e, "%s", w->part->path);
+}
+
+/* ---- writing ---- */
+
+static enum st write_bytes(struct exporting *x, struct writing *w, const char *p, uint64_t n,
+                           uint64_t *hash)
+{
+    enum st st = ST_OK;
+    for (uint64_t at = 0; at < n && !st;) {
+        const size_t take = n - at < PIECE ? (size_t)(n - at) : PIECE;
+        const int bad = write_all(w->fd, p + at, take);
+        if (bad == EFAULT) /* of a mapping whose file has been cut short */
+            return fail(x, w, "writing failed: the model's file has become shorter", 0);
+        if (bad)
+            return fail(x, w, "writing failed", bad);
+        *hash = hash_bytes(p + at, take, *hash);
+        at += take;
+        st = moved(x, "writing", take);
+    }
+    return st;
+}
+
+static enum st write_tensor(struct exporting *x, struct writing *w, size_t i)
+{
+    const struct gguf_file *f = w->part->file;
+    const size_t of_all = w->part->first + i;
+    const uint64_t n = f->tensors[i].bytes, pad = gguf_room(f, i) - n;
+    struct record r = { .i = i, .identity = x->source->identity(x->source->data, of_all) };
+    const void *p = NULL;
+    enum st st = x->source->bytes(x->source->data, of_all, &p, x->e);
+    if (!st)
+        st = write_bytes(x, w, p, n, &r.hash);
+    if (!st && pad) {
+        void *zeros = x_alloc((size_t)pad);
+        st = write_bytes(x, w, zeros, pad, &r.hash);
+        free(zeros);
+    }
+    if (st)
+        return st;
+    r.check = check_of(&r);
+    w->records[w->done++] = r;
+    const int bad = w->partial ? write_all(w->log_fd, &r, sizeof r) : 0;
+    return bad ? fail(x, w, "writing failed", bad) : ST_OK;
+}
+
+/* What the disk has is what was written, and opens. */
+static enum st verify(struct exporting *x, struct writing *w)
+{
+    struct gguf *g;
+    struct map map;
+    if (fsync(w->fd))
+        return fail(x, w, "writing failed", errno);
+    posix_fadvise(w->fd, 0, 0, POSIX_FADV_DONTNEED);
+    bool same = same_header(w);
+    enum st st = ST_OK;
+    for (size_t i = 0; i < w->done && same && !st; i++) {
+        uint64_t hash;
+        st = hash_stored(x, w, i, &hash, &same);
+        same = same && hash == w->records[i].hash;
+    }
+    if (st)
+        return st;
+    if (!same) {
+        unlink(w->log); /* nothing of it is to be kept */
+        w->done = 0;
+        return fail(x, w, "what was read back is not what was written", 0);
+    }
+    if ((st = map_open(w->partial, &map, x->e)) || (st = gguf_parse(map, &g, x->e)))
+        return st;
+    gguf_free(g);
+    return ST_OK;
+}
+
+static enum st write_all_parts(struct exporting *x)
+{
+    enum st st = ST_OK;
+    for (size_t k = 0; k < x->n && !st; k++) {
+        struct writing *w = &x->list[k];
+        while (w->done < w->part->file->n_tensors && !st)
+            st = write_tensor(x, w, w->done);
+        if (!st && w->partial)
+            st = verify(x, w);
+    }
+    for (size_t k = x->n; k-- > 0 && !st;) { /* the first part last: it is the one that is opened */
+        struct writing *w = &x->list[k];
+        if (!w->partial)
+            continue;
+        if (rename(w->partial, w->target))
+            return fail(x, w, "cannot be replaced", errno);
+        unlink(w->log);
+        save_sync_folder(w->target);
+    }
+    return st;
+}
+
+/* What stays behind after a failure, and how to go on. */
+static void leave(struct exporting *x, enum st st)
+{
+    size_t done = 0, of = 0;
+    for (size_t k = 0; k < x->n; k++)
+        done += x->list[k].done, of += x->list[k].part->file->n_tensors;
+    const bool keep = done && (st == ST_CANCELLED || st == ST_IO);
+    for (size_t k = 0; k < x->n && !keep; k++)
+        if (x->list[k].ours) {
+            unlink(x->list[k].partial);
+            unlink(x->list[k].log);
+        }
+    if (keep && x->list[0].partial)
+        st_hint(x->e,
+                "the old file is whole; the same command goes on from tensor %zu of %zu "
+                "(removing %s gives it up)",
+                done + 1, of, x->list[0].partial);
+}
+
+static void end(struct exporting *x)
+{
+    for (size_t k = 0; k < x->n; k++) {
+        struct writing *w = &x->list[k];
+        if (w->fd >= 0)
+            close(w->fd);
+        if (w->log_fd >= 0)
+            close(w->log_fd);
+        free(w->target);
+        free(w->partial);
+        free(w->log);
+        free(w->records);
+        buf_free(&w->header);
+    }
+    free(x->list);
+}
+
+enum st gguf_export(const struct gguf_part *parts, size_t n, const struct gguf_source *source,
+                    struct progress *p, struct gguf_exported *out, struct err *e)
+{
+    struct exporting x = { .n = n, .source = source, .front = p, .e = e };
+    struct gguf_exported sums = { 0 };
+    enum st st = ST_OK;
+    x.list = x_alloc(n * sizeof *x.list);
+    for (size_t k = 0; k < n; k++) {
+        x.list[k] = (struct writing){ .part = &parts[k], .fd = -1, .log_fd = -1 };
+        x.list[k].records = x_alloc((parts[k].file->n_tensors + 1) * sizeof(struct record));
+        gguf_header(parts[k].file, &x.list[k].header);
+        sums.bytes += parts[k].file->size;
+        sums.tensors += parts[k].file->n_tensors;
+    }
+    x.total = 2.0 * (double)sums.bytes < 1e18 ? 2 * sums.bytes : sums.bytes;
+    for (size_t k = 0; k < n && !st; k++)
+        st = open_part(&x, &x.list[k]);
+    if (!st)
+        st = check_space(&x);
+    for (size_t k = 0; k < n && !st; k++)
+        if (!(st = begin(&x, &x.list[k])))
+            sums.kept += x.list[k].done;
+    if (!st)
+        st = write_all_parts(&x);
+    if (st)
+        leave(&x, st);
+    else
+        *out = sums;
+    end(&x);
+    return st;
+}

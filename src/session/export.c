@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "session/export.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/hash.h"
+#include "base/memory.h"
+
+/* Where the bytes of a tensor are, and what they are known by. */
+struct export_bytes {
+    const uint8_t *p;
+    uint64_t known_by; /* 0: by themselves */
+};
+
+/* Paths of the parts. */
+struct export_names {
+    char **list;
+    size_t n;
+};
+
+/* ---- what cannot be written ---- */
+
+static enum st check_changes(const struct session *s, const struct session_model *m, struct err *e)
+{
+    for (size_t i = 0; i < s->changes.n; i++) {
+        const struct change *c = s->changes.list[i];
+        if (c->model != m || !c->n_targets)
+            continue;
+        st_fail(e, ST_STATE, "change %d (%s) is about activations, which a file does not hold",
+                c->number, c->text);
+        return st_hint(e, "`undo %d` takes it back", c->number);
+    }
+    return ST_OK;
+}
+
+/* Bytes of a tensor whose type is unknown: all up to the next tensor, or to the end of the file. */
+static uint64_t extent(const struct gguf *g, const struct weight *w)
+{
+    const uint64_t room = g->map.size > g->data_offset ? g->map.size - g->data_offset : 0;
+    uint64_t end = room;
+    for (size_t i = 0; i < g->n_tensors; i++)
+        if (g->tensors[i].offset > w->offset && g->tensors[i].offset < end)
+            end = g->tensors[i].offset;
+    return w->offset < end ? end - w->offset : 0;
+}
+
+/* The file's own tensor, as it is. */
+static enum st keep(const struct weights *all, const struct weight *w, uint64_t known_by,
+                    struct gguf_tensor *t, struct export_bytes *from, struct err *e)
+{
+    const struct gguf *g = all->files[w->file];
+    t->type_id = w->type_id;
+    t->bytes = w->bytes;
+    from->p = w->data;
+    from->known_by = known_by ? hash_bytes(&w->offset, sizeof w->offset, known_by) : 0;
+    const bool empty = !w->ne[0] || !w->ne[1] || !w->ne[2] || !w->ne[3];
+    if (w->problem && !empty && w->format == FORMAT_NONE && w->offset % g->alignment == 0) {
+        t->bytes = extent(g, w);
+        from->p = g->map.p + g->data_offset + w->offset;
+        if (t->bytes)
+            return ST_OK;
+    }
+    if (w->problem && !empty) {
+        st_fail(e, ST_FORMAT, "%.*s cannot be exported: %s", (int)w->name.n, w->name.p, w->problem);
+        return st_where(e, "%s", g->map.path);
+    }
+    return ST_OK;
+}
+
+/* What the bytes of a file are known by without reading them; 0 if it is none. */
+static uint64_t file_identity(const char *path)
+{
+    struct stat f;
+    if (stat(path, &f) || !S_ISREG(f.st_mode))
+        return 0;
+    const uint64_t facts[] = { (uint64_t)f.st_dev, (uint64_t)f.st_ino, (uint64_t)f.st_size,
+                               (uint64_t)f.st_mtim.tv_sec, (uint64_t)f.st_mtim.tv_nsec };
+    return hash_bytes(facts, sizeof facts, 0) | 1;
+}
+
+static enum st plan_tensors(const struct session *s, const struct session_model *m,
+                            struct export *x, struct err *e)
+{
+    const struct weights *all = m->model->weights;
+    x->tensors = x_alloc((all->n + 1) * sizeof *x->tensors);
+    x->from = x_alloc((all->n + 1) * sizeof *x->from);
+    uint64_t *known_by = x_alloc((all->n_files + 1) * sizeof *known_by);
+    for (size_t i = 0; i < all->n_files; i++)
+        known_by[i] = file_identity(all->files[i]->map.path);
+    enum st st = ST_OK;
+    for (size_t i = 0; i < all->n && !st; i++) {
+        const struct weight *w = &all->list[i];
+        const struct form *f = changes_form(s, m, w);
+        struct gguf_tensor *t = &x->tensors[i];
+        *t = (struct gguf_tensor){ .name = w->name, .rank = w->rank };
+        memcpy(t->ne, w->ne, sizeof t->ne);
+        x->n_changed += f != NULL;
+        if (!f) {
+            st = keep(all, w, known_by[w->file], t, &x->from[i], e);
+            continue;
+        }
+        t->type_id = f->w.type_id;
+        t->bytes = f->w.bytes;
+        x->from[i].p = f->w.data;
+    }
+    free(known_by);
+    return st;
+}
+
+/* ---- metadata ---- */
+
+/* The number that llama.cpp gives a file in which a format prevails: a label, nothing reads weights
+ * by it. -1: it has none. */
+static int file_type_of(uint32_t type_id)
+{
+    static const struct {
+        uint32_t type;
+        int file_type;
+    } list[] = {
+        { 0, 0 },   { 1, 1 },   { 2, 2 },   { 3, 3 },   { 6, 8 },   { 7, 9 },   { 8, 7 },
+        { 10, 10 }, { 11, 12 }, { 12, 15 }, { 13, 17 }, { 14, 18 }, { 16, 19 }, { 17, 20 },
+        { 18, 23 }, { 19, 24 }, { 20, 25 }, { 21, 26 }, { 22, 28 }, { 23, 30 }, { 29, 31 },
+        { 30, 32 }, { 34, 36 }, { 35, 37 }, { 39, 38 }, { 40, 39 }, { 41, 40 }, { 42, 41 }
+    };
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (list[i].type == type_id)
+            return list[i].file_type;
+    return -1;
+}
+
+/* The format that holds most elements, and whether any is quantized. */
+static void label(const struct export *x, size_t n, struct gguf_meta *meta)
+{
+    uint64_t elements[64] = { 0 }, most = 0;
+    int best = -1;
+    bool quantized = false;
+    for (size_t i = 0; i < n; i++) {
+        const struct gguf_tensor *t = &x->tensors[i];
+        const struct format_info *info = format_info(format_by_id(t->type_id));
+        quantized |= info && info->quantized;
+        if (t->type_id >= sizeof elements / sizeof *elements)
+            continue;
+        elements[t->type_id] += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+        if (elements[t->type_id] > most) {
+            most = elements[t->type_id];
+            best = file_type_of(t->type_id);
+        }
+    }
+    if (quantized)
+        gguf_meta_integer(meta, "general.quantization_version", GGUF_U32, 2);
+    if (best >= 0)
+        gguf_meta_integer(meta, "general.file_type", GGUF_U32, (uint64_t)best);
+}
+
+static void say_how(const struct session *s, const struct session_model *m, struct gguf_meta *meta)
+{
+    const char *slash = strrchr(m->path, '/');
+    struct str *list = x_alloc((s->changes.n + 1) * sizeof *list);
+    size_t n = 0;
+    for (size_t i = 0; i < s->changes.n; i++)
+        if (s->changes.list[i]->model == m)
+            list[n++] = str_from(s->changes.list[i]->text);
+    gguf_meta_string(meta, "qdb.version", str_from(PACKAGE_VERSION));
+    gguf_meta_string(meta, "qdb.source", str_from(slash ? slash + 1 : m->path));
+    gguf_meta_strings(meta, "qdb.changes", list, n);
+    free(list);
+}
+
+static void plan_metadata(const struct session *s, const struct session_model *m, struct export *x)
+{
+    static const char *const split[] = { "split.no", "split.count", "split.tensors.count" };
+    const struct weights *all = m->model->weights;
+    gguf_meta_take(&x->metas[0], all->files[0]);
+    for (size_t i = 0; i < sizeof split / sizeof *split; i++)
+        gguf_meta_drop(&x->metas[0], split[i]);
+    if (x->n_changed) {
+        label(x, all->n, &x->metas[0]);
+        say_how(s, m, &x->metas[0]);
+    }
+    for (size_t k = 0; k < x->n_parts && x->n_parts > 1; k++) {
+        gguf_meta_integer(&x->metas[k], split[0], GGUF_U16, k);
+        gguf_meta_integer(&x->metas[k], split[1], GGUF_U16, x->n_parts);
+        gguf_meta_integer(&x->metas[k], split[2], GGUF_I32, all->n);
+        const struct gguf_kv *alignment = weights_kv(all, "general.alignment");
+        if (k && alignment && alignment->type == GGUF_U32)
+            gguf_meta_integer(&x->metas[k], "general.alignment", GGUF_U32,
+                              (uint64_t)gguf_integer(alignment, 0));
+    }
+}
+
+/* ---- parts ---- */
+
+static void name_parts(struct export *x, const char *path)
+{
+    const size_t n = strlen(path);
+    const int stem = (int)(str_ends(str_from(path), ".gguf") ? n - 5 : n);
+    x->names = x_alloc(sizeof *x->names);
+    x->names->n = x->n_parts;
+    x->names->list = x_alloc(x->n_parts * sizeof *x->names->list);
+    for (size_t k = 0; k < x->n_parts; k++) {
+        struct buf b = { 0 };
+        if (x->n_parts == 1)
+            buf_adds(&b, path);
+        else
+            buf_printf(&b, "%.*s-%05zu-of-%05zu.gguf", stem, path, k + 1, x->n_parts);
+        x->names->list[k] = buf_take(&b);
+    }
+}
+
+/* Cut the tensors into parts of at most `split` bytes, or of one; 0: a single part. */
+static enum st cut(struct export *x, size_t n, uint64_t split, struct err *e)
+{
+    enum { MOST = 65535 };
+    uint64_t bytes = 0;
+    size_t cap_files = 0, cap_parts = 0;
+    for (size_t i = 0; i < n || !x->n_parts; i++) {
+        const uint64_t more = i < n ? x->tensors[i].bytes : 0;
+        if (!x->n_parts || (split && bytes && (more > split || bytes > split - more))) {
+            x_grow(&x->files, &cap_files, x->n_parts + 1, sizeof *x->files);
+            x_grow(&x->parts, &cap_parts, x->n_parts + 1, sizeof *x->parts);
+            x->parts[x->n_parts] = (struct gguf_part){ .first = i };
+            x->files[x->n_parts++] = (struct gguf_file){ .tensors = x->tensors + i };
+            bytes = 0;
+        }
+        x->files[x->n_parts - 1].n_tensors += i < n;
+        bytes += more;
+    }
+    if (x->n_parts > MOST)
+        return st_fail(e, ST_RANGE, "%zu parts; at most %d have a number", x->n_parts, MOST);
+    return ST_OK;
+}
+
+enum st export_plan(const struct session *s, const struct session_model *m, const char *path,
+                    uint64_t split, struct export *out, struct err *e)
+{
+    struct export x = { 0 };
+    enum st st = check_changes(s, m, e);
+    if (!st)
+        st = plan_tensors(s, m, &x, e);
+    if (!st)
+        st = cut(&x, m->model->weights->n, split, e);
+    if (!st) {
+        x.metas = x_alloc(x.n_parts * sizeof *x.metas);
+        plan_metadata(s, m, &x);
+        name_parts(&x, path);
+    }
+    for (size_t k = 0; k < x.n_parts && !st; k++) {
+        x.files[k].kvs = x.metas[k].list;
+        x.files[k].n_kvs = x.metas[k].n;
+        x.parts[k].file = &x.files[k];
+        x.parts[k].path = x.names->list[k];
+        st = gguf_plan(&x.files[k], e);
+        x.bytes += x.files[k].size;
+    }
+    if (st)
+        export_free(&x);
+    else
+        *out = x;
+    return st;
+}
+
+void export_free(struct export *x)
+{
+    for (size_t k = 0; x->metas && k < x->n_parts; k++)
+        gguf_meta_free(&x->metas[k]);
+    for (size_t k = 0; x->names && k < x->names->n; k++)
+        free(x->names->list[k]);
+    if (x->names)
+        free(x->names->list);
+    free(x->names);
+    free(x->metas);
+    free(x->parts);
+    free(x->files);
+    free(x->tensors);
+    free(x->from);
+    *x = (struct export){ 0 };
+}
+
+/* ---- writing ---- */
+
+static enum st bytes_of(void *data, size_t i, const void **out, struct err *e)
+{
+    (void)e;
+    const struct export *x = data;
+    *out = x->from[i].p;
+    return ST_OK;
+}
+
+static uint64_t identity_of(void *data, size_t i)
+{
+    const struct export *x = data;
+    if (x->from[i].known_by)
+        return x->from[i].known_by;
+    return x->tensors[i].bytes ? hash_bytes(x->from[i].p, x->tensors[i].bytes, 0) : 0;
+}
+
+enum st export_write(const struct export *x, struct progress *p, struct gguf_exported *out,
+                     struct err *e)
+{
+    struct export copy = *x;
+    const struct gguf_source source = { bytes_of, identity_of, &copy };
+    return gguf_export(x->parts, x->n_parts, &source, p, out, e);
+}
+
+enum st export_size(const struct session *s, const struct session_model *m, uint64_t *bytes,
+                    struct err *e)
+{
+    struct export x;
+    enum st st = export_plan(s, m, "", 0, &x, e);
+    if (st)
+        return st;
+    *bytes = x.bytes;
+    export_free(&x);
+    return ST_OK;
+}

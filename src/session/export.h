@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* A model under its changes as files: what they will hold, how large they will be, and writing
+ * them. No graph is needed. */
+#ifndef QDB_SESSION_EXPORT_H
+#define QDB_SESSION_EXPORT_H
+
+#include "file/gguf_export.h"
+#include "session/session.h"
+
+/* Files that have been planned: nothing is written yet. Borrows the session's model and changes,
+ * which must stay as they are; end with export_free. */
+struct export
+{
+    struct gguf_part *parts;
+    struct gguf_file *files; /* [n_parts] */
+    size_t n_parts;
+    uint64_t bytes;          /* of all files, exactly */
+    size_t n_changed;        /* tensors that are not the file's own */
+    struct gguf_meta *metas; /* [n_parts] */
+    struct gguf_tensor *tensors;
+    struct export_bytes *from; /* [tensors] */
+    struct export_names *names;
+};
+
+/* Plan PATH, or with split > 0 as many parts PATH-00001-of-0000N.gguf as hold at most that many
+ * bytes of tensors each, or one tensor. Without changes metadata and tensors are those of the
+ * file. Under changes general.file_type and general.quantization_version are brought up to date,
+ * and qdb.version, qdb.source and qdb.changes say how it was made. Keys that number the parts of a
+ * split are dropped or made anew. ST_STATE when a change cannot be written to a file (it names the
+ * change and what to undo), ST_FORMAT when a tensor is damaged; tensors of an unknown type are
+ * passed through as they are. */
+NODISCARD enum st export_plan(const struct session *s, const struct session_model *m,
+                              const char *path, uint64_t split, struct export *out, struct err *e);
+NODISCARD enum st export_write(const struct export *x, struct progress *p,
+                               struct gguf_exported *out, struct err *e);
+void export_free(struct export *x);
+
+/* Size of the file that `export gguf` would write now, to the byte. */
+NODISCARD enum st export_size(const struct session *s, const struct session_model *m,
+                              uint64_t *bytes, struct err *e);
+
+#endif
