@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "graph/foreign.h"
 #include "graph/glob.h"
 
 /* "q4_k 60 %, q6_k 40 %": the formats by bytes, most first. */
@@ -190,12 +191,37 @@ void facts_points(const struct session_model *m, struct str glob, struct result 
         for (int a = 0; a < g->n_aliases; a++) {
             struct buf same = { 0 };
             buf_printf(&same, "= %s", x->name);
-            if (g->aliases[a].value == v
+            if (g->aliases[a].value == v && !g->aliases[a].naming
                 && (!glob.n || glob_match(glob, str_from(g->aliases[a].name))))
                 point_row(g, t, g->aliases[a].name, buf_str(&same), &g->aliases[a].shape,
                           g->aliases[a].brief, v);
             buf_free(&same);
         }
+    }
+}
+
+void facts_names(const struct session_model *m, struct str glob, struct result *out)
+{
+    const struct graph *g = m->model->graph;
+    struct table *t = result_table(out, "names", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_ADDRESS, "name" }, { COL_STRING, "axes" }, { COL_STRING, "of" },
+                  { COL_ADDRESS, "point" }, { COL_STRING, "computed" });
+    for (int i = 0; i < g->n_aliases; i++) {
+        const struct point_alias *a = &g->aliases[i];
+        const char *point = g->values[a->value].name;
+        if (!a->naming
+            || (glob.n && !glob_match(glob, str_from(a->name))
+                && !glob_match(glob, str_from(point))))
+            continue;
+        struct buf axes = { 0 };
+        shape_print(&a->shape, &axes);
+        table_row(t);
+        table_str(t, a->name);
+        table_str(t, buf_str(&axes));
+        table_str(t, naming_name(a->naming));
+        table_str(t, point);
+        table_str(t, derivation_brief(a->derive));
+        buf_free(&axes);
     }
 }
 

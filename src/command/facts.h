@@ -10,6 +10,8 @@ void facts_model(const struct session_model *m, struct result *out);
 void facts_kv(const struct session_model *m, struct result *out);
 /* Of all, or of those that the glob names when it is not empty. */
 void facts_tensors(const struct session_model *m, struct str glob, struct result *out);
+/* What other engines call the points; the glob is for their names or ours. */
+void facts_names(const struct session_model *m, struct str glob, struct result *out);
 void facts_points(const struct session_model *m, struct str glob, struct result *out);
 void facts_tokenizer(const struct session_model *m, struct result *out);
 

@@ -61,6 +61,8 @@ enum st points_named(struct session *s, const struct call *c, int i, struct sess
     }
     if (!st)
         st = lookup_names(s, a, &list, &matches, e);
+    for (size_t k = 0; k < matches && !st; k++)
+        st = match_is_point((*r)->model, &list[k], e);
     if (!st)
         st = values_of(list, matches, values, n, e);
     free(list);

@@ -126,6 +126,9 @@ static enum st run_compare(struct session *s, const struct call *c, struct resul
     if (!st && (st = lookup_names(s, a, &list, &n, e)))
         st_at(e, c->words[0].column, c->words[0].length);
     free(a);
+    for (size_t i = 0; i < n && !st; i++)
+        if ((st = match_is_point(r->model, &list[i], e)))
+            st_at(e, c->words[0].column, c->words[0].length);
     if (!st)
         st = session_ref_run(s, r, run_position(r->run), s->progress, &ref, e);
     struct table *t = st ? NULL : result_table(out, "compare", TABLE_ROWS);

@@ -230,10 +230,15 @@ const struct verb verbs_files[] = {
       .class = "files",
       .args = "[TOPIC [GLOB]]",
       .brief = "facts about files, models, runs and the session",
-      .help = "Without a topic it lists the topics. tensors and points take a glob: `info points "
-              "blk.0.*`.",
+      .help = "Without a topic it lists the topics. tensors, points and names take a glob: `info "
+              "points blk.0.*`.\n\n"
+              "names: what TransformerLens (3, weights not processed) and llama.cpp (graph names "
+              "without flash attention) call the points of a decoder. Each is an address: print "
+              "blocks.0.hook_resid_mid. Where their tensor is not ours, the column computed says "
+              "what is done: such a name can be looked at, not stopped at or changed.",
       .examples =
-          "info\ninfo model\ninfo tensors blk.0.**\ninfo points blk.0.attn.*\ninfo memory 512",
+          "info\ninfo model\ninfo tensors blk.0.**\ninfo points blk.0.attn.*\ninfo names "
+          "l_out-*\ninfo memory 512",
       .kinds = { ARG_NONE, ARG_ADDRESS },
       .words = INFO_TOPICS,
       .run = run_info },

@@ -64,6 +64,14 @@ static enum st info_points(struct session *s, const struct call *c, struct resul
     return st ? st : show_named(m, c, NAMES_POINTS, facts_points, out, e);
 }
 
+static enum st info_names(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
+{
+    struct session_model *m;
+    enum st st = session_need_graph(s, &m, e);
+    return st ? st : show_named(m, c, NAMES_POINTS, facts_names, out, e);
+}
+
 static enum st info_tokenizer(struct session *s, const struct call *c, struct result *out,
                               struct err *e)
 {
@@ -374,6 +382,8 @@ static const struct topic {
       info_memory },
     { "model", "the active model", 0, info_model },
     { "models", "open models", 0, info_models },
+    { "names", "what TransformerLens and llama.cpp call the points; `info names GLOB`", 1,
+      info_names },
     { "points", "places where an activation can be looked at; `info points GLOB`", 1, info_points },
     { "runs", "prompts on their way through a model", 0, info_runs },
     { "tensors", "weights; `info tensors GLOB`", 1, info_tensors },

@@ -8,7 +8,7 @@
 enum st run_info(struct session *s, const struct call *c, struct result *out, struct err *e);
 
 #define INFO_TOPICS \
-    "arch|breaks|checkpoints|displays|formats|kernels|kv|memory|model|models|points|runs|tensors|" \
-    "tokenizer|tokens|values"
+    "arch|breaks|changes|checkpoints|displays|formats|kernels|kv|memory|model|models|names|" \
+    "points|runs|tensors|tokenizer|tokens|values"
 
 #endif

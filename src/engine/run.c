@@ -238,6 +238,8 @@ enum st run_append(struct run *r, const int32_t *ids, int64_t n, struct err *e)
 
 const struct model *run_model(const struct run *r) { return r->model; }
 const struct graph *run_graph(const struct run *r) { return r->g; }
+const volatile sig_atomic_t *run_cancel(const struct run *r) { return r->o.cancel; }
+
 enum compute run_mode(const struct run *r) { return r->o.mode; }
 int64_t run_n_tokens(const struct run *r) { return (int64_t)r->n_tokens; }
 const int32_t *run_tokens(const struct run *r) { return r->ids; }

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "file/map.h"
+#include "file/number_type.h"
 #include "file/save.h"
 
 /* Layout: 6 bytes of magic, version, u16 (u32 from version 2) header length, a Python dictionary in
@@ -96,15 +97,28 @@ static bool read_shape(struct text *t, struct npy *a)
     return true;
 }
 
+/* '<f4' */
+static bool read_type(struct text *t, enum number_type *out)
+{
+    if (!take(t, "'"))
+        return false;
+    const char *from = t->p, *quote = memchr(from, '\'', (size_t)(t->end - from));
+    if (!quote)
+        return false;
+    *out = number_of_numpy(str_of(from, (size_t)(quote - from)));
+    t->p = quote + 1;
+    return *out != NUMBER__COUNT;
+}
+
 /* {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } in any order. */
-static enum st read_header(struct text t, struct npy *a, struct err *e)
+static enum st read_header(struct text t, struct npy *a, enum number_type *number, struct err *e)
 {
     bool type = false, order = false, shape = false, supported = true;
     if (!take(&t, "{"))
         return st_fail(e, ST_FORMAT, "the .npy header is not a dictionary");
     while (!take(&t, "}")) {
         if (take(&t, "'descr':")) {
-            type = take(&t, "'<f4'");
+            type = read_type(&t, number);
             supported = supported && type;
         } else if (take(&t, "'fortran_order':")) {
             order = take(&t, "False");
@@ -112,7 +126,8 @@ static enum st read_header(struct text t, struct npy *a, struct err *e)
         } else if (!take(&t, "'shape':") || !(shape = read_shape(&t, a)))
             return st_fail(e, ST_FORMAT, "the .npy header cannot be read");
         if (!supported)
-            return st_fail(e, ST_UNSUPPORTED, "qdb reads .npy files of '<f4' (float32) in C order");
+            return st_fail(e, ST_UNSUPPORTED,
+                           "qdb reads .npy files of '<f4', '<f2' and '<f8' in C order");
         take(&t, ",");
     }
     if (!type || !order || !shape)
@@ -120,7 +135,9 @@ static enum st read_header(struct text t, struct npy *a, struct err *e)
     return ST_OK;
 }
 
-static enum st parse(const uint8_t *p, size_t size, struct npy *out, struct err *e)
+/* *data: the first number behind the header; what is said fits what is there. */
+static enum st parse_header(const uint8_t *p, size_t size, struct npy *out, enum number_type *type,
+                            const uint8_t **data, struct err *e)
 {
     if (size < 12 || memcmp(p, magic, sizeof magic))
         return st_fail(e, ST_FORMAT, "not a .npy file");
@@ -133,20 +150,47 @@ static enum st parse(const uint8_t *p, size_t size, struct npy *out, struct err 
         return st_fail(e, ST_FORMAT, "the .npy header of %zu bytes ends outside the file", n);
     struct npy a = { 0 };
     const char *head = (const char *)p + start;
-    enum st st = read_header((struct text){ head, head + n }, &a, e);
+    enum st st = read_header((struct text){ head, head + n }, &a, type, e);
     if (st)
         return st;
-    size_t have = (size - start - n) / sizeof(float);
-    if (!count(a.rank, a.shape, &a.n) || a.n != have || (size - start - n) % sizeof(float))
-        return st_fail(e, ST_FORMAT, "the .npy shape does not fit the %zu bytes of data",
-                       size - start - n);
-    void *data;
-    if ((st = mem_alloc(&data, a.n * sizeof(float), "the array", e)))
-        return st;
-    a.data = data;
-    memcpy(a.data, p + start + n, a.n * sizeof(float));
+    size_t bytes = size - start - n, needed;
+    if (!count(a.rank, a.shape, &a.n) || !mul_ok(a.n, number_bytes(*type), &needed)
+        || needed != bytes)
+        return st_fail(e, ST_FORMAT, "the .npy shape does not fit the %zu bytes of data", bytes);
+    *data = p + start + n;
     *out = a;
     return ST_OK;
+}
+
+static enum st parse(const uint8_t *p, size_t size, struct npy *out, struct err *e)
+{
+    struct npy a;
+    enum number_type type = NUMBER_F32;
+    const uint8_t *from;
+    void *data;
+    enum st st = parse_header(p, size, &a, &type, &from, e);
+    if (!st)
+        st = mem_alloc(&data, a.n * sizeof(float), "the array", e);
+    if (st)
+        return st;
+    a.data = data;
+    number_floats(type, from, a.n, a.data);
+    *out = a;
+    return ST_OK;
+}
+
+enum st npy_look(const char *path, struct npy *out, struct err *e)
+{
+    struct map map;
+    enum number_type type = NUMBER_F32;
+    const uint8_t *from;
+    enum st st = map_open(path, &map, e);
+    if (st)
+        return st;
+    if ((st = parse_header(map.p, map.size, out, &type, &from, e)))
+        st_where(e, "%s", path);
+    map_close(&map);
+    return st;
 }
 
 enum st npy_parse(const void *p, size_t n, const char *name, struct npy *out, struct err *e)

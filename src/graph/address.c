@@ -61,10 +61,12 @@ static bool is_set(const struct scan *s)
     return false;
 }
 
-/* A dash within names such as l_out-3, which have no dots; elsewhere it is a minus. */
+/* A dash within names such as l_out-3 or l_out-*, which have no dots; elsewhere it is a minus. */
 static bool numbered(const struct scan *s, size_t from)
 {
     size_t end = s->at + 1;
+    if (end < s->text.n && strchr("*{", s->text.p[end]))
+        return s->at > from && !memchr(s->text.p + from, '.', s->at - from);
     while (end < s->text.n && isdigit((unsigned char)s->text.p[end]))
         end++;
     if (end == s->at + 1 || (end < s->text.n && name_char(s->text.p[end])))

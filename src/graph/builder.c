@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "graph/foreign.h"
 
 enum { NAME_MAX_LENGTH = 160 };
 
@@ -271,7 +272,8 @@ void b_alias(struct builder *b, int x, const char *point, const char *brief)
     if (s.rank > 2)
         s = shape2(s.d[0], dim(AXIS_CHAN, shape_per_token(&s)));
     x_grow(&g->aliases, &g->cap_aliases, (size_t)g->n_aliases + 1, sizeof *g->aliases);
-    g->aliases[g->n_aliases++] = (struct point_alias){ x_strdup(full), brief, s, x };
+    g->aliases[g->n_aliases++] =
+        (struct point_alias){ .name = x_strdup(full), .brief = brief, .shape = s, .value = x };
 }
 
 enum st builder_end(struct builder *b, struct graph **out)
@@ -285,6 +287,7 @@ enum st builder_end(struct builder *b, struct graph **out)
     }
     if (g->hidden < 0)
         g->hidden = g->n_values - 1;
+    foreign_names(g);
     *out = g;
     return ST_OK;
 }

@@ -46,6 +46,14 @@ int graph_point(const struct graph *g, struct str name, struct shape *shape, con
     return v;
 }
 
+const struct point_alias *graph_alias(const struct graph *g, struct str name)
+{
+    for (int i = 0; i < g->n_aliases; i++)
+        if (str_is(name, g->aliases[i].name))
+            return &g->aliases[i];
+    return NULL;
+}
+
 int graph_n_points(const struct graph *g) { return g->n_values + g->n_aliases; }
 
 const char *graph_point_name(const struct graph *g, int i)
@@ -60,7 +68,8 @@ bool graph_names(const struct graph *g, struct str glob, int value)
     if (glob_match(glob, str_from(g->values[value].name)))
         return true;
     for (int i = 0; i < g->n_aliases; i++)
-        if (g->aliases[i].value == value && glob_match(glob, str_from(g->aliases[i].name)))
+        if (g->aliases[i].value == value && !g->aliases[i].derive
+            && glob_match(glob, str_from(g->aliases[i].name)))
             return true;
     return false;
 }

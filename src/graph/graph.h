@@ -37,12 +37,31 @@ struct value {
     int last_use; /* index of the last node that reads it; its own node if none */
 };
 
-/* A second name of a value, perhaps seen under another shape of the same memory. */
+/* Whose a name is. */
+enum naming { NAMING_OWN, NAMING_TRANSFORMER_LENS, NAMING_LLAMA_CPP };
+
+/* What makes the tensor that another engine gives a name out of a value of ours. */
+enum derivation {
+    DERIVE_SAME,      /* nothing: the same numbers */
+    DERIVE_HALVES,    /* [tok][head][chan]: pairs that turn together stand half a head apart */
+    DERIVE_BARE,      /* of a norm: without gain and bias */
+    DERIVE_DIVISOR,   /* of a norm: what each token is divided by, [tok][1] */
+    DERIVE_RESULT,    /* of attn.z: what each head adds to the stream, [tok][head][chan], no bias */
+    DERIVE_PRODUCTS,  /* of attn.score: neither scaled nor masked */
+    DERIVE_HEADS,     /* heads in front of tokens: [head][tok][chan] */
+    DERIVE_NO_BIAS,   /* of a linear op: before its bias */
+    DERIVE_POSITIONS, /* of OP_POSITION: the rows that are added */
+};
+
+/* A second name of a value, perhaps seen under another shape of the same memory; or the name of
+ * something that is computed from it. */
 struct point_alias {
     char *name;
     const char *brief;
     struct shape shape;
     int value;
+    enum naming naming;
+    enum derivation derive; /* not DERIVE_SAME: engine/derive.h */
 };
 
 struct block {
@@ -81,11 +100,14 @@ void graph_free(struct graph *g);
 /* A point by its exact name (canonical or alias): the value, and the shape under that name; -1 if
  * none. */
 int graph_point(const struct graph *g, struct str name, struct shape *shape, const char **brief);
+/* The alias of that exact name, NULL if none. */
+const struct point_alias *graph_alias(const struct graph *g, struct str name);
 /* All points: the values in order of execution, then the aliases: name of the i-th, NULL past the
  * end. */
 const char *graph_point_name(const struct graph *g, int i);
 int graph_n_points(const struct graph *g);
-/* Does the glob name this value, canonically or by an alias? And how many values does it name? */
+/* Does the glob name this value, canonically or by an alias that is the same numbers? And how many
+ * values does it name? */
 bool graph_names(const struct graph *g, struct str glob, int value);
 int graph_count_named(const struct graph *g, struct str glob);
 

@@ -17,16 +17,18 @@ struct search {
     void *data;
 };
 
-/* Offer the kept head and then `name` and `tail`. */
-static void offer(const struct search *q, size_t head, struct str name, const char *tail)
+/* Offer the kept head and then `name` and `tail`; false: what was written is not like it. */
+static bool offer(const struct search *q, size_t head, struct str name, const char *tail)
 {
     struct buf b = { 0 };
     buf_add(&b, q->prefix.p, head);
     buf_add(&b, name.p, name.n);
     buf_adds(&b, tail);
-    if (b.n >= q->prefix.n && !memcmp(b.p, q->prefix.p, q->prefix.n))
+    const bool fits = b.n >= q->prefix.n && !memcmp(b.p, q->prefix.p, q->prefix.n);
+    if (fits)
         q->add(q->data, b.p);
     buf_free(&b);
+    return fits;
 }
 
 static void offer_weights(const struct search *q)
@@ -35,11 +37,15 @@ static void offer_weights(const struct search *q)
         offer(q, q->head, q->m->model->weights->list[i].name, "");
 }
 
+/* The names of other engines only where nothing of ours begins so. */
 static void offer_points(const struct search *q)
 {
     const struct graph *g = q->m ? q->m->model->graph : NULL;
-    for (int i = 0; g && i < graph_n_points(g); i++)
-        offer(q, q->head, str_from(graph_point_name(g, i)), "");
+    bool any = false;
+    for (int foreign = 0; g && foreign < 2 && !any; foreign++)
+        for (int i = 0; i < graph_n_points(g); i++)
+            if ((i >= g->n_values && g->aliases[i - g->n_values].naming) == (bool)foreign)
+                any |= offer(q, q->head, str_from(graph_point_name(g, i)), "");
 }
 
 /* The shape of the first weight or point that the glob `name` matches. */

@@ -62,6 +62,10 @@ static enum st find_targets(struct session *s, struct change *c, struct err *e)
         struct shape chosen;
         if (list[i].weight)
             continue;
+        if (list[i].derived) {
+            first = first ? first : match_is_point(c->model, &list[i], &reason);
+            continue;
+        }
         st = chosen_shape(s, c, &list[i].shape, &chosen, &one);
         if (!st)
             add_target(c, list[i].value, list[i].name.p, &list[i].shape);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "engine/derive.h"
 #include "kernels/statistics.h"
 #include "session/control.h"
 #include "session/session.h"
@@ -245,6 +246,18 @@ static enum st gather_rows(void *data, struct span rows, const struct tensor *x,
     return ST_OK;
 }
 
+static enum st gather_derived(struct run *r, int span, const struct point_alias *a,
+                              struct gathering *g, struct err *e)
+{
+    struct tensor x;
+    enum st st = derive_read(r, span, a, &x, e);
+    if (st)
+        return st;
+    st = gather_rows(g, run_span(r, span), &x, e);
+    mem_free(x.data);
+    return st;
+}
+
 /* The tokens of the span that are asked for lie in *rows; false: none. */
 static bool asks_for(const struct gathering *g, struct span span, struct span *rows)
 {
@@ -256,8 +269,8 @@ static bool asks_for(const struct gathering *g, struct span span, struct span *r
         first = t < first ? t : first;
         end = t >= end ? t + 1 : end;
     }
-    *rows = (struct span){ first, end - first };
-    return end > first;
+    *rows = (struct span){ first, end > first ? end - first : 0 };
+    return rows->n > 0;
 }
 
 /* Sizes of the point over the spans: tokens of the run up to `end`, the longest key axis. */
@@ -279,7 +292,9 @@ static enum st read_point(struct session_run *r, const struct match *m, int firs
         v->data[i] = scores ? -INFINITY : 0.0f; /* of keys that a token does not see */
     for (int s = first; s < end && !st; s++) {
         struct span rows;
-        if (asks_for(&g, run_span(r->run, s), &rows))
+        if (asks_for(&g, run_span(r->run, s), &rows) && m->derived)
+            st = gather_derived(r->run, s, m->derived, &g, e);
+        else if (rows.n)
             st = run_read_rows(r->run, s, m->value, rows, gather_rows, &g, e);
     }
     return st;
@@ -410,7 +425,7 @@ static enum st read_match(struct session *s, const struct address *a, const stru
     for (int d = 0; !st && d < shape.rank; d++)
         memcpy(v.index[d], lists[d], (size_t)shape.d[d].n * sizeof *lists[d]);
     v.run = m->weight ? NULL : r;
-    v.value = m->value;
+    v.value = m->derived ? -1 : m->value;
     v.weight = m->weight;
     if (!st)
         st = apply_selectors(a, &full, &v, s->progress, e);

@@ -25,10 +25,14 @@ struct match {
     struct str name;
     const struct weight *weight; /* NULL for points */
     int value;                   /* -1 for weights */
+    const struct point_alias *derived; /* computed from `value`; NULL: it is that value */
     struct shape shape;          /* of a point, unresolved; of a weight, resolved */
 };
 NODISCARD enum st lookup_names(struct session *s, const struct address *a, struct match **out,
                                size_t *n, struct err *e);
+/* ST_UNSUPPORTED, which names the point to take instead, if a match is computed from a point. */
+NODISCARD enum st match_is_point(const struct session_model *m, const struct match *x,
+                                 struct err *e);
 /* Fill *e with "no point matches ...", and with what the name or glob may have meant; of says among
  * which names of the model it was looked for. Returns ST_NOTFOUND. */
 enum { NAMES_WEIGHTS = 1, NAMES_POINTS = 2 };

@@ -138,6 +138,12 @@ enum st lookup_no_name(const struct session_model *m, struct str name, unsigned 
     const bool glob = glob_is_pattern(name);
     st_fail(e, ST_NOTFOUND, glob ? "no %s matches `%.*s`" : "no %s `%.*s`",
             kinds[of & (NAMES_WEIGHTS | NAMES_POINTS)], (int)(name.n > 200 ? 200 : name.n), name.p);
+    const struct point_alias *computed = g ? graph_alias(g, name) : NULL;
+    if (computed && computed->derive) {
+        st_fail(e, ST_NOTFOUND, "%s is computed from %s, it is no point of the run",
+                computed->name, g->values[computed->value].name);
+        return st_hint(e, "take %s", g->values[computed->value].name);
+    }
     if (g && block_of(name) >= g->n_blocks && g->n_blocks)
         return st_hint(e, "the last block is blk.%d", g->n_blocks - 1);
     char **list = x_alloc(n * sizeof *list);
@@ -170,6 +176,49 @@ static void add_match(struct match **list, size_t *n, size_t *cap, struct match 
     (*list)[(*n)++] = m;
 }
 
+static struct match weight_match(const struct weight *w)
+{
+    return (struct match){ .name = w->name, .weight = w, .value = -1, .shape = weight_shape(w) };
+}
+
+/* The i-th point of the graph: a value or an alias. */
+static struct match point_match(const struct graph *g, int i)
+{
+    const struct point_alias *a = i < g->n_values ? NULL : &g->aliases[i - g->n_values];
+    return (struct match){ .name = str_from(graph_point_name(g, i)),
+                           .value = a ? a->value : i,
+                           .derived = a && a->derive ? a : NULL,
+                           .shape = a ? a->shape : g->values[i].shape };
+}
+
+static bool names_match(struct str wanted, bool glob, const char *name)
+{
+    return glob ? glob_match(wanted, str_from(name)) : str_is(wanted, name);
+}
+
+/* All aliases that the glob matches, of the naming that comes first: ours, else another's. */
+static void add_aliases(const struct graph *g, struct str glob, struct match **list, size_t *n,
+                        size_t *cap)
+{
+    const struct point_alias *first = NULL;
+    for (int i = 0; i < g->n_aliases; i++)
+        if (glob_match(glob, str_from(g->aliases[i].name))
+            && (!*n || g->aliases[i].naming == first->naming)) {
+            first = *n ? first : &g->aliases[i];
+            add_match(list, n, cap, point_match(g, g->n_values + i));
+        }
+}
+
+enum st match_is_point(const struct session_model *m, const struct match *x, struct err *e)
+{
+    if (!x->derived)
+        return ST_OK;
+    const char *from = m->model->graph->values[x->value].name;
+    st_fail(e, ST_UNSUPPORTED, "%.*s is computed from %s, it is no point of the run",
+            (int)x->name.n, x->name.p, from);
+    return st_hint(e, "%s: %s", x->name.p, x->derived->brief);
+}
+
 enum st lookup_names(struct session *s, const struct address *a, struct match **out, size_t *n,
                      struct err *e)
 {
@@ -186,30 +235,18 @@ enum st lookup_names(struct session *s, const struct address *a, struct match **
     const bool glob = glob_is_pattern(a->name);
     const struct weight *exact = glob ? NULL : weights_find(w, a->name);
     if (exact)
-        add_match(&list, n, &cap, (struct match){ exact->name, exact, -1, weight_shape(exact) });
+        add_match(&list, n, &cap, weight_match(exact));
     for (size_t i = 0; glob && i < w->n; i++)
         if (glob_match(a->name, w->list[i].name))
-            add_match(
-                &list, n, &cap,
-                (struct match){ w->list[i].name, &w->list[i], -1, weight_shape(&w->list[i]) });
-    for (int i = 0; g && !exact && i < graph_n_points(g); i++) {
-        struct str name = str_from(graph_point_name(g, i));
-        struct shape shape;
-        if (glob && i >= g->n_values)
-            break; /* aliases would show everything twice */
-        if (glob ? glob_match(a->name, name) : str_eq(a->name, name)) {
-            int value = graph_point(g, name, &shape, NULL);
-            add_match(&list, n, &cap, (struct match){ name, NULL, value, shape });
-        }
-    }
-    if (!*n && glob) /* only an alias matches */
-        for (int i = g ? g->n_values : 0; g && i < graph_n_points(g); i++) {
-            struct str name = str_from(graph_point_name(g, i));
-            struct shape shape;
-            if (!glob_match(a->name, name))
-                continue;
-            int value = graph_point(g, name, &shape, NULL);
-            add_match(&list, n, &cap, (struct match){ name, NULL, value, shape });
+            add_match(&list, n, &cap, weight_match(&w->list[i]));
+    /* aliases in a glob would show everything twice, unless only they match */
+    for (int i = 0; g && !exact && i < graph_n_points(g) && !(glob && *n && i >= g->n_values); i++)
+        if (names_match(a->name, glob, graph_point_name(g, i))) {
+            if (glob && i >= g->n_values) {
+                add_aliases(g, a->name, &list, n, &cap);
+                break;
+            }
+            add_match(&list, n, &cap, point_match(g, i));
         }
     if (*n) {
         *out = list;

@@ -89,7 +89,8 @@ static void refuses_other_arrays(void **state)
         size_t data;
         enum st st;
     } cases[] = {
-        { HEAD("<f8", "False", "1,"), 8, ST_UNSUPPORTED },
+        { HEAD("<i8", "False", "1,"), 8, ST_UNSUPPORTED },
+        { HEAD("<f8", "False", "1,"), 4, ST_FORMAT },
         { HEAD(">f4", "False", "1,"), 4, ST_UNSUPPORTED },
         { HEAD("<f4", "True", "1,"), 4, ST_UNSUPPORTED },
         { HEAD("<f4", "False", "2,"), 4, ST_FORMAT },
