@@ -49,13 +49,33 @@ like "a reference that was closed is none" "$err" 'there is no reference'
 text=$QDB_TOP/tests/golden/text/prose.txt
 qdb "$models/llama-gqa-tied.gguf" -ex "data '$text' tokens 1600" -ex kl --output csv
 like "a set of segments" "$out" ',20,1600,10,10,63'
-like "a model is its own equal" "$out" '^0,,,0,0,0,1,,,0,,,'
+like "a model is its own equal" "$out" '^0,,,0,0,,,0,1,,,0,,,'
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "kl '$text' ctx 32 chunks 21"
 like "chunks of a file" "$out" '^scored +315 token'
 like "with an interval" "$out" '^kl_high +[0-9.]+ nat/token'
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text'" -ex 'data off' -ex kl
 like "no set, no figure" "$err" 'there is no evaluation set'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text'" -ex verify -ex kl -ex verify
+like "the other half is for verdicts" "$out" '^part +check'
+like "looks are counted" "$out" 'look 2 at the half `check`: the more looks'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'set compute fast' -ex "data '$text'" -ex 'ref a' -ex kl
+like "a kl below the floor of mode fast is none" "$out" '^kl +<floor nat/token'
+like "the floor is there" "$out" '^fast_floor +[0-9.e-]+ nat/token'
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text' tokens 5"
 is "less than a segment" "$status" 1
+
+# Splices.
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'splice blk.1.out' -ex run -ex 'compare blk.*.out' --output csv
+is "a point gets what the reference has" "$(printf '%s\n' "$out" | grep -c '^blk\.1\.out,inf,0,1')" 1
+unlike "and nothing before it" "$out" '^blk\.0\.out,inf'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'set compute exact' -ex "data '$text'" -ex 'splice blk.1.out' -ex kl -ex 'splice blk.1.attn_q.out[tok=0]' -ex kl -ex 'ppl '"'$text'"' ctx 32 chunks 2'
+like "evaluations know splices" "$out" '^kl_max +0\.05[0-9]* nat/token'
+like "but not those of tokens" "$out" '1 change of tokens of a prompt'
+like "and ppl none" "$out" '2 changes of tokens of a prompt'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'set span 2' -ex "$prompt" -ex 'splice blk.0.out[tok=1:3,chan=0]' -ex run -ex 'compare blk.0.out' -ex undo -ex run -ex 'compare blk.0.out' --output csv
+is "a slice is spliced in its spans" "$(printf '%s\n' "$out" | grep '^s[012]:blk' | sort | uniq -c | grep -c ' 2 s2:')" 1
+is "and taken back" "$(printf '%s\n' "$out" | grep '^s[012]:blk' | sort | uniq -c | grep -c ' 1 s[01]:')" 4
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'ref off' -ex 'splice blk.0.out'
+like "a splice needs a reference" "$err" 'there is no reference'
 
 finish

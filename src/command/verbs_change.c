@@ -280,6 +280,25 @@ static enum st run_patch(struct session *s, const struct call *c, struct result 
     return st;
 }
 
+static enum st run_splice(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
+{
+    struct change *change;
+    if (c->n_words > 1)
+        return call_fail(c, 1, e, ST_SYNTAX, "nothing more is expected here");
+    enum st st = change_here(s, c, &change, e);
+    if (st)
+        return st;
+    if (!s->models.ref && !changes_hold(s, change->model)) {
+        change_free(change);
+        st_fail(e, ST_STATE, "there is no reference");
+        return st_hint(e, "`ref FILE` opens one");
+    }
+    change->splice = true;
+    enter(s, c, change, out);
+    return ST_OK;
+}
+
 static enum st run_skip(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct change *change;
@@ -383,6 +402,22 @@ const struct verb verbs_change[] = {
               "sub-layers are those that `where` and `next` use.",
       .examples = "prompt \"kalo\"\nskip blk.1.attn\nskip blk.0\nrun\ninfo changes",
       .run = run_skip },
+    { .name = "splice",
+      .class = "change",
+      .args = "ADDR",
+      .brief = "feed what the reference computes into the active model from there on",
+      .help = "Wherever a point that ADDR names is produced, the elements that it names become "
+              "those that the reference (`ref FILE`; without one, the model as its file has it) "
+              "computes at the same place from the same tokens. It holds for every run of the "
+              "active model (RUN!ADDR: for that run alone), for generated tokens too, and in "
+              "evaluations on the set of `data` (kl, verify, check, bisect), where the reference "
+              "goes over each segment beside the model; a slice of tokens does not reach "
+              "those, and ppl and task leave splices out. `splice blk.3.out` makes everything "
+              "that the blocks up to 3 did wrong undone: what is left of the kl is made behind.",
+      .examples = "skip blk.0.ffn\nprompt \"kalo\"\nsplice blk.0.out\nrun\n"
+                  "compare blk.0.out output.out",
+      .kinds = { ARG_POINT },
+      .run = run_splice },
     { .name = "undo",
       .class = "change",
       .args = "[N | change N]",

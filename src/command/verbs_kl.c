@@ -7,9 +7,10 @@
 #include "base/memory.h"
 #include "command/command.h"
 #include "command/stops.h"
+#include "command/verbs_kl.h"
 #include "command/verbs_change.h"
 #include "file/text_file.h"
-#include "study/evaluate.h"
+#include "session/measure.h"
 
 /* The tokens of a text file, as the active model reads it. free(*ids) */
 static enum st read_tokens(struct session *s, const struct word *file, struct session_model **m,
@@ -125,88 +126,165 @@ static void put_mean(struct table *t, const struct clustered_mean *m)
             table_float(t, v[i]);
 }
 
-static void kl_table(const struct divergence *d, const char *text, const struct session_model *ref,
-                     const struct session_model *m, enum compute mode, struct result *out)
+static void put_figure(struct table *t, double x)
+{
+    if (isnan(x))
+        table_skip(t);
+    else
+        table_float(t, x);
+}
+
+/* What a measurement was about. */
+struct about {
+    const struct subject *x;
+    const char *text, *part;
+    enum compute mode;
+    double floor; /* of mode fast, NaN in others */
+};
+
+/* A KL below what rounding alone makes is no figure. */
+static void put_kl(struct table *t, const struct divergence *d, double floor)
+{
+    const bool below = d->kl.value < floor;
+    table_column(t, below ? COL_STRING : COL_FLOAT, "kl", "nat/token");
+    table_digits(t, 5);
+    TABLE_COLUMNS(
+        t, { COL_FLOAT, "kl_low", "nat/token", 5 }, { COL_FLOAT, "kl_high", "nat/token", 5 },
+        { COL_FLOAT, "kl_median", "nat/token", 4 }, { COL_FLOAT, "kl_p90", "nat/token", 4 },
+        { COL_FLOAT, "kl_p99", "nat/token", 4 }, { COL_FLOAT, "kl_p999", "nat/token", 4 },
+        { COL_FLOAT, "kl_max", "nat/token", 4 }, { COL_FLOAT, "top1", "", 5 },
+        { COL_FLOAT, "top1_low", "", 5 }, { COL_FLOAT, "top1_high", "", 5 },
+        { COL_FLOAT, "ln_ppl_ratio", "nat/token", 5 }, { COL_FLOAT, "ratio_low", "nat/token", 5 },
+        { COL_FLOAT, "ratio_high", "nat/token", 5 }, { COL_FLOAT, "perplexity", "", 6 },
+        { COL_FLOAT, "ref_perplexity", "", 6 }, { COL_STRING, "model" }, { COL_STRING, "compute" },
+        { COL_STRING, "reference" }, { COL_STRING, "ref_compute" },
+        { COL_FLOAT, "fast_floor", "nat/token", 4 }, { COL_STRING, "text" }, { COL_STRING, "part" },
+        { COL_INT, "scored", "token" }, { COL_INT, "segments" }, { COL_INT, "segments_of" });
+    table_row(t);
+    if (!below) {
+        put_mean(t, &d->kl);
+        return;
+    }
+    table_str(t, "<floor");
+    table_skip(t);
+    table_skip(t);
+}
+
+static void kl_table(const struct divergence *d, const struct about *a, struct result *out)
 {
     struct table *t = result_table(out, "kl", TABLE_RECORD);
-    TABLE_COLUMNS(
-        t, { COL_FLOAT, "kl", "nat/token", 5 }, { COL_FLOAT, "kl_low", "nat/token", 5 },
-        { COL_FLOAT, "kl_high", "nat/token", 5 }, { COL_FLOAT, "kl_median", "nat/token", 4 },
-        { COL_FLOAT, "kl_p99", "nat/token", 4 }, { COL_FLOAT, "kl_max", "nat/token", 4 },
-        { COL_FLOAT, "top1", "", 5 }, { COL_FLOAT, "top1_low", "", 5 },
-        { COL_FLOAT, "top1_high", "", 5 }, { COL_FLOAT, "ln_ppl_ratio", "nat/token", 5 },
-        { COL_FLOAT, "ratio_low", "nat/token", 5 }, { COL_FLOAT, "ratio_high", "nat/token", 5 },
-        { COL_FLOAT, "perplexity", "", 6 }, { COL_FLOAT, "ref_perplexity", "", 6 },
-        { COL_STRING, "model" }, { COL_STRING, "compute" }, { COL_STRING, "reference" },
-        { COL_STRING, "ref_compute" }, { COL_STRING, "text" }, { COL_INT, "scored", "token" },
-        { COL_INT, "segments" }, { COL_INT, "segments_of" });
-    table_row(t);
-    put_mean(t, &d->kl);
-    table_float(t, d->kl_median);
-    table_float(t, d->kl_p99);
-    table_float(t, d->kl_max);
+    put_kl(t, d, a->floor);
+    const double kl[] = { d->kl_median, d->kl_p90, d->kl_p99, d->kl_p999, d->kl_max };
+    for (int i = 0; i < 5; i++)
+        put_figure(t, kl[i]);
     put_mean(t, &d->top1);
     put_mean(t, &d->log_ratio);
     table_float(t, exp(d->nll));
     table_float(t, exp(d->ref_nll));
-    table_str(t, m->name);
-    table_str(t, compute_name(mode));
-    table_str(t, ref->name);
-    table_str(t, compute_name(mode));
-    table_str(t, text);
+    table_str(t, a->x->model->name);
+    table_str(t, compute_name(a->mode));
+    table_str(t, a->x->ref->name);
+    table_str(t, compute_name(a->mode));
+    put_figure(t, a->floor);
+    table_str(t, a->text);
+    table_str(t, a->part);
     table_int(t, d->scored);
     table_int(t, d->segments);
     table_int(t, d->segments_of);
     if (d->segments < MIN_CLUSTERS)
         result_note(out, "fewer than %d segments: no intervals", MIN_CLUSTERS);
-    if (mode == COMPUTE_FAST)
+    if (a->mode == COMPUTE_FAST)
         result_note(out, "both models ran in mode fast, whose own rounding adds to the kl");
 }
 
-/* Measure on a set and say what was found. Without a reference the model as the file has it stands
- * for one, where changes hold. */
-static enum st measure(struct session *s, const struct evaluation_set *set,
-                       struct evaluation_part part, const char *text, struct result *out,
-                       struct err *e)
+/* Measure with an evaluator and say what was found. */
+static enum st measure(struct session *s, struct evaluator *ev, struct evaluation_part part,
+                       struct about *a, struct result *out, struct err *e)
 {
-    struct session_model *m, *ref = s->models.ref;
-    struct divergence d = { 0 };
-    enum st st = session_need_graph(s, &m, e);
-    if (!st && !ref && !session_changed(s)) {
-        st = st_fail(e, ST_STATE, "there is no reference, and no change to measure");
-        st_hint(e, "`ref FILE` opens one");
+    const struct evaluation_set *set = evaluator_of(ev)->set;
+    struct measurement done;
+    struct divergence d;
+    struct fast_floor floor;
+    enum st st = ST_OK;
+    a->mode = evaluator_of(ev)->options.mode;
+    a->floor = NAN;
+    if (a->mode == COMPUTE_FAST) {
+        st = session_fast_floor(s, a->x->model, set->ids, set->segments * set->tokens, &floor, e);
+        if (st)
+            return st;
+        a->floor = floor.kl;
     }
+    measurement_begin(ev, part, 0, &done);
+    st = evaluator_measure(ev, &a->x->plan, &done, s->progress, e);
+    if (done.segments) {
+        measurement_divergence(&done, &d);
+        kl_table(&d, a, out);
+        if (a->x->ref == a->x->model)
+            result_note(out, "reference = this file as opened; its own loss is not seen");
+        changes_left_out(a->x->left_out, out);
+        if (st == ST_CANCELLED)
+            out->status = RESULT_PARTIAL;
+    }
+    measurement_free(&done);
+    return st;
+}
+
+/* On a set that is there for this command alone. */
+static enum st measure_once(struct session *s, const struct evaluation_set *set, const char *text,
+                            struct result *out, struct err *e)
+{
+    struct subject x;
+    struct evaluator *ev;
+    enum st st = subject_of(s, false, &x, e);
     if (st)
         return st;
-    const struct run_options oref = session_run_options(s);
-    struct run_options o = oref;
-    struct plan plan;
-    size_t left_out;
-    changes_plan(s, m, &plan, &left_out);
-    o.plan = &plan;
-    st = divergence_of(ref ? ref->model : m->model, &oref, m->model, &o, set, part, s->progress, &d,
-                       e);
-    plan_free(&plan);
-    if (d.segments)
-        kl_table(&d, text, ref ? ref : m, m, o.mode, out);
-    if (d.segments && !ref)
-        result_note(out, "reference = this file as opened; its own loss is not seen");
-    if (d.segments)
-        changes_left_out(left_out, out);
-    if (d.segments && st == ST_CANCELLED)
-        out->status = RESULT_PARTIAL;
+    if (!(st = subject_evaluator(s, &x, set, 0, &ev, e))) {
+        st = measure(s, ev, PART_ALL, &(struct about){ .x = &x, .text = text, .part = "all" }, out,
+                     e);
+        evaluator_free(ev);
+    }
+    subject_free(&x);
     return st;
+}
+
+/* On a half of the resident set. */
+static enum st measure_half(struct session *s, bool check, struct result *out, struct err *e)
+{
+    struct subject x;
+    struct evaluator *ev;
+    enum st st = subject_of(s, false, &x, e);
+    if (st)
+        return st;
+    if (!(st = session_evaluator(s, &x, &ev, e))) {
+        struct about a = { .x = &x, .text = s->data.path, .part = check ? "check" : "tune" };
+        st = measure(s, ev, check ? PART_CHECK : PART_TUNE, &a, out, e);
+        if (check)
+            measure_looked(s, out);
+        session_measure_settle(s);
+    }
+    subject_free(&x);
+    return st;
+}
+
+void measure_looked(struct session *s, struct result *out)
+{
+    s->data.looks++;
+    result_note(out, "look %" PRId64 " at the half `check`%s", s->data.looks,
+                s->data.looks > 1 ? ": the more looks, the less its intervals mean" : "");
+}
+
+static enum st run_verify(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
+{
+    if (c->n_words)
+        return call_fail(c, 0, e, ST_SYNTAX, "nothing more is expected here");
+    return measure_half(s, true, out, e);
 }
 
 static enum st run_kl(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
-    if (!c->n_words) {
-        if (!s->data.set.segments) {
-            st_fail(e, ST_STATE, "there is no evaluation set");
-            return st_hint(e, "`data FILE` keeps one; `kl FILE` measures on a whole file");
-        }
-        return measure(s, &s->data.set, (struct evaluation_part){ 0, 2 }, s->data.path, out, e);
-    }
+    if (!c->n_words)
+        return measure_half(s, false, out, e);
     struct session_model *m;
     struct evaluation_set set;
     int32_t *ids = NULL;
@@ -226,7 +304,7 @@ static enum st run_kl(struct session *s, const struct call *c, struct result *ou
     if (st)
         return st;
     char *path = x_strndup(c->words[0].text.p, c->words[0].text.n);
-    st = measure(s, &set, (struct evaluation_part){ 0, 1 }, path, out, e);
+    st = measure_once(s, &set, path, out, e);
     free(path);
     evaluation_free(&set);
     return st;
@@ -254,14 +332,25 @@ const struct verb verbs_kl[] = {
               "the model as its file has it), in the mode of `set compute`, "
               "go over the tune half of the evaluation set (`data FILE`), or over the chunks of a "
               "file that `ppl` scores. kl = sum over the whole vocabulary of p (ln p - ln q), p "
-              "reference, q model, in nats, mean over scored tokens; with median, 99 % quantile "
-              "and maximum. top1 = share of tokens at which both give the largest logit to the "
+              "reference, q model, in nats, mean over scored tokens; with its "
+              "maximum and the quantiles that at least ten tokens lie beyond (median, 90, 99, "
+              "99.9 %). top1 = share of tokens at which both give the largest logit to the "
               "same token. ln_ppl_ratio = mean of ln p(next) - ln q(next), token by token, which "
               "is ln(perplexity / ref_perplexity). low and high bound a figure with 95 % "
-              "confidence: 1.96 standard errors, a segment or chunk being one observation of all "
-              "its tokens; none below 20 segments. ^C keeps what is done.",
+              "confidence: a bootstrap of the studentised mean over 1999 draws of segments or "
+              "chunks, each being one observation of all its tokens; none below 20 of them. In "
+              "mode fast, a kl below fast_floor (`help ppl`) is shown as <floor. What the "
+              "reference says on the resident set is kept for the next time, and blocks before "
+              "the first that has changed are not run again. ^C keeps what is done.",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "ctx|chunks",
       .run = run_kl },
+    { .name = "verify",
+      .class = "analyse",
+      .brief = "`kl` on the half of the evaluation set that is kept for a verdict",
+      .help = "What has been chosen by its figures on the half `tune` looks better there than it "
+              "is. The half `check` is for one look at the end: looks (`verify`, `check`) are "
+              "counted from `data FILE` on, and the count is shown.",
+      .run = run_verify },
     { 0 },
 };

@@ -471,8 +471,9 @@ const struct verb verbs_study[] = {
           "carry length, and for single tokens of the answer after the right ones before: the "
           "digit at 10^0, 10^1, ..., and the newline that ends it. low and high bound a share "
           "with 95 % confidence (Wilson 1927).\ndigit_logp: mean log-probability of the digits of "
-          "the right answers, in nats; logp_low and logp_high are 1.96 standard errors away, each "
-          "sum one observation. It moves before exact match does. `wrong` lists the first sums "
+          "the right answers, in nats; logp_low and logp_high bound it like the figures of "
+          "`kl`, each sum one observation. It moves before exact match does. `wrong` lists the "
+          "first sums "
           "that failed, with the first token that did. ^C keeps what is done.",
       .examples = "open --demo=add\ntask add 60\ntask add 30 seed 7",
       .kinds = { ARG_TEXT, ARG_NUMBER, ARG_TEXT },

@@ -77,6 +77,7 @@ struct run {
     size_t n_probes, cap_probes, n_transforms, cap_transforms;
     bool announcing; /* probes are being called */
     int next_handle;
+    struct run *beside; /* borrowed, or NULL */
     struct plan plan; /* forms alone: its transforms are among the hooks */
     int *wants;       /* [n_values] */
     int wants_all;

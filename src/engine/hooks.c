@@ -91,6 +91,9 @@ void run_untransform(struct run *r, int handle)
     remove_hook(r->transforms, &r->n_transforms, handle);
 }
 
+void run_set_beside(struct run *r, struct run *beside) { r->beside = beside; }
+struct run *run_beside(const struct run *r) { return r->beside; }
+
 static bool reads(const struct node *n, const struct weight *w)
 {
     for (int i = 0; i < NODE_MAX_WEIGHTS; i++)

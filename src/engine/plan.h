@@ -4,6 +4,7 @@
 #ifndef QDB_ENGINE_PLAN_H
 #define QDB_ENGINE_PLAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -37,6 +38,7 @@ struct plan_transform {
     int value;
     void (*fn)(void *data, const struct event *ev, float *x);
     void *data; /* borrowed */
+    bool beside; /* fn looks at run_beside(): without it, it changes nothing */
 };
 
 /* All zero: the model as the file has it. */

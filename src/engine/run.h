@@ -126,6 +126,11 @@ bool run_skips(const struct run *r, int value);
 int run_transform(struct run *r, int value, transform_fn fn, void *data);
 void run_untransform(struct run *r, int handle);
 
+/* Another run over the same tokens in the same spans, which transforms may look at (and move);
+ * borrowed. NULL: none. */
+void run_set_beside(struct run *r, struct run *beside);
+struct run *run_beside(const struct run *r);
+
 /* Read f (a use is added; NULL: the file's own again) in the place of weight w of the model. The
  * run goes back as for a transform, to before the first node that reads w. */
 void run_set_form(struct run *r, const struct weight *w, struct form *f);

@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "session/reference.h"
 #include "session/session.h"
 
 struct change_hook {
-    const struct session_run *run;
+    struct session *session;
+    struct session_run *run; /* NULL in evaluations */
     const struct change_target *target;
     struct chosen chosen;
     int handle;
@@ -22,6 +24,27 @@ static void transform(void *data, const struct event *ev, float *x)
     const struct shape shape = shape_resolve(h->target->shape, span.n,
                                              key < 0 ? 0 : ev->x->shape.d[key].n);
     edit_apply(&h->target->edit, &h->chosen, &shape, span.first, x);
+}
+
+/* What the reference has at the same place. A run whose reference cannot be had stays as it is. */
+static void splice(void *data, const struct event *ev, float *x)
+{
+    const struct change_hook *h = data;
+    struct run *ref = run_beside(ev->run);
+    struct tensor from;
+    if (h->run && session_ref_run(h->session, h->run, ev->at, NULL, &ref, NULL))
+        return;
+    if (!ref
+        || (position_compare(run_position(ref), ev->at) < 0
+            && run_forward(ref, ev->at, NULL, NULL, NULL)))
+        return;
+    if (run_read(ref, ev->at.span, ev->value, &from, NULL))
+        return;
+    const struct span span = run_span(ev->run, ev->at.span);
+    const int key = shape_axis(&ev->x->shape, AXIS_KEY);
+    const struct shape shape = shape_resolve(h->target->shape, span.n,
+                                             key < 0 ? 0 : ev->x->shape.d[key].n);
+    edit_splice(&h->chosen, &shape, span.first, from.data, x);
 }
 
 static bool holds_for(const struct change *c, const struct session_run *r)
@@ -49,14 +72,14 @@ static bool anywhere(const struct change *c)
     return !c->only && !c->but;
 }
 
-static void hook(struct change *c, const struct session_run *r)
+static void hook(struct session *s, struct change *c, struct session_run *r)
 {
     for (size_t i = 0; holds_for(c, r) && i < c->n_targets; i++) {
         const struct change_target *t = &c->targets[i];
         struct change_hook *h = x_alloc(sizeof *h);
-        *h = (struct change_hook){ .run = r, .target = t };
+        *h = (struct change_hook){ .session = s, .run = r, .target = t };
         chosen_of(&c->address, &t->shape, run_n_tokens(r->run), &h->chosen);
-        h->handle = run_transform(r->run, t->value, transform, h);
+        h->handle = run_transform(r->run, t->value, c->splice ? splice : transform, h);
         x_grow(&c->hooks, &c->cap_hooks, c->n_hooks + 1, sizeof *c->hooks);
         c->hooks[c->n_hooks++] = h;
     }
@@ -143,8 +166,8 @@ static void set_forms(struct session *s, const struct change *c)
     }
 }
 
-void changes_plan(const struct session *s, const struct session_model *m, struct plan *out,
-                  size_t *left_out)
+static void plan_of(const struct session *s, const struct session_model *m, bool beside,
+                    struct plan *out, size_t *left_out)
 {
     *out = (struct plan){ 0 };
     *left_out = 0;
@@ -154,10 +177,36 @@ void changes_plan(const struct session *s, const struct session_model *m, struct
             continue;
         for (size_t k = 0; k < c->n_forms; k++)
             plan_set(out, m->model, c->forms[k].w, c->forms[k].by);
-        for (size_t k = 0; c->anywhere && k < c->n_targets; k++)
-            plan_transform(
-                out, (struct plan_transform){ c->targets[k].value, transform, &c->anywhere[k] });
-        *left_out += c->n_targets && !c->anywhere;
+        const bool holds = c->anywhere && (beside || !c->splice);
+        for (size_t k = 0; holds && k < c->n_targets; k++)
+            plan_transform(out, (struct plan_transform){ c->targets[k].value,
+                                                         c->splice ? splice : transform,
+                                                         &c->anywhere[k], c->splice });
+        *left_out += c->n_targets && !holds;
+    }
+}
+
+void changes_plan(const struct session *s, const struct session_model *m, struct plan *out,
+                  size_t *left_out)
+{
+    plan_of(s, m, false, out, left_out);
+}
+
+void changes_plan_beside(const struct session *s, const struct session_model *m, struct plan *out,
+                         size_t *left_out)
+{
+    plan_of(s, m, true, out, left_out);
+}
+
+void changes_new_reference(struct session *s)
+{
+    for (size_t i = 0; i < s->changes.n; i++) {
+        struct change *c = s->changes.list[i];
+        if (!c->splice)
+            continue;
+        unhook(c, NULL, true);
+        for (size_t k = 0; k < s->models.n_runs; k++)
+            hook(s, c, s->models.runs[k]);
     }
 }
 
@@ -169,7 +218,7 @@ void changes_add(struct session *s, struct change *c, const char *text)
     x_grow(&all->list, &all->cap, all->n + 1, sizeof *all->list);
     all->list[all->n++] = c;
     for (size_t i = 0; i < s->models.n_runs; i++)
-        hook(c, s->models.runs[i]);
+        hook(s, c, s->models.runs[i]);
     set_forms(s, c);
     if (!anywhere(c))
         return;
@@ -232,7 +281,7 @@ void changes_new_run(struct session *s, struct session_run *r)
 {
     for (size_t i = 0; i < s->changes.n; i++) {
         const struct change *c = s->changes.list[i];
-        hook(s->changes.list[i], r);
+        hook(s, s->changes.list[i], r);
         for (size_t k = 0; c->model == r->model && k < c->n_forms; k++)
             run_set_form(r->run, c->forms[k].w, c->forms[k].by);
     }

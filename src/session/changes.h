@@ -39,6 +39,7 @@ struct change {
     struct session_model *model;
     const struct session_run *only; /* the only run it holds for, NULL = all */
     const struct session_run *but;  /* the run that it does not hold for, NULL = none */
+    bool splice; /* targets get what the reference has there; their edits mean nothing */
     char *address_text;
     struct address address; /* borrows address_text; its slice holds for every target */
     struct change_target *targets;
@@ -79,6 +80,9 @@ struct change *change_of_weights(struct session_model *m);
 void change_form(struct change *c, const struct weight *w, struct form *by);
 void change_free(struct change *c);
 
+/* The reference is another one now: runs go back to before the first splice. */
+void changes_new_reference(struct session *s);
+
 /* Take the change over: it gets a number and holds from now on. Runs that are past it go back to
  * before the first node that it touches. */
 void changes_add(struct session *s, struct change *c, const char *text);
@@ -99,6 +103,9 @@ struct form *changes_form(const struct session *s, const struct session_model *m
  * freed (plan_free) before a change is made or taken back. */
 void changes_plan(const struct session *s, const struct session_model *m, struct plan *out,
                   size_t *left_out);
+/* The same where a run of the reference goes beside (run_set_beside): splices hold as well. */
+void changes_plan_beside(const struct session *s, const struct session_model *m, struct plan *out,
+                         size_t *left_out);
 
 /* A run has come: everything that holds for it is registered. A run or a model goes. */
 void changes_new_run(struct session *s, struct session_run *r);

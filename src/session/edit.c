@@ -152,16 +152,35 @@ static void apply(const struct edit *edit, const struct picks *p, const struct s
     }
 }
 
+static void apply_all(const struct edit *edit, struct picks *p, const struct shape *shape, float *x,
+                      const float *from)
+{
+    if (shape->rank)
+        apply(edit, p, shape, 0, x, from);
+    for (int d = 0; d < shape->rank; d++) {
+        free(p[d].at);
+        free(p[d].from);
+    }
+}
+
 void edit_apply(const struct edit *edit, const struct chosen *chosen, const struct shape *shape,
                 int64_t first, float *x)
 {
     struct picks p[SHAPE_MAX];
     for (int d = 0; d < shape->rank; d++)
         pick(edit, chosen, shape, d, first, &p[d]);
-    if (shape->rank)
-        apply(edit, p, shape, 0, x, edit->op == EDIT_COPY ? edit->data.data : NULL);
+    apply_all(edit, p, shape, x, edit->op == EDIT_COPY ? edit->data.data : NULL);
+}
+
+void edit_splice(const struct chosen *chosen, const struct shape *shape, int64_t first,
+                 const float *from, float *x)
+{
+    const struct edit places = { .op = EDIT_SET },
+                      copy = { .op = EDIT_COPY, .data = { .shape = *shape } };
+    struct picks p[SHAPE_MAX];
     for (int d = 0; d < shape->rank; d++) {
-        free(p[d].at);
-        free(p[d].from);
+        pick(&places, chosen, shape, d, first, &p[d]);
+        memcpy(p[d].from, p[d].at, (size_t)p[d].n * sizeof *p[d].from);
     }
+    apply_all(&copy, p, shape, x, from);
 }

@@ -42,4 +42,8 @@ NODISCARD enum st edit_fit(struct view *v, const struct shape *target, struct er
 void edit_apply(const struct edit *edit, const struct chosen *chosen, const struct shape *shape,
                 int64_t first, float *x);
 
+/* The chosen elements of x become those of `from`, which has the same shape. */
+void edit_splice(const struct chosen *chosen, const struct shape *shape, int64_t first,
+                 const float *from, float *x);
+
 #endif

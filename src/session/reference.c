@@ -40,6 +40,7 @@ enum st session_set_ref(struct session *s, struct session_model *m, struct err *
     struct session_model *active;
     if (!m) {
         s->models.ref = NULL;
+        changes_new_reference(s);
         return ST_OK;
     }
     enum st st = session_need_graph(s, &active, e);
@@ -50,9 +51,11 @@ enum st session_set_ref(struct session *s, struct session_model *m, struct err *
         return e->st;
     }
     st = same_graph(active->model->graph, m->model->graph, e);
-    if (!st)
-        s->models.ref = m;
-    return st;
+    if (st)
+        return st;
+    s->models.ref = m;
+    changes_new_reference(s);
+    return ST_OK;
 }
 
 /* As many spans of the run's tokens as the reference's run does not have yet. */

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "kernels/level.h"
 #include "models/demo.h"
+#include "session/measure.h"
 #include "session/session.h"
 
 static struct session_models *state(const struct session *s)
@@ -119,6 +120,8 @@ void session_kill(struct session *s, struct session_run *r)
 void session_close(struct session *s, struct session_model *m)
 {
     struct session_models *all = state(s);
+    const bool was_ref = all->ref == m;
+    session_measure_forget(s);
     for (size_t i = all->n_runs; i-- > 0;)
         if (all->runs[i]->model == m)
             session_kill(s, all->runs[i]);
@@ -142,6 +145,8 @@ void session_close(struct session *s, struct session_model *m)
             session_use_model(s, all->models[all->n_models - 1]);
     }
     changes_forget_model(s, m);
+    if (was_ref)
+        changes_new_reference(s);
     values_forget_weights(&s->values, m->model->weights);
     model_free(m->model);
     free(m->name);

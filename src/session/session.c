@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "kernels/level.h"
 #include "session/expression.h"
+#include "session/measure.h"
 
 /* What a level lacks, and those that run. */
 static enum st refuse_level(const char *name, struct err *e)
@@ -93,11 +94,12 @@ void session_free(struct session *s)
 
 void session_data(struct session *s, const char *path, const struct evaluation_set *set)
 {
+    session_measure_forget(s);
     free(s->data.path);
     evaluation_free(&s->data.set);
     s->data = (struct session_data){ 0 };
     if (set)
-        s->data = (struct session_data){ x_strdup(path), *set };
+        s->data = (struct session_data){ x_strdup(path), *set, 0 };
 }
 
 enum { SAID_MAX = 10000 };

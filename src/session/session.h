@@ -18,6 +18,7 @@
 #include "session/settings.h"
 #include "session/values.h"
 #include "study/evaluate.h"
+#include "study/metric.h"
 
 /* What an argument of a command is, for completion and help. */
 enum arg_kind {
@@ -97,6 +98,16 @@ struct said {
 struct session_data {
     char *path; /* of the text; NULL = none */
     struct evaluation_set set;
+    int64_t looks; /* at its half `check` */
+};
+
+/* What measures on that set (session/measure.h), and the model, reference, mode and level of
+ * kernels that it was made for. */
+struct session_measure {
+    struct evaluator *evaluator; /* NULL = none yet */
+    const struct session_model *model, *ref;
+    enum compute mode;
+    const struct level *level;
 };
 
 struct session {
@@ -113,6 +124,8 @@ struct session {
     size_t n_marks, cap_marks;
     struct values values;
     struct session_data data;
+    struct session_measure measure;
+    struct metric metric;
     struct displays displays;
     struct examine examine;
     int list_next; /* node at which `list` goes on */

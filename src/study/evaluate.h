@@ -14,6 +14,7 @@ struct evaluation_set {
     int64_t segments, tokens; /* of each segment */
     int64_t first;            /* positions first .. tokens - 2 predict their next token */
     int32_t *ids;             /* [segments][tokens] */
+    bool open;                /* the last position is scored too, without a next token */
 };
 enum { EVALUATION_SEGMENTS = 64, EVALUATION_TOKENS = 80, EVALUATION_FIRST = 16 };
 
@@ -24,6 +25,7 @@ NODISCARD enum st evaluation_cut(const int32_t *ids, int64_t n, int64_t segments
                                  int64_t first, int32_t bos, struct evaluation_set *out,
                                  struct err *e);
 void evaluation_free(struct evaluation_set *set);
+int64_t evaluation_scored(const struct evaluation_set *set); /* tokens of a segment */
 
 /* Segments from, from + step, ...: of the default set the even ones are `tune`, to be looked at as
  * often as one likes, and the odd ones `check`, for verdicts. */
@@ -36,14 +38,16 @@ struct divergence {
     struct clustered_mean kl;              /* KL(reference || model), nats per token */
     struct clustered_mean top1;            /* share of tokens with the same largest logit */
     struct clustered_mean log_ratio;       /* ln(PPL / PPL of the reference), token by token */
-    double kl_median, kl_p99, kl_max;
+    /* NaN with fewer than 10 scores beyond */
+    double kl_median, kl_p90, kl_p99, kl_p999;
+    double kl_max;
     double nll, ref_nll; /* mean, nats per token */
 };
 
-/* Both models over the same segments. Of a segment only what the output heads read is kept, and
- * logits are made for a few tokens at a time. oref: how the reference runs. ST_UNSUPPORTED when the
- * vocabularies differ or a model has no output head. On ST_CANCELLED *out holds the segments that
- * are done. */
+/* Both models over the same segments, once (study/evaluator.h measures over and over). Of a segment
+ * only what the output heads read is kept, and logits are made for a few tokens at a time. oref:
+ * how the reference runs, and the mode of both. ST_UNSUPPORTED when the vocabularies differ or a
+ * model has no output head. On ST_CANCELLED *out holds the segments that are done. */
 NODISCARD enum st divergence_of(const struct model *ref, const struct run_options *oref,
                                 const struct model *m, const struct run_options *o,
                                 const struct evaluation_set *set, struct evaluation_part part,

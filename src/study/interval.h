@@ -14,15 +14,19 @@ struct share {
 };
 struct share share_of(int64_t hits, int64_t n);
 
-/* Mean of values that come in independent clusters. */
+/* A ratio of sums over independent clusters: a mean, when the second counts. */
 struct clustered_mean {
     int64_t clusters, n;
     double value;
-    /* value +- 1.96 standard errors of the ratio sum / n over clusters; NaN below 20 clusters. */
-    double low, high;
+    double low, high; /* NaN below 20 clusters; both value where every cluster says the same */
 };
 enum { MIN_CLUSTERS = 20 };
-/* Cluster i has n[i] values that add up to sum[i]. */
+/* Cluster i has n[i] values that add up to sum[i]. The interval is a bootstrap of the studentised
+ * ratio over clusters (Efron and Tibshirani 1993, chapter 12.5): of 1999 draws of as many clusters,
+ * t = (ratio* - ratio) / error*, and the bounds are ratio - error * (97.5 % and 2.5 % quantiles of
+ * t); error = sqrt(c / (c - 1) * sum of (sum - ratio n)^2) / total n. Always the same draws. */
 struct clustered_mean clustered_mean_of(const double *sum, const int64_t *n, size_t clusters);
+/* The same of sum(num) / sum(den); n counts nothing. */
+struct clustered_mean clustered_ratio_of(const double *num, const double *den, size_t clusters);
 
 #endif

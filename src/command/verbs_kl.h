@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* What other verbs need of those that measure. */
+#ifndef QDB_COMMAND_VERBS_KL_H
+#define QDB_COMMAND_VERBS_KL_H
+
+#include "command/command.h"
+
+/* Count a look at the half `check` of the evaluation set, and say so. */
+void measure_looked(struct session *s, struct result *out);
+
+#endif

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/* The evaluator: the same bits whatever it keeps and whatever it measured before; intervals. */
+#include "tests/harness/unit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "study/evaluator.h"
+#include "tests/harness/models.h"
+
+enum { TEXT = 700, TOKENS = 12, FIRST = 4, SEGMENTS = 44 };
+static const struct evaluation_part odd = { 1, 2 };
+
+struct fixed {
+    struct model *ref, *m;
+    struct evaluation_set set;
+    struct err e;
+};
+
+static void begin(struct fixed *f)
+{
+    int32_t ids[TEXT];
+    uint64_t state = 7;
+    *f = (struct fixed){ .e = ERR_INIT };
+    f->ref = models_open(golden_path("models/llama-gqa-tied.gguf"));
+    f->m = models_open(golden_path("models/llama-gqa-tied-q4_0.gguf"));
+    for (int i = 0; i < TEXT; i++)
+        ids[i] = (int32_t)(unit_random(&state) % (uint64_t)f->ref->graph->vocab);
+    assert_ok(evaluation_cut(ids, TEXT, SEGMENTS, TOKENS, FIRST, -1, &f->set, &f->e), &f->e);
+}
+
+static void end(struct fixed *f)
+{
+    evaluation_free(&f->set);
+    model_free(f->ref);
+    model_free(f->m);
+}
+
+static struct evaluator *evaluator(struct fixed *f, enum compute mode, size_t memory)
+{
+    struct evaluator *ev;
+    const struct evaluation what = {
+        .ref = f->ref, .model = f->m, .options = { .mode = mode }, .set = &f->set, .memory = memory
+    };
+    assert_ok(evaluator_new(&what, &ev, &f->e), &f->e);
+    return ev;
+}
+
+static struct measurement measure(struct fixed *f, struct evaluator *ev, const struct plan *plan)
+{
+    struct measurement m;
+    measurement_begin(ev, odd, 0, &m);
+    assert_ok(evaluator_measure(ev, plan, &m, NULL, &f->e), &f->e);
+    assert_int_equal(m.segments, SEGMENTS / 2);
+    return m;
+}
+
+static void assert_same(const struct measurement *a, const struct measurement *b)
+{
+    assert_memory_equal(a->sums, b->sums, (size_t)a->segments * sizeof *a->sums);
+    assert_memory_equal(a->kl, b->kl, (size_t)(a->segments * a->scored) * sizeof *a->kl);
+}
+
+/* A plan that gives a weight the numbers of the reference. */
+static void mend(struct fixed *f, struct plan *p, const char *name)
+{
+    struct form *form;
+    const struct weight *w = weights_find(f->m->weights, str_from(name));
+    assert_ok(form_borrow(f->m, w, weights_find(f->ref->weights, str_from(name)), &form, &f->e),
+              &f->e);
+    plan_set(p, f->m, w, form);
+    form_drop(form);
+}
+
+static void negate(void *data, const struct event *ev, float *x)
+{
+    const int64_t n = shape_count(&ev->x->shape);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = *(const float *)data * x[i];
+}
+
+/* Plans one after the other give what each gives to an evaluator that has seen nothing, and keeps
+ * nothing. */
+static void check_history(enum compute mode, size_t memory)
+{
+    struct fixed f;
+    begin(&f);
+    float minus = -1;
+    struct plan plans[5] = { 0 };
+    mend(&f, &plans[1], "blk.1.ffn_down.weight");
+    mend(&f, &plans[2], "blk.0.attn_q.weight");
+    mend(&f, &plans[2], "blk.1.ffn_down.weight");
+    mend(&f, &plans[3], "token_embd.weight"); /* of the head too */
+    const int point = graph_point(f.m->graph, STR("blk.1.attn_q.out"), NULL, NULL);
+    plan_transform(&plans[4],
+                   (struct plan_transform){ .value = point, .fn = negate, .data = &minus });
+    struct measurement want[5];
+    for (int i = 0; i < 5; i++) {
+        struct evaluator *fresh = evaluator(&f, mode, 0);
+        want[i] = measure(&f, fresh, &plans[i]);
+        evaluator_free(fresh);
+        assert_true(!i || memcmp(want[i].kl, want[0].kl, 100 * sizeof(double)));
+    }
+    struct evaluator *ev = evaluator(&f, mode, memory);
+    static const int order[] = { 0, 1, 0, 3, 2, 4, 1, 4, 2, 0, 3, 3 };
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        struct measurement got = measure(&f, ev, &plans[order[i]]);
+        assert_same(&got, &want[order[i]]);
+        measurement_free(&got);
+        if (i % 3 == 0)
+            evaluator_settle(ev);
+    }
+    evaluator_free(ev);
+    for (int i = 0; i < 5; i++) {
+        measurement_free(&want[i]);
+        plan_free(&plans[i]);
+    }
+    end(&f);
+}
+
+static void a_measurement_does_not_depend_on_what_was_measured_before(void **unused)
+{
+    (void)unused;
+    check_history(COMPUTE_EXACT, (size_t)1 << 30);
+    check_history(COMPUTE_NATIVE, (size_t)1 << 30);
+    check_history(COMPUTE_FAST, (size_t)1 << 30);
+    check_history(COMPUTE_EXACT, 300000); /* a run for some batches, a part of the reference */
+    check_history(COMPUTE_EXACT, 20000);
+}
+
+/* Nodes that run, counted by a probe's stand-in: the label of progress. */
+static void count_nodes(struct progress *p, const char *label, double done, double total)
+{
+    (void)label;
+    (void)done;
+    (void)total;
+    ++*(int *)p->data;
+}
+
+static int nodes_for(struct fixed *f, struct evaluator *ev, const struct plan *plan)
+{
+    int n = 0;
+    struct progress p = { count_nodes, NULL, &n };
+    struct measurement m;
+    measurement_begin(ev, odd, 0, &m);
+    assert_ok(evaluator_measure(ev, plan, &m, &p, &f->e), &f->e);
+    measurement_free(&m);
+    return n;
+}
+
+static void a_late_change_costs_late_blocks_alone(void **unused)
+{
+    (void)unused;
+    struct fixed f;
+    begin(&f);
+    struct plan early = { 0 }, late = { 0 };
+    mend(&f, &early, "blk.0.attn_q.weight");
+    mend(&f, &late, "blk.1.ffn_down.weight");
+    struct evaluator *ev = evaluator(&f, COMPUTE_EXACT, (size_t)1 << 30);
+    const int whole = nodes_for(&f, ev, NULL), again = nodes_for(&f, ev, NULL),
+              last = nodes_for(&f, ev, &late);
+    nodes_for(&f, ev, NULL);
+    const int first = nodes_for(&f, ev, &early);
+    assert_true(again * 5 < whole); /* a tick per batch is left */
+    assert_true(last * 3 < whole);
+    assert_true(first * 3 > whole && first < whole);
+    evaluator_free(ev);
+    plan_free(&early);
+    plan_free(&late);
+    end(&f);
+}
+
+static void the_first_segments_are_those_of_the_whole(void **unused)
+{
+    (void)unused;
+    struct fixed f;
+    begin(&f);
+    struct evaluator *ev = evaluator(&f, COMPUTE_FAST, (size_t)1 << 30);
+    struct measurement all = measure(&f, ev, NULL), few;
+    measurement_begin(ev, odd, 6, &few);
+    assert_ok(evaluator_step(ev, NULL, &few, NULL, &f.e), &f.e);
+    assert_int_equal(few.segments, 4);
+    assert_ok(evaluator_step(ev, NULL, &few, NULL, &f.e), &f.e);
+    assert_int_equal(few.segments, 6);
+    assert_memory_equal(few.sums, all.sums, 6 * sizeof *all.sums);
+    const struct clustered_mean d = measurement_difference(&all, &few,
+                                                           offsetof(struct segment_sums, kl));
+    assert_true(d.clusters == 6 && d.value == 0);
+    measurement_free(&all);
+    measurement_free(&few);
+    evaluator_free(ev);
+    end(&f);
+}
+
+static void a_percentile_needs_ten_scores_beyond(void **unused)
+{
+    (void)unused;
+    struct segment_sums sums[20] = { 0 };
+    double kl[20 * 50];
+    struct divergence d;
+    for (int i = 0; i < 1000; i++)
+        kl[i] = i;
+    struct measurement m = {
+        .segments = 20, .segments_of = 20, .scored = 50, .sums = sums, .kl = kl
+    };
+    measurement_divergence(&m, &d);
+    assert_true(d.kl_median == 499.5 && d.kl_p99 > 988 && d.kl_p99 < 990 && d.kl_max == 999);
+    assert_true(isnan(d.kl_p999));
+    m.segments = 19;
+    measurement_divergence(&m, &d);
+    assert_true(isnan(d.kl_p99) && d.kl_p90 > 800);
+    m.segments = 1;
+    measurement_divergence(&m, &d);
+    assert_true(isnan(d.kl_p90) && d.kl_median == 24.5 && d.kl_max == 49);
+}
+
+/* Tokens of a segment are alike: an interval that took each for an observation would be a third as
+ * wide. The values are skewed, as KL is. */
+static double normal(uint64_t *state)
+{
+    const double u = ((double)(unit_random(state) >> 11) + 0.5) * 0x1p-53;
+    const double v = (double)(unit_random(state) >> 11) * 0x1p-53;
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+static void intervals_hold_the_truth_95_times_in_100(void **unused)
+{
+    (void)unused;
+    enum { TRIALS = 2000, CLUSTERS = 32, EACH = 63 };
+    uint64_t state = 5;
+    int mean = 0, ratio = 0;
+    for (int k = 0; k < TRIALS; k++) {
+        double sum[CLUSTERS], before[CLUSTERS];
+        int64_t n[CLUSTERS];
+        for (int i = 0; i < CLUSTERS; i++) {
+            const double level = exp(0.5 * normal(&state)); /* mean e^(1/8) */
+            sum[i] = before[i] = 0;
+            n[i] = EACH;
+            for (int t = 0; t < EACH; t++) {
+                const double x = exp(0.5 * normal(&state));
+                before[i] += level * x;
+                sum[i] += 0.1 * level * exp(0.3 * normal(&state));
+            }
+        }
+        const struct clustered_mean m = clustered_mean_of(before, n, CLUSTERS);
+        const struct clustered_mean r = clustered_ratio_of(sum, before, CLUSTERS);
+        mean += m.low <= exp(0.25) && exp(0.25) <= m.high;
+        const double truth = 0.1 * exp(0.045) / exp(0.125);
+        ratio += r.low <= truth && truth <= r.high;
+    }
+    print_message("# 95 %% intervals hold the mean in %.1f %%, the ratio in %.1f %% of %d trials\n",
+                  100.0 * mean / TRIALS, 100.0 * ratio / TRIALS, TRIALS);
+    assert_true(mean > 0.93 * TRIALS && mean < 0.97 * TRIALS);
+    assert_true(ratio > 0.93 * TRIALS && ratio < 0.97 * TRIALS);
+}
+
+UNIT_MAIN(CASE(a_measurement_does_not_depend_on_what_was_measured_before),
+          CASE(a_late_change_costs_late_blocks_alone),
+          CASE(the_first_segments_are_those_of_the_whole),
+          CASE(a_percentile_needs_ten_scores_beyond),
+          CASE(intervals_hold_the_truth_95_times_in_100))
