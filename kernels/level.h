@@ -52,6 +52,7 @@ struct scan_kernels {
 };
 
 struct buf;
+struct encode_ops;
 
 /* Weights that are numbers by themselves. */
 enum plain_kind { PLAIN_F32, PLAIN_F16, PLAIN_BF16, PLAIN__COUNT };
@@ -87,6 +88,7 @@ struct level {
     /* Weights to floats: n elements, a multiple of the block, the bits of the format's codec. */
     void (*decode)(const struct decoder *d, const void *src, float *dst, int64_t n);
     const struct fast_ops *fast;
+    const struct encode_ops *encode; /* floats to blocks; the same bits at all levels */
 };
 
 enum { LEVEL_MAX_ROWS = 16 };
@@ -107,5 +109,6 @@ void level_force(const struct level *l);
 
 extern const struct level level_c, level_avx2, level_avx512, level_avx512bf16, level_amx;
 extern const struct fast_ops fast_bf16, fast_amx;
+extern const struct encode_ops encode_c, encode_avx2, encode_avx512;
 
 #endif

@@ -31,6 +31,7 @@ const struct level level_avx2 = {
     .native = &native,
     .decode = decode,
     .fast = &fast,
+    .encode = &encode_avx2,
 };
 #else
 typedef int nothing_here; /* ISO C wants a declaration */

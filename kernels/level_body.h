@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/level.h"
+#include "kernels/part.h"
 
 /* Sixteen lanes whatever the machine's vectors are, so that the order of additions is part of the
  * source: PARTS vectors of LEVEL_VECTOR bytes. Vectors never cross a call: everything that takes
@@ -22,13 +23,10 @@ enum {
     STRETCH = 512     /* columns of a block of tokens that stay in the first-level cache */
 };
 
-typedef float part __attribute__((vector_size(LEVEL_VECTOR)));
 struct lanes {
     part p[PARTS];
 };
 
-#define INLINE    static inline __attribute__((always_inline))
-#define UNROLL    _Pragma("GCC unroll 8")
 #define EACH_PART UNROLL for (int i = 0; i < PARTS; i++)
 #define EACH(rows, tokens) \
     UNROLL for (int r = 0; r < (rows); r++) UNROLL for (int t = 0; t < (tokens); t++)

@@ -27,4 +27,5 @@ const struct level level_c = {
     .native = &native,
     .decode = decode,
     .fast = &fast,
+    .encode = &encode_c,
 };

@@ -8,7 +8,10 @@
 #include <immintrin.h>
 #endif
 
-#include "kernels/level_body.h"
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/part.h"
 
 enum { WIDE = LEVEL_VECTOR / (int)sizeof(float) };
 

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* Searches of the encoders for CPUs with AVX2; this file alone is compiled for it. */
+#ifdef __x86_64__
+#define LEVEL_VECTOR 32
+#include "kernels/encode_table.h"
+#include "kernels/level.h"
+
+const struct encode_ops encode_avx2 = ENCODE_OPS;
+#else
+typedef int nothing_here; /* ISO C wants a declaration */
+#endif

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/* Searches of the encoders, written once: each encode_LEVEL.c includes this with its LEVEL_VECTOR.
+ *
+ * Sixteen blocks (or sub-blocks) lie side by side, one in each lane, and every lane goes through
+ * the steps that a single block would: nothing is added across lanes but in a fixed order, so that
+ * the size of vectors changes no bit. Blocks are first divided by a power of two to 1 <= largest
+ * < 2, so that squares neither overflow nor vanish. */
+#ifndef QDB_KERNELS_ENCODE_BODY_H
+#define QDB_KERNELS_ENCODE_BODY_H
+
+#include <math.h>
+#include <stdbool.h>
+
+#include "kernels/codec.h"
+#include "kernels/encoder.h"
+#include "kernels/parts_body.h"
+
+enum { GROUP = 16 };
+
+struct group {
+    float x[ENCODE_BLOCK][GROUP], w[ENCODE_BLOCK][GROUP]; /* element, lane */
+    float unit[GROUP];                                    /* the power of two taken out of x */
+};
+
+/* The levels that codes stand for. */
+enum levels { LEVELS_EVEN, LEVELS_IQ4, LEVELS_E2M1 };
+
+#define EACH_LANES for (int at = 0; at < GROUP; at += WIDE)
+
+INLINE part all(float f) { return (part){ 0 } + f; }
+INLINE part size_of(part v) { return (part)((whole_part)v & 0x7fffffff); }
+INLINE part or_zero(whole_part mask, part v) { return (part)((whole_part)v & mask); }
+
+/* To nearest, ties to even, for abs(v) < 2^22: 1.5 * 2^23 leaves no room for a fraction. */
+INLINE part whole(part v) { return (v + 12582912.0f) - 12582912.0f; }
+
+INLINE part over(part a, part b) { return or_zero(b != all(0), a / b); } /* 0 for b = 0 */
+
+/* ---- blocks into lanes ---- */
+
+INLINE void lanes_of(const float *from, int n, int count, float to[][GROUP])
+{
+    static const float none[ENCODE_BLOCK];
+    for (int i = 0; i < n; i += WIDE)
+        for (int lane = 0; lane < GROUP; lane += WIDE) {
+            part v[WIDE];
+            UNROLL for (int k = 0; k < WIDE; k++)
+            {
+                const float *block = lane + k < count ? from + (lane + k) * n : none;
+                v[k] = part_at(block + i);
+            }
+            transpose_parts(v);
+            UNROLL for (int k = 0; k < WIDE; k++) part_to(&to[i + k][lane], v[k]);
+        }
+}
+
+/* The largest sizes of `per` neighbouring lanes become common to them. */
+INLINE void share(float top[GROUP], int per)
+{
+    for (int lane = 0; lane < GROUP; lane += per) {
+        float most = 0;
+        for (int k = 0; k < per; k++)
+            most = top[lane + k] > most ? top[lane + k] : most;
+        for (int k = 0; k < per; k++)
+            top[lane + k] = most;
+    }
+}
+
+INLINE void largest_in_lanes(const float v[][GROUP], int n, float top[GROUP])
+{
+    EACH_LANES {
+        part most = all(0);
+        for (int i = 0; i < n; i++)
+            most = part_max(size_of(part_at(&v[i][at])), most);
+        part_to(top + at, most);
+    }
+}
+
+/* Divide each lane by the power of two at or below top; that is returned in unit. */
+INLINE void divide_lanes(float v[][GROUP], int n, const float top[GROUP], float unit[GROUP])
+{
+    float inverse[GROUP];
+    for (int lane = 0; lane < GROUP; lane++) {
+        uint32_t e = bits_of_float(top[lane]) >> 23;
+        e = e < 1 ? 1 : e > 252 ? 252 : e;
+        unit[lane] = float_of_bits(e << 23);
+        inverse[lane] = float_of_bits((254 - e) << 23);
+    }
+    EACH_LANES {
+        const part by = part_at(inverse + at);
+        for (int i = 0; i < n; i++)
+            part_to(&v[i][at], part_at(&v[i][at]) * by);
+    }
+}
+
+/* `count` blocks of n elements, `per` of which share one unit. */
+INLINE void group_load(struct group *g, const float *x, const float *w, int n, int count, int per)
+{
+    float top[GROUP], ignore[GROUP];
+    lanes_of(x, n, count, g->x);
+    largest_in_lanes(g->x, n, top);
+    share(top, per);
+    divide_lanes(g->x, n, top, g->unit);
+    if (!w)
+        return;
+    lanes_of(w, n, count, g->w);
+    largest_in_lanes(g->w, n, top);
+    share(top, per);
+    EACH_LANES { /* nothing counts: everything counts alike */
+        const whole_part none = part_at(top + at) == all(0);
+        for (int i = 0; i < n; i++)
+            part_to(&g->w[i][at], part_choose(none, all(1), part_at(&g->w[i][at])));
+        part_to(top + at, part_choose(none, all(1), part_at(top + at)));
+    }
+    divide_lanes(g->w, n, top, ignore);
+}
+
+/* codes[element][lane] to blocks of n in a row. */
+INLINE void codes_out(uint8_t code[][GROUP], int n, struct block_codes *out, int per)
+{
+    for (int lane = 0; lane < GROUP; lane++)
+        for (int i = 0; i < n; i++)
+            out[lane / per].code[lane % per * n + i] = code[i][lane];
+}
+
+INLINE void put_codes(whole_part v, uint8_t *to)
+{
+    int32_t lane[WIDE];
+    memcpy(lane, &v, sizeof lane);
+    UNROLL for (int k = 0; k < WIDE; k++) to[k] = (uint8_t)lane[k];
+}
+
+/* ---- levels ---- */
+
+/* The level nearest to v. */
+INLINE part nearest(enum levels kind, part v, float low, float high)
+{
+    (void)kind;
+    return whole(part_min(part_max(v, all(low)), all(high)));
+}
+
+/* The code of a level. */
+INLINE whole_part code_of(enum levels kind, part level, float low)
+{
+    (void)kind;
+    return __builtin_convertvector(level - low, whole_part);
+}
+
+INLINE part weight_at(const struct group *g, bool weighted, int i, int at)
+{
+    return weighted ? part_at(&g->w[i][at]) : all(1);
+}
+
+/* ---- one scale ---- */
+
+struct sums {
+    part xl, ll; /* of weight * x * level, weight * level^2 */
+};
+
+/* Levels nearest to x * inverse. */
+INLINE struct sums scale_sums(const struct group *g, bool weighted, enum levels kind, int n, int at,
+                              part inverse, float low, float high)
+{
+    struct sums s = { all(0), all(0) };
+    for (int i = 0; i < n; i++) {
+        const part x = part_at(&g->x[i][at]), l = nearest(kind, x * inverse, low, high);
+        const part wl = weighted ? part_at(&g->w[i][at]) * l : l;
+        s.xl += wl * x;
+        s.ll += wl * l;
+    }
+    return s;
+}
+
+/* How the steps to try are spread: inverse scales at[k] / (the element of largest size). */
+struct tries {
+    int n;
+    float at[40];
+    int refine; /* rounds of: best scale for the levels, nearest levels for the scale */
+};
+
+/* The scale with the least squared error that the tries and refinements find, by what its levels
+ * explain: xl^2 / ll is the squared error less at the best scale for given levels, xl / ll. */
+INLINE struct sums best_scale(const struct group *g, bool weighted, enum levels kind, int n, int at,
+                              float low, float high, const struct tries *t)
+{
+    part top = all(0);
+    for (int i = 0; i < n; i++) {
+        const part x = part_at(&g->x[i][at]);
+        top = part_choose(size_of(x) > size_of(top), x, top);
+    }
+    const part per_top = over(all(1), top);
+    struct sums best = { all(0), all(0) };
+    part gain = all(0);
+    for (int k = 0; k < t->n + t->refine; k++) {
+        const part inverse = k < t->n ? t->at[k] * per_top : over(best.ll, best.xl);
+        const struct sums s = scale_sums(g, weighted, kind, n, at, inverse, low, high);
+        const part by = over(s.xl * s.xl, s.ll);
+        const whole_part better = by > gain;
+        gain = part_choose(better, by, gain);
+        best.xl = part_choose(better, s.xl, best.xl);
+        best.ll = part_choose(better, s.ll, best.ll);
+    }
+    return best;
+}
+
+/* Scales to halves: the halves themselves, and in units of the lanes. */
+INLINE void halves(const struct group *g, const float d[GROUP], float half[GROUP], float in[GROUP])
+{
+    for (int lane = 0; lane < GROUP; lane++) {
+        half[lane] = encode_half(d[lane] * g->unit[lane]);
+        in[lane] = half[lane] / g->unit[lane];
+    }
+}
+
+/* Lanes that may hold multiples of one number, at most `most` times it: Euclid's algorithm on the
+ * sizes of the largest and the least element that is not 0. */
+INLINE whole_part suspects(const struct group *g, int n, int at, float most)
+{
+    part a = all(0), b = all(4);
+    for (int i = 0; i < n; i++) {
+        const part v = size_of(part_at(&g->x[i][at]));
+        a = part_max(v, a);
+        b = part_choose((v < b) & (v > all(0)), v, b);
+    }
+    const part least = a / (most + 0.5f);
+    whole_part maybe = a > all(0);
+    for (int k = 0; k < 5; k++) {
+        maybe &= (b >= least) | (b == all(0));
+        const part rest = size_of(a - whole(a / b) * b);
+        a = part_choose(b == all(0), a, b);
+        b = or_zero(b != all(0), rest);
+    }
+    return maybe;
+}
+
+/* ---- formats with one scale per block of 32 or more, levels around zero ---- */
+
+struct even {
+    int n, bytes;
+    enum levels kind;
+    float low, high;
+    const struct tries *tries;
+    struct exact_shape exact;
+    pack_fn *pack;
+};
+
+INLINE void encode_even_group(const struct even *f, bool weighted, const float *x, const float *w,
+                              int count, uint8_t *out)
+{
+    struct group g;
+    struct block_codes b[GROUP];
+    uint8_t code[ENCODE_BLOCK][GROUP];
+    float d[GROUP], half[GROUP];
+    int32_t maybe[GROUP];
+    group_load(&g, x, weighted ? w : NULL, f->n, count, 1);
+    EACH_LANES {
+        const struct sums s =
+            best_scale(&g, weighted, f->kind, f->n, at, f->low, f->high, f->tries);
+        part_to(d + at, over(s.xl, s.ll));
+        const whole_part m = suspects(&g, f->n, at, (float)f->exact.most);
+        memcpy(maybe + at, &m, sizeof m);
+    }
+    halves(&g, d, half, d);
+    EACH_LANES {
+        const part inverse = over(all(1), part_at(d + at));
+        for (int i = 0; i < f->n; i++) {
+            const part l = nearest(f->kind, part_at(&g.x[i][at]) * inverse, f->low, f->high);
+            put_codes(code_of(f->kind, l, f->low), &code[i][at]);
+        }
+    }
+    codes_out(code, f->n, b, 1);
+    for (int k = 0; k < count; k++) {
+        b[k].d = half[k];
+        if (maybe[k])
+            exact_levels(&f->exact, x + k * f->n, &b[k]);
+        f->pack(&b[k], out + k * f->bytes);
+    }
+}
+
+INLINE void encode_even(const struct even *f, const float *x, const float *w, int64_t n,
+                        uint8_t *out)
+{
+    for (int64_t k = 0; k < n; k += GROUP) {
+        const int count = n - k < GROUP ? (int)(n - k) : GROUP;
+        if (w)
+            encode_even_group(f, true, x + k * f->n, w + k * f->n, count, out + k * f->bytes);
+        else
+            encode_even_group(f, false, x + k * f->n, NULL, count, out + k * f->bytes);
+    }
+}
+
+static int even_code_4(int level) { return level >= -8 && level <= 7 ? level + 8 : -1; }
+static int even_code_5(int level) { return level >= -16 && level <= 15 ? level + 16 : -1; }
+static int even_code_8(int level) { return level >= -127 && level <= 127 ? level + 127 : -1; }
+
+static const struct tries tries_4 = {
+    9, { -8, -8.9f, -8.6f, -8.3f, -7.7f, -7.4f, -7.1f, 7, 7.4f }, 2
+};
+static const struct tries tries_5 = {
+    9, { -16, -16.9f, -16.6f, -16.3f, -15.7f, -15.4f, -15.1f, 15, 15.4f }, 2
+};
+static const struct tries tries_8 = { 1, { 127 }, 1 };
+
+static void encode_q4_0(const float *x, const float *w, int64_t n, uint8_t *out)
+{
+    static const struct even f = { 32,       18, LEVELS_EVEN, -8, 7,
+                                   &tries_4, { 1, 32, 8, 1, 1, even_code_4 }, pack_q4_0 };
+    encode_even(&f, x, w, n, out);
+}
+
+static void encode_q5_0(const float *x, const float *w, int64_t n, uint8_t *out)
+{
+    static const struct even f = { 32,       22, LEVELS_EVEN, -16, 15,
+                                   &tries_5, { 1, 32, 16, 1, 1, even_code_5 }, pack_q5_0 };
+    encode_even(&f, x, w, n, out);
+}
+
+static void encode_q8_0(const float *x, const float *w, int64_t n, uint8_t *out)
+{
+    static const struct even f = { 32,       34, LEVELS_EVEN, -127, 127,
+                                   &tries_8, { 1, 32, 127, 1, 1, even_code_8 }, pack_q8_0 };
+    encode_even(&f, x, w, n, out);
+}
+
+/* ---- plain numbers ---- */
+
+static void encode_f32(const float *x, const float *w, int64_t n, uint8_t *out)
+{
+    (void)w;
+    memcpy(out, x, (size_t)n * sizeof *x);
+}
+
+static void encode_f16(const float *x, const float *w, int64_t n, uint8_t *out)
+{
+    (void)w;
+    int64_t i = 0;
+#if defined __F16C__
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(out + 2 * i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+#endif
+    for (; i < n; i++) {
+        const uint16_t h = f32_to_f16(x[i]);
+        memcpy(out + 2 * i, &h, sizeof h);
+    }
+}
+
+/* Finite values alone: half of what is cut off is added, less a bit where that makes a tie even. */
+static void encode_bf16(const float *x, const float *w, int64_t n, uint8_t *out)
+{
+    (void)w;
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t bits = bits_of_float(x[i]);
+        const uint16_t h = (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+        memcpy(out + 2 * i, &h, sizeof h);
+    }
+}
+
+static uint32_t largest_bits(const float *x, int64_t n)
+{
+    uint32_t most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t bits = bits_of_float(x[i]) & 0x7fffffffu;
+        most = bits > most ? bits : most;
+    }
+    return most;
+}
+
+#endif

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/* Searches of the encoders whose blocks of 256 have scales per sub-block, written once, after
+ * encode_body.h. Lanes are sub-blocks: one block of sixteen, or two of eight. */
+#ifndef QDB_KERNELS_ENCODE_SUPER_BODY_H
+#define QDB_KERNELS_ENCODE_SUPER_BODY_H
+
+#include "kernels/encode_body.h"
+
+struct super {
+    int sub, bytes; /* elements of a sub-block; bytes of a block */
+    enum levels kind;
+    float low, high;             /* levels */
+    int scale_least, scale_most; /* of sub-blocks; minima are 0 .. scale_most too */
+    bool minima;
+    const struct tries *tries;
+    int most;                    /* of abs(level) */
+    int (*code)(int level);
+    pack_fn *pack;
+};
+
+/* What is known of each sub-block. */
+struct subs {
+    float scale[GROUP], offset[GROUP];      /* best values, in units; value = scale l - offset */
+    float k[GROUP], m[GROUP];               /* their integers */
+    float xl[GROUP], ll[GROUP], l[GROUP];   /* weighted sums of x level, level^2, level */
+    float x[GROUP], w[GROUP];               /* of x, of the weights */
+    float d[GROUP], dmin[GROUP];            /* of the block, in units */
+};
+
+/* ---- a scale and a minimum for one sub-block ---- */
+
+struct affine {
+    part sw, sx, sl, sll, sxl; /* weighted sums: 1, x, level, level^2, x level */
+};
+
+INLINE struct affine affine_sums(const struct group *g, bool weighted, int n, int at, part inverse,
+                                 part zero, float high)
+{
+    struct affine s = { all(0), all(0), all(0), all(0), all(0) };
+    for (int i = 0; i < n; i++) {
+        const part x = part_at(&g->x[i][at]);
+        const part l = nearest(LEVELS_EVEN, x * inverse + zero, 0, high);
+        const part wl = weighted ? part_at(&g->w[i][at]) * l : l;
+        s.sl += wl;
+        s.sll += wl * l;
+        s.sxl += wl * x;
+    }
+    return s;
+}
+
+/* Best scale and offset for the levels (least squares; the offset at least 0 if `minima`), and what
+ * they explain of the squares of x. */
+INLINE void solve_affine(const struct affine *s, bool minima, part *scale, part *offset, part *gain)
+{
+    const part det = s->sw * s->sll - s->sl * s->sl;
+    part a = over(s->sw * s->sxl - s->sx * s->sl, det);
+    part b = over(s->sl * s->sxl - s->sll * s->sx, det); /* x = a l - b */
+    const whole_part alone = (det <= all(0)) | (minima ? b < all(0) : (whole_part){ 0 });
+    a = part_choose(alone, over(s->sxl, s->sll), a);
+    b = or_zero(~alone, b);
+    *scale = a;
+    *offset = b;
+    *gain = a * s->sxl - b * s->sx;
+}
+
+/* Scale and offset of each lane. tries: added to the number of steps between least and largest. */
+INLINE void best_affine(const struct group *g, bool weighted, bool minima, int n, int at,
+                        float high, const struct tries *t, part *scale, part *offset)
+{
+    part lo = part_at(&g->x[0][at]), hi = lo, sw = all(0), sx = all(0);
+    for (int i = 0; i < n; i++) {
+        const part x = part_at(&g->x[i][at]), w = weight_at(g, weighted, i, at);
+        lo = part_min(x, lo);
+        hi = part_max(x, hi);
+        sw += w;
+        sx += w * x;
+    }
+    if (minima)
+        lo = part_min(lo, all(0));
+    const part per_range = over(all(1), hi - lo);
+    part best = all(-1), a = all(0), b = -lo;
+    for (int k = 0; k < t->n + t->refine; k++) {
+        const part inverse = k < t->n ? (high + t->at[k]) * per_range : over(all(1), a);
+        const part zero = k < t->n ? -lo * inverse : b * inverse;
+        struct affine s = affine_sums(g, weighted, n, at, inverse, zero, high);
+        part scale_k, offset_k, gain;
+        s.sw = sw;
+        s.sx = sx;
+        solve_affine(&s, minima, &scale_k, &offset_k, &gain);
+        const whole_part better = gain > best;
+        best = part_choose(better, gain, best);
+        a = part_choose(better, scale_k, a);
+        b = part_choose(better, offset_k, b);
+    }
+    *scale = a;
+    *offset = b;
+}
+
+/* ---- scales of a block to integers ---- */
+
+/* The step d for which d * integers come nearest to v [n], errors counting by weight; integers
+ * least .. most, least <= 0. Of sixteen tries, then the best for their integers. */
+INLINE float step_of(const float *v, const float *weight, int n, int least, int most)
+{
+    float top = 0, error[GROUP] = { 0 }, inverse[GROUP], d[GROUP];
+    for (int j = 0; j < n; j++)
+        top = fabsf(v[j]) > fabsf(top) ? v[j] : top;
+    if (top == 0)
+        return 0;
+    const int end = -least > most ? least : most;
+    for (int c = 0; c < GROUP; c++) {
+        const float to = (float)end * (1.0f - 0.0125f * (float)(c - 1));
+        inverse[c] = to / top;
+        d[c] = top / to;
+    }
+    for (int j = 0; j < n; j++)
+        for (int c = 0; c < GROUP; c++) {
+            float k = v[j] * inverse[c];
+            k = k < (float)least ? (float)least : k > (float)most ? (float)most : k;
+            k = (k + 12582912.0f) - 12582912.0f;
+            error[c] += weight[j] * (v[j] - d[c] * k) * (v[j] - d[c] * k);
+        }
+    int best = 0;
+    for (int c = 1; c < GROUP; c++)
+        best = error[c] < error[best] ? c : best;
+    float vk = 0, kk = 0;
+    for (int j = 0; j < n; j++) {
+        float k = v[j] * inverse[best];
+        k = k < (float)least ? (float)least : k > (float)most ? (float)most : k;
+        k = (k + 12582912.0f) - 12582912.0f;
+        vk += weight[j] * v[j] * k;
+        kk += weight[j] * k * k;
+    }
+    return kk > 0 ? vk / kk : d[best];
+}
+
+/* d and dmin of one block to halves; without bits that would make decoding round: all values are
+ * then multiples of 2^-24 of the largest. */
+INLINE void block_halves(const struct super *f, float unit, float *d, float *dmin)
+{
+    float half[2] = { encode_half(*d * unit), encode_half(*dmin * unit) };
+    if (f->minima) {
+        const float top = fmaxf(fabsf(half[0]) * f->high, fabsf(half[1])) * (float)f->scale_most;
+        const uint32_t e = bits_of_float(top) >> 23;
+        const float grain = e > 24 ? float_of_bits((e - 23) << 23) : 0;
+        for (int i = 0; i < 2 && grain > 0; i++) {
+            const float k = half[i] / grain; /* below 2^22 where there is anything to round */
+            half[i] = k < 2048 ? ((k + 12582912.0f) - 12582912.0f) * grain : half[i];
+        }
+    }
+    *d = half[0] / unit;
+    *dmin = half[1] / unit;
+}
+
+INLINE part integer(part v, float least, float most)
+{
+    return whole(part_min(part_max(v, all(least)), all(most)));
+}
+
+/* The integers of each sub-block next to the best ones that leave the least error, and the sums
+ * for their levels. */
+INLINE void settle(const struct super *f, const struct group *g, bool weighted, int at,
+                   struct subs *s)
+{
+    const part d = part_at(s->d + at), dmin = part_at(s->dmin + at);
+    const part k0 = part_at(s->k + at), m0 = part_at(s->m + at);
+    part least = all(INFINITY), k_best = k0, m_best = m0, xl_best = all(0), ll_best = all(0),
+         l_best = all(0);
+    for (int c = 0; c < (f->minima ? 9 : 3); c++) {
+        const part k = integer(k0 + (float)(c % 3 - 1), (float)f->scale_least,
+                               (float)f->scale_most);
+        const part m = f->minima ? integer(m0 + (float)(c / 3 - 1), 0, (float)f->scale_most) : m0;
+        const part scale = d * k, offset = dmin * m, inverse = over(all(1), scale);
+        part error = all(0), xl = all(0), ll = all(0), sl = all(0);
+        for (int i = 0; i < f->sub; i++) {
+            const part x = part_at(&g->x[i][at]), v = f->minima ? x + offset : x;
+            const part l = nearest(f->kind, v * inverse, f->low, f->high), e = v - scale * l;
+            const part w = weight_at(g, weighted, i, at), wl = weighted ? w * l : l;
+            error += weighted ? w * e * e : e * e;
+            xl += wl * x;
+            ll += wl * l;
+            sl += wl;
+        }
+        const whole_part better = error < least;
+        least = part_choose(better, error, least);
+        k_best = part_choose(better, k, k_best);
+        m_best = part_choose(better, m, m_best);
+        xl_best = part_choose(better, xl, xl_best);
+        ll_best = part_choose(better, ll, ll_best);
+        l_best = part_choose(better, sl, l_best);
+    }
+    part_to(s->k + at, k_best);
+    part_to(s->m + at, m_best);
+    part_to(s->xl + at, xl_best);
+    part_to(s->ll + at, ll_best);
+    part_to(s->l + at, l_best);
+}
+
+/* d and dmin that are best for all levels and integers of the block at lanes j .. j + n. */
+INLINE void resolve(const struct super *f, const struct subs *s, int j, int n, float *d,
+                    float *dmin)
+{
+    double kk = 0, km = 0, mm = 0, xk = 0, xm = 0;
+    for (int i = j; i < j + n; i++) {
+        const double k = (double)s->k[i], m = (double)s->m[i];
+        kk += k * k * (double)s->ll[i];
+        xk += k * (double)s->xl[i];
+        km += k * m * (double)s->l[i];
+        mm += m * m * (double)s->w[i];
+        xm += m * (double)s->x[i];
+    }
+    const double det = kk * mm - km * km;
+    if (!f->minima || mm == 0) {
+        if (kk > 0)
+            *d = (float)(xk / kk);
+    } else if (det > 1e-9 * kk * mm) { /* of x = d k l - dmin m */
+        const double a = (xk * mm - xm * km) / det, b = (km * xk - kk * xm) / det;
+        if (a > 0 && b >= 0) {
+            *d = (float)a;
+            *dmin = (float)b;
+        }
+    }
+}
+
+/* The best scale (and offset) of each lane by itself. */
+INLINE void fit_subs(const struct super *f, const struct group *g, bool weighted, struct subs *s)
+{
+    EACH_LANES {
+        part x = all(0), w = all(0);
+        for (int i = 0; i < f->sub; i++) {
+            x += weight_at(g, weighted, i, at) * part_at(&g->x[i][at]);
+            w += weight_at(g, weighted, i, at);
+        }
+        part_to(s->x + at, x);
+        part_to(s->w + at, w);
+        if (f->minima) {
+            part scale, offset;
+            best_affine(g, weighted, true, f->sub, at, f->high, f->tries, &scale, &offset);
+            part_to(s->scale + at, scale);
+            part_to(s->offset + at, offset);
+            part_to(s->ll + at, w); /* all levels count about alike */
+        } else {
+            const struct sums b =
+                best_scale(g, weighted, f->kind, f->sub, at, f->low, f->high, f->tries);
+            part_to(s->scale + at, over(b.xl, b.ll));
+            part_to(s->offset + at, all(0));
+            part_to(s->ll + at, b.ll);
+        }
+    }
+}
+
+INLINE void encode_super_group(const struct super *f, bool weighted, const float *x, const float *w,
+                               int count, uint8_t *out)
+{
+    const int subs = ENCODE_BLOCK / f->sub;
+    const struct exact_shape exact = { subs, f->sub, f->most, f->scale_least, f->scale_most,
+                                       f->code };
+    struct group g;
+    struct subs s;
+    struct block_codes b[GROUP];
+    uint8_t code[32][GROUP];
+    group_load(&g, x, weighted ? w : NULL, f->sub, count * subs, subs);
+    fit_subs(f, &g, weighted, &s);
+    for (int round = 0; round < 2; round++) {
+        for (int k = 0; k < GROUP / subs; k++) {
+            const int j = k * subs;
+            float d = round ? s.d[j] : step_of(s.scale + j, s.ll + j, subs, f->scale_least,
+                                               f->scale_most);
+            float dmin = round          ? s.dmin[j]
+                         : f->minima ? step_of(s.offset + j, s.w + j, subs, 0, f->scale_most)
+                                        : 0;
+            if (round)
+                resolve(f, &s, j, subs, &d, &dmin);
+            block_halves(f, g.unit[j], &d, &dmin);
+            for (int i = j; i < j + subs; i++) {
+                s.d[i] = d;
+                s.dmin[i] = dmin;
+            }
+        }
+        EACH_LANES {
+            if (!round) {
+                part_to(s.k + at, integer(over(part_at(s.scale + at), part_at(s.d + at)),
+                                          (float)f->scale_least, (float)f->scale_most));
+                part_to(s.m + at, integer(over(part_at(s.offset + at), part_at(s.dmin + at)), 0,
+                                          (float)f->scale_most));
+            }
+            settle(f, &g, weighted, at, &s);
+        }
+    }
+    EACH_LANES {
+        const part scale = part_at(s.d + at) * part_at(s.k + at);
+        const part offset = part_at(s.dmin + at) * part_at(s.m + at);
+        const part inverse = over(all(1), scale);
+        for (int i = 0; i < f->sub; i++) {
+            const part l =
+                nearest(f->kind, (part_at(&g.x[i][at]) + offset) * inverse, f->low, f->high);
+            put_codes(code_of(f->kind, l, f->low), &code[i][at]);
+        }
+    }
+    codes_out(code, f->sub, b, subs);
+    for (int k = 0; k < count; k++) {
+        const float *from = x + k * ENCODE_BLOCK;
+        if (!(f->minima ? exact_minima(&exact, from, &b[k]) : exact_levels(&exact, from, &b[k]))) {
+            b[k].d = s.d[k * subs] * g.unit[k * subs];
+            b[k].m = s.dmin[k * subs] * g.unit[k * subs];
+            for (int j = 0; j < subs; j++) {
+                b[k].scale[j] = (int16_t)s.k[k * subs + j];
+                b[k].min[j] = (int16_t)s.m[k * subs + j];
+            }
+        }
+        f->pack(&b[k], out + k * f->bytes);
+    }
+}
+
+INLINE void encode_super(const struct super *f, const float *x, const float *w, int64_t n,
+                         uint8_t *out)
+{
+    const int most = GROUP * f->sub / ENCODE_BLOCK;
+    for (int64_t k = 0; k < n; k += most) {
+        const int count = n - k < most ? (int)(n - k) : most;
+        if (w)
+            encode_super_group(f, true, x + k * ENCODE_BLOCK, w + k * ENCODE_BLOCK, count,
+                               out + k * f->bytes);
+        else
+            encode_super_group(f, false, x + k * ENCODE_BLOCK, NULL, count, out + k * f->bytes);
+    }
+}
+
+static int super_code_6(int level) { return level >= -32 && level <= 31 ? level + 32 : -1; }
+
+static const struct tries tries_6 = { 7, { -32, -32.6f, -32.3f, -31.7f, -31.4f, -31.1f, 31 }, 2 };
+static const struct tries tries_4_k = { 9, { -1, -0.7f, -0.4f, -0.1f, 0, 0.2f, 0.5f, 0.8f, 1.1f },
+                                        2 };
+
+static void encode_q4_k(const float *x, const float *w, int64_t n, uint8_t *out)
+{
+    static const struct super f = { 32,   144,        LEVELS_EVEN, 0,    15,       0,
+                                    63,   true,       &tries_4_k,  15,   NULL,     pack_q4_k };
+    encode_super(&f, x, w, n, out);
+}
+
+static void encode_q6_k(const float *x, const float *w, int64_t n, uint8_t *out)
+{
+    static const struct super f = { 16,  210,   LEVELS_EVEN, -32, 31,           -128,
+                                    127, false, &tries_6,    32,  super_code_6, pack_q6_k };
+    encode_super(&f, x, w, n, out);
+}
+
+#endif

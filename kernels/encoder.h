@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* Encoders: what the searches of the levels and the packers of the formats share. */
+#ifndef QDB_KERNELS_ENCODER_H
+#define QDB_KERNELS_ENCODER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* X(name, limit): limit is the largest absolute value that a block can hold. */
+#define ENCODE_HALF 65504.0f
+#define ENCODE_FORMATS(X) \
+    X(f32, INFINITY) \
+    X(f16, 65519.996f) \
+    X(bf16, 3.3961775e38f) \
+    X(q4_0, 8 * ENCODE_HALF) \
+    X(q5_0, 16 * ENCODE_HALF) \
+    X(q8_0, 127 * ENCODE_HALF) \
+    X(q4_k, 63 * ENCODE_HALF) \
+    X(q6_k, 127 * 31 * ENCODE_HALF)
+
+enum encode_id {
+#define ENCODE_ID(name, limit) ENCODE_##name,
+    ENCODE_FORMATS(ENCODE_ID)
+#undef ENCODE_ID
+        ENCODE__COUNT
+};
+
+/* The searches, one table per level. All give the same bits. */
+struct encode_ops {
+    /* n blocks that follow one another in x, weights in w (same shape) or NULL; values are finite
+     * and within the limit. */
+    void (*blocks[ENCODE__COUNT])(const float *x, const float *w, int64_t n, uint8_t *out);
+    /* The bits of the largest absolute value; 0x7f800000 and more: one is not finite. */
+    uint32_t (*largest)(const float *x, int64_t n);
+};
+
+/* A block on its way to bytes: element i of sub-block s is d * scale[s] * level - m * min[s], where
+ * level is what code[i] stands for; d * level + m in formats without sub-blocks. */
+enum { ENCODE_SUBS = 16, ENCODE_BLOCK = 256 };
+struct block_codes {
+    float d, m; /* halves */
+    int16_t scale[ENCODE_SUBS], min[ENCODE_SUBS];
+    uint8_t code[ENCODE_BLOCK];
+};
+typedef void pack_fn(const struct block_codes *b, uint8_t *out);
+pack_fn pack_q4_0, pack_q4_1, pack_q5_0, pack_q5_1, pack_q8_0; /* encode_simple.c */
+pack_fn pack_q4_k, pack_q6_k;                                  /* encode_k.c */
+
+/* f rounded to half, never infinite. */
+float encode_half(float f);
+
+/* ---- encode_exact.c: blocks that hold exactly what the format can say ---- */
+
+/* A format with levels around zero. */
+struct exact_shape {
+    int subs, sub;             /* sub-blocks, elements in each */
+    int most;                  /* largest abs(level) */
+    int scale_least, scale_most; /* 1, 1 without scales of sub-blocks */
+    int (*code)(int level);    /* -1 if there is no such level */
+};
+bool exact_levels(const struct exact_shape *s, const float *x, struct block_codes *out);
+
+/* A format with minima: levels 0 .. most, scales and minima 0 .. scale_most. */
+bool exact_minima(const struct exact_shape *s, const float *x, struct block_codes *out);
+/* Levels 0 .. most at d * level + m. */
+bool exact_affine(int n, int most, const float *x, struct block_codes *out);
+
+#endif
