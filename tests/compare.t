@@ -31,6 +31,22 @@ is "not on equals" "$status" 0
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'break blk.1.out if cos < 0.9999 and any(abs(x - ref) > 0.0001)' -ex run
 like "breakpoints know ref" "$out" '^breakpoint +1 +s0:blk\.1\.out.*cos'
 
+# Why: the error, not the value.
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'diverge relerr 0.02' -ex why -k --output csv
+like "the divergence is traced" "$out" ',weight error$'
+like "to the block in this file" "$out" '^[a-z0-9._]+weight,q4_0,'
+like "and in the reference" "$out" '^[a-z0-9._]+weight,f32,'
+qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex 'set tensor blk.0.out[tok=1,chan=3] = 4' -ex run \
+    -ex 'why -error blk.1.out[chan=3]'
+like "an element that a change sets" "$out" 'set by change'
+like "is named with the change" "$out" 'blk\.0\.out is set there by change 1: set tensor'
+qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex run -ex 'why -error blk.0.out'
+like "without an error" "$err" 'there is no error there'
+qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex run -ex 'why -error blk.0.nonsense'
+like "the caret is under the address" "$err" '^ +why -error blk\.0\.nonsense'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'catch diverge(0.02)' -ex run --output csv
+like "a catch of the divergence says why" "$out" ',weight error$'
+
 # The same prompt in spans, and generated tokens, go through the reference as well.
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'set span 2' -ex "$prompt" -ex run -ex 'compare blk.1.out'
 is "span by span" "$(printf '%s\n' "$out" | grep -c '^s[0-2]:blk\.1\.out')" 3

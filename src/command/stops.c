@@ -93,10 +93,10 @@ enum st show_stop(struct session *s, enum st st, const struct stop *stop, struct
         out->status = RESULT_PARTIAL;
         return st;
     }
-    if (stop->wrote && s->hit.run && (st = why_show_writer(&s->hit, out, e)))
+    if (stop->wrote && s->hit.run && (st = why_show_writer(s, &s->hit, out, e)))
         return st;
     if (stop->reason == STOP_CATCH && !s->interactive && s->hit.run
-        && (st = why_show(&s->hit, out, e)))
+        && (st = why_show(s, &s->hit, out, e)))
         return st;
     out->status = stop->reason == STOP_CATCH ? RESULT_FOUND : RESULT_STOPPED;
     return displays_show(s, out, e);

@@ -12,6 +12,7 @@
 #include "session/reference.h"
 #include "session/region.h"
 #include "study/compare.h"
+#include "study/why_error.h"
 
 static enum st run_ref(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
@@ -222,6 +223,18 @@ static void curve_row(struct run *r, int span, int value, double here, double ma
     put_number(t, made);
 }
 
+/* What `why` goes on from: the element with the largest error. */
+static void remember(struct session *s, const struct session_run *r, struct run *ref, int span,
+                     int value)
+{
+    struct tensor x, y;
+    if (run_read(r->run, span, value, &x, NULL) || run_read(ref, span, value, &y, NULL))
+        return;
+    const int64_t at = largest_error(x.data, y.data, shape_count(&x.shape));
+    if (at >= 0)
+        s->hit = (struct element){ r, span, value, at, true };
+}
+
 static enum st run_diverge(struct session *s, const struct call *c, struct result *out,
                            struct err *e)
 {
@@ -270,6 +283,7 @@ static enum st run_diverge(struct session *s, const struct call *c, struct resul
             if (!found)
                 continue;
             out->status = RESULT_FOUND;
+            remember(s, r, ref, span, v);
             result_note(out, "%s is the first point with %s %s %g", g->values[v].name,
                         statistics[by].name, statistics[by].low ? "below" : "above", tolerance);
             if (p.nonfinite)
@@ -319,7 +333,8 @@ const struct verb verbs_compare[] = {
           "tolerance (relerr 0.25, sqnr 12 dB, cos 0.97, maxerr 1) or not finite; exit status 3. "
           "Shown are the embeddings, the outputs of blocks and the head; -all shows every point. "
           "made_here is the error that this op makes by itself: its weights on the input of the "
-          "reference. Errors as in `help compare`.",
+          "reference. Errors as in `help compare`. `why` then follows the largest error there to "
+          "its weight.",
       .examples = "open --demo\nref a\nprompt \" memi nade\"\nrun\ndiverge\nref off",
       .words = "-all|relerr|sqnr|cos|maxerr",
       .run = run_diverge },

@@ -277,6 +277,40 @@ bool change_touches(const struct change *c, const struct session_run *r, int val
     return false;
 }
 
+/* Is the element one of those that the hook's slice chooses? */
+static bool hook_sets(const struct change_hook *h, int span, int64_t at)
+{
+    const struct span tokens = run_span(h->run->run, span);
+    struct tensor x;
+    if (run_read(h->run->run, span, h->target->value, &x, NULL))
+        return false;
+    const int key = shape_axis(&x.shape, AXIS_KEY);
+    const struct shape s = shape_resolve(h->target->shape, tokens.n,
+                                         key < 0 ? 0 : x.shape.d[key].n);
+    int64_t inner = shape_count(&s);
+    for (int d = 0; d < s.rank && inner > 0; d++) {
+        inner /= s.d[d].n;
+        const int64_t entry = at / inner + (s.d[d].axis == AXIS_TOK ? tokens.first : 0);
+        if (chosen_ordinal(&h->chosen, d, entry) < 0)
+            return false;
+        at %= inner;
+    }
+    return true;
+}
+
+const struct change *changes_setting(const struct session *s, const struct session_run *r,
+                                     int span, int value, int64_t at)
+{
+    for (size_t i = s->changes.n; i-- > 0;) {
+        const struct change *c = s->changes.list[i];
+        for (size_t k = 0; k < c->n_hooks; k++)
+            if (c->hooks[k]->run == r && c->hooks[k]->target->value == value
+                && hook_sets(c->hooks[k], span, at))
+                return c;
+    }
+    return NULL;
+}
+
 void changes_new_run(struct session *s, struct session_run *r)
 {
     for (size_t i = 0; i < s->changes.n; i++) {

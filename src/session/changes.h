@@ -93,6 +93,10 @@ size_t change_runs(const struct session *s, const struct change *c);
 /* Does it touch this value in this run? */
 bool change_touches(const struct change *c, const struct session_run *r, int value);
 
+/* The last change that sets this element of a span of the run; NULL if none does. */
+const struct change *changes_setting(const struct session *s, const struct session_run *r,
+                                     int span, int value, int64_t at);
+
 /* Does any change hold for the model? */
 bool changes_hold(const struct session *s, const struct session_model *m);
 /* What stands for a weight of the model under the changes; NULL: the file's own. */

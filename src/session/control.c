@@ -161,13 +161,14 @@ static void fired(struct session *s, const struct session_run *r, const struct s
     s->moves++;
     s->caught |= stop->reason == STOP_CATCH;
     s->hit = (struct element){ 0 };
+    const struct breakpoint *b = breakpoint_find(&s->breaks, stop->breakpoint);
     if (stop->breakpoint && stop->hit.element >= 0)
         s->hit = (struct element){ r, at.span,
                                    stop->inside >= 0 ? stop->inside
                                    : stop->wrote     ? stop->written
                                                      : run_graph(r->run)->nodes[at.node - 1].out,
-                                   stop->hit.element };
-    const struct breakpoint *b = breakpoint_find(&s->breaks, stop->breakpoint);
+                                   stop->hit.element,
+                                   b && b->condition && condition_needs_ref(b->condition) };
     if (b && b->commands)
         buf_adds(&s->pending, b->commands);
     if (b && b->temporary)

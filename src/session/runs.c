@@ -24,6 +24,14 @@ struct session_model *session_find_model(const struct session *s, struct str nam
     return NULL;
 }
 
+struct session_run *session_run_of(const struct session *s, const struct session_run *r)
+{
+    for (size_t i = 0; i < s->models.n_runs; i++)
+        if (s->models.runs[i] == r)
+            return s->models.runs[i];
+    return NULL;
+}
+
 struct session_run *session_find_run(const struct session *s, struct str name)
 {
     for (size_t i = 0; i < s->models.n_runs; i++)

@@ -57,6 +57,8 @@ void session_models_free(struct session *s);
 struct session_model *session_find_model(const struct session *s,
                                          struct str name); /* NULL if none */
 struct session_run *session_find_run(const struct session *s, struct str name);
+/* The same run, to be moved; NULL if it is not of this session, or gone. */
+struct session_run *session_run_of(const struct session *s, const struct session_run *r);
 /* The active one, or ST_STATE with what to do about it. */
 NODISCARD enum st session_need_model(const struct session *s, struct session_model **out,
                                      struct err *e);

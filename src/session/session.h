@@ -78,6 +78,7 @@ struct element {
     const struct session_run *run; /* NULL = none; gone with the run */
     int span, value;
     int64_t at;
+    bool error; /* it is about the difference to the reference, not about the value */
 };
 
 /* Where the last `x` ended: elements of what the address names. */

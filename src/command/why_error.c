@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* `why` of an error: where the difference to the reference comes from, as tables. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "command/why.h"
+#include "session/reference.h"
+#include "study/why_error.h"
+
+static void show_steps(struct run *r, const struct error_trace *w, struct result *out)
+{
+    const struct graph *g = run_graph(r);
+    struct table *t = result_table(out, "why", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_ADDRESS, "position" }, { COL_STRING, "at" }, { COL_STRING, "op" },
+                  { COL_FLOAT, "value" }, { COL_FLOAT, "reference" }, { COL_FLOAT, "error" },
+                  { COL_FLOAT, "weights", "", 3 }, { COL_FLOAT, "inherited", "", 3 },
+                  { COL_FLOAT, "rest", "", 3 }, { COL_STRING, "verdict" });
+    for (size_t i = 0; i < w->n; i++) {
+        const struct error_step *s = &w->steps[i];
+        table_row(t);
+        why_put_position(r, s->span, s->value, t);
+        why_put_place(r, s->span, s->value, s->at, t);
+        table_str(t, op_info(g->nodes[g->values[s->value].node].op)->name);
+        table_float(t, s->x);
+        table_float(t, s->ref);
+        table_float(t, s->x - s->ref);
+        if (s->n_terms) {
+            table_float(t, s->weight);
+            table_float(t, s->inherited + s->scale);
+            table_float(t, s->rest);
+        } else
+            for (int k = 0; k < 3; k++)
+                table_skip(t);
+        table_str(t, error_verdict_name(s->verdict));
+    }
+}
+
+/* What the error of the last step is made of, the largest first. */
+static void show_terms(struct run *r, const struct error_step *s, struct result *out)
+{
+    const struct graph *g = run_graph(r);
+    const struct node *node = &g->nodes[g->values[s->value].node];
+    if (!s->n_top)
+        return;
+    struct table *t = result_table(out, "terms", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_STRING, "of" }, { COL_STRING, "at" }, { COL_FLOAT, "activation" },
+                  { COL_FLOAT, "ref_activation" }, { COL_FLOAT, "factor" },
+                  { COL_FLOAT, "ref_factor" }, { COL_FLOAT, "weights", "", 3 },
+                  { COL_FLOAT, "inherited", "", 3 }, { COL_FLOAT, "share", "", 3 });
+    for (int64_t i = 0; i < s->n_top; i++) {
+        const struct error_term *term = &s->top[i];
+        table_row(t);
+        if (term->run.in >= 0) {
+            int span, value;
+            int64_t at;
+            run_term_place(r, s->span, s->value, &term->run, &span, &value, &at);
+            table_str(t, g->values[value].name);
+            why_put_place(r, span, value, at, t);
+            table_float(t, term->run.x);
+            table_float(t, term->ref.x);
+        } else {
+            table_strn(t, term->run.slot >= 0 ? node->w[term->run.slot]->name : STR("constant"));
+            table_fmt(t, "row=%" PRId64 ", col=%" PRId64, term->run.row, term->run.col);
+            table_skip(t);
+            table_skip(t);
+        }
+        table_float(t, term->run.factor);
+        table_float(t, term->ref.factor);
+        table_float(t, term->weight);
+        table_float(t, term->inherited + term->scale);
+        table_float(t, (term->weight + term->inherited + term->scale) / (s->x - s->ref));
+    }
+    if (s->n_terms > s->n_top)
+        result_note(out, "%" PRId64 " of %" PRId64 " terms", s->n_top, s->n_terms);
+}
+
+struct changed {
+    const struct session *s;
+    const struct session_run *r;
+};
+
+static bool is_changed(void *data, int span, int value, int64_t at)
+{
+    const struct changed *c = data;
+    return changes_setting(c->s, c->r, span, value, at) != NULL;
+}
+
+enum st why_show_error(struct session *s, const struct element *x, struct result *out,
+                       struct err *e)
+{
+    struct session_run *sr = session_run_of(s, x->run);
+    struct changed c = { s, sr };
+    struct error_trace w;
+    struct run *ref;
+    if (!sr)
+        return st_fail(e, ST_STATE, "the run is gone");
+    enum st st = session_ref_run(s, sr, run_position(sr->run), s->progress, &ref, e);
+    if (!st)
+        st = why_error_of(sr->run, ref, x->span, x->value, x->at, is_changed, &c, &w, e);
+    if (st)
+        return st;
+    const struct graph *g = run_graph(sr->run);
+    const struct error_step *last = &w.steps[w.n - 1];
+    show_steps(sr->run, &w, out);
+    show_terms(sr->run, last, out);
+    for (size_t i = 0; i < w.n; i++)
+        why_note_change(s, sr, w.steps[i].span, w.steps[i].value, w.steps[i].at, out);
+    const struct op_term *cause = &last->cause.run;
+    const int node = g->values[last->value].node;
+    const struct weight *mine = cause->slot >= 0 ? g->nodes[node].w[cause->slot] : NULL;
+    const struct weight *theirs = mine ? run_graph(ref)->nodes[node].w[cause->slot] : NULL;
+    if (mine) {
+        why_show_block("weight", s, sr->model, mine, cause->row, cause->col, out);
+        why_show_block("ref_weight", s, NULL, theirs, cause->row, cause->col, out);
+    }
+    error_trace_free(&w);
+    return ST_OK;
+}
