@@ -52,6 +52,15 @@ if [ "$status" = 0 ]; then
     like "overflow: weights are refused" "$err" 'not points'
     sink -ex run -ex sparsity
     like "sparsity: one row per block" "$out" '^blk\.3\.ffn_down\.in '
+    sink -ex run -ex 'sparsity blk.2' --output csv
+    is "sparsity of a block: one row per token" "$(printf '%s\n' "$out" | grep -c '^[0-6],')" 7
+    sink -ex run -ex 'dla by neuron 3' --output csv
+    is "dla by neuron: so many" "$(printf '%s\n' "$out" | grep -c 'ffn_down.out,[0-9][0-9]*,.*,.*,')" 3
+    like "dla by neuron: and the others" "$out" '^others,,,'
+    sink -ex run -ex 'dla by head'
+    like "dla by head is said to be wrong" "$err" 'by what\? by neuron'
+    sink -ex run -ex 'attn blk.0 log head=0' --output csv
+    like "attn log: logarithms, nothing for 0" "$out" '^0 <\|bos\|>,0,,,,,,$'
     sink -ex 'until blk.1.out' -ex sparsity --output csv
     is "sparsity: as far as computed" "$(printf '%s\n' "$out" | grep -c '^blk\.[0-3]\.ffn_down')" 2
     sink -ex run -ex 'ref a' -ex 'entropy blk.2 floor'

@@ -338,8 +338,6 @@ static enum st run_lens(struct session *s, const struct call *c, struct result *
     return ST_OK;
 }
 
-#define RUN_FIRST "prompt \"kalo\"\nrun\n"
-
 const struct verb verbs_analyse[] = {
     { .name = "outliers",
       .class = "analyse",
@@ -404,15 +402,17 @@ const struct verb verbs_analyse[] = {
       .run = run_entropy },
     { .name = "attn",
       .class = "analyse",
-      .args = "blk.N head=H [tok=FIRST:END] [key=FIRST:END]",
+      .args = "blk.N head=H [tok=FIRST:END] [key=FIRST:END] [log]",
       .brief = "the attention pattern of one head as a heat map",
       .help = "One row per query, one column per key, as far as the run has computed them: "
               "blk.N.attn.prob[head=H]. "
               "Each row adds up to 1; keys that a query cannot see are 0. tok= and key= cut it as "
-              "in any address.",
-      .examples = RUN_FIRST "attn blk.0 head=0\nattn blk.0 head=-1 tok=0:2",
+              "in any address. log: the natural logarithm of each number in every output, for "
+              "what is small; nothing where the number is 0.",
+      .examples = RUN_FIRST "attn blk.0 head=0\nattn blk.0 head=-1 tok=0:2\n"
+                            "attn blk.0 head=0 log",
       .kinds = { ARG_POINT, ARG_TEXT },
-      .words = "head=|tok=|key=",
+      .words = "head=|tok=|key=|log",
       .run = run_attn },
     { .name = "lens",
       .class = "analyse",
@@ -462,12 +462,12 @@ const struct verb verbs_analyse[] = {
       .run = run_logits },
     { .name = "dla",
       .class = "analyse",
-      .args = "[TOKEN] [vs TOKEN] [tok=I]",
-      .brief = "direct logit attribution: what each sub-layer and head adds to a logit",
+      .args = "[TOKEN] [vs TOKEN] [tok=I] [by neuron [N]]",
+      .brief = "direct logit attribution: what each sub-layer, head or neuron adds to a logit",
       .help = DLA_HELP,
-      .examples = RUN_FIRST "dla\ndla id=5 vs id=6 tok=0",
+      .examples = RUN_FIRST "dla\ndla id=5 vs id=6 tok=0\ndla by neuron 5",
       .kinds = { ARG_TEXT },
-      .words = "tok=|id=|vs",
+      .words = "tok=|id=|vs|by|neuron",
       .run = run_dla },
     { 0 },
 };

@@ -6,6 +6,9 @@
 
 #include "command/command.h"
 
+/* The beginning of examples that need a run. */
+#define RUN_FIRST "prompt \" memi nade ditto nade\"\nrun\n"
+
 /* `tok=I`: a token of a run of n tokens; *tok is set, 0-based; negative counts from the end. */
 bool is_token_word(const struct word *w);
 NODISCARD enum st token_word(const struct call *c, int i, int64_t n, int64_t *tok, struct err *e);
@@ -21,7 +24,9 @@ enum st run_dla(struct session *s, const struct call *c, struct result *out, str
     "its scale held at the value that it has there. Without TOKEN the one with the highest " \
     "logit; `vs TOKEN2`: to the difference of two. A token is a text that is one token, or " \
     "id=N. Rows are in order of execution; the rows with a head split what attention adds " \
-    "by the head it came from (a bias of the projection belongs to none). `rest` is the " \
+    "by the head it came from (a bias of the projection belongs to none). `by neuron`: also the " \
+    "N (10) inputs of the feed-forward projections that add most, and what all the others add " \
+    "together; with biases they give what the feed-forward layers add. `rest` is the " \
     "logit less the sum of the whole rows: rounding (in mode native also that of the head's " \
     "input), and edits of the stream itself."
 

@@ -12,9 +12,8 @@
 #include "study/attention.h"
 #include "study/heads.h"
 
-/* The N of N, blk.N, or of the name of a point in block N. */
-static enum st block_word(const struct call *c, int i, const struct graph *g, int64_t *block,
-                          struct err *e)
+enum st block_word(const struct call *c, int i, const struct graph *g, int64_t *block,
+                   struct err *e)
 {
     struct str w = c->words[i].text;
     if (str_starts(w, "blk.")) {
@@ -207,11 +206,13 @@ static void label(const struct session_run *r, int64_t tok, struct buf *out)
 }
 
 /* v is [head 1][tok][key]. */
-static void show_pattern(const struct session_run *r, const struct view *v, struct result *out)
+static void show_pattern(const struct session_run *r, const struct view *v, bool logarithm,
+                         struct result *out)
 {
     const int td = shape_axis(&v->shape, AXIS_TOK), kd = shape_axis(&v->shape, AXIS_KEY);
     const int64_t rows = v->shape.d[td].n, keys = v->shape.d[kd].n;
-    struct table *t = result_table(out, "attention", TABLE_HEAT);
+    struct table *t = result_table(out, logarithm ? "log_attention" : "attention",
+                                   TABLE_HEAT);
     struct buf b = { 0 };
     table_column(t, COL_STRING, "query", "");
     for (int64_t k = 0; k < keys; k++) {
@@ -222,8 +223,15 @@ static void show_pattern(const struct session_run *r, const struct view *v, stru
         label(r, v->index[td][i], &b);
         table_row(t);
         table_str(t, buf_str(&b));
-        for (int64_t k = 0; k < keys; k++)
-            table_float(t, (double)v->data[i * keys + k]);
+        for (int64_t k = 0; k < keys; k++) {
+            const double x = (double)v->data[i * keys + k];
+            if (!logarithm)
+                table_float(t, x);
+            else if (x > 0)
+                table_float(t, log(x));
+            else
+                table_skip(t);
+        }
     }
     buf_free(&b);
 }
@@ -232,7 +240,7 @@ enum st run_attn(struct session *s, const struct call *c, struct result *out, st
 {
     struct session_run *r;
     int64_t block;
-    bool head = false;
+    bool head = false, logarithm = false;
     struct buf address = { 0 };
     struct view v;
     enum st st = session_need_run(s, &r, e);
@@ -246,13 +254,19 @@ enum st run_attn(struct session *s, const struct call *c, struct result *out, st
     for (int i = 1; i < c->n_words && !st; i++) {
         const struct str w = c->words[i].text;
         int64_t n;
+        if (str_is(w, "log")) {
+            logarithm = true;
+            continue;
+        }
         head |= str_starts(w, "head=");
         if (str_starts(w, "head=")
             && parse_i64(str_of(w.p + 5, w.n - 5), INT32_MIN, INT32_MAX, &n, e))
             st = call_fail(c, i, e, ST_SYNTAX, "one head at a time: head=N");
         else if (!str_starts(w, "head=") && !str_starts(w, "tok=") && !str_starts(w, "key="))
-            st = call_fail(c, i, e, ST_SYNTAX, "expected head=H, tok=FIRST:END or key=FIRST:END");
-        buf_printf(&address, "%s%.*s", i > 1 ? "," : "", (int)w.n, w.p);
+            st = call_fail(c, i, e, ST_SYNTAX,
+                           "expected head=H, tok=FIRST:END, key=FIRST:END or log");
+        const bool first = buf_str(&address)[address.n - 1] == '[';
+        buf_printf(&address, "%s%.*s", first ? "" : ",", (int)w.n, w.p);
     }
     buf_addc(&address, ']');
     if (!st && !head)
@@ -266,7 +280,7 @@ enum st run_attn(struct session *s, const struct call *c, struct result *out, st
     buf_free(&address);
     if (st)
         return st;
-    show_pattern(r, &v, out);
+    show_pattern(r, &v, logarithm, out);
     view_free(&v);
     return ST_OK;
 }

@@ -5,6 +5,8 @@
 
 #include "base/memory.h"
 #include "command/points.h"
+#include "command/verbs_analyse.h"
+#include "command/verbs_attention.h"
 #include "session/region.h"
 #include "study/overflow.h"
 #include "study/sparsity.h"
@@ -171,15 +173,45 @@ static enum st run_overflow(struct session *s, const struct call *c, struct resu
 
 /* ---- sparsity ---- */
 
+static enum st show_tokens(struct session *s, struct session_run *r, int block, struct result *out,
+                           struct err *e)
+{
+    struct token_sparsity *list;
+    size_t n;
+    enum st st = token_sparsity_of(r->run, block, s->progress, &list, &n, e);
+    if (st)
+        return st;
+    struct table *t = result_table(out, "tokens", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_INT, "tok" }, { COL_STRING, "text" }, { COL_FLOAT, "nonzero", "", 4 },
+                  { COL_FLOAT, "active", "", 3 });
+    for (size_t i = 0; i < n; i++) {
+        struct buf text = { 0 };
+        session_token_text(r, run_tokens(r->run)[list[i].tok], &text);
+        table_row(t);
+        table_int(t, list[i].tok);
+        table_str(t, buf_str(&text));
+        table_float(t, list[i].nonzero);
+        table_float(t, list[i].active);
+        buf_free(&text);
+    }
+    free(list);
+    return ST_OK;
+}
+
 static enum st run_sparsity(struct session *s, const struct call *c, struct result *out,
                             struct err *e)
 {
     struct session_run *r;
     struct layer_sparsity *list;
     size_t n;
+    int64_t block;
     enum st st = session_need_run(s, &r, e);
-    if (!st && c->n_words)
-        st = call_fail(c, 0, e, ST_SYNTAX, "no arguments here");
+    if (!st && c->n_words > 1)
+        st = call_fail(c, 1, e, ST_SYNTAX, "one block at a time");
+    if (!st && c->n_words) {
+        st = block_word(c, 0, run_graph(r->run), &block, e);
+        return st ? st : show_tokens(s, r, (int)block, out, e);
+    }
     if (!st)
         st = sparsity_of(r->run, s->progress, &list, &n, e);
     if (st)
@@ -209,8 +241,6 @@ static enum st run_sparsity(struct session *s, const struct call *c, struct resu
     return ST_OK;
 }
 
-#define RUN_FIRST "prompt \" memi nade ditto nade\"\nrun\n"
-
 const struct verb verbs_range[] = {
     { .name = "overflow",
       .class = "analyse",
@@ -234,6 +264,7 @@ const struct verb verbs_range[] = {
       .run = run_overflow },
     { .name = "sparsity",
       .class = "analyse",
+      .args = "[blk.N]",
       .brief = "feed-forward neurons: how few are active, which never, which always",
       .help =
           "Of what the down projection of each block reads, over the tokens after the first. "
@@ -241,8 +272,11 @@ const struct verb verbs_range[] = {
           "and its kin. active: mean share of neurons in the smallest set that has 99 % of the "
           "energy (sum of squares) of the token; first: that of the first token. dead, always: "
           "neurons that are active at none, at all of these tokens; zero: exactly 0 at all of "
-          "them. Few tokens make many dead ones (Li et al. 2023, the lazy neuron phenomenon).",
-      .examples = RUN_FIRST "sparsity",
+          "them. Few tokens make many dead ones (Li et al. 2023, the lazy neuron phenomenon). With "
+          "blk.N nonzero and active of that block token by token. Of a mixture of experts there "
+          "is nothing: such a model opens, but cannot be run yet.",
+      .examples = RUN_FIRST "sparsity\nsparsity blk.1",
+      .kinds = { ARG_POINT },
       .run = run_sparsity },
     { 0 },
 };

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "command/points.h"
 #include "command/verbs_attention.h"
+#include "command/verbs_analyse.h"
 #include "study/norms.h"
 
 /* ---- norms ---- */
@@ -141,8 +142,6 @@ static enum st run_norms(struct session *s, const struct call *c, struct result 
     free(values);
     return st;
 }
-
-#define RUN_FIRST "prompt \" memi nade ditto nade\"\nrun\n"
 
 const struct verb verbs_stream[] = {
     { .name = "norms",

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 
@@ -13,6 +14,7 @@ struct look {
     int span;
     int64_t row; /* of the span */
     double *direction;
+    size_t neurons; /* to be listed */
     struct progress *progress;
 };
 
@@ -81,34 +83,76 @@ static void through_norm(const struct run *r, const struct node *norm, const flo
         u[i] -= drift / (double)n;
 }
 
-/* What each head gives through the projection that makes `value`. */
-static enum st split_heads(const struct look *k, int value, struct dla *d, struct err *e)
+/* What the inputs of the projection that makes `value` give: z its input, back what a unit of each
+ * of its entries adds to the logit; [*cols], from x_alloc. */
+static enum st back_through(const struct look *k, const struct node *n, float **z, double **back,
+                            int64_t *cols, struct err *e)
 {
-    const struct node *n = &k->g->nodes[k->g->values[value].node];
-    if (n->op != OP_LINEAR || k->g->nodes[k->g->values[n->in[0]].node].op != OP_MIX)
-        return ST_OK;
     const struct weight *w = run_weight(k->r, n->w[0]);
-    const int64_t heads = k->g->nodes[k->g->values[n->in[0]].node].p.heads;
-    int64_t cols;
-    float *z, *row = x_alloc((size_t)w->cols * sizeof *row);
-    double *back = x_alloc((size_t)w->cols * sizeof *back);
-    enum st st = row_of(k, n->in[0], &z, &cols, e);
+    enum st st = row_of(k, n->in[0], z, cols, e);
+    if (st)
+        return st;
+    float *row = x_alloc((size_t)w->cols * sizeof *row);
+    *back = x_alloc((size_t)w->cols * sizeof **back);
     for (uint64_t o = 0; o < w->rows && !st; o++) {
         st = weight_decode(w, o, 1, row, e);
         for (uint64_t i = 0; i < w->cols && !st; i++)
-            back[i] += k->direction[o] * (double)row[i];
+            (*back)[i] += k->direction[o] * (double)row[i];
     }
-    for (int64_t h = 0; h < heads && !st; h++) {
+    free(row);
+    if (st) {
+        free(*z);
+        free(*back);
+    }
+    return st;
+}
+
+/* Into the list of the largest, if it is one. */
+static void keep(const struct look *k, struct dla_neuron x, struct dla *d)
+{
+    size_t at = d->n_neurons;
+    d->all_neurons++;
+    while (at > 0 && fabs(x.x) > fabs(d->neurons[at - 1].x))
+        at--;
+    if (at == k->neurons) {
+        d->others += x.x;
+        return;
+    }
+    if (d->n_neurons < k->neurons)
+        d->n_neurons++;
+    else
+        d->others += d->neurons[k->neurons - 1].x;
+    memmove(d->neurons + at + 1, d->neurons + at, (d->n_neurons - 1 - at) * sizeof *d->neurons);
+    d->neurons[at] = x;
+}
+
+/* What each head, or each neuron if they are asked for, gives through the projection. */
+static enum st split(const struct look *k, int value, struct dla *d, struct err *e)
+{
+    const struct node *n = &k->g->nodes[k->g->values[value].node];
+    if (n->op != OP_LINEAR)
+        return ST_OK;
+    const struct node *from = &k->g->nodes[k->g->values[n->in[0]].node];
+    const int64_t heads = from->op == OP_MIX ? from->p.heads : 0;
+    int64_t cols;
+    float *z;
+    double *back;
+    if (!heads && !k->neurons)
+        return ST_OK;
+    enum st st = back_through(k, n, &z, &back, &cols, e);
+    if (st)
+        return st;
+    for (int64_t h = 0; h < heads; h++) {
         double x = 0;
         for (int64_t i = h * cols / heads; i < (h + 1) * cols / heads; i++)
             x += back[i] * (double)z[i];
         add(d, value, h, x);
     }
-    if (!st)
-        free(z);
+    for (int64_t i = 0; !heads && i < cols; i++)
+        keep(k, (struct dla_neuron){ value, i, (double)z[i], back[i] * (double)z[i] }, d);
+    free(z);
     free(back);
-    free(row);
-    return st;
+    return ST_OK;
 }
 
 /* The terms of the sum that makes `value`, in order of execution. */
@@ -131,7 +175,7 @@ static enum st terms(const struct look *k, int value, struct dla *d, struct err 
         sum += k->direction[i] * (double)x[i];
     free(x);
     add(d, value, -1, sum);
-    return split_heads(k, value, d, e);
+    return split(k, value, d, e);
 }
 
 static enum st find(struct look *k, int32_t a, int32_t b, struct dla *d, struct err *e)
@@ -159,7 +203,7 @@ static enum st find(struct look *k, int32_t a, int32_t b, struct dla *d, struct 
     return st;
 }
 
-enum st dla_of(struct run *r, int64_t tok, int32_t a, int32_t b, struct progress *p,
+enum st dla_of(struct run *r, int64_t tok, int32_t a, int32_t b, size_t neurons, struct progress *p,
                struct dla *out, struct err *e)
 {
     const struct graph *g = run_graph(r);
@@ -169,8 +213,9 @@ enum st dla_of(struct run *r, int64_t tok, int32_t a, int32_t b, struct progress
                       *norm = &g->nodes[g->values[head->in[0]].node];
     if (head->op != OP_LINEAR || (norm->op != OP_RMS_NORM && norm->op != OP_LAYER_NORM))
         return st_fail(e, ST_UNSUPPORTED, "the output head does not read a norm of the stream");
-    struct look k = { .r = r, .g = g, .span = run_span_of(r, tok), .progress = p };
-    struct dla d = { 0 };
+    struct look k = { .r = r, .g = g, .span = run_span_of(r, tok), .neurons = neurons,
+                      .progress = p };
+    struct dla d = { .neurons = x_alloc((neurons + 1) * sizeof *d.neurons) };
     k.row = tok - run_span(r, k.span).first;
     k.direction = x_alloc((size_t)g->width * sizeof *k.direction);
     enum st st = find(&k, a, b, &d, e);
@@ -185,5 +230,6 @@ enum st dla_of(struct run *r, int64_t tok, int32_t a, int32_t b, struct progress
 void dla_free(struct dla *d)
 {
     free(d->parts);
+    free(d->neurons);
     *d = (struct dla){ 0 };
 }

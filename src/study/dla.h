@@ -20,18 +20,30 @@ struct dla_part {
     double x;
 };
 
+/* What one input of a projection that no head feeds gives: a feed-forward neuron. */
+struct dla_neuron {
+    int value; /* the term of the stream */
+    int64_t neuron;
+    double activation, x;
+};
+
 struct dla {
     struct dla_part *parts; /* in order of execution; heads follow the whole that they make */
     size_t n, cap;
+    struct dla_neuron *neurons; /* the largest, by abs(x) */
+    size_t n_neurons;
+    int64_t all_neurons; /* that were looked at; those not listed give `others` together */
+    double others;
     double sum;   /* of all whole parts */
     double logit; /* the run's own, or the difference of two */
     double rest;  /* logit - sum: rounding, and edits of the stream between two sums */
 };
 
-/* At token `tok` of the run, for token a, or a minus b when b >= 0. ST_STATE when the logits have
+/* At token `tok` of the run, for token a, or a minus b when b >= 0; with the `neurons` neurons that
+ * give most. ST_STATE when the logits have
  * not been computed there, ST_UNSUPPORTED when the head does not read one norm. dla_free. */
-NODISCARD enum st dla_of(struct run *r, int64_t tok, int32_t a, int32_t b, struct progress *p,
-                         struct dla *out, struct err *e);
+NODISCARD enum st dla_of(struct run *r, int64_t tok, int32_t a, int32_t b, size_t neurons,
+                         struct progress *p, struct dla *out, struct err *e);
 void dla_free(struct dla *d);
 
 #endif

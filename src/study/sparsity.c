@@ -9,6 +9,8 @@
 #include "kernels/statistics.h"
 #include "study/points.h"
 
+#define NO_LAYER "the model has no dense feed-forward layer"
+
 struct layer {
     struct layer_sparsity s;
     int32_t *active, *nonzero; /* [neurons] at how many tokens */
@@ -63,22 +65,33 @@ static void finish(struct layer *l)
     }
 }
 
+/* What the down projection of a block reads; -1 if it has none, or not by tokens. */
+static int neurons_of(const struct graph *g, int block, int64_t *neurons)
+{
+    char name[40];
+    struct shape s;
+    snprintf(name, sizeof name, "blk.%d.ffn_down.in", block);
+    const int v = graph_point(g, str_from(name), &s, NULL);
+    if (v < 0 || s.rank != 2 || s.d[0].axis != AXIS_TOK)
+        return -1;
+    *neurons = s.d[1].n;
+    return v;
+}
+
 /* What the down projections read, block by block; want[value] is set for each. */
 static size_t find_layers(const struct graph *g, struct layer *layers, bool *want, int64_t *most)
 {
     size_t n = 0;
     for (int b = 0; b < g->n_blocks; b++) {
-        char name[40];
-        struct shape s;
-        snprintf(name, sizeof name, "blk.%d.ffn_down.in", b);
-        const int v = graph_point(g, str_from(name), &s, NULL);
-        if (v < 0 || s.rank != 2 || s.d[0].axis != AXIS_TOK)
+        int64_t neurons;
+        const int v = neurons_of(g, b, &neurons);
+        if (v < 0)
             continue;
         want[v] = true;
         layers[n++].s = (struct layer_sparsity){
-            .value = v, .block = b, .neurons = s.d[1].n, .first = NAN
+            .value = v, .block = b, .neurons = neurons, .first = NAN
         };
-        *most = s.d[1].n > *most ? s.d[1].n : *most;
+        *most = neurons > *most ? neurons : *most;
     }
     return n;
 }
@@ -101,7 +114,7 @@ enum st sparsity_of(struct run *r, struct progress *p, struct layer_sparsity **l
         k.layers[i].nonzero = x_alloc((size_t)k.layers[i].s.neurons * sizeof(int32_t));
     }
     enum st st = k.n ? run_read(r, 0, k.layers[0].s.value, &x, e)
-                     : st_fail(e, ST_UNSUPPORTED, "the model has no dense feed-forward layer");
+                     : st_fail(e, ST_UNSUPPORTED, NO_LAYER);
     if (!st)
         st = points_walk(r, want, p, "sparsity", look, &k, e);
     if (!st) {
@@ -120,4 +133,43 @@ enum st sparsity_of(struct run *r, struct progress *p, struct layer_sparsity **l
     free(k.in_set);
     free(want);
     return st;
+}
+
+enum st token_sparsity_of(struct run *r, int block, struct progress *p,
+                          struct token_sparsity **list, size_t *n, struct err *e)
+{
+    int64_t width;
+    const int v = neurons_of(run_graph(r), block, &width);
+    if (v < 0)
+        return st_fail(e, ST_UNSUPPORTED, NO_LAYER);
+    int32_t *scratch = x_alloc((size_t)width * sizeof *scratch + 1);
+    bool *in_set = x_alloc((size_t)width * sizeof *in_set + 1);
+    struct token_sparsity *out = x_alloc((size_t)run_n_tokens(r) * sizeof *out + 1);
+    size_t count = 0;
+    enum st st = ST_OK;
+    for (int span = 0; span < run_n_spans(r) && !st && (!span || run_has(r, span, v)); span++) {
+        struct tensor x;
+        st = progress_tick(p, "sparsity", span, run_n_spans(r))
+                 ? run_read(r, span, v, &x, e)
+                 : st_fail(e, ST_CANCELLED, "interrupted");
+        for (int64_t t = 0; !st && t < run_span(r, span).n; t++) {
+            const float *row = x.data + t * width;
+            int64_t nonzero = 0;
+            for (int64_t i = 0; i < width; i++)
+                nonzero += row[i] != 0;
+            const int64_t active = energy_count(row, width, SPARSITY_ENERGY, scratch, in_set);
+            out[count++] = (struct token_sparsity){ run_span(r, span).first + t,
+                                                    (double)nonzero / (double)width,
+                                                    (double)active / (double)width };
+        }
+    }
+    free(scratch);
+    free(in_set);
+    if (st) {
+        free(out);
+        return st;
+    }
+    *list = out;
+    *n = count;
+    return ST_OK;
 }

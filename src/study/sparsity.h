@@ -31,4 +31,13 @@ struct layer_sparsity {
 NODISCARD enum st sparsity_of(struct run *r, struct progress *p, struct layer_sparsity **list,
                               size_t *n, struct err *e);
 
+/* The same shares token by token, of one block: all tokens that have been computed, in order. *list
+ * is for free(); errors as above. */
+struct token_sparsity {
+    int64_t tok;
+    double nonzero, active;
+};
+NODISCARD enum st token_sparsity_of(struct run *r, int block, struct progress *p,
+                                    struct token_sparsity **list, size_t *n, struct err *e);
+
 #endif

@@ -52,11 +52,11 @@ static void parts_sum_to_the_logit(void **unused)
     for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
         struct fixture f = begin(models[m], 3);
         struct dla d;
-        assert_fails(dla_of(f.r, N_IDS - 1, 3, -1, NULL, &d, &f.e), ST_STATE, &f.e);
+        assert_fails(dla_of(f.r, N_IDS - 1, 3, -1, 0, NULL, &d, &f.e), ST_STATE, &f.e);
         assert_ok(run_forward(f.r, run_end(f.r), NULL, NULL, &f.e), &f.e);
         for (int64_t tok = 0; tok < N_IDS; tok++)
             for (int32_t b = -1; b < 4; b += 4) {
-                assert_ok(dla_of(f.r, tok, 7, b, NULL, &d, &f.e), &f.e);
+                assert_ok(dla_of(f.r, tok, 7, b, 0, NULL, &d, &f.e), &f.e);
                 struct tensor x;
                 const struct graph *g = run_graph(f.r);
                 const int span = run_span_of(f.r, tok);
@@ -87,4 +87,46 @@ static void parts_sum_to_the_logit(void **unused)
     }
 }
 
-UNIT_MAIN(CASE(parts_sum_to_the_logit))
+/* All neurons of all layers, and the heads, and the rest of the stream, sum to the logit; a shorter
+ * list has the largest of them, and its others make up the sum. */
+static void neurons_sum_to_the_logit(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin("models/llama-gqa-tied.gguf", 0);
+    struct dla all, few;
+    assert_ok(run_forward(f.r, run_end(f.r), NULL, NULL, &f.e), &f.e);
+    const struct graph *g = run_graph(f.r);
+    assert_ok(dla_of(f.r, 5, 7, 3, 100000, NULL, &all, &f.e), &f.e);
+    assert_ok(dla_of(f.r, 5, 7, 3, 9, NULL, &few, &f.e), &f.e);
+    double sum = 0, size = 0;
+    for (size_t i = 0; i < all.n; i++) {
+        const struct dla_part *p = &all.parts[i];
+        const bool split = p->value >= 0 && strstr(g->values[p->value].name, "ffn_down");
+        const bool has_heads = p->head < 0 && i + 1 < all.n && all.parts[i + 1].head >= 0;
+        sum += split || has_heads ? 0 : p->x;
+    }
+    for (size_t i = 0; i < all.n_neurons; i++) {
+        sum += all.neurons[i].x;
+        size += fabs(all.neurons[i].x);
+        if (i)
+            assert_true(fabs(all.neurons[i].x) <= fabs(all.neurons[i - 1].x));
+    }
+    assert_true(all.n_neurons > 100 && all.others == 0);
+    assert_int_equal(all.all_neurons, all.n_neurons);
+    assert_true(fabs(sum - all.logit) < 1e-5 * (1 + size));
+    assert_int_equal(few.n_neurons, 9);
+    assert_int_equal(few.all_neurons, all.n_neurons);
+    for (size_t i = 0; i < 9; i++) {
+        assert_true(few.neurons[i].x == all.neurons[i].x);
+        assert_int_equal(few.neurons[i].neuron, all.neurons[i].neuron);
+    }
+    double rest = 0;
+    for (size_t i = 9; i < all.n_neurons; i++)
+        rest += all.neurons[i].x;
+    assert_true(fabs(rest - few.others) < 1e-9 * (1 + size));
+    dla_free(&all);
+    dla_free(&few);
+    end(&f);
+}
+
+UNIT_MAIN(CASE(parts_sum_to_the_logit), CASE(neurons_sum_to_the_logit))

@@ -200,6 +200,17 @@ static void neurons_are_counted(void **state)
         assert_int_equal(list[b].always, always);
         assert_true(list[b].nonzero == 1 && list[b].zero == 0);
         free(fired);
+        struct token_sparsity *tokens;
+        size_t n_tokens;
+        assert_ok(token_sparsity_of(r, (int)b, NULL, &tokens, &n_tokens, &e), &e);
+        assert_int_equal(n_tokens, IDS);
+        for (int t = 0; t < IDS; t++) {
+            const int64_t count = plain_count(x.data + t * ff, ff, SPARSITY_ENERGY);
+            assert_int_equal(tokens[t].tok, t);
+            assert_true(fabs(tokens[t].active - (double)count / (double)ff) < 1e-12);
+            assert_true(tokens[t].nonzero == 1);
+        }
+        free(tokens);
     }
     free(list);
     run_free(r);
