@@ -82,6 +82,7 @@ void session_free(struct session *s)
     free(s->marks);
     values_free(&s->values);
     session_data(s, NULL, NULL);
+    session_imatrix(s, NULL, NULL);
     displays_free(&s->displays);
     free(s->examine.address);
     breakpoints_free(&s->breaks);
@@ -90,6 +91,14 @@ void session_free(struct session *s)
     buf_free(&s->pending);
     settings_free(&s->settings);
     free(s);
+}
+
+void session_imatrix(struct session *s, const char *path, struct imatrix *m)
+{
+    imatrix_free(s->imatrix);
+    free(s->imatrix_path);
+    s->imatrix = m;
+    s->imatrix_path = m ? x_strdup(path) : NULL;
 }
 
 void session_data(struct session *s, const char *path, const struct evaluation_set *set)

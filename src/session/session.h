@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "base/table.h"
 #include "base/text.h"
+#include "file/imatrix.h"
 #include "session/breakpoint.h"
 #include "session/changes.h"
 #include "session/displays.h"
@@ -127,6 +128,8 @@ struct session {
     struct session_data data;
     struct session_measure measure;
     struct metric metric;
+    struct imatrix *imatrix; /* what encoders weight errors with; NULL = none */
+    char *imatrix_path;      /* the file or text it comes from */
     struct displays displays;
     struct examine examine;
     int list_next; /* node at which `list` goes on */
@@ -164,6 +167,9 @@ void session_collect(struct session *s, struct str line);
 
 /* Keep this evaluation set, which is taken over, instead of the one there was; NULL: none. */
 void session_data(struct session *s, const char *path, const struct evaluation_set *set);
+
+/* Keep this importance matrix, which is taken over, instead of the one there was; NULL: none. */
+void session_imatrix(struct session *s, const char *path, struct imatrix *m);
 
 /* Does any change hold for the active model? The prompt shows it. */
 bool session_changed(const struct session *s);
