@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -214,22 +213,14 @@ static enum st check_space(struct exporting *x)
 {
     uint64_t need = 0;
     const struct writing *w = &x->list[0];
-    struct statvfs disk;
     struct stat there;
-    char ask[32], have[32];
     for (size_t i = 0; i < x->n; i++)
         if (!fstat(x->list[i].fd, &there) && x->list[i].partial)
             need += x->list[i].part->file->size
                     - ((uint64_t)there.st_size < x->list[i].part->file->size
                            ? (uint64_t)there.st_size
                            : x->list[i].part->file->size);
-    if (!w->partial || fstatvfs(w->fd, &disk) || !disk.f_blocks
-        || need / disk.f_frsize < disk.f_bavail)
-        return ST_OK;
-    st_fail(x->e, ST_IO, "%s are needed, but the disk has %s left",
-            text_bytes(ask, sizeof ask, need),
-            text_bytes(have, sizeof have, (uint64_t)disk.f_bavail * disk.f_frsize));
-    return st_where(x->e, "%s", w->part->path);
+    return w->partial ? save_room(w->fd, need, w->part->path, x->e) : ST_OK;
 }
 
 /* ---- writing ---- */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -78,6 +79,26 @@ enum st save_open(struct save *s, const char *path, struct err *e)
     }
     s->target = save_target(path);
     return open_temporary(s, e);
+}
+
+enum st save_room(int fd, uint64_t bytes, const char *path, struct err *e)
+{
+    struct statvfs disk;
+    char ask[32], have[32];
+    if (fstatvfs(fd, &disk) || !disk.f_blocks || bytes / disk.f_frsize < disk.f_bavail)
+        return ST_OK;
+    st_fail(e, ST_IO, "%s are needed, but the disk has %s left",
+            text_bytes(ask, sizeof ask, bytes),
+            text_bytes(have, sizeof have, (uint64_t)disk.f_bavail * disk.f_frsize));
+    return st_where(e, "%s", path);
+}
+
+enum st save_space(struct save *s, uint64_t bytes, struct err *e)
+{
+    enum st st = s->temporary ? save_room(fileno(s->f), bytes, s->path, e) : ST_OK;
+    if (st)
+        save_abort(s);
+    return st;
 }
 
 /* The rename itself must reach the disk; a file system that cannot do it is no reason to fail. */

@@ -4,6 +4,7 @@
 #define QDB_FILE_SAVE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/error.h"
@@ -22,11 +23,16 @@ NODISCARD enum st save_open(struct save *s, const char *path, struct err *e);
 NODISCARD enum st save_commit(struct save *s, struct err *e);
 /* Give up: remove the temporary. Ends *s; fine after save_open failed. */
 void save_abort(struct save *s);
+/* After save_open: has the disk room for that many bytes? If not ST_IO with both figures; it gives
+ * up then. */
+NODISCARD enum st save_space(struct save *s, uint64_t bytes, struct err *e);
 /* All in one. */
 NODISCARD enum st save_bytes(const char *path, const void *p, size_t n, struct err *e);
 
-/* For writers that go their own way: what PATH names, symbolic links followed (the caller frees
+/* For writers that go their own way: is there room for so many bytes more on the disk of an open
+ * file (else ST_IO with both figures)? What PATH names, symbolic links followed (the caller frees
  * it); and make a rename in the folder of a file reach the disk. */
+NODISCARD enum st save_room(int fd, uint64_t bytes, const char *path, struct err *e);
 char *save_target(const char *path);
 void save_sync_folder(const char *target);
 

@@ -129,8 +129,8 @@ static void refuses_lying_files(void **state)
 
 static const float sums[] = { 1, 4, 9, 16, 0, 0 }, counts[] = { 2, 0, 5 };
 
-/* GGUF with one entry of 2 channels and 3 experts, the second not seen, the third always zero; and a
- * tensor that is not known here. */
+/* GGUF with one entry of 2 channels and 3 experts, the second not seen, the third always zero; and
+ * a tensor that is not known here. */
 static void build(struct build *b, const float *sum, const float *count, uint64_t n_counts)
 {
     static const char *const texts[] = { "one.txt", "two.txt" };
