@@ -132,18 +132,90 @@ INLINE void put_codes(whole_part v, uint8_t *to)
 
 /* ---- levels ---- */
 
+/* Levels of uneven formats (E2M1: of absolute values, doubled), ascending, and how far from each
+ * the next one is; a number half way goes up. */
+static const float iq4_level[16] = { -127, -104, -83, -65, -49, -35, -22, -10,
+                                     1,    13,   25,  38,  53,  69,  89,  113 };
+static const float e2m1_level[8] = { 0, 1, 2, 3, 4, 6, 8, 12 };
+
+#if defined __AVX512F__ && LEVEL_VECTOR == 64
+/* Entry `index` of a table of 32. */
+INLINE part table_at(const float *table, whole_part index)
+{
+    return (part)_mm512_permutex2var_ps(_mm512_loadu_ps(table), (__m512i)index,
+                                        _mm512_loadu_ps(table + 16));
+}
+
+/* By steps of 8 from -128, of which none has more than one boundary: where that is (999: nowhere),
+ * and the levels nearest below and above it. */
+INLINE part nearest_iq4(part v)
+{
+    static const float edge[32] = {
+        999, -115.5f, 999, 999, -93.5f, 999, -74, 999, -57, 999, -42, 999, -28.5f, 999, 999,
+        -4.5f, 7, 999, 19, 31.5f, 999, 45.5f, 999, 61, 999, 79, 999, 999, 101, 999, 999, 999
+    };
+    static const float below[32] = {
+        -127, -127, -104, -104, -104, -83, -83, -65, -65, -49, -49, -35, -35, -22, -10, -10, 1,
+        13, 13, 25, 38, 38, 53, 53, 69, 69, 89, 89, 89, 113, 113, 113
+    };
+    static const float above[32] = {
+        -127, -104, -104, -104, -83, -83, -65, -65, -49, -49, -35, -35, -22, -22, -10, 1, 13, 13,
+        25, 38, 38, 53, 53, 69, 69, 89, 89, 89, 113, 113, 113, 113
+    };
+    const part in = part_min(part_max(v, all(-127)), all(113));
+    const whole_part step = __builtin_convertvector((in + 128) * 0.125f, whole_part);
+    return part_choose(in >= table_at(edge, step), table_at(above, step), table_at(below, step));
+}
+
+INLINE part nearest_e2m1(part v)
+{
+    static const float level[32] = { 0, 1, 1, 2, 2, 3,  3,  4,  4,  4,  6,  6,  6,  6,  8,  8,
+                                     8, 8, 8, 8, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12 };
+    const part twice = part_min(size_of(v) * 2, all(31));
+    const part l = table_at(level, __builtin_convertvector(twice, whole_part));
+    return (part)((whole_part)l | ((whole_part)v & INT32_MIN));
+}
+#else
+INLINE part nearest_iq4(part v)
+{
+    part l = all(iq4_level[0]);
+    UNROLL for (int k = 1; k < 16; k++)
+        l += or_zero(v >= all((iq4_level[k - 1] + iq4_level[k]) / 2),
+                     all(iq4_level[k] - iq4_level[k - 1]));
+    return l;
+}
+
+INLINE part nearest_e2m1(part v)
+{
+    const part size = size_of(v);
+    part l = all(0);
+    UNROLL for (int k = 1; k < 8; k++)
+        l += or_zero(size >= all((e2m1_level[k - 1] + e2m1_level[k]) / 2),
+                     all(e2m1_level[k] - e2m1_level[k - 1]));
+    return (part)((whole_part)l | ((whole_part)v & INT32_MIN));
+}
+#endif
+
 /* The level nearest to v. */
 INLINE part nearest(enum levels kind, part v, float low, float high)
 {
-    (void)kind;
-    return whole(part_min(part_max(v, all(low)), all(high)));
+    return kind == LEVELS_IQ4    ? nearest_iq4(v)
+           : kind == LEVELS_E2M1 ? nearest_e2m1(v)
+                                 : whole(part_min(part_max(v, all(low)), all(high)));
 }
 
 /* The code of a level. */
 INLINE whole_part code_of(enum levels kind, part level, float low)
 {
-    (void)kind;
-    return __builtin_convertvector(level - low, whole_part);
+    whole_part code = { 0 };
+    if (kind == LEVELS_EVEN)
+        return __builtin_convertvector(level - low, whole_part);
+    if (kind == LEVELS_IQ4) {
+        UNROLL for (int k = 1; k < 16; k++) code -= level >= all(iq4_level[k]);
+        return code;
+    }
+    UNROLL for (int k = 1; k < 8; k++) code -= size_of(level) >= all(e2m1_level[k]);
+    return code | ((((whole_part)level & INT32_MIN) != 0) & (code != 0) & 8);
 }
 
 INLINE part weight_at(const struct group *g, bool weighted, int i, int at)
@@ -212,13 +284,13 @@ INLINE void halves(const struct group *g, const float d[GROUP], float half[GROUP
     }
 }
 
-/* Lanes that may hold multiples of one number, at most `most` times it: Euclid's algorithm on the
- * sizes of the largest and the least element that is not 0. */
-INLINE whole_part suspects(const struct group *g, int n, int at, float most)
+/* Lanes whose distances from `low` may be multiples of one number, at most `most` times it:
+ * Euclid's algorithm on the largest and the least distance that is not 0. */
+INLINE whole_part suspects(const struct group *g, int n, int at, part low, float most)
 {
-    part a = all(0), b = all(4);
+    part a = all(0), b = all(8);
     for (int i = 0; i < n; i++) {
-        const part v = size_of(part_at(&g->x[i][at]));
+        const part v = size_of(part_at(&g->x[i][at]) - low);
         a = part_max(v, a);
         b = part_choose((v < b) & (v > all(0)), v, b);
     }
@@ -257,7 +329,7 @@ INLINE void encode_even_group(const struct even *f, bool weighted, const float *
         const struct sums s =
             best_scale(&g, weighted, f->kind, f->n, at, f->low, f->high, f->tries);
         part_to(d + at, over(s.xl, s.ll));
-        const whole_part m = suspects(&g, f->n, at, (float)f->exact.most);
+        const whole_part m = suspects(&g, f->n, at, all(0), (float)f->exact.most);
         memcpy(maybe + at, &m, sizeof m);
     }
     halves(&g, d, half, d);
@@ -289,38 +361,37 @@ INLINE void encode_even(const struct even *f, const float *x, const float *w, in
     }
 }
 
+static int even_code_2(int level) { return level >= -1 && level <= 1 ? level + 1 : -1; }
 static int even_code_4(int level) { return level >= -8 && level <= 7 ? level + 8 : -1; }
 static int even_code_5(int level) { return level >= -16 && level <= 15 ? level + 16 : -1; }
 static int even_code_8(int level) { return level >= -127 && level <= 127 ? level + 127 : -1; }
 
-static const struct tries tries_4 = {
+static const struct tries tries_tq = { 9, { 1, 1.4f, 1.8f, 2.3f, 3, 4, 5.5f, 8, 13 }, 4 };
+static const struct tries tries_q4_0 = {
     9, { -8, -8.9f, -8.6f, -8.3f, -7.7f, -7.4f, -7.1f, 7, 7.4f }, 2
 };
-static const struct tries tries_5 = {
+static const struct tries tries_q5_0 = {
     9, { -16, -16.9f, -16.6f, -16.3f, -15.7f, -15.4f, -15.1f, 15, 15.4f }, 2
 };
-static const struct tries tries_8 = { 1, { 127 }, 1 };
+static const struct tries tries_q8_0 = { 1, { 127 }, 1 };
+static const struct tries tries_iq4 = {
+    14, { -127, -139, -135, -131, -123, -119, -115, -110, 113, 125, 121, 117, 109, 105 }, 2
+};
 
-static void encode_q4_0(const float *x, const float *w, int64_t n, uint8_t *out)
-{
-    static const struct even f = { 32,       18, LEVELS_EVEN, -8, 7,
-                                   &tries_4, { 1, 32, 8, 1, 1, even_code_4 }, pack_q4_0 };
-    encode_even(&f, x, w, n, out);
-}
-
-static void encode_q5_0(const float *x, const float *w, int64_t n, uint8_t *out)
-{
-    static const struct even f = { 32,       22, LEVELS_EVEN, -16, 15,
-                                   &tries_5, { 1, 32, 16, 1, 1, even_code_5 }, pack_q5_0 };
-    encode_even(&f, x, w, n, out);
-}
-
-static void encode_q8_0(const float *x, const float *w, int64_t n, uint8_t *out)
-{
-    static const struct even f = { 32,       34, LEVELS_EVEN, -127, 127,
-                                   &tries_8, { 1, 32, 127, 1, 1, even_code_8 }, pack_q8_0 };
-    encode_even(&f, x, w, n, out);
-}
+/* name; elements, bytes, levels, low, high, tries, exact (1 scale, elements, most, code) */
+#define EVEN(name, n, bytes, kind, low, high, tries, most, code) \
+    static void encode_##name(const float *x, const float *w, int64_t blocks, uint8_t *out) \
+    { \
+        static const struct even f = { n, bytes, kind, low, high, tries, \
+                                       { 1, n, most, 1, 1, code }, pack_##name }; \
+        encode_even(&f, x, w, blocks, out); \
+    }
+EVEN(q4_0, 32, 18, LEVELS_EVEN, -8, 7, &tries_q4_0, 8, even_code_4)
+EVEN(q5_0, 32, 22, LEVELS_EVEN, -16, 15, &tries_q5_0, 16, even_code_5)
+EVEN(q8_0, 32, 34, LEVELS_EVEN, -127, 127, &tries_q8_0, 127, even_code_8)
+EVEN(iq4_nl, 32, 18, LEVELS_IQ4, -127, 113, &tries_iq4, 127, code_of_iq4)
+EVEN(tq1_0, 256, 54, LEVELS_EVEN, -1, 1, &tries_tq, 1, even_code_2)
+EVEN(tq2_0, 256, 66, LEVELS_EVEN, -1, 1, &tries_tq, 1, even_code_2)
 
 /* ---- plain numbers ---- */
 

@@ -1,14 +1,50 @@
 /* SPDX-License-Identifier: MIT */
 /* Packers of the K formats, whose blocks of 256 have scales per sub-block. */
-#include <string.h>
-
 #include "kernels/encoder.h"
-#include "kernels/format.h"
 
-static void put_half(float f, uint8_t *out)
+/* Two bits each: of every 128 codes, those 32 g .. 32 g + 31 are bits 2 g of 32 bytes. */
+static void put_pairs(const uint8_t *code, uint8_t *out)
 {
-    const uint16_t h = f32_to_f16(f);
-    memcpy(out, &h, sizeof h);
+    for (int h = 0; h < 2; h++, code += 128, out += 32)
+        for (int l = 0; l < 32; l++)
+            out[l] = (uint8_t)((code[l] & 3) | (code[l + 32] & 3) << 2 | (code[l + 64] & 3) << 4
+                               | code[l + 96] << 6);
+}
+
+/* Bit `bit` of each code: that of code 32 g + l is bit g of byte l. */
+static void put_bits(const uint8_t *code, int bit, uint8_t *out)
+{
+    for (int l = 0; l < 32; l++) {
+        unsigned bits = 0;
+        for (int g = 0; g < 8; g++)
+            bits |= (unsigned)(code[32 * g + l] >> bit & 1) << g;
+        out[l] = (uint8_t)bits;
+    }
+}
+
+void pack_q2_k(const struct block_codes *b, uint8_t *out)
+{
+    for (int s = 0; s < 16; s++)
+        out[s] = (uint8_t)(b->scale[s] | b->min[s] << 4);
+    put_pairs(b->code, out + 16);
+    put_half(b->d, out + 80);
+    put_half(b->m, out + 82);
+}
+
+/* Scales are stored with 32 added, low halves first, then two bits of each. */
+void pack_q3_k(const struct block_codes *b, uint8_t *out)
+{
+    put_bits(b->code, 2, out);
+    put_pairs(b->code, out + 32);
+    for (int k = 0; k < 8; k++)
+        out[96 + k] = (uint8_t)(((b->scale[k] + 32) & 15) | ((b->scale[k + 8] + 32) & 15) << 4);
+    for (int k = 0; k < 4; k++) {
+        unsigned bits = 0;
+        for (int g = 0; g < 4; g++)
+            bits |= (unsigned)(b->scale[k + 4 * g] + 32) >> 4 << 2 * g;
+        out[104 + k] = (uint8_t)bits;
+    }
+    put_half(b->d, out + 108);
 }
 
 /* Six bits each of eight scales and minima, in 12 bytes. */
@@ -35,6 +71,15 @@ void pack_q4_k(const struct block_codes *b, uint8_t *out)
     put_half(b->m, out + 2);
     put_k4_scales(b, out + 4);
     put_k4_nibbles(b->code, out + 16);
+}
+
+void pack_q5_k(const struct block_codes *b, uint8_t *out)
+{
+    put_half(b->d, out);
+    put_half(b->m, out + 2);
+    put_k4_scales(b, out + 4);
+    put_bits(b->code, 4, out + 16);
+    put_k4_nibbles(b->code, out + 48);
 }
 
 void pack_q6_k(const struct block_codes *b, uint8_t *out)

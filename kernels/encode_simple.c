@@ -13,13 +13,13 @@ float encode_half(float f)
     return h > ENCODE_HALF ? ENCODE_HALF : h < -ENCODE_HALF ? -ENCODE_HALF : h;
 }
 
-static void put_half(float f, uint8_t *out)
+void put_half(float f, uint8_t *out)
 {
     const uint16_t h = f32_to_f16(f);
     memcpy(out, &h, sizeof h);
 }
 
-static void put_nibbles(const uint8_t *code, uint8_t *out)
+void put_nibbles(const uint8_t *code, uint8_t *out)
 {
     for (int j = 0; j < N / 2; j++)
         out[j] = (uint8_t)((code[j] & 15) | code[j + N / 2] << 4);

@@ -55,9 +55,13 @@ INLINE void solve_affine(const struct affine *s, bool minima, part *scale, part 
     const part det = s->sw * s->sll - s->sl * s->sl;
     part a = over(s->sw * s->sxl - s->sx * s->sl, det);
     part b = over(s->sl * s->sxl - s->sll * s->sx, det); /* x = a l - b */
-    const whole_part alone = (det <= all(0)) | (minima ? b < all(0) : (whole_part){ 0 });
-    a = part_choose(alone, over(s->sxl, s->sll), a);
-    b = or_zero(~alone, b);
+    const part mean = over(s->sx, s->sw);
+    /* one level for all, up to rounding: the offset alone, or the scale where that is not allowed */
+    const whole_part flat = det <= 4e-6f * s->sw * s->sll;
+    const whole_part alone = minima ? (flat & (mean >= all(0))) | (~flat & (b < all(0)))
+                                    : (whole_part){ 0 };
+    a = part_choose(alone, over(s->sxl, s->sll), or_zero(~flat, a));
+    b = or_zero(~alone, part_choose(flat, -mean, b));
     *scale = a;
     *offset = b;
     *gain = a * s->sxl - b * s->sx;
@@ -134,20 +138,25 @@ INLINE float step_of(const float *v, const float *weight, int n, int least, int 
     return kk > 0 ? vk / kk : d[best];
 }
 
-/* d and dmin of one block to halves; without bits that would make decoding round: all values are
- * then multiples of 2^-24 of the largest. */
+/* Take those bits from two halves that would make their sum round, where `top` is the largest value
+ * decoded: all values become multiples of 2^-24 of it. */
+INLINE void trim_halves(float top, float *a, float *b)
+{
+    const uint32_t e = bits_of_float(top) >> 23;
+    const float grain = e > 24 ? float_of_bits((e - 23) << 23) : 0;
+    if (grain > 0 && fabsf(*a) < 2048 * grain) /* else nothing is below the grain */
+        *a = ((*a / grain + 12582912.0f) - 12582912.0f) * grain;
+    if (grain > 0 && fabsf(*b) < 2048 * grain)
+        *b = ((*b / grain + 12582912.0f) - 12582912.0f) * grain;
+}
+
+/* d and dmin of one block to halves. */
 INLINE void block_halves(const struct super *f, float unit, float *d, float *dmin)
 {
     float half[2] = { encode_half(*d * unit), encode_half(*dmin * unit) };
-    if (f->minima) {
-        const float top = fmaxf(fabsf(half[0]) * f->high, fabsf(half[1])) * (float)f->scale_most;
-        const uint32_t e = bits_of_float(top) >> 23;
-        const float grain = e > 24 ? float_of_bits((e - 23) << 23) : 0;
-        for (int i = 0; i < 2 && grain > 0; i++) {
-            const float k = half[i] / grain; /* below 2^22 where there is anything to round */
-            half[i] = k < 2048 ? ((k + 12582912.0f) - 12582912.0f) * grain : half[i];
-        }
-    }
+    if (f->minima)
+        trim_halves(fmaxf(fabsf(half[0]) * f->high, fabsf(half[1])) * (float)f->scale_most,
+                    &half[0], &half[1]);
     *d = half[0] / unit;
     *dmin = half[1] / unit;
 }
@@ -249,6 +258,41 @@ INLINE void fit_subs(const struct super *f, const struct group *g, bool weighted
     }
 }
 
+/* Is every sub-block of the block at lanes j .. one level? */
+INLINE bool is_flat(const struct super *f, uint8_t code[][GROUP], int j, int subs)
+{
+    for (int i = 1; i < f->sub; i++)
+        for (int lane = j; lane < j + subs; lane++)
+            if (code[i][lane] != code[0][lane])
+                return false;
+    return true;
+}
+
+/* Such a block once more, from the means of its sub-blocks: those below 0 are minima alone, the
+ * others scales alone. Many levels, scales and minima can give about the same numbers; these can be
+ * found again. */
+INLINE void flatten(const struct super *f, float unit, uint8_t code[][GROUP], struct subs *s, int j,
+                    int subs)
+{
+    for (int i = j; i < j + subs; i++) {
+        const float mean = s->x[i] / s->w[i];
+        s->scale[i] = mean > 0 ? mean / f->high : 0;
+        s->offset[i] = mean < 0 ? -mean : 0;
+        for (int k = 0; k < f->sub; k++)
+            code[k][i] = mean > 0 ? (uint8_t)f->high : 0;
+    }
+    float d = step_of(s->scale + j, s->w + j, subs, 0, f->scale_most);
+    float dmin = step_of(s->offset + j, s->w + j, subs, 0, f->scale_most);
+    block_halves(f, unit, &d, &dmin);
+    for (int i = j; i < j + subs; i++) {
+        const float k = d > 0 ? s->scale[i] / d : 0, m = dmin > 0 ? s->offset[i] / dmin : 0;
+        s->d[i] = d;
+        s->dmin[i] = dmin;
+        s->k[i] = fminf((k + 12582912.0f) - 12582912.0f, (float)f->scale_most);
+        s->m[i] = fminf((m + 12582912.0f) - 12582912.0f, (float)f->scale_most);
+    }
+}
+
 INLINE void encode_super_group(const struct super *f, bool weighted, const float *x, const float *w,
                                int count, uint8_t *out)
 {
@@ -297,6 +341,9 @@ INLINE void encode_super_group(const struct super *f, bool weighted, const float
             put_codes(code_of(f->kind, l, f->low), &code[i][at]);
         }
     }
+    for (int k = 0; k < count && f->minima; k++)
+        if (is_flat(f, code, k * subs, subs))
+            flatten(f, g.unit[k * subs], code, &s, k * subs, subs);
     codes_out(code, f->sub, b, subs);
     for (int k = 0; k < count; k++) {
         const float *from = x + k * ENCODE_BLOCK;
@@ -326,24 +373,30 @@ INLINE void encode_super(const struct super *f, const float *x, const float *w, 
     }
 }
 
+static int super_code_3(int level) { return level >= -4 && level <= 3 ? level + 4 : -1; }
 static int super_code_6(int level) { return level >= -32 && level <= 31 ? level + 32 : -1; }
 
-static const struct tries tries_6 = { 7, { -32, -32.6f, -32.3f, -31.7f, -31.4f, -31.1f, 31 }, 2 };
-static const struct tries tries_4_k = { 9, { -1, -0.7f, -0.4f, -0.1f, 0, 0.2f, 0.5f, 0.8f, 1.1f },
-                                        2 };
+static const struct tries tries_q3_k = { 7, { -4, -4.6f, -4.3f, -3.7f, -3.4f, 3, 3.4f }, 2 };
+static const struct tries tries_q6_k = {
+    7, { -32, -32.6f, -32.3f, -31.7f, -31.4f, -31.1f, 31 }, 2
+};
+static const struct tries tries_q2_k = { 8, { -0.9f, -0.6f, -0.3f, 0, 0.3f, 0.6f, 0.9f, 1.3f }, 2 };
+static const struct tries tries_q4_k = {
+    9, { -1, -0.7f, -0.4f, -0.1f, 0, 0.2f, 0.5f, 0.8f, 1.1f }, 2
+};
 
-static void encode_q4_k(const float *x, const float *w, int64_t n, uint8_t *out)
-{
-    static const struct super f = { 32,   144,        LEVELS_EVEN, 0,    15,       0,
-                                    63,   true,       &tries_4_k,  15,   NULL,     pack_q4_k };
-    encode_super(&f, x, w, n, out);
-}
-
-static void encode_q6_k(const float *x, const float *w, int64_t n, uint8_t *out)
-{
-    static const struct super f = { 16,  210,   LEVELS_EVEN, -32, 31,           -128,
-                                    127, false, &tries_6,    32,  super_code_6, pack_q6_k };
-    encode_super(&f, x, w, n, out);
-}
+/* name; sub, bytes, levels, low, high, scales, minima, tries, most, code */
+#define SUPER(name, ...) \
+    static void encode_##name(const float *x, const float *w, int64_t n, uint8_t *out) \
+    { \
+        static const struct super f = { __VA_ARGS__, pack_##name }; \
+        encode_super(&f, x, w, n, out); \
+    }
+SUPER(q2_k, 16, 84, LEVELS_EVEN, 0, 3, 0, 15, true, &tries_q2_k, 3, NULL)
+SUPER(q3_k, 16, 110, LEVELS_EVEN, -4, 3, -32, 31, false, &tries_q3_k, 4, super_code_3)
+SUPER(q4_k, 32, 144, LEVELS_EVEN, 0, 15, 0, 63, true, &tries_q4_k, 15, NULL)
+SUPER(q5_k, 32, 176, LEVELS_EVEN, 0, 31, 0, 63, true, &tries_q4_k, 31, NULL)
+SUPER(q6_k, 16, 210, LEVELS_EVEN, -32, 31, -128, 127, false, &tries_q6_k, 32, super_code_6)
+SUPER(iq4_xs, 32, 136, LEVELS_IQ4, -127, 113, -32, 31, false, &tries_iq4, 127, code_of_iq4)
 
 #endif

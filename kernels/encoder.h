@@ -12,11 +12,22 @@
     X(f32, INFINITY) \
     X(f16, 65519.996f) \
     X(bf16, 3.3961775e38f) \
-    X(q4_0, 8 * ENCODE_HALF) \
-    X(q5_0, 16 * ENCODE_HALF) \
+    X(q4_0, 7 * ENCODE_HALF) \
+    X(q4_1, ENCODE_HALF) \
+    X(q5_0, 15 * ENCODE_HALF) \
+    X(q5_1, ENCODE_HALF) \
     X(q8_0, 127 * ENCODE_HALF) \
+    X(q2_k, 15 * ENCODE_HALF) \
+    X(q3_k, 3 * 31 * ENCODE_HALF) \
     X(q4_k, 63 * ENCODE_HALF) \
-    X(q6_k, 127 * 31 * ENCODE_HALF)
+    X(q5_k, 63 * ENCODE_HALF) \
+    X(q6_k, 31 * 127 * ENCODE_HALF) \
+    X(iq4_nl, 113 * ENCODE_HALF) \
+    X(iq4_xs, 31 * 113 * ENCODE_HALF) \
+    X(tq1_0, ENCODE_HALF) \
+    X(tq2_0, ENCODE_HALF) \
+    X(mxfp4, 0x1.8p126f) \
+    X(nvfp4, 2688.0f)
 
 enum encode_id {
 #define ENCODE_ID(name, limit) ENCODE_##name,
@@ -44,10 +55,20 @@ struct block_codes {
 };
 typedef void pack_fn(const struct block_codes *b, uint8_t *out);
 pack_fn pack_q4_0, pack_q4_1, pack_q5_0, pack_q5_1, pack_q8_0; /* encode_simple.c */
-pack_fn pack_q4_k, pack_q6_k;                                  /* encode_k.c */
+pack_fn pack_q2_k, pack_q3_k, pack_q4_k, pack_q5_k, pack_q6_k; /* encode_k.c */
+pack_fn pack_iq4_nl, pack_iq4_xs;                              /* encode_iq4.c */
+pack_fn pack_tq1_0, pack_tq2_0;                                /* encode_ternary.c */
+/* encode_fp4.c: the scale, or the four of them, are in scale[], as the bytes they are stored in. */
+pack_fn pack_mxfp4, pack_nvfp4;
 
-/* f rounded to half, never infinite. */
-float encode_half(float f);
+/* What packers share. */
+float encode_half(float f); /* rounded to half, never infinite */
+void put_half(float f, uint8_t *out);
+/* 32 codes to 16 bytes: of the first 16 the low halves, of the others the high ones. */
+void put_nibbles(const uint8_t *code, uint8_t *out);
+
+/* Codes of levels, -1 if there is none. */
+int code_of_iq4(int level);
 
 /* ---- encode_exact.c: blocks that hold exactly what the format can say ---- */
 
