@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "command/help.h"
 #include "command/lex.h"
+#include "kernels/numeric.h"
 
 struct request {
     struct session *s;
@@ -97,6 +98,16 @@ static void complete_setting(struct request *q, bool equals_follows, size_t from
     }
 }
 
+static void add_formats(struct request *q)
+{
+    struct str w;
+    for (size_t i = 0; (w = numeric_word(i)).n; i++) {
+        char *name = x_strndup(w.p, w.n);
+        add(q, name);
+        free(name);
+    }
+}
+
 static void complete_word(struct request *q, const struct verb *v, enum arg_kind kind, size_t from)
 {
     if (from < q->line.n && (q->line.p[from] == '"' || q->line.p[from] == '\''))
@@ -112,6 +123,7 @@ static void complete_word(struct request *q, const struct verb *v, enum arg_kind
     case ARG_VERB: add_verbs(q); break;
     case ARG_SETTING: complete_setting(q, v->flags & VERB_WRAPS, from); break;
     case ARG_WORD: explain_words(add, q); break;
+    case ARG_FORMAT: add_formats(q); break;
     case ARG_EXPR:
         set_prefix(q, operand(q->line, from));
         session_names(q->s, kind, q->prefix, add, q);

@@ -91,15 +91,10 @@ static void show_moved(const struct session *s, const struct position *before, s
 /* --- making ------------------------------------------------------------------------------------
  */
 
-/* Enter the change in the journal under the command that was typed. */
-static void enter(struct session *s, const struct call *c, struct change *change,
-                  struct result *out)
+void change_enter(struct session *s, const char *text, struct change *change, struct result *out)
 {
     struct position *before = places(s);
-    struct buf text = { 0 };
-    buf_printf(&text, "%s %.*s", c->verb->name, (int)c->rest.n, c->rest.p);
-    changes_add(s, change, buf_str(&text));
-    buf_free(&text);
+    changes_add(s, change, text);
     struct table *t = result_table(out, "change", TABLE_LINE);
     table_column(t, COL_STRING, "kind", "");
     table_quiet(t);
@@ -109,6 +104,16 @@ static void enter(struct session *s, const struct call *c, struct change *change
     put_change(s, change, t);
     show_moved(s, before, out);
     free(before);
+}
+
+/* Under the command that was typed. */
+static void enter(struct session *s, const struct call *c, struct change *change,
+                  struct result *out)
+{
+    struct buf text = { 0 };
+    buf_printf(&text, "%s %.*s", c->verb->name, (int)c->rest.n, c->rest.p);
+    change_enter(s, buf_str(&text), change, out);
+    buf_free(&text);
 }
 
 static void every_target(struct change *c, enum edit_op op, float number)
@@ -353,6 +358,26 @@ static enum st run_undo(struct session *s, const struct call *c, struct result *
     return ST_OK;
 }
 
+static enum st run_redo(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    int64_t n = 1;
+    if (c->n_words > 1)
+        return call_fail(c, 1, e, ST_SYNTAX, "nothing more is expected here");
+    if (!s->changes.n_undone)
+        return st_fail(e, ST_STATE, "there is no change that was taken back last");
+    if (c->n_words && parse_i64(c->words[0].text, 1, (int64_t)s->changes.n_undone, &n, e))
+        return call_fail(c, 0, e, e->st, "`%.*s` is not in 1..%zu", (int)c->words[0].text.n,
+                         c->words[0].text.p, s->changes.n_undone);
+    struct position *before = places(s);
+    struct table *t = result_table(out, "redone", TABLE_ROWS);
+    change_columns(t);
+    while (n--)
+        change_row(s, changes_redo(s), t);
+    show_moved(s, before, out);
+    free(before);
+    return ST_OK;
+}
+
 static enum st run_reset(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     if (c->n_words)
@@ -428,6 +453,14 @@ const struct verb verbs_change[] = {
       .kinds = { ARG_NUMBER },
       .words = "change",
       .run = run_undo },
+    { .name = "redo",
+      .class = "change",
+      .args = "[N]",
+      .brief = "make the change that undo took back last again, or the last N",
+      .help = "Under its old number. A new change forgets what was taken back before.",
+      .examples = "skip blk.0.ffn\nundo\nredo",
+      .kinds = { ARG_NUMBER },
+      .run = run_redo },
     { .name = "reset",
       .class = "change",
       .brief = "take every change back",

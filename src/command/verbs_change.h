@@ -7,6 +7,8 @@
 
 /* `set tensor ADDR = ...`: the word `tensor` is the first of the call. */
 enum st run_set_tensor(struct session *s, const struct call *c, struct result *out, struct err *e);
+/* Enter a change in the journal under the command that makes it again, and say so. */
+void change_enter(struct session *s, const char *text, struct change *change, struct result *out);
 /* Say how many changes an evaluation left out (changes_plan); nothing for 0. */
 void changes_left_out(size_t n, struct result *out);
 /* All of them as a table `changes`. */

@@ -18,6 +18,10 @@ struct form {
     struct weight w;
     float *v;   /* decoded, where an op wants a vector, else NULL */
     void *data; /* owned, from mem_alloc; NULL when the bytes belong to another open file */
+    /* Where the format of w only keeps what was rounded to another one: the name of that, and the
+     * bytes that it would take packed. "" and 0 in forms that a file can hold. */
+    char simulates[56];
+    uint64_t packed;
     int uses;
 };
 

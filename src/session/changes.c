@@ -129,7 +129,14 @@ struct change *change_of_weights(struct session_model *m)
 void change_form(struct change *c, const struct weight *w, struct form *by)
 {
     x_grow(&c->forms, &c->cap_forms, c->n_forms + 1, sizeof *c->forms);
-    c->forms[c->n_forms++] = (struct change_form){ w, form_keep(by) };
+    c->forms[c->n_forms++] = (struct change_form){ .w = w, .by = form_keep(by) };
+}
+
+void change_quant(struct change *c, const struct weight *w, struct form *by,
+                  const struct quant_note *note)
+{
+    change_form(c, w, by);
+    c->forms[c->n_forms - 1].note = *note;
 }
 
 bool changes_hold(const struct session *s, const struct session_model *m)
@@ -140,16 +147,23 @@ bool changes_hold(const struct session *s, const struct session_model *m)
     return false;
 }
 
-struct form *changes_form(const struct session *s, const struct session_model *m,
-                          const struct weight *w)
+const struct change_form *changes_entry(const struct session *s, const struct session_model *m,
+                                        const struct weight *w)
 {
     for (size_t i = s->changes.n; i-- > 0;) {
         const struct change *c = s->changes.list[i];
         for (size_t k = c->model == m ? c->n_forms : 0; k-- > 0;)
             if (c->forms[k].w == w)
-                return c->forms[k].by;
+                return &c->forms[k];
     }
     return NULL;
+}
+
+struct form *changes_form(const struct session *s, const struct session_model *m,
+                          const struct weight *w)
+{
+    const struct change_form *f = changes_entry(s, m, w);
+    return f ? f->by : NULL;
 }
 
 /* The runs of the model read what stands for the weights of the change now. */
@@ -210,11 +224,16 @@ void changes_new_reference(struct session *s)
     }
 }
 
-void changes_add(struct session *s, struct change *c, const char *text)
+static void forget_undone(struct changes *all)
+{
+    while (all->n_undone)
+        change_free(all->undone[--all->n_undone]);
+}
+
+/* Into the list, and everything that follows from it. */
+static void put_in(struct session *s, struct change *c)
 {
     struct changes *all = &s->changes;
-    c->number = ++all->last;
-    c->text = x_strdup(text);
     x_grow(&all->list, &all->cap, all->n + 1, sizeof *all->list);
     all->list[all->n++] = c;
     for (size_t i = 0; i < s->models.n_runs; i++)
@@ -227,6 +246,24 @@ void changes_add(struct session *s, struct change *c, const char *text)
         c->anywhere[i].target = &c->targets[i];
         chosen_of(&c->address, &c->targets[i].shape, 0, &c->anywhere[i].chosen);
     }
+}
+
+void changes_add(struct session *s, struct change *c, const char *text)
+{
+    forget_undone(&s->changes);
+    c->number = ++s->changes.last;
+    c->text = x_strdup(text);
+    put_in(s, c);
+}
+
+struct change *changes_redo(struct session *s)
+{
+    struct changes *all = &s->changes;
+    if (!all->n_undone)
+        return NULL;
+    struct change *c = all->undone[--all->n_undone];
+    put_in(s, c);
+    return c;
 }
 
 struct change *changes_find(const struct session *s, int number)
@@ -256,7 +293,11 @@ void changes_undo(struct session *s, struct change *c)
             unhook(c, NULL, true);
             take_out(s, i);
             set_forms(s, c);
-            change_free(c);
+            free(c->anywhere);
+            c->anywhere = NULL;
+            x_grow(&s->changes.undone, &s->changes.cap_undone, s->changes.n_undone + 1,
+                   sizeof *s->changes.undone);
+            s->changes.undone[s->changes.n_undone++] = c;
             return;
         }
 }
@@ -331,6 +372,11 @@ void changes_forget_run(struct session *s, const struct session_run *r)
         else if (c->but == r)
             c->but = NULL;
     }
+    for (size_t i = 0; i < s->changes.n_undone; i++)
+        if (s->changes.undone[i]->only == r || s->changes.undone[i]->but == r) {
+            forget_undone(&s->changes);
+            break;
+        }
 }
 
 void changes_forget_model(struct session *s, const struct session_model *m)
@@ -338,10 +384,17 @@ void changes_forget_model(struct session *s, const struct session_model *m)
     for (size_t i = s->changes.n; i-- > 0;)
         if (s->changes.list[i]->model == m)
             drop(s, i);
+    for (size_t i = 0; i < s->changes.n_undone; i++)
+        if (s->changes.undone[i]->model == m) {
+            forget_undone(&s->changes);
+            break;
+        }
 }
 
 void changes_free(struct session *s)
 {
+    forget_undone(&s->changes);
+    free(s->changes.undone);
     free(s->changes.list);
     s->changes = (struct changes){ 0 };
 }

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "engine/run.h"
+#include "quant/provider.h"
 #include "session/edit.h"
 
 struct session;
@@ -28,6 +29,7 @@ struct change_target {
 struct change_form {
     const struct weight *w; /* of the model's file */
     struct form *by;        /* NULL: the file's own again */
+    struct quant_note note; /* what is known of it; method NULL: nothing */
 };
 
 /* A target in one run. */
@@ -54,6 +56,8 @@ struct change {
 struct changes {
     struct change **list;
     size_t n, cap;
+    struct change **undone; /* for changes_redo; the one taken back last is the last */
+    size_t n_undone, cap_undone;
     int last; /* the number given last */
 };
 
@@ -78,6 +82,8 @@ NODISCARD enum st change_mean(struct session *s, struct change *c, struct err *e
  * added; NULL: the file's own). Of two forms for one weight the later one holds. */
 struct change *change_of_weights(struct session_model *m);
 void change_form(struct change *c, const struct weight *w, struct form *by);
+void change_quant(struct change *c, const struct weight *w, struct form *by,
+                  const struct quant_note *note);
 void change_free(struct change *c);
 
 /* The reference is another one now: runs go back to before the first splice. */
@@ -88,6 +94,9 @@ void changes_new_reference(struct session *s);
 void changes_add(struct session *s, struct change *c, const char *text);
 struct change *changes_find(const struct session *s, int number); /* NULL if none */
 void changes_undo(struct session *s, struct change *c);
+/* Make the change that was taken back last again, under its number; NULL when there is none: a new
+ * change forgets them. */
+struct change *changes_redo(struct session *s);
 /* Runs that it holds for now. */
 size_t change_runs(const struct session *s, const struct change *c);
 /* Does it touch this value in this run? */
@@ -102,6 +111,9 @@ bool changes_hold(const struct session *s, const struct session_model *m);
 /* What stands for a weight of the model under the changes; NULL: the file's own. */
 struct form *changes_form(const struct session *s, const struct session_model *m,
                           const struct weight *w);
+/* The entry of the change that decides about the weight; NULL if none speaks of it. */
+const struct change_form *changes_entry(const struct session *s, const struct session_model *m,
+                                        const struct weight *w);
 /* The changes of a model as a plan for evaluations, which run over other tokens than a prompt's;
  * *left_out: those that belong to tokens or to one run, and so cannot hold there. It must be
  * freed (plan_free) before a change is made or taken back. */

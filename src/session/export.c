@@ -82,7 +82,16 @@ static uint64_t file_identity(const char *path)
     return hash_bytes(facts, sizeof facts, 0) | 1;
 }
 
-static enum st plan_tensors(const struct session *s, const struct session_model *m,
+static enum st simulated(const struct form *f, struct err *e)
+{
+    st_fail(e, ST_STATE, "%.*s is %s%s, which no file holds", (int)f->w.name.n, f->w.name.p,
+            strcmp(f->simulates, "drop") ? "rounded to " : "",
+            strcmp(f->simulates, "drop") ? f->simulates : "dropped");
+    return st_hint(e, "`quant %.*s q8_0` gives it a format of files", (int)f->w.name.n,
+                   f->w.name.p);
+}
+
+static enum st plan_tensors(const struct session *s, const struct session_model *m, bool size_only,
                             struct export *x, struct err *e)
 {
     const struct weights *all = m->model->weights;
@@ -103,8 +112,10 @@ static enum st plan_tensors(const struct session *s, const struct session_model 
             st = keep(all, w, known_by[w->file], t, &x->from[i], e);
             continue;
         }
+        if (f->simulates[0] && !size_only)
+            st = simulated(f, e);
         t->type_id = f->w.type_id;
-        t->bytes = f->w.bytes;
+        t->bytes = f->simulates[0] ? f->packed : f->w.bytes;
         x->from[i].p = f->w.data;
     }
     free(known_by);
@@ -234,13 +245,13 @@ static enum st cut(struct export *x, size_t n, uint64_t split, struct err *e)
     return ST_OK;
 }
 
-enum st export_plan(const struct session *s, const struct session_model *m, const char *path,
-                    uint64_t split, struct export *out, struct err *e)
+static enum st plan_files(const struct session *s, const struct session_model *m, const char *path,
+                          uint64_t split, bool size_only, struct export *out, struct err *e)
 {
     struct export x = { 0 };
-    enum st st = check_changes(s, m, e);
+    enum st st = size_only ? ST_OK : check_changes(s, m, e);
     if (!st)
-        st = plan_tensors(s, m, &x, e);
+        st = plan_tensors(s, m, size_only, &x, e);
     if (!st)
         st = cut(&x, m->model->weights->n, split, e);
     if (!st) {
@@ -261,6 +272,12 @@ enum st export_plan(const struct session *s, const struct session_model *m, cons
     else
         *out = x;
     return st;
+}
+
+enum st export_plan(const struct session *s, const struct session_model *m, const char *path,
+                    uint64_t split, struct export *out, struct err *e)
+{
+    return plan_files(s, m, path, split, false, out, e);
 }
 
 void export_free(struct export *x)
@@ -310,7 +327,7 @@ enum st export_size(const struct session *s, const struct session_model *m, uint
                     struct err *e)
 {
     struct export x;
-    enum st st = export_plan(s, m, "", 0, &x, e);
+    enum st st = plan_files(s, m, "", 0, true, &x, e);
     if (st)
         return st;
     *bytes = x.bytes;

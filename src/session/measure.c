@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "kernels/level.h"
+#include "session/measured.h"
 
 enum st subject_of(struct session *s, bool alone, struct subject *out, struct err *e)
 {
@@ -71,6 +72,7 @@ void session_measure_settle(struct session *s)
 
 void session_measure_forget(struct session *s)
 {
+    session_measured_forget(s);
     evaluator_free(s->measure.evaluator);
     s->measure = (struct session_measure){ 0 };
 }

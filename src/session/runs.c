@@ -130,6 +130,7 @@ void session_close(struct session *s, struct session_model *m)
     struct session_models *all = state(s);
     const bool was_ref = all->ref == m;
     session_measure_forget(s);
+    quant_cache_forget(s->forms, m->model->weights);
     for (size_t i = all->n_runs; i-- > 0;)
         if (all->runs[i]->model == m)
             session_kill(s, all->runs[i]);

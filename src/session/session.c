@@ -79,6 +79,7 @@ void session_free(struct session *s)
     free(s->aliases);
     session_models_free(s);
     changes_free(s);
+    quant_cache_free(s->forms);
     free(s->marks);
     values_free(&s->values);
     session_data(s, NULL, NULL);

@@ -29,6 +29,7 @@ enum arg_kind {
     ARG_ADDRESS, /* weights and points, slices after `[` */
     ARG_POINT,
     ARG_WEIGHT,
+    ARG_FORMAT, /* numeric formats and mixes */
     ARG_EXPR,
     ARG_SETTING,
     ARG_WORD, /* `explain` words */
@@ -127,6 +128,8 @@ struct session {
     struct values values;
     struct session_data data;
     struct session_measure measure;
+    struct session_measured *measured; /* session/measured.h; NULL = nothing */
+    struct quant_cache *forms;         /* that were made; NULL = none yet */
     struct metric metric;
     struct imatrix *imatrix; /* what encoders weight errors with; NULL = none */
     char *imatrix_path;      /* the file or text it comes from */

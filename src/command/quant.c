@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+#include "command/quant.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "command/verbs_change.h"
+#include "session/export.h"
+#include "session/measured.h"
+
+void quant_put(struct table *t, double x)
+{
+    if (isnan(x))
+        table_skip(t);
+    else
+        table_float(t, x);
+}
+
+static void put_weight(struct table *t, const struct weight *w)
+{
+    if (w)
+        table_strn(t, w->name);
+    else
+        table_skip(t);
+}
+
+static void put_format(struct table *t, const struct quant_item *list, size_t n)
+{
+    struct buf b = { 0 };
+    bool same = true;
+    for (size_t i = 1; i < n; i++)
+        same &= list[i].orig == list[0].orig
+                && (list[i].orig || numeric_equal(&list[i].format, &list[0].format));
+    if (!same)
+        buf_adds(&b, "several");
+    else if (list[0].orig)
+        buf_adds(&b, "as in the file");
+    else
+        numeric_print(&list[0].format, &b);
+    table_str(t, buf_str(&b));
+    buf_free(&b);
+}
+
+/* Size of the file to be, skipped when it cannot be told. */
+static void put_size(struct table *t, bool known, uint64_t bytes)
+{
+    if (known)
+        table_int(t, (int64_t)bytes);
+    else
+        table_skip(t);
+}
+
+struct sizes {
+    bool known_before, known;
+    uint64_t before, now;
+};
+
+static void now_table(const struct quantized *q, const struct quant_item *list, size_t n,
+                      const struct quant_method *method, const struct sizes *z, struct table *t)
+{
+    TABLE_COLUMNS(t, { COL_INT, "weights" }, { COL_STRING, "format" }, { COL_STRING, "from" },
+                  { COL_STRING, "method" }, { COL_INT, "bytes", "B" },
+                  { COL_INT, "bytes_before", "B" }, { COL_INT, "file", "B" },
+                  { COL_INT, "file_before", "B" }, { COL_FLOAT, "sqnr", "dB", 4 },
+                  { COL_FLOAT, "worst", "dB", 4 }, { COL_ADDRESS, "worst_weight" },
+                  { COL_FLOAT, "layer_sqnr", "dB", 4 }, { COL_FLOAT, "layer_worst", "dB", 4 },
+                  { COL_ADDRESS, "worst_layer" }, { COL_INT, "layers" },
+                  { COL_INT, "layer_tokens", "token" });
+    const size_t made = q->change->n_forms;
+    table_row(t);
+    table_int(t, (int64_t)n);
+    put_format(t, list, n);
+    table_str(t, !q->from_reference         ? "the file"
+                 : q->from_reference < made ? "the reference where it has them"
+                                            : "the reference");
+    table_str(t, method->name);
+    table_int(t, (int64_t)q->bytes);
+    table_int(t, (int64_t)q->bytes_before);
+    put_size(t, z->known, z->now);
+    put_size(t, z->known_before, z->before);
+    quant_put(t, quant_sqnr(q->signal, q->noise));
+    quant_put(t, q->worst_of ? q->worst : (double)NAN);
+    put_weight(t, q->worst_of);
+    quant_put(t, quant_sqnr(q->local.signal, q->local.noise));
+    quant_put(t, q->local_worst_of ? q->local_worst : (double)NAN);
+    put_weight(t, q->local_worst_of);
+    if (!q->local.layers)
+        return;
+    table_int(t, q->local.layers);
+    table_int(t, q->local.tokens);
+}
+
+static void measured_table(const struct session *s, const struct measured *m, struct result *out)
+{
+    struct table *t = result_table(out, "measured", TABLE_RECORD);
+    TABLE_COLUMNS(
+        t, { COL_FLOAT, "kl", "nat/token", 4 }, { COL_FLOAT, "kl_low", "nat/token", 4 },
+        { COL_FLOAT, "kl_high", "nat/token", 4 }, { COL_FLOAT, "kl_before", "nat/token", 4 },
+        { COL_FLOAT, "kl_change", "nat/token", 4 }, { COL_FLOAT, "change_low", "nat/token", 4 },
+        { COL_FLOAT, "change_high", "nat/token", 4 }, { COL_FLOAT, "top1", "", 4 },
+        { COL_STRING, "compute" }, { COL_STRING, "text" }, { COL_INT, "scored", "token" },
+        { COL_INT, "segments" }, { COL_INT, "segments_of" });
+    const double v[] = { m->now.kl.value, m->now.kl.low, m->now.kl.high, m->was.value,
+                         m->change.value, m->change.low, m->change.high, m->now.top1.value };
+    table_row(t);
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+        quant_put(t, v[i]);
+    table_str(t, compute_name(m->mode));
+    table_str(t, s->data.path);
+    table_int(t, m->now.scored);
+    table_int(t, m->now.segments);
+    table_int(t, m->now.segments_of);
+    if (m->mode == COMPUTE_FAST)
+        result_note(out, "both models ran in mode fast, whose own rounding adds to the kl");
+    if (m->itself)
+        result_note(out, "reference = this file as opened; its own loss is not seen");
+    changes_left_out(m->left_out, out);
+}
+
+static void notes(const struct session *s, const struct quantized *q, struct result *out)
+{
+    struct buf b = { 0 };
+    if (q->requantized)
+        result_note(out,
+                    "%zu %s quantized from what was quantized already (%.*s%s): loses twice; "
+                    "`ref FILE` gives the original",
+                    q->requantized, text_plural(q->requantized, "weight is", "weights are"),
+                    (int)q->requantized_first->name.n, q->requantized_first->name.p,
+                    q->requantized > 1 ? ", ..." : "");
+    if (q->fell_back) {
+        numeric_print(&q->asked, &b);
+        buf_adds(&b, ": ");
+        numeric_print(&q->became, &b);
+        result_note(out,
+                    "%zu %s rows that do not fit %s instead (%.*s, %" PRIu64
+                    " columns%s): %+" PRId64 " bytes",
+                    q->fell_back, text_plural(q->fell_back, "weight has", "weights have"),
+                    buf_str(&b), (int)q->fell_back_first->name.n, q->fell_back_first->name.p,
+                    q->fell_back_first->cols, q->fell_back > 1 ? ", ..." : "", q->fallback_cost);
+    }
+    buf_free(&b);
+    if (!s->models.ref && !s->data.set.segments)
+        result_note(out, "reference = this file as opened; its own loss is not seen");
+}
+
+enum st quant_apply(struct session *s, struct session_model *m, const struct quant_item *list,
+                    size_t n, const struct quant_method *method, const char *text,
+                    struct result *out, struct err *e)
+{
+    struct quantized q;
+    struct sizes z;
+    struct measured done;
+    struct err why = ERR_INIT;
+    bool known = false;
+    const bool measures = m == s->models.model && m->model->graph;
+    enum st st = session_quantize(s, m, list, n, method, &q, e);
+    if (!st && measures && (st = session_measure_before(s, &why)) && st != ST_CANCELLED)
+        st = ST_OK; /* said below, by the measurement behind the change */
+    if (st) {
+        if (st == ST_CANCELLED && why.st)
+            *e = why;
+        return st;
+    }
+    z.known_before = !export_size(s, m, &z.before, NULL);
+    change_enter(s, text, q.change, out);
+    z.known = !export_size(s, m, &z.now, NULL);
+    now_table(&q, list, n, method, &z, result_table(out, "quant", TABLE_RECORD));
+    notes(s, &q, out);
+    st = measures ? session_measure_after(s, &done, &known, &why) : ST_OK;
+    if (known)
+        measured_table(s, &done, out);
+    if (st == ST_CANCELLED)
+        result_note(out, "interrupted: the change holds, the measurement is not whole");
+    else if (st)
+        result_note(out, "not measured: %s", why.msg);
+    return ST_OK;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* The verb that gives weights other formats: quant. */
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "command/breaks.h"
+#include "command/quant.h"
+#include "quant/mix.h"
+
+/* What N bits per weight stand for. */
+static const char *const by_bits[] = { "drop", "tq1_0", "q2_k", "q3_k", "q4_k",
+                                       "q5_k", "q6_k",  NULL,   "q8_0" };
+
+struct ask {
+    bool orig;
+    struct numeric format;
+    const struct quant_method *method;
+};
+
+static enum st bits(const struct call *c, struct numeric *out, struct err *e)
+{
+    int64_t n;
+    if (c->n_words < 3)
+        return call_fail(c, 3, e, ST_SYNTAX, "how many bits?");
+    if (parse_i64(c->words[2].text, 0, 8, &n, e) || !by_bits[n]) {
+        call_fail(c, 2, e, ST_RANGE, "bits are 0, 1, 2, 3, 4, 5, 6 or 8");
+        return st_hint(e, "8 q8_0, 6 q6_k, 5 q5_k, 4 q4_k, 3 q3_k, 2 q2_k, 1 tq1_0, 0 drop");
+    }
+    return numeric_parse(str_from(by_bits[n]), out, e);
+}
+
+static enum st format(const struct call *c, struct numeric *out, struct err *e)
+{
+    const struct word *w = &c->words[1];
+    enum st st = breaks_shift(e, numeric_parse(w->text, out, e), w->column);
+    const struct mix *mix = st ? mix_find(w->text) : NULL;
+    if (mix) {
+        call_fail(c, 1, e, st, "%s is a mix: it gives each weight a format of its own", mix->name);
+        st_hint(e, "plan stock %s", mix->name);
+    }
+    return st;
+}
+
+/* FORMAT | bits N | orig, then method=NAME */
+static enum st parse(const struct call *c, struct ask *a, struct err *e)
+{
+    enum st st = ST_OK;
+    int at = 2;
+    *a = (struct ask){ .method = quant_method_at(0) };
+    if (c->n_words < 2) {
+        call_fail(c, c->n_words, e, ST_SYNTAX,
+                  c->n_words ? "into which format?" : "which weights?");
+        return st_hint(e, "quant blk.*.ffn_down.weight q4_k; quant ** bits 4");
+    }
+    if (str_is(c->words[1].text, "bits")) {
+        st = bits(c, &a->format, e);
+        at = 3;
+    } else if (str_is(c->words[1].text, "orig"))
+        a->orig = true;
+    else
+        st = format(c, &a->format, e);
+    for (; at < c->n_words && !st; at++) {
+        const struct str t = c->words[at].text;
+        if (!str_starts(t, "method="))
+            return call_fail(c, at, e, ST_SYNTAX, "expected method=NAME, or nothing more");
+        st = quant_method_find(str_of(t.p + 7, t.n - 7), &a->method, e);
+        if (st)
+            return st_at(e, c->words[at].column + 7, (int)t.n - 7);
+    }
+    return st;
+}
+
+static enum st run_quant(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct ask a;
+    struct session_model *m;
+    const struct weight **w = NULL;
+    size_t n;
+    enum st st = session_need_model(s, &m, e);
+    if (!st)
+        st = parse(c, &a, e);
+    if (!st)
+        st = breaks_shift(e, quantize_glob(s, c->words[0].text, &m, &w, &n, e), c->words[0].column);
+    if (st)
+        return st;
+    struct quant_item *list = x_alloc(n * sizeof *list);
+    for (size_t i = 0; i < n; i++)
+        list[i] = (struct quant_item){ w[i], a.orig, a.format };
+    struct buf text = { 0 };
+    buf_printf(&text, "quant %.*s", (int)c->rest.n, c->rest.p);
+    st = quant_apply(s, m, list, n, a.method, buf_str(&text), out, e);
+    buf_free(&text);
+    free(list);
+    free(w);
+    return st;
+}
+
+const struct verb verbs_quant[] = {
+    { .name = "quant",
+      .class = "change",
+      .args = "GLOB FORMAT|bits N|orig [method=rtn]",
+      .brief = "give weights another format and see what it costs",
+      .help =
+          "The weights that GLOB names get FORMAT; under a pattern those alone that are worth it: "
+          "matrices that are neither norms, routers nor tables of positions (`**`: all of these). "
+          "Their numbers come from the reference where it has a weight of that name and shape, "
+          "else from the file. It is a change like others: `undo` takes it back, a later one of "
+          "the same weight wins, evaluations go under it. `orig`: as the file has it. `bits N`: 8 "
+          "q8_0, 6 q6_k, 5 q5_k, 4 q4_k, 3 q3_k, 2 q2_k, 1 tq1_0, 0 drop (what the layer gives "
+          "out is zero, its bias too).\n"
+          "FORMAT = BASE{:OPT}. BASE is a format of files (`info formats`), or one that is "
+          "rounded and kept as float32, which no file holds: int1..int8; eNmM, a float of N "
+          "exponent and M mantissa bits; nf4; mxfp6 mxfp8; shift2..shift6, signs times powers of "
+          "two; binary; ternary; twn; cpx. OPT: gN a scale per N neighbours in a row, bRxC per "
+          "block of R rows and C columns, row (the default), tensor, chan (a column); asym, with "
+          "a zero point; clip=F, the range times F; s=f32|f16|bf16|e8m0|ue4m3, what scales are "
+          "rounded to. Where rows do not fit the blocks of a file format, the one that "
+          "llama-quantize would take stands in, and is said.\n"
+          "method: rtn, each block by itself, with the least squared error.\n"
+          "Shown at once: bytes of these weights, file as `export gguf` would write it, sqnr = 10 "
+          "log10(sum x^2 / sum (x' - x)^2) over them and of the worst one. On a run, or on the "
+          "first segment of the resident set: layer_sqnr, the same of what their layers give out "
+          "for what came in, in mode exact, for 32 tokens at most and until that has cost enough. "
+          "With a resident set (`data FILE`): kl to the reference on the half `tune`, before and "
+          "after; kl_change is their difference paired by segment.",
+      .examples = "quant blk.0.ffn_down.weight q4_0\nquant blk.*.*.weight bits 8\n"
+                  "quant blk.1.** int3:g32:asym\nundo\nquant ** orig",
+      .kinds = { ARG_WEIGHT, ARG_FORMAT, ARG_TEXT },
+      .words = "bits|orig|method=rtn",
+      .run = run_quant },
+    { 0 },
+};

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+#include "quant/provider.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "kernels/encode.h"
+
+enum { SLICE = 1 << 22, CHUNK = 1 << 16 }; /* elements between two looks at ^C; of a sum */
+
+double quant_sqnr(double signal, double noise)
+{
+    if (noise > 0)
+        return 10 * log10(signal / noise);
+    return signal > 0 ? (double)INFINITY : (double)NAN;
+}
+
+enum st quant_format(const struct numeric *f, const struct weight *w, struct numeric *out,
+                     struct err *e)
+{
+    struct numeric got = *f;
+    enum st st = ST_OK;
+    if (f->base == NUMERIC_STORAGE)
+        got.storage = encode_fallback(f->storage, w->cols);
+    const char *missing = f->base == NUMERIC_STORAGE ? encode_missing(f->storage) : NULL;
+    if (!missing && got.base == NUMERIC_STORAGE)
+        missing = encode_missing(got.storage);
+    if (missing)
+        st = st_fail(e, ST_UNSUPPORTED, "%s cannot be written: %s", format_info(f->storage)->name,
+                     missing);
+    else if (f->fixed)
+        st = st_fail(e, ST_UNSUPPORTED, "static ranges are for activations");
+    else
+        st = numeric_fits(&got, w->cols, e);
+    if (!st)
+        *out = got;
+    else
+        st_where(e, "%.*s", (int)w->name.n, w->name.p);
+    return st;
+}
+
+uint64_t quant_bytes(const struct numeric *f, const struct weight *w)
+{
+    return numeric_bytes(f, w->rows, w->cols);
+}
+
+/* ---- making ---- */
+
+static bool tick(const struct quant_request *q, double elements)
+{
+    return progress_tick(q->progress, "quantizing", q->done + elements, q->total);
+}
+
+/* Rows of one matrix of the weight: those of an expert. */
+static uint64_t matrix_rows(const struct weight *w)
+{
+    return w->rank > 2 && w->ne[1] ? w->ne[1] : w->rows;
+}
+
+static enum st make_storage(const struct quant_request *q, enum format f, void *data, struct err *e)
+{
+    const struct weight *w = q->from;
+    const uint64_t per_matrix = matrix_rows(w);
+    const uint64_t slice = w->cols && SLICE / w->cols ? SLICE / w->cols : 1;
+    size_t row_bytes;
+    enum st st = ST_OK;
+    if (!format_row_bytes(f, w->cols, &row_bytes))
+        return st_fail(e, ST_RANGE, "rows of %llu", (unsigned long long)w->cols);
+    for (uint64_t r = 0; r < w->rows && !st;) {
+        const uint64_t left = per_matrix - r % per_matrix;
+        const struct quant_piece p = { w,    r,       left < slice ? left : slice,
+                                       NULL, q->pool, q->progress ? q->progress->cancel : NULL };
+        st = tick(q, (double)(r * w->cols))
+                 ? q->method->encode(&p, f, (char *)data + r * row_bytes, e)
+                 : st_fail(e, ST_CANCELLED, "interrupted");
+        if (st == ST_RANGE && r)
+            st_hint(e, "rows are counted from row %llu", (unsigned long long)r);
+        r += p.rows;
+    }
+    return st;
+}
+
+static enum st make_simulated(const struct quant_request *q, const struct numeric *f, float *data,
+                              struct err *e)
+{
+    const struct weight *w = q->from;
+    const uint64_t slice = w->cols && SLICE / w->cols ? SLICE / w->cols : 1;
+    enum st st = ST_OK;
+    for (uint64_t r = 0; r < w->rows && !st; r += slice) {
+        const uint64_t n = w->rows - r < slice ? w->rows - r : slice;
+        st = tick(q, (double)(r * w->cols)) ? weight_decode(w, r, n, data + r * w->cols, e)
+                                            : st_fail(e, ST_CANCELLED, "interrupted");
+    }
+    if (st)
+        return st;
+    return numeric_simulate(f, data, (int64_t)w->rows, (int64_t)w->cols, q->pool,
+                            q->progress ? q->progress->cancel : NULL, e);
+}
+
+/* The format in which the form lies in memory. */
+static enum format stored(const struct numeric *f, const struct weight *w)
+{
+    if (f->base == NUMERIC_STORAGE)
+        return f->storage;
+    if (f->base != NUMERIC_DROP)
+        return format_by_name("f32");
+    return format_by_name(w->cols % 32 ? "f16" : "q8_0"); /* zero bytes are zeros in both */
+}
+
+static enum st make(const struct quant_request *q, const struct numeric *f, struct form **out,
+                    struct err *e)
+{
+    void *data;
+    size_t row, bytes = 0;
+    const enum format in = stored(f, q->of);
+    enum st st = weight_check(q->from, e);
+    if (!st && (!format_row_bytes(in, q->of->cols, &row) || !mul_ok(row, q->of->rows, &bytes)))
+        st = st_fail(e, ST_RANGE, "the size overflows");
+    char what[64];
+    snprintf(what, sizeof what, "%.*s", (int)(q->of->name.n > 60 ? 60 : q->of->name.n),
+             q->of->name.p);
+    if (!st)
+        st = mem_alloc(&data, bytes, what, e);
+    if (st)
+        return st;
+    if (f->base == NUMERIC_STORAGE)
+        st = make_storage(q, f->storage, data, e);
+    else if (f->base == NUMERIC_DROP)
+        memset(data, 0, bytes);
+    else
+        st = make_simulated(q, f, data, e);
+    if (st) {
+        mem_free(data);
+        if (st != ST_CANCELLED && st != ST_NOMEM)
+            st_where(e, "%.*s", (int)q->of->name.n, q->of->name.p);
+        return st;
+    }
+    return form_new(q->model, q->of, in, data, out, e);
+}
+
+/* ---- what it cost ---- */
+
+struct sums {
+    const struct weight *from, *w;
+    double (*part)[2]; /* [chunks] signal, noise */
+    float *scratch;    /* [workers][2][CHUNK] */
+    uint64_t n;
+};
+
+static void sum_chunk(void *data, int64_t chunk, int worker)
+{
+    const struct sums *s = data;
+    float *x = s->scratch + (size_t)worker * 2 * CHUNK, *y = x + CHUNK;
+    const uint64_t at = (uint64_t)chunk * CHUNK, n = s->n - at < CHUNK ? s->n - at : CHUNK;
+    double signal = 0, noise = 0;
+    weight_decode_flat(s->from, at, n, x);
+    weight_decode_flat(s->w, at, n, y);
+    for (uint64_t i = 0; i < n; i++) {
+        const double d = (double)y[i] - (double)x[i];
+        if (!isfinite(d) || !isfinite(x[i]))
+            continue;
+        signal += (double)x[i] * (double)x[i];
+        noise += d * d;
+    }
+    s->part[chunk][0] = signal;
+    s->part[chunk][1] = noise;
+}
+
+static enum st measure(const struct quant_request *q, const struct form *f, struct quant_note *note,
+                       struct err *e)
+{
+    struct sums s = { .from = q->from, .w = &f->w, .n = q->from->rows * q->from->cols };
+    const int64_t chunks = pool_chunks((int64_t)s.n, CHUNK);
+    const size_t scratch = (size_t)pool_threads(q->pool) * 2 * CHUNK * sizeof(float);
+    void *p;
+    enum st st = mem_alloc(&p, scratch + (size_t)chunks * sizeof *s.part, "errors of weights", e);
+    if (st)
+        return st;
+    s.scratch = p;
+    s.part = (double(*)[2])(void *)((char *)p + scratch);
+    if (!pool_for(q->pool, chunks, sum_chunk, &s, q->progress ? q->progress->cancel : NULL))
+        st = st_fail(e, ST_CANCELLED, "interrupted");
+    note->signal = note->noise = 0;
+    for (int64_t i = 0; i < chunks && !st; i++) {
+        note->signal += s.part[i][0];
+        note->noise += s.part[i][1];
+    }
+    mem_free(p);
+    return st;
+}
+
+/* ---- what was made is kept ---- */
+
+struct entry {
+    const void *data; /* of the weight that it was made from: alive as long as the file is open */
+    const void *of;   /* the weight that it stands for */
+    struct form *form;
+    struct quant_note note; /* with `asked` as the key */
+    uint64_t used;
+};
+
+struct quant_cache {
+    struct entry *list;
+    size_t n, cap;
+    uint64_t clock;
+};
+
+struct quant_cache *quant_cache_new(void) { return x_alloc(sizeof(struct quant_cache)); }
+
+static void drop(struct quant_cache *c, size_t i)
+{
+    form_drop(c->list[i].form);
+    c->list[i] = c->list[--c->n];
+}
+
+void quant_cache_free(struct quant_cache *c)
+{
+    while (c && c->n)
+        drop(c, c->n - 1);
+    if (c)
+        free(c->list);
+    free(c);
+}
+
+static bool belongs(const struct weights *w, const void *data, const void *of)
+{
+    for (size_t i = 0; i < w->n; i++)
+        if (w->list[i].data == data || &w->list[i] == of)
+            return true;
+    return false;
+}
+
+void quant_cache_forget(struct quant_cache *c, const struct weights *w)
+{
+    for (size_t i = c ? c->n : 0; i-- > 0;)
+        if (belongs(w, c->list[i].data, c->list[i].of))
+            drop(c, i);
+}
+
+/* Until what nobody uses takes at most `limit` bytes; the oldest first. */
+static void shrink(struct quant_cache *c, size_t limit)
+{
+    for (;;) {
+        size_t bytes = 0, oldest = c->n;
+        for (size_t i = 0; i < c->n; i++)
+            if (c->list[i].form->uses == 1) {
+                bytes += c->list[i].form->w.bytes;
+                if (oldest == c->n || c->list[i].used < c->list[oldest].used)
+                    oldest = i;
+            }
+        if (bytes <= limit || oldest == c->n)
+            return;
+        drop(c, oldest);
+    }
+}
+
+static struct entry *find(struct quant_cache *c, const struct quant_request *q)
+{
+    for (size_t i = 0; c && i < c->n; i++) {
+        struct entry *x = &c->list[i];
+        if (x->data == q->from->data && x->of == q->of && x->note.method == q->method
+            && numeric_equal(&x->note.asked, &q->format))
+            return x;
+    }
+    return NULL;
+}
+
+static void keep(struct quant_cache *c, const struct quant_request *q, struct form *f,
+                 const struct quant_note *note)
+{
+    if (!c)
+        return;
+    x_grow(&c->list, &c->cap, c->n + 1, sizeof *c->list);
+    c->list[c->n++] = (struct entry){ q->from->data, q->of, form_keep(f), *note, ++c->clock };
+    shrink(c, mem_budget() / 4);
+}
+
+enum st quant_make(struct quant_cache *c, const struct quant_request *q, struct form **out,
+                   struct quant_note *note, struct err *e)
+{
+    struct entry *known = find(c, q);
+    if (known) {
+        known->used = ++c->clock;
+        *note = known->note;
+        *out = form_keep(known->form);
+        return ST_OK;
+    }
+    struct form *f;
+    struct quant_note n = { .method = q->method,
+                            .asked = q->format,
+                            .from = q->from->format,
+                            .from_reference = q->from != q->of };
+    enum st st = quant_format(&q->format, q->of, &n.format, e);
+    if (!st)
+        st = make(q, &n.format, &f, e);
+    if (st == ST_NOMEM && c) { /* what is kept for convenience goes first */
+        shrink(c, 0);
+        st = make(q, &n.format, &f, e);
+    }
+    if (st)
+        return st;
+    n.bytes = quant_bytes(&n.format, q->of);
+    if (n.format.base != NUMERIC_STORAGE) {
+        struct buf b = { 0 };
+        numeric_print(&n.format, &b);
+        snprintf(f->simulates, sizeof f->simulates, "%s", buf_str(&b));
+        f->packed = n.bytes;
+        buf_free(&b);
+    }
+    if ((st = measure(q, f, &n, e))) {
+        form_drop(f);
+        return st;
+    }
+    keep(c, q, f, &n);
+    *note = n;
+    *out = f;
+    return ST_OK;
+}

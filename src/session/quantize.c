@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+#include "session/quantize.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "graph/glob.h"
+#include "quant/mix.h"
+#include "session/lookup.h"
+
+enum { LOCAL_TOKENS = 32, LOCAL_WORK = 600000000 }; /* products that layers' errors may cost */
+
+const struct weight *quantize_source(const struct session *s, const struct weight *w)
+{
+    const struct weight *ref = s->models.ref ? weights_find(s->models.ref->model->weights, w->name)
+                                             : NULL;
+    if (ref && ref->rank == w->rank && !memcmp(ref->ne, w->ne, sizeof w->ne) && !ref->problem)
+        return ref;
+    return w;
+}
+
+/* ---- which weights ---- */
+
+/* A vector, or a bad tensor: said of a weight that is named alone. */
+static enum st one_weight(const struct weight *w, struct err *e)
+{
+    if (w->rank > 1)
+        return weight_check(w, e);
+    st_fail(e, ST_UNSUPPORTED, "%.*s is a vector: gains and biases stay as they are",
+            (int)w->name.n, w->name.p);
+    return ST_UNSUPPORTED;
+}
+
+enum st quantize_glob(struct session *s, struct str glob, struct session_model **m,
+                      const struct weight ***out, size_t *n, struct err *e)
+{
+    struct address *a = x_alloc(sizeof *a);
+    struct match *list = NULL;
+    struct session_run *r;
+    const struct weight **found = NULL;
+    size_t matches = 0, kept = 0;
+    enum st st = address_parse(glob, a, e);
+    const bool pattern = !st && glob_is_pattern(a->name);
+    if (!st && a->used < glob.n)
+        st = st_fail(e, ST_SYNTAX, "unexpected text after the name");
+    if (!st && a->sliced)
+        st = st_fail(e, ST_SYNTAX, "a weight has one format: it is named whole");
+    if (!st)
+        st = lookup_who(s, a, m, &r, e);
+    if (!st)
+        st = lookup_names(s, a, &list, &matches, e);
+    if (!st)
+        found = x_alloc((matches + 1) * sizeof *found);
+    for (size_t i = 0; !st && i < matches; i++) {
+        const struct weight *w = list[i].weight;
+        if (w && !pattern)
+            st = one_weight(w, e);
+        if (w && !st && (!pattern || (mix_allows(w) && !weight_check(w, NULL))))
+            found[kept++] = w;
+    }
+    if (!st && !kept) {
+        st_fail(e, ST_NOTFOUND,
+                matches ? "no weight among these that can be quantized" : "no weight of that name");
+        st = st_hint(e, "`info tensors` lists the weights; `**` is all of them");
+    }
+    free(list);
+    free(a);
+    if (st) {
+        free(found);
+        return e && e->column < 0 ? st_at(e, 0, (int)glob.n) : st;
+    }
+    *out = found;
+    *n = kept;
+    return ST_OK;
+}
+
+/* ---- making ---- */
+
+static struct quant_cache *cache(struct session *s)
+{
+    if (!s->forms)
+        s->forms = quant_cache_new();
+    return s->forms;
+}
+
+static bool quantized_format(enum format f)
+{
+    const struct format_info *info = format_info(f);
+    return info && info->quantized;
+}
+
+static void count(struct quantized *q, const struct quant_item *item, const struct quant_note *note,
+                  const struct weight *w)
+{
+    const double sqnr = quant_sqnr(note->signal, note->noise);
+    q->signal += note->signal;
+    q->noise += note->noise;
+    if (!q->worst_of || sqnr < q->worst) {
+        q->worst = sqnr;
+        q->worst_of = w;
+    }
+    q->from_reference += note->from_reference;
+    if (quantized_format(note->from) && note->format.base != NUMERIC_DROP && !q->requantized++)
+        q->requantized_first = w;
+    if (!numeric_equal(&note->format, &item->format)) {
+        if (!q->fell_back++) {
+            q->fell_back_first = w;
+            q->asked = item->format;
+            q->became = note->format;
+        }
+        q->fallback_cost += (int64_t)note->bytes
+                            - (int64_t)(format_bpw(item->format.storage) / 8
+                                        * (double)(w->rows * w->cols));
+    }
+}
+
+/* What stands for the weight of an item: into the change. */
+static enum st make_one(struct session *s, struct quant_request *q, const struct quant_item *item,
+                        struct quantized *out, struct err *e)
+{
+    struct numeric will;
+    struct quant_note note = { 0 };
+    struct form *f = NULL;
+    const struct weight *w = item->w;
+    const struct form *now = changes_form(s, out->change->model, w);
+    out->bytes_before += now ? now->simulates[0] ? now->packed : now->w.bytes : w->bytes;
+    q->of = w;
+    q->from = quantize_source(s, w);
+    q->format = item->format;
+    enum st st = item->orig ? ST_OK : quant_format(&item->format, w, &will, e);
+    if (st)
+        return st;
+    const bool own = !item->orig && q->from == w && will.base == NUMERIC_STORAGE
+                     && will.storage == w->format;
+    if (item->orig || own) {
+        change_form(out->change, w, NULL);
+        out->bytes += w->bytes;
+        return ST_OK;
+    }
+    if ((st = quant_make(cache(s), q, &f, &note, e)))
+        return st;
+    change_quant(out->change, w, f, &note);
+    out->bytes += note.bytes;
+    count(out, item, &note, w);
+    form_drop(f);
+    return ST_OK;
+}
+
+/* Dropping a linear's weight drops its bias: its output is zero. */
+static enum st drop_biases(struct session *s, struct session_model *m, const struct weight *w,
+                           struct quant_request *q, struct quantized *out, struct err *e)
+{
+    const struct graph *g = m->model->graph;
+    enum st st = ST_OK;
+    for (int i = 0; g && i < g->n_nodes && !st; i++)
+        if (g->nodes[i].op == OP_LINEAR && g->nodes[i].w[0] == w && g->nodes[i].w[1]) {
+            const struct numeric drop = { .base = NUMERIC_DROP, .storage = FORMAT_NONE, .clip = 1 };
+            const struct quant_item bias = { g->nodes[i].w[1], false, drop };
+            st = make_one(s, q, &bias, out, e);
+        }
+    return st;
+}
+
+static enum st make_all(struct session *s, struct session_model *m, const struct quant_item *list,
+                        size_t n, const struct quant_method *method, struct quantized *out,
+                        struct err *e)
+{
+    struct quant_request q = {
+        .model = m->model, .method = method, .pool = session_pool(s), .progress = s->progress
+    };
+    enum st st = ST_OK;
+    for (size_t i = 0; i < n; i++)
+        q.total += (double)list[i].w->rows * (double)list[i].w->cols;
+    for (size_t i = 0; i < n && !st; i++) {
+        st = progress_cancelled(s->progress) ? st_fail(e, ST_CANCELLED, "interrupted")
+                                             : make_one(s, &q, &list[i], out, e);
+        if (!st && !list[i].orig && list[i].format.base == NUMERIC_DROP)
+            st = drop_biases(s, m, list[i].w, &q, out, e);
+        q.done += (double)list[i].w->rows * (double)list[i].w->cols;
+    }
+    return st;
+}
+
+/* ---- the error of the layers themselves ---- */
+
+/* A run whose points can be looked at: the active one of the model, or one over a segment of the
+ * set, which the caller frees. */
+static struct run *inputs(struct session *s, struct session_model *m, struct run **own)
+{
+    *own = NULL;
+    if (s->models.run && s->models.run->model == m) {
+        const struct position at = run_position(s->models.run->run);
+        if (at.span || at.node)
+            return s->models.run->run;
+    }
+    if (!m->model->graph || !s->data.set.segments)
+        return NULL;
+    struct plan plan;
+    size_t left_out;
+    struct run_options o = session_run_options(s);
+    changes_plan(s, m, &plan, &left_out);
+    o.plan = &plan;
+    o.span = 0;
+    struct run *r = run_new(m->model, &o);
+    plan_free(&plan);
+    if (run_input(r, s->data.set.ids, NULL, NULL, s->data.set.tokens, NULL)
+        || run_forward(r, run_end(r), NULL, NULL, NULL)) {
+        run_free(r);
+        return NULL;
+    }
+    return *own = r;
+}
+
+static enum st local(struct session *s, struct session_model *m, struct quantized *q, struct err *e)
+{
+    struct run *own, *r = inputs(s, m, &own);
+    double work = 0;
+    enum st st = ST_OK;
+    q->local_worst = INFINITY;
+    for (size_t i = 0; r && i < q->change->n_forms && work < LOCAL_WORK && !st; i++) {
+        const struct change_form *f = &q->change->forms[i];
+        struct layer_error x = { 0 };
+        if (!f->by || !f->note.method)
+            continue;
+        st = layer_error_of(r, f->w, quantize_source(s, f->w), f->by, LOCAL_TOKENS, session_pool(s),
+                            &x, e);
+        if (st || !x.layers)
+            continue;
+        work += 2.0 * (double)x.tokens * (double)x.layers * (double)(f->w->rows * f->w->cols);
+        q->local.signal += x.signal;
+        q->local.noise += x.noise;
+        q->local.layers += x.layers;
+        q->local.tokens = x.tokens;
+        if (quant_sqnr(x.signal, x.noise) < q->local_worst) {
+            q->local_worst = quant_sqnr(x.signal, x.noise);
+            q->local_worst_of = f->w;
+        }
+    }
+    run_free(own);
+    return st;
+}
+
+enum st session_quantize(struct session *s, struct session_model *m, const struct quant_item *list,
+                         size_t n, const struct quant_method *method, struct quantized *out,
+                         struct err *e)
+{
+    struct quantized q = { .change = change_of_weights(m), .n = n, .worst = INFINITY };
+    enum st st = make_all(s, m, list, n, method, &q, e);
+    if (!st)
+        st = local(s, m, &q, e);
+    if (st)
+        change_free(q.change);
+    else
+        *out = q;
+    return st;
+}
