@@ -35,7 +35,7 @@ NODISCARD enum st export_write(const struct export *x, struct progress *p,
                                struct gguf_exported *out, struct err *e);
 void export_free(struct export *x);
 
-/* Size of the file that `export gguf` would write now, to the byte. What it would refuse counts too:
+/* Bytes of the file that `export gguf` would write now, exactly. What it would refuse counts too:
  * simulated formats as if they were packed, dropped weights as nothing. */
 NODISCARD enum st export_size(const struct session *s, const struct session_model *m,
                               uint64_t *bytes, struct err *e);
