@@ -189,7 +189,7 @@ like "dump: a file that cannot be written has a caret" "$err" '^ *\^~{21}$'
 echo old >old.npy
 on "$model" 'dump blk.9.out old.npy; dump blk.0.out old.txt; dump blk.0.out /nowhere/a.npy; dump blk.0.out'
 is "dump: a failure leaves the file" "$(cat old.npy)" old
-like "dump: an unknown suffix" "$err" '^\.npy \.csv \.json \.bin \.safetensors$'
+like "dump: an unknown suffix" "$err" '^\.npy \.csv \.json \.bin \.safetensors; DIR/ for a trace$'
 like "dump: a folder that is absent" "$err" '/nowhere/a.npy'
 like "dump: no file" "$err" 'into which file'
 

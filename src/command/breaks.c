@@ -21,7 +21,8 @@ enum st breaks_compiled(const struct session *s, const struct call *c, int i,
 {
     struct condition *made;
     enum st st = breaks_shift(e, condition_parse(breaks_text(c, i), &made, e), c->words[i].column);
-    if (!st && condition_needs_ref(made) && !s->models.ref) {
+    if (!st && condition_needs_ref(made) && !s->models.ref
+        && !s->models.trace) {
         condition_free(made);
         call_fail(c, i, e, ST_STATE, "there is no reference");
         return st_hint(e, "`ref FILE` opens one");

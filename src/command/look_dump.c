@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* Values into files that other programs read. */
+#include "config.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/memory.h"
 #include "command/look.h"
+#include "command/points.h"
 #include "file/npy.h"
 #include "file/safetensors.h"
 #include "file/save.h"
+#include "file/trace.h"
 #include "session/expression.h"
 
 enum { LINES = 1 << 14 }; /* between two looks at the user */
@@ -178,6 +183,13 @@ struct collected {
     size_t n, cap;
 };
 
+static void free_collected(struct collected *all)
+{
+    for (size_t i = 0; i < all->n; i++)
+        view_free(&all->list[i]);
+    free(all->list);
+}
+
 static enum st collect(void *data, struct view *v, struct err *e)
 {
     (void)e;
@@ -239,9 +251,7 @@ static enum st dump_tensors(struct session *s, const struct call *c, const char 
         put_dumped(out, all.list, all.n, path);
         look_left_notes(&left, out);
     }
-    for (size_t i = 0; i < all.n; i++)
-        view_free(&all.list[i]);
-    free(all.list);
+    free_collected(&all);
     return st;
 }
 
@@ -260,6 +270,81 @@ static enum st dump_one(struct session *s, const struct call *c, const struct wr
     return st;
 }
 
+/* --- traces ------------------------------------------------------------------------------------
+ */
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    const size_t n = strlen(path);
+    return (n && path[n - 1] == '/') || (!stat(path, &info) && S_ISDIR(info.st_mode));
+}
+
+/* The whole points that the first word names, into all. */
+static enum st collect_points(struct session *s, const struct call *c, struct session_run **r,
+                              struct collected *all, struct err *e)
+{
+    int *values;
+    size_t n;
+    enum st st = points_named(s, c, 0, r, &values, &n, e);
+    if (!st && !run_done((*r)->run)) {
+        call_fail(c, 0, e, ST_STATE, "a trace is of a whole prompt, and the run is on its way");
+        st = st_hint(e, "`continue` brings it to the end");
+    }
+    for (size_t i = 0; i < n && !st; i++) {
+        struct buf name = { 0 };
+        struct view v;
+        const char *point = run_graph((*r)->run)->values[values[i]].name;
+        buf_printf(&name, "%s:%s!%s", (*r)->model->name, (*r)->name, point);
+        st = progress_tick(s->progress, "reading", (double)i, (double)n)
+                 ? lookup_text(s, str_from(buf_str(&name)), &v, e)
+                 : st_fail(e, ST_CANCELLED, "interrupted");
+        if (!st)
+            st = collect(all, &v, e);
+        buf_free(&name);
+    }
+    free(values);
+    return st;
+}
+
+static enum st write_trace(const struct session_run *r, const struct collected *all,
+                           const char *path, struct err *e)
+{
+    const char *model = strrchr(r->model->path, '/');
+    struct buf engine = { 0 };
+    buf_printf(&engine, "qdb %s, %s", PACKAGE_VERSION, compute_name(run_mode(r->run)));
+    struct trace about = { .engine = engine.p,
+                           .model = (char *)(model ? model + 1 : r->model->path),
+                           .dtype = (char *)"float32",
+                           .ids = (int32_t *)run_tokens(r->run),
+                           .n_ids = (size_t)run_n_tokens(r->run) };
+    struct safetensor *list = x_alloc((all->n + 1) * sizeof *list);
+    for (size_t i = 0; i < all->n; i++) {
+        const struct view *v = &all->list[i];
+        list[i] = (struct safetensor){ .name = v->name, .rank = v->shape.rank, .data = v->data };
+        for (int d = 0; d < v->shape.rank; d++)
+            list[i].shape[d] = (uint64_t)v->shape.d[d].n;
+    }
+    const enum st st = trace_write(path, &about, list, all->n, e);
+    free(list);
+    buf_free(&engine);
+    return st;
+}
+
+static enum st dump_trace(struct session *s, const struct call *c, const char *path,
+                          struct result *out, struct err *e)
+{
+    struct collected all = { 0 };
+    struct session_run *r;
+    enum st st = collect_points(s, c, &r, &all, e);
+    if (!st && (st = write_trace(r, &all, path, e)))
+        st_at(e, c->words[c->n_words - 1].column, c->words[c->n_words - 1].length);
+    if (!st)
+        put_dumped(out, all.list, all.n, path);
+    free_collected(&all);
+    return st;
+}
+
 enum st run_dump(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     if (c->n_words < 2) {
@@ -271,13 +356,17 @@ enum st run_dump(struct session *s, const struct call *c, struct result *out, st
     for (size_t i = 0; i < sizeof writers / sizeof *writers; i++)
         if (str_ends(file->text, writers[i].suffix))
             w = &writers[i];
-    if (!w && !str_ends(file->text, safetensors_suffix)) {
+    char *path = x_strndup(file->text.p, file->text.n);
+    const bool folder = is_folder(path);
+    if (!w && !folder && !str_ends(file->text, safetensors_suffix)) {
+        free(path);
         call_fail(c, c->n_words - 1, e, ST_UNSUPPORTED,
                   "the suffix says how it is written, and this one is unknown");
-        return st_hint(e, ".npy .csv .json .bin .safetensors");
+        return st_hint(e, ".npy .csv .json .bin .safetensors; DIR/ for a trace");
     }
-    char *path = x_strndup(file->text.p, file->text.n);
-    enum st st = w ? dump_one(s, c, w, path, out, e) : dump_tensors(s, c, path, out, e);
+    enum st st = folder ? dump_trace(s, c, path, out, e)
+                 : w    ? dump_one(s, c, w, path, out, e)
+                        : dump_tensors(s, c, path, out, e);
     free(path);
     return st;
 }

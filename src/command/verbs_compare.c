@@ -14,12 +14,41 @@
 #include "study/compare.h"
 #include "study/why_error.h"
 
+/* What of the trace can be compared, and what cannot. */
+static void trace_notes(const struct session *s, struct result *out)
+{
+    const struct trace_points *t = s->models.trace;
+    result_note(out, "reference: the trace %s of %s, %zu %s, %d of %d points", t->file.path,
+                t->file.engine[0] ? t->file.engine : "an engine that it does not name",
+                t->file.n_ids, text_plural(t->file.n_ids, "token", "tokens"), t->n_bound,
+                t->g ? t->g->n_values : 0);
+    if (t->n_unused)
+        result_note(out, "%d of its arrays %s no name of a point: %s%s", t->n_unused,
+                    text_plural((uint64_t)t->n_unused, "has", "have"), buf_str(&t->unused),
+                    t->n_unused > 3 ? ", ..." : "");
+}
+
+static enum st ref_trace(struct session *s, const struct call *c, struct result *out,
+                         struct err *e)
+{
+    char *path = x_strndup(c->words[1].text.p, c->words[1].text.n);
+    const enum st st = session_set_trace(s, path, e);
+    free(path);
+    if (st)
+        return st_at(e, c->words[1].column, c->words[1].length);
+    trace_notes(s, out);
+    return ST_OK;
+}
+
 static enum st run_ref(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
+    if (c->n_words == 2 && !c->words[0].quoted && str_is(c->words[0].text, "trace"))
+        return ref_trace(s, c, out, e);
     if (c->n_words > 1)
         return call_fail(c, 1, e, ST_SYNTAX, "expected one file or model");
     if (c->n_words && !c->words[0].quoted && str_is(c->words[0].text, "off")) {
-        result_note(out, s->models.ref ? "no reference any more" : "there was no reference");
+        result_note(out, s->models.ref || s->models.trace ? "no reference any more"
+                                                          : "there was no reference");
         return session_set_ref(s, NULL, e);
     }
     struct session_model *m = NULL, *active;
@@ -50,7 +79,9 @@ static enum st run_ref(struct session *s, const struct call *c, struct result *o
             return st_at(e, c->words[0].column, c->words[0].length);
         }
     }
-    if (s->models.ref)
+    if (s->models.trace)
+        trace_notes(s, out);
+    else if (s->models.ref)
         result_note(out, "reference: %s (%s)", s->models.ref->name, s->models.ref->path);
     else
         result_note(out, "there is no reference; `ref FILE` opens one");
@@ -111,7 +142,7 @@ static enum st run_compare(struct session *s, const struct call *c, struct resul
                            struct err *e)
 {
     struct session_run *r;
-    struct run *ref;
+    struct ref_source ref;
     struct match *list = NULL;
     size_t n = 0;
     if (!c->n_words)
@@ -131,11 +162,11 @@ static enum st run_compare(struct session *s, const struct call *c, struct resul
         if ((st = match_is_point(r->model, &list[i], e)))
             st_at(e, c->words[0].column, c->words[0].length);
     if (!st)
-        st = session_ref_run(s, r, run_position(r->run), s->progress, &ref, e);
+        st = session_reference(s, r, run_position(r->run), s->progress, &ref, e);
     struct table *t = st ? NULL : result_table(out, "compare", TABLE_ROWS);
     if (t)
         error_columns(t);
-    size_t ahead = 0;
+    size_t ahead = 0, missing = 0;
     for (size_t i = 0; i < n && !st; i++)
         for (int span = 0; list[i].value >= 0 && span < run_n_spans(r->run) && !st; span++) {
             struct point_error p;
@@ -143,14 +174,22 @@ static enum st run_compare(struct session *s, const struct call *c, struct resul
                 ahead++;
                 continue;
             }
+            if (ref.trace && !source_has(&ref, r->run, span, list[i].value)) {
+                missing++;
+                continue;
+            }
             if (!progress_tick(s->progress, "compare", (double)i, (double)n))
                 st = st_fail(e, ST_CANCELLED, "interrupted");
-            else if (!(st = compare_point(r->run, ref, span, list[i].value, &p, e)))
+            else if (!(st = compare_point(r->run, &ref, span, list[i].value, &p, e)))
                 error_row(r->run, span, list[i].value, &p, t);
         }
     free(list);
     if (!st && !t->n_rows)
-        return st_fail(e, ST_STATE, "none of these points has been computed yet");
+        return st_fail(e, ST_STATE, missing ? "none of these points is in the trace"
+                                            : "none of these points has been computed yet");
+    if (!st && missing)
+        result_note(out, "%zu left out: %s not in the trace", missing,
+                    text_plural(missing, "it is", "they are"));
     if (!st && ahead)
         result_note(out, "%zu point%s not been computed yet", ahead,
                     ahead == 1 ? " has" : "s have");
@@ -224,11 +263,11 @@ static void curve_row(struct run *r, int span, int value, double here, double ma
 }
 
 /* What `why` goes on from: the element with the largest error. */
-static void remember(struct session *s, const struct session_run *r, struct run *ref, int span,
-                     int value)
+static void remember(struct session *s, const struct session_run *r, struct ref_source *ref,
+                     int span, int value)
 {
     struct tensor x, y;
-    if (run_read(r->run, span, value, &x, NULL) || run_read(ref, span, value, &y, NULL))
+    if (run_read(r->run, span, value, &x, NULL) || source_read(ref, r->run, span, value, &y, NULL))
         return;
     const int64_t at = largest_error(x.data, y.data, shape_count(&x.shape));
     if (at >= 0)
@@ -239,10 +278,11 @@ static enum st run_diverge(struct session *s, const struct call *c, struct resul
                            struct err *e)
 {
     struct session_run *r;
-    struct run *ref;
+    struct ref_source ref;
     enum which by = BY_RELERR;
     double tolerance;
     bool all, found = false;
+    int seen = 0;
     enum st st = session_need_run(s, &r, e);
     if (!st)
         st = diverge_arguments(c, &by, &tolerance, &all, e);
@@ -251,7 +291,7 @@ static enum st run_diverge(struct session *s, const struct call *c, struct resul
         st = control_goto(s, r, run_end(r->run), &stop, e);
     }
     if (!st)
-        st = session_ref_run(s, r, run_end(r->run), s->progress, &ref, e);
+        st = session_reference(s, r, run_end(r->run), s->progress, &ref, e);
     if (st)
         return st;
     const struct graph *g = run_graph(r->run);
@@ -266,24 +306,25 @@ static enum st run_diverge(struct session *s, const struct call *c, struct resul
         for (int node = 0; node < g->n_nodes && !found && !st; node++) {
             const int v = g->nodes[node].out;
             struct point_error p, made;
-            if (run_skips(r->run, v))
+            if (ref.trace ? !source_has(&ref, r->run, span, v) : run_skips(r->run, v))
                 continue;
+            seen++;
             if (!progress_tick(s->progress, "diverge", (double)span * g->n_nodes + node, total)) {
                 out->status = RESULT_PARTIAL;
                 return st_fail(e, ST_CANCELLED, "interrupted");
             }
-            if ((st = compare_point(r->run, ref, span, v, &p, e)))
+            if ((st = compare_point(r->run, &ref, span, v, &p, e)))
                 break;
             const double x = pick(by, &p);
             found = beyond(by, x, tolerance) || p.nonfinite;
             if (!found && !all && !on_the_curve(g, v))
                 continue;
-            const bool own = !compare_made_here(r->run, ref, span, v, &made, NULL);
+            const bool own = !compare_made_here(r->run, &ref, span, v, &made, NULL);
             curve_row(r->run, span, v, x, own ? pick(by, &made) : NAN, t);
             if (!found)
                 continue;
             out->status = RESULT_FOUND;
-            remember(s, r, ref, span, v);
+            remember(s, r, &ref, span, v);
             result_note(out, "%s is the first point with %s %s %g", g->values[v].name,
                         statistics[by].name, statistics[by].low ? "below" : "above", tolerance);
             if (p.nonfinite)
@@ -294,6 +335,9 @@ static enum st run_diverge(struct session *s, const struct call *c, struct resul
                             "was inherited",
                             made.relerr);
         }
+    if (!st && ref.trace)
+        result_note(out, "%d %s of the trace were compared", seen,
+                    text_plural((uint64_t)seen, "point", "points"));
     if (!st && !found)
         result_note(out, "no point has %s %s %g", statistics[by].name,
                     statistics[by].low ? "below" : "above", tolerance);
@@ -303,14 +347,24 @@ static enum st run_diverge(struct session *s, const struct call *c, struct resul
 const struct verb verbs_compare[] = {
     { .name = "ref",
       .class = "files",
-      .args = "[FILE|MODEL|off]",
-      .brief = "open a model as the reference that runs are compared with",
-      .help = "It must be of the same architecture, sizes and vocabulary as the active model; the "
-              "formats of its weights may differ. Every prompt goes through both as far as a "
-              "comparison needs. In addresses it is ref!ADDR where that name was free.",
+      .args = "[FILE|MODEL|trace DIR|off]",
+      .brief = "open a model, or what another engine computed, as the reference of runs",
+      .help = "A model must be of the same architecture, sizes and vocabulary as the active one; "
+              "the formats of its weights may differ. Every prompt goes through both as far as a "
+              "comparison needs. In addresses it is ref!ADDR where that name was free.\n\n"
+              "trace DIR: activations of any other engine or machine for one prompt. The folder "
+              "holds trace.json: {\"format\": \"qdb-trace\", \"version\": 1, \"tokens\": "
+              "[IDS], \"engine\": ..., \"model\": ..., \"dtype\": ...} (the last three are "
+              "shown, not used), and .safetensors or .npy files (NAME.npy) of float32, float16, "
+              "bfloat16 or float64. Names are ours (info points), those of TransformerLens or of "
+              "llama.cpp (info names); arrays of other names are counted and left out. Axes are "
+              "those of the point for all tokens; a batch axis of 1 in front may be there, heads "
+              "and channels may be one axis. `prompt -r` runs its tokens; compare, diverge and "
+              "catch diverge then read from it, and leave out points that it does not have. `dump "
+              "GLOB DIR/` writes such a folder. docs/traces.md has a script.",
       .examples = "ref\nref off",
-      .kinds = { ARG_FILE },
-      .words = "off",
+      .kinds = { ARG_FILE, ARG_FILE },
+      .words = "off|trace",
       .run = run_ref },
     { .name = "compare",
       .class = "analyse",

@@ -7,6 +7,7 @@
 #include "command/command.h"
 #include "command/stops.h"
 #include "file/text_file.h"
+#include "study/source.h"
 
 static void show_tokens(const struct session_model *m, const int32_t *ids, size_t n,
                         struct result *out)
@@ -57,7 +58,22 @@ static enum st parse_ids(const struct session *s, const struct call *c, int i, i
     return *n ? ST_OK : call_fail(c, i, e, ST_SYNTAX, "expected token ids: 1,2,3");
 }
 
-/* The tokens that the words ask for: "TEXT", -f FILE, -t IDS; [special]. *next: the first word
+/* The tokens of the trace that is the reference. */
+static enum st trace_ids(const struct session *s, const struct call *c, int i, int32_t **ids,
+                         size_t *n, struct err *e)
+{
+    const struct trace_points *t = s->models.trace;
+    if (!t) {
+        call_fail(c, i, e, ST_STATE, "the reference is no trace");
+        return st_hint(e, "`ref trace DIR`");
+    }
+    *n = t->file.n_ids;
+    *ids = x_alloc(*n * sizeof **ids);
+    memcpy(*ids, t->file.ids, *n * sizeof **ids);
+    return ST_OK;
+}
+
+/* The tokens that the words ask for: "TEXT", -f FILE, -t IDS, -r; [special]. *next: the first word
  * after. */
 static enum st input_tokens(struct session *s, const struct call *c, int *next, int32_t **ids,
                             size_t *n, struct err *e)
@@ -71,6 +87,10 @@ static enum st input_tokens(struct session *s, const struct call *c, int *next, 
     }
     if (i >= c->n_words)
         return call_fail(c, i, e, ST_SYNTAX, "expected a \"TEXT\", -f FILE or -t ID,ID,...");
+    if (!c->words[i].quoted && str_is(c->words[i].text, "-r")) {
+        *next = i + 1;
+        return trace_ids(s, c, i, ids, n, e);
+    }
     bool option = !c->words[i].quoted && c->words[i].text.n == 2 && c->words[i].text.p[0] == '-';
     if (option && i + 1 >= c->n_words)
         return call_fail(c, i + 1, e, ST_SYNTAX, "something is missing after %.2s",
@@ -148,12 +168,13 @@ static enum st run_tokens_verb(struct session *s, const struct call *c, struct r
 const struct verb verbs_input[] = {
     { .name = "prompt",
       .class = "run",
-      .args = "\"TEXT\" | -f FILE | -t ID,ID,... [as NAME]",
+      .args = "\"TEXT\" | -f FILE | -t ID,ID,... | -r [as NAME]",
       .brief = "set the input: a new run of the active model",
       .help = "Shows the tokens. BOS is put in front when the model's tokenizer says so; with "
               "-special first, names of special tokens in the text are parsed as such. `set span "
               "N` cuts the prompt into spans of at most N tokens that pass the model together (1 "
-              "= token by token). `as NAME` keeps several runs alive.",
+              "= token by token). -r takes the tokens of the trace that is the reference. `as "
+              "NAME` keeps several runs alive.",
       .examples = "prompt \"kalo\"\nprompt -t 1,2,3 as ids",
       .kinds = { ARG_TEXT, ARG_FILE },
       .run = run_prompt },

@@ -163,17 +163,20 @@ const struct verb verbs_look[] = {
     { .name = "dump",
       .class = "data",
       .args = "EXPR [to] FILE",
-      .brief = "write values to a .npy, .csv, .json, .bin or .safetensors file",
+      .brief = "write values to a .npy, .csv, .json, .bin or .safetensors file, or a trace",
       .help = ".npy: NumPy, float32, the axes in order. .csv: one line per value, the index along "
               "each axis first. "
               ".json: name, axes, index (true indices of each axis), data (row-major). .bin: "
               "float32, little-endian, "
               "row-major, nothing else. .safetensors: float32, one tensor for each name that the "
               "address matches; __metadata__ gives the axes of each. A file that is there "
-              "is replaced when the new one is whole, never before.",
+              "is replaced when the new one is whole, never before.\n\n"
+              "DIR/ (or a folder that is there): whole points of a finished run with its tokens, a "
+              "trace that `ref trace DIR` reads, here or on another machine.",
       .examples =
           "dump blk.0.attn_q.weight[row=0] to row.npy\ndump blk.0.attn_norm.weight norm.csv\n"
-          "dump blk.*.attn_norm.weight norms.safetensors",
+          "dump blk.*.attn_norm.weight norms.safetensors\nprompt \"kalo\"\nrun\n"
+          "dump ** to here/\nref trace here\ncompare blk.*.out\nref off",
       .kinds = { ARG_EXPR, ARG_FILE },
       .words = "to",
       .run = run_dump },

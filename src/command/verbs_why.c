@@ -258,7 +258,8 @@ enum st why_show(struct session *s, const struct element *x, struct result *out,
     struct tensor v;
     struct why w;
     enum st st = run_read(r, x->span, x->value, &v, e);
-    if (!st && x->error && isfinite(v.data[x->at]))
+    if (!st && x->error && !s->models.trace /* which has no weights */
+        && isfinite(v.data[x->at]))
         return why_show_error(s, x, out, e);
     if (!st)
         st = why_of(r, x->span, x->value, x->at, &w, e);

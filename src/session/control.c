@@ -68,9 +68,9 @@ static bool reference_point(void *data, int span, int value, struct tensor *out)
 {
     const struct watch *w = data;
     const struct position after = { span, run_graph(w->r->run)->values[value].node + 1 };
-    struct run *ref;
-    return !session_ref_run(w->s, w->r, after, w->s->progress, &ref, NULL)
-           && !run_read(ref, span, value, out, NULL);
+    struct ref_source ref;
+    return !session_reference(w->s, w->r, after, w->s->progress, &ref, NULL)
+           && !source_read(&ref, w->r->run, span, value, out, NULL);
 }
 
 static struct break_sources sources(struct watch *w)

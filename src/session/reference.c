@@ -2,7 +2,10 @@
 #include "session/reference.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/memory.h"
 
 /* The first thing in which two graphs differ. */
 static enum st same_graph(const struct graph *a, const struct graph *b, struct err *e)
@@ -40,6 +43,7 @@ enum st session_set_ref(struct session *s, struct session_model *m, struct err *
     struct session_model *active;
     if (!m) {
         s->models.ref = NULL;
+        session_drop_trace(s);
         changes_new_reference(s);
         return ST_OK;
     }
@@ -54,8 +58,71 @@ enum st session_set_ref(struct session *s, struct session_model *m, struct err *
     if (st)
         return st;
     s->models.ref = m;
+    session_drop_trace(s);
     changes_new_reference(s);
     return ST_OK;
+}
+
+enum st session_set_trace(struct session *s, const char *path, struct err *e)
+{
+    struct session_model *active;
+    struct trace file;
+    enum st st = session_need_graph(s, &active, e);
+    if (!st)
+        st = trace_open(path, &file, e);
+    if (st)
+        return st;
+    struct trace_points *t = x_alloc(sizeof *t);
+    trace_points_init(t, &file);
+    if ((st = trace_points_bind(t, active->model->graph, e))) {
+        trace_points_free(t);
+        free(t);
+        return st;
+    }
+    session_drop_trace(s);
+    s->models.ref = NULL;
+    s->models.trace = t;
+    s->models.trace_model = active;
+    changes_new_reference(s);
+    return ST_OK;
+}
+
+/* The tokens that both have; those of spans behind the trace's are generated. */
+static enum st same_tokens(const struct trace *t, const struct run *r, struct err *e)
+{
+    const int64_t n = run_n_tokens(r), have = (int64_t)t->n_ids;
+    for (int64_t i = 0; i < n && i < have; i++)
+        if (run_tokens(r)[i] != t->ids[i]) {
+            st_fail(e, ST_RANGE,
+                    "token %" PRId64 " of the run is %" PRId32 ", of the trace %" PRId32, i,
+                    run_tokens(r)[i], t->ids[i]);
+            return st_hint(e, "`prompt -r` runs the tokens of the trace");
+        }
+    if (run_n_spans(r) && run_span(r, 0).n > have) {
+        st_fail(e, ST_RANGE, "the run has %" PRId64 " tokens, the trace %" PRId64, n, have);
+        return st_hint(e, "`prompt -r` runs the tokens of the trace");
+    }
+    return ST_OK;
+}
+
+enum st session_reference(struct session *s, struct session_run *r, struct position to,
+                          struct progress *p, struct ref_source *out, struct err *e)
+{
+    struct ref_source from = { 0 };
+    struct trace_points *t = s->models.trace;
+    enum st st = ST_OK;
+    if (!t)
+        st = session_ref_run(s, r, to, p, &from.run, e);
+    else if (s->models.trace_model != r->model) {
+        st = trace_points_bind(t, r->model->model->graph, e);
+        s->models.trace_model = st ? NULL : r->model;
+    }
+    if (!st && t)
+        st = same_tokens(&t->file, r->run, e);
+    from.trace = t;
+    if (!st)
+        *out = from;
+    return st;
 }
 
 /* As many spans of the run's tokens as the reference's run does not have yet. */
@@ -77,7 +144,8 @@ enum st session_ref_run(struct session *s, struct session_run *r, struct positio
     if (!ref && changes_hold(s, r->model))
         ref = r->model; /* as the file has it */
     if (!ref) {
-        st_fail(e, ST_STATE, "there is no reference");
+        st_fail(e, ST_STATE, s->models.trace ? "the reference is a trace: this takes a model"
+                                             : "there is no reference");
         return st_hint(e, "`ref FILE` opens one");
     }
     enum st st = same_graph(r->model->model->graph, ref->model->graph, e);

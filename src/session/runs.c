@@ -10,6 +10,7 @@
 #include "models/demo.h"
 #include "session/measure.h"
 #include "session/session.h"
+#include "study/source.h"
 
 static struct session_models *state(const struct session *s)
 {
@@ -141,6 +142,8 @@ void session_close(struct session *s, struct session_model *m)
         }
     if (all->ref == m)
         all->ref = NULL;
+    if (all->trace_model == m)
+        all->trace_model = NULL;
     for (size_t i = 0; i < all->n_models; i++)
         if (all->models[i] == m) {
             memmove(all->models + i, all->models + i + 1,
@@ -163,11 +166,22 @@ void session_close(struct session *s, struct session_model *m)
     free(m);
 }
 
+void session_drop_trace(struct session *s)
+{
+    struct session_models *all = state(s);
+    if (all->trace)
+        trace_points_free(all->trace);
+    free(all->trace);
+    all->trace = NULL;
+    all->trace_model = NULL;
+}
+
 void session_models_free(struct session *s)
 {
     struct session_models *all = state(s);
     while (all->n_models)
         session_close(s, all->models[all->n_models - 1]);
+    session_drop_trace(s);
     free(all->models);
     free(all->runs);
     pool_free(all->pool);

@@ -10,6 +10,7 @@
 #include "study/floor.h"
 
 struct session;
+struct trace_points;
 
 /* An open model under its label. */
 struct level;
@@ -40,6 +41,8 @@ struct session_models {
     size_t n_runs, cap_runs;
     struct session_model *model; /* active, NULL if none */
     struct session_model *ref;   /* the reference, NULL if none */
+    struct trace_points *trace;  /* or this one; bound to the graph of trace_model */
+    const struct session_model *trace_model;
     struct session_run *run;     /* active, NULL if none; belongs to `model` */
     struct pool *pool;           /* made when first needed; threads as the setting says */
     int next_label;
@@ -53,6 +56,7 @@ NODISCARD enum st session_open(struct session *s, const char *path, const char *
 void session_close(struct session *s, struct session_model *m);
 void session_kill(struct session *s, struct session_run *r);
 void session_models_free(struct session *s);
+void session_drop_trace(struct session *s); /* the reference is no trace any more */
 
 struct session_model *session_find_model(const struct session *s,
                                          struct str name); /* NULL if none */

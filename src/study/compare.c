@@ -8,7 +8,8 @@
 #include "base/memory.h"
 #include "kernels/statistics.h"
 
-enum { MASSIVE = 20 /* k of outlier(k) */ };
+enum { MASSIVE = 20, /* k of outlier(k) */
+       NEAR = 40     /* ops between points of a reference, about two blocks */ };
 
 /* Which channels of ref [rows][cols] hold outliers; false: none does. */
 static bool massive_channels(const float *ref, int64_t rows, int64_t cols, int64_t apart,
@@ -47,6 +48,15 @@ static double middle(double *x, int64_t n)
     return out;
 }
 
+/* Where both are the same infinity nothing differs: scores of masked keys. */
+static int64_t same_infinities(const float *ref, const float *x, int64_t n)
+{
+    int64_t same = 0;
+    for (int64_t i = 0; i < n; i++)
+        same += isinf(ref[i]) && ref[i] == x[i];
+    return same;
+}
+
 void point_error_of(const struct shape *s, const float *ref, const float *x, int64_t first_token,
                     struct point_error *out)
 {
@@ -62,6 +72,8 @@ void point_error_of(const struct shape *s, const float *ref, const float *x, int
                                  .maxerr = all.maxerr,
                                  .maxerr_at = all.maxerr > 0 ? all.maxerr_at : -1,
                                  .nonfinite = all.nonfinite };
+    if (out->nonfinite)
+        out->nonfinite -= same_infinities(ref, x, n);
     bool *massive = x_alloc((size_t)(cols + 1) * sizeof *massive);
     float *a = x_alloc((size_t)(2 * cols + 1) * sizeof *a), *b = a + cols;
     double *relerr = x_alloc((size_t)(3 * rows) * sizeof *relerr);
@@ -95,29 +107,13 @@ void point_error_of(const struct shape *s, const float *ref, const float *x, int
     free(relerr);
 }
 
-/* A copy of a point: reading another takes its place. */
-static enum st take(struct run *r, int span, int value, struct tensor *out, struct err *e)
-{
-    struct tensor x;
-    void *p;
-    enum st st = run_read(r, span, value, &x, e);
-    if (st)
-        return st;
-    const size_t bytes = (size_t)shape_count(&x.shape) * sizeof *x.data;
-    if ((st = mem_alloc(&p, bytes, "a point", e)))
-        return st;
-    memcpy(p, x.data, bytes);
-    *out = (struct tensor){ x.shape, p };
-    return ST_OK;
-}
-
-enum st compare_point(struct run *r, struct run *ref, int span, int value, struct point_error *out,
-                      struct err *e)
+enum st compare_point(struct run *r, struct ref_source *ref, int span, int value,
+                      struct point_error *out, struct err *e)
 {
     struct tensor x, y;
     enum st st = run_read(r, span, value, &x, e);
     if (!st)
-        st = run_read(ref, span, value, &y, e);
+        st = source_read(ref, r, span, value, &y, e);
     if (st)
         return st;
     if (!shape_equal(&x.shape, &y.shape))
@@ -126,62 +122,82 @@ enum st compare_point(struct run *r, struct run *ref, int span, int value, struc
     return ST_OK;
 }
 
-/* Node `node` of r on given inputs. */
-static enum st evaluate(struct run *r, int span, int node, const struct tensor *in,
-                        struct tensor *out, struct err *e)
+/* What an op is evaluated on: copies, since reading one point takes the place of another, each made
+ * once however many ops read it. */
+struct inputs {
+    struct run *r;
+    struct ref_source *ref;
+    int span;
+    struct tensor *x; /* [n_values], data NULL: not there yet */
+    int ops;          /* that may still be evaluated */
+};
+
+static enum st take(struct inputs *in, int value, struct err *e)
 {
-    const struct graph *g = run_graph(r);
-    const struct span s = run_span(r, span);
-    const float *data[NODE_MAX_IN] = { 0 };
-    for (int i = 0; i < g->nodes[node].n_in; i++)
-        data[i] = in[i].data;
-    return node_evaluate(run_model(r), run_plan(r), node, data, run_tokens(r) + s.first, s.n,
-                         run_mode(r), NULL, out, e);
+    struct tensor x;
+    void *p;
+    enum st st = source_read(in->ref, in->r, in->span, value, &x, e);
+    if (st)
+        return st;
+    const size_t bytes = (size_t)shape_count(&x.shape) * sizeof *x.data;
+    if ((st = mem_alloc(&p, bytes, "a point", e)))
+        return st;
+    memcpy(p, x.data, bytes);
+    in->x[value] = (struct tensor){ x.shape, p };
+    return ST_OK;
 }
 
-static enum st evaluate_here(struct run *r, struct run *ref, int span, int node, struct tensor *out,
-                             struct err *e);
+static enum st evaluate(struct inputs *in, int value, struct err *e);
 
-/* Input i of a node: as the reference has it; of what a fused kernel hides, from its own inputs. */
-static enum st input(struct run *r, struct run *ref, int span, int value, struct tensor *out,
-                     struct err *e)
+/* An input as the reference has it; what it does not have, or a fused kernel hides, is made from
+ * its own inputs. */
+static enum st need(struct inputs *in, int value, struct err *e)
 {
-    if (run_skips(r, value))
-        return evaluate_here(r, ref, span, run_graph(r)->values[value].node, out, e);
-    return take(ref, span, value, out, e);
+    if (in->x[value].data)
+        return ST_OK;
+    const bool has = in->ref->run ? !run_skips(in->r, value)
+                                  : source_has(in->ref, in->r, in->span, value);
+    return has ? take(in, value, e) : evaluate(in, value, e);
 }
 
-static enum st evaluate_here(struct run *r, struct run *ref, int span, int node, struct tensor *out,
-                             struct err *e)
+/* The node of the value, with the weights of r. */
+static enum st evaluate(struct inputs *in, int value, struct err *e)
 {
-    const struct node *n = &run_graph(r)->nodes[node];
-    struct tensor in[NODE_MAX_IN] = { 0 };
-    enum st st = ST_OK;
-    for (int i = 0; i < n->n_in && !st; i++)
-        st = input(r, ref, span, n->in[i], &in[i], e);
-    if (!st)
-        st = evaluate(r, span, node, in, out, e);
-    for (int i = 0; i < n->n_in; i++)
-        mem_free(in[i].data);
-    return st;
-}
-
-enum st compare_made_here(struct run *r, struct run *ref, int span, int value,
-                          struct point_error *out, struct err *e)
-{
-    const struct graph *g = run_graph(r);
+    const struct graph *g = run_graph(in->r);
     const struct node *n = &g->nodes[g->values[value].node];
-    struct tensor x, y;
-    if (run_span(r, span).first > 0
+    const struct span s = run_span(in->r, in->span);
+    const float *data[NODE_MAX_IN] = { 0 };
+    if (!in->ops--)
+        return st_fail(e, ST_UNSUPPORTED, "the reference has no point that lies near");
+    if (s.first > 0
         && (op_info(n->op)->state != STATE_NONE || n->op == OP_SOFTMAX || n->op == OP_ROPE
             || n->op == OP_POSITION))
         return st_fail(e, ST_UNSUPPORTED, "the op sees tokens of spans before");
-    enum st st = evaluate_here(r, ref, span, g->values[value].node, &x, e);
-    if (st)
-        return st;
-    st = run_read(ref, span, value, &y, e);
+    enum st st = ST_OK;
+    for (int i = 0; i < n->n_in && !st; i++)
+        st = need(in, n->in[i], e);
+    for (int i = 0; i < n->n_in && !st; i++)
+        data[i] = in->x[n->in[i]].data;
     if (!st)
-        point_error_of(&y.shape, y.data, x.data, run_span(r, span).first, out);
-    mem_free(x.data);
+        st = node_evaluate(run_model(in->r), run_plan(in->r), g->values[value].node, data,
+                           run_tokens(in->r) + s.first, s.n, run_mode(in->r), NULL, &in->x[value],
+                           e);
+    return st;
+}
+
+enum st compare_made_here(struct run *r, struct ref_source *ref, int span, int value,
+                          struct point_error *out, struct err *e)
+{
+    const int n = run_graph(r)->n_values;
+    struct inputs in = { r, ref, span, x_alloc((size_t)n * sizeof *in.x), NEAR };
+    struct tensor y;
+    enum st st = evaluate(&in, value, e);
+    if (!st)
+        st = source_read(ref, r, span, value, &y, e);
+    if (!st)
+        point_error_of(&y.shape, y.data, in.x[value].data, run_span(r, span).first, out);
+    for (int v = 0; v < n; v++)
+        mem_free(in.x[v].data);
+    free(in.x);
     return st;
 }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "engine/run.h"
+#include "study/source.h"
 
 /* Medians over tokens of the error of each token, the first token of the run apart when there are
  * others. Massive channels, those with an outlier(20) in the reference, are apart as well: their
@@ -17,21 +18,24 @@ struct point_error {
     double massive_relerr; /* over those channels, NaN without */
     double maxerr;         /* over everything */
     int64_t maxerr_at;     /* element of the span, -1 if there is no error */
-    int64_t nonfinite;     /* elements of either that are NaN or infinite, left out */
+    int64_t nonfinite;     /* elements of either that are NaN or infinite, left out; not counted
+                            * where both are the same infinity */
 };
 
 /* Arrays of one shape. first_token: number in the run of the first token. */
 void point_error_of(const struct shape *s, const float *ref, const float *x, int64_t first_token,
                     struct point_error *out);
 
-/* The point `value` of a span of both runs. */
-NODISCARD enum st compare_point(struct run *r, struct run *ref, int span, int value,
+/* The point `value` of a span of the run and of the reference: errors as run_read(), source_read().
+ */
+NODISCARD enum st compare_point(struct run *r, struct ref_source *ref, int span, int value,
                                 struct point_error *out, struct err *e);
 
 /* What of it is made at this point: the op with the weights of r on the inputs of ref, against the
- * point of ref. Of a fused attention, all of it. ST_UNSUPPORTED where an op cannot be evaluated
+ * point of ref. Of a fused attention, all of it; of a trace that lacks inputs, everything since the
+ * points before that it has. ST_UNSUPPORTED where an op cannot be evaluated
  * alone on the tokens of the span: one that sees tokens of spans before. */
-NODISCARD enum st compare_made_here(struct run *r, struct run *ref, int span, int value,
+NODISCARD enum st compare_made_here(struct run *r, struct ref_source *ref, int span, int value,
                                     struct point_error *out, struct err *e);
 
 #endif

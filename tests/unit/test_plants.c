@@ -182,7 +182,7 @@ static struct verdict made_here(struct run *r, struct run *ref, const struct wei
         const int value = g->nodes[i].out;
         if (run_skips(r, value))
             continue;
-        assert_ok(compare_made_here(r, ref, 0, value, &p, &e), &e);
+        assert_ok(compare_made_here(r, &(struct ref_source){ .run = ref }, 0, value, &p, &e), &e);
         if (p.maxerr_at < 0)
             continue;
         const struct weight *w = g->nodes[i].w[0];
