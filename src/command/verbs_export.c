@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
-#include "command/command.h"
+#include "command/verbs_recipe.h"
 #include "session/export.h"
 
 static void put_export(const struct export *x, const struct gguf_exported *done,
@@ -81,6 +81,7 @@ static const struct kind {
     enum st (*run)(struct session *s, const struct call *c, struct result *out, struct err *e);
 } kinds[] = {
     { "gguf", export_gguf },
+    { "recipe", export_recipe },
 };
 
 static enum st run_export(struct session *s, const struct call *c, struct result *out,
@@ -89,15 +90,15 @@ static enum st run_export(struct session *s, const struct call *c, struct result
     for (size_t i = 0; c->n_words && i < sizeof kinds / sizeof *kinds; i++)
         if (str_is(c->words[0].text, kinds[i].name))
             return kinds[i].run(s, c, out, e);
-    call_fail(c, 0, e, ST_SYNTAX, "expected gguf FILE");
+    call_fail(c, 0, e, ST_SYNTAX, "expected gguf FILE or recipe FILE");
     return st_hint(e, "`dump ADDR FILE` writes values");
 }
 
 const struct verb verbs_export[] = {
     { .name = "export",
       .class = "files",
-      .args = "gguf FILE [split SIZE]",
-      .brief = "write the active model under its changes to a file",
+      .args = "gguf FILE [split SIZE] | recipe FILE [for llama-quantize|ik|thireus]",
+      .brief = "write the active model under its changes to a file, or its formats as a recipe",
       .help =
           "gguf writes every tensor as it is under the changes of weights, and the metadata as it "
           "was, in the same order; without changes the same tensors and keys, bit for bit. Under "
@@ -109,10 +110,13 @@ const struct verb verbs_export[] = {
           "of the model's, bpw = 8 bytes of tensors / elements of tensors. The files lie under "
           "FILE.qdb-part while they are written and take the place of FILE when all have been "
           "read back: an old FILE is whole until then. After ^C, a kill or a full disk the same "
-          "command goes on where it stopped. No graph is needed.",
+          "command goes on where it stopped. No graph is needed. recipe "
+          "writes the format of every matrix as rules for programs that quantize: anchored at both "
+          "ends, no tensor under two of them, tried on all names before the file is written "
+          "(`help recipe`).",
       .examples = "export gguf copy.gguf\ndiff copy.gguf",
       .kinds = { ARG_NONE, ARG_FILE, ARG_TEXT },
-      .words = "gguf|split",
+      .words = "gguf|recipe|split|for|llama-quantize|ik|thireus",
       .run = run_export },
     { 0 },
 };

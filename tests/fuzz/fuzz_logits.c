@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fuzz target: a file of log-probabilities; a sound one has its size and tokens of its vocabulary. */
+/* Fuzz target: a file of log-probabilities; of a sound one the tokens are of its vocabulary. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

@@ -1,0 +1,40 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Recipes on the command line: written for each program, explained, and bad ones refused.
+. "${QDB_TOP:-.}/tests/harness/tap.sh"
+
+qdb() { capture "$QDB" -n --demo -batch "$@" </dev/null; }
+
+for kind in llama-quantize ik thireus; do
+    qdb -ex "export recipe $tmp/r for $kind" -ex "recipe explain $tmp/r for $kind"
+    is "written and explained for $kind" "$status$err" 0
+    like "says how it is used" "$out" "$tmp/r"
+    unlike "no rule overlaps or is dead" "$out" 'overlaps|dead'
+    unlike "and no matrix is without" "$out" 'no rule'
+done
+like "comments sum it up" "$(cat "$tmp/r")" '^# .*: [0-9.]+ bits per weight'
+qdb -ex "export recipe $tmp/r" -ex "recipe explain $tmp/r"
+is "it is recognised again" "$(printf '%s\n' "$out" | grep -c 'read as llama-quantize')" 1
+
+printf '%s\n' 'ffn_down=q6_k' 'ffn=q4_k' 'blk\.0\.ffn_up=q8_0' 'nothing=f16' >"$tmp/bad"
+qdb -ex "recipe explain $tmp/bad"
+like "a rule that earlier ones leave nothing" "$out" 'blk\\\.0\\\.ffn_up.* 1 +0 +dead: earlier'
+like "a rule that matches nothing" "$out" 'nothing .* 0 +0 +dead: matches no tensor'
+like "rules that overlap" "$out" '^ *1 .*overlaps 2$'
+like "matrices without a rule" "$out" 'attn_q\.weight +- +- +- '
+like "what decides" "$out" '^blk\.1\.ffn_down\.weight +1 +q6_k'
+
+for text in 'a' 'a=q4_k_m' '(=q4_0' '=q4_0'; do
+    printf '%s' "$text" >"$tmp/bad"
+    qdb -ex "recipe explain $tmp/bad"
+    is "refused: $text" "$status" 1
+    like "with its line" "$err" 'line 1: '
+done
+for words in 'recipe' 'recipe explain' 'recipe x y' "recipe explain $tmp/r for" \
+    "recipe explain $tmp/r for else" 'export recipe' "export recipe $tmp/r to x" \
+    "recipe explain $tmp/none"; do
+    qdb -ex "$words"
+    is "refused: $words" "$status" 1
+done
+
+finish
