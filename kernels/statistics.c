@@ -248,7 +248,7 @@ bool statistic_of(const char *name, struct pool *pool, const float *x, int64_t n
     return statistic_of_summary(name, &sum, out);
 }
 
-bool statistic_between(const char *name, const float *ref, const float *x, int64_t n, double *out)
+bool statistic_of_pair(const char *name, const struct pair_error *e, double *out)
 {
     static const struct {
         const char *name;
@@ -262,17 +262,23 @@ bool statistic_between(const char *name, const float *ref, const float *x, int64
         { "sqnr", offsetof(struct pair_error, sqnr) },
     };
     const struct statistic *s = statistic_find(name);
+    for (size_t i = 0; s && i < sizeof in_pair / sizeof *in_pair; i++) {
+        if (!is(s, in_pair[i].name))
+            continue;
+        *out = *(const double *)(const void *)((const char *)e + in_pair[i].offset);
+        return true;
+    }
+    return false;
+}
+
+bool statistic_between(const char *name, const float *ref, const float *x, int64_t n, double *out)
+{
+    const struct statistic *s = statistic_find(name);
     struct pair_error e;
     if (s && is(s, "kl")) {
         *out = kl_of_logits(ref, x, n, -INFINITY);
         return true;
     }
-    for (size_t i = 0; s && i < sizeof in_pair / sizeof *in_pair; i++) {
-        if (!is(s, in_pair[i].name))
-            continue;
-        pair_error_of(ref, x, n, &e);
-        *out = *(const double *)(const void *)((const char *)&e + in_pair[i].offset);
-        return true;
-    }
-    return false;
+    pair_error_of(ref, x, n, &e);
+    return statistic_of_pair(name, &e, out);
 }

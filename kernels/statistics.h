@@ -46,6 +46,9 @@ const struct statistic *statistic_find(const char *name); /* or alias; NULL if n
 bool statistic_of(const char *name, struct pool *pool, const float *x, int64_t n, double *out);
 struct summary;
 bool statistic_of_summary(const char *name, const struct summary *sum, double *out);
+/* Value of a STATISTIC_PAIR by name that pair_error_of knows; false: no such. */
+struct pair_error;
+bool statistic_of_pair(const char *name, const struct pair_error *e, double *out);
 /* Value of a STATISTIC_PAIR by name, but not rmse/scale; `kl` takes both arrays as logits. */
 bool statistic_between(const char *name, const float *ref, const float *x, int64_t n, double *out);
 
@@ -111,6 +114,13 @@ double median(float *scratch, int64_t n);
 enum { QUANTILES_MAX = 8 };
 bool quantiles_of(const float *x, int64_t n, const double *p, int k, double *out,
                   const volatile sig_atomic_t *cancel);
+/* The same of values that come in pieces, all of them twice: begin, add..., again, add..., end. The
+ * order of the pieces does not matter. out NULL: given up. */
+struct quantile_stream;
+struct quantile_stream *quantiles_begin(const double *p, int k);
+void quantiles_add(struct quantile_stream *q, const float *x, int64_t n);
+void quantiles_again(struct quantile_stream *q);
+void quantiles_end(struct quantile_stream *q, double *out);
 
 /* Equal bins between lo and hi, on a linear scale or on a logarithmic one (of abs(x), lo > 0). A
  * bin holds its lower edge, the last one both. count[bins] is set, `rest` counts what is in no bin.
@@ -137,6 +147,21 @@ struct pair_error {
 };
 
 void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_error *out);
+
+/* Sums over pairs: squares of reference, array and difference, and the product. Private to the
+ * stream. */
+struct pair_sums {
+    double ref, x, product, error;
+};
+/* The same bits for pairs that come in pieces, each but the last of a multiple of STATISTICS_CHUNK.
+ */
+struct pair_stream {
+    struct pair_sums all;
+    struct pair_error e; /* what is not of sums */
+};
+void pair_error_begin(struct pair_stream *s);
+void pair_error_add(struct pair_stream *s, const float *ref, const float *x, int64_t n);
+void pair_error_end(const struct pair_stream *s, struct pair_error *out);
 
 /* Errors in steps of a format whose levels are evenly spaced: those of elements whose sub-block has
  * a scale other than 0, and whose error is finite. */

@@ -43,38 +43,38 @@ struct ranks {
     uint32_t key[RANKS];
 };
 
-/* Count the finite values by the upper half of their keys; false: cancelled. */
-static bool count_upper(const float *x, int64_t n, int64_t *count,
-                        const volatile sig_atomic_t *cancel)
+/* What is counted on either way through the values. */
+struct quantile_stream {
+    int k;
+    double p[QUANTILES_MAX];
+    int64_t n;            /* finite values, counted on the first way */
+    int64_t *upper;       /* [HALF] of the values by the upper half of their keys */
+    struct ranks r;
+    uint8_t *slot;        /* [HALF] 1 + which of `lower` an upper half has; NULL on the first way */
+    int64_t (*lower)[HALF];
+};
+
+struct quantile_stream *quantiles_begin(const double *p, int k)
 {
-    for (int64_t i = 0; i < n; i += PIECE) {
-        const int64_t end = n - i < PIECE ? n : i + PIECE;
-        if (stopped(cancel))
-            return false;
-        for (int64_t j = i; j < end; j++) {
-            const uint32_t key = key_of(x[j]);
-            count[key >> 16] += is_finite_key(key);
-        }
-    }
-    return true;
+    struct quantile_stream *q = x_alloc(sizeof *q);
+    q->k = k;
+    memcpy(q->p, p, (size_t)k * sizeof *p);
+    q->upper = x_alloc(HALF * sizeof *q->upper);
+    return q;
 }
 
-/* Of each upper half that a rank lies in, count the lower halves: list[slot[upper] - 1]. */
-static bool count_lower(const float *x, int64_t n, const uint8_t *slot, int64_t (*list)[HALF],
-                        const volatile sig_atomic_t *cancel)
+void quantiles_add(struct quantile_stream *q, const float *x, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += PIECE) {
-        const int64_t end = n - i < PIECE ? n : i + PIECE;
-        if (stopped(cancel))
-            return false;
-        for (int64_t j = i; j < end; j++) {
-            const uint32_t key = key_of(x[j]);
-            const int s = slot[key >> 16];
-            if (s && is_finite_key(key))
-                list[s - 1][key & (HALF - 1)]++;
-        }
+    for (int64_t i = 0; i < n && !q->slot; i++) {
+        const uint32_t key = key_of(x[i]);
+        q->upper[key >> 16] += is_finite_key(key);
     }
-    return true;
+    for (int64_t i = 0; i < n && q->slot; i++) {
+        const uint32_t key = key_of(x[i]);
+        const int s = q->slot[key >> 16];
+        if (s && is_finite_key(key))
+            q->lower[s - 1][key & (HALF - 1)]++;
+    }
 }
 
 /* The entry in which the rank lies; *rank becomes that within it. */
@@ -86,52 +86,60 @@ static uint32_t descend(const int64_t *count, int64_t *rank)
     return i;
 }
 
-static bool find_keys(const float *x, int64_t n, const int64_t *upper, struct ranks *r,
-                      const volatile sig_atomic_t *cancel)
+void quantiles_again(struct quantile_stream *q)
 {
-    uint8_t *slot = x_alloc(HALF);
     int slots = 0;
-    for (int i = 0; i < r->n; i++) {
-        const uint32_t u = descend(upper, &r->rank[i]);
-        r->key[i] = u << 16;
-        if (!slot[u])
-            slot[u] = (uint8_t)++slots;
+    for (int i = 0; i < HALF; i++)
+        q->n += q->upper[i];
+    for (int i = 0; i < q->k && q->n; i++) {
+        const double place = q->p[i] * (double)(q->n - 1);
+        const int64_t low = (int64_t)floor(place);
+        q->r.rank[q->r.n++] = low;
+        q->r.rank[q->r.n++] = low + (place > floor(place));
     }
-    int64_t(*lower)[HALF] = x_alloc((size_t)slots * sizeof *lower);
-    const bool done = count_lower(x, n, slot, lower, cancel);
-    for (int i = 0; i < r->n && done; i++)
-        r->key[i] |= descend(lower[slot[r->key[i] >> 16] - 1], &r->rank[i]);
-    free(lower);
-    free(slot);
-    return done;
+    q->slot = x_alloc(HALF);
+    for (int i = 0; i < q->r.n; i++) {
+        const uint32_t u = descend(q->upper, &q->r.rank[i]);
+        q->r.key[i] = u << 16;
+        if (!q->slot[u])
+            q->slot[u] = (uint8_t)++slots;
+    }
+    q->lower = x_alloc((size_t)(slots + 1) * sizeof *q->lower);
+}
+
+void quantiles_end(struct quantile_stream *q, double *out)
+{
+    for (int i = 0; out && i < q->r.n; i++)
+        q->r.key[i] |= descend(q->lower[q->slot[q->r.key[i] >> 16] - 1], &q->r.rank[i]);
+    for (int i = 0; out && i < q->k; i++) {
+        const double place = q->p[i] * (double)(q->n - 1);
+        out[i] = NAN;
+        if (!q->n)
+            continue;
+        const double low = (double)value_of(q->r.key[2 * i]),
+                     high = (double)value_of(q->r.key[2 * i + 1]);
+        out[i] = place > floor(place) ? low + (place - floor(place)) * (high - low) : low;
+    }
+    free(q->upper);
+    free(q->slot);
+    free(q->lower);
+    free(q);
 }
 
 static bool by_counting(const float *x, int64_t n, const double *p, int k, double *out,
                         const volatile sig_atomic_t *cancel)
 {
-    int64_t *upper = x_alloc(HALF * sizeof *upper), m = 0;
-    bool done = count_upper(x, n, upper, cancel);
-    for (int i = 0; i < HALF; i++)
-        m += upper[i];
-    struct ranks r = { .n = 0 };
-    for (int i = 0; i < k && m; i++) {
-        const double place = p[i] * (double)(m - 1);
-        const int64_t low = (int64_t)floor(place);
-        r.rank[r.n++] = low;
-        r.rank[r.n++] = low + (place > floor(place));
+    struct quantile_stream *q = quantiles_begin(p, k);
+    bool done = true;
+    for (int way = 0; way < 2 && done; way++) {
+        for (int64_t i = 0; i < n && done; i += PIECE) {
+            quantiles_add(q, x + i, n - i < PIECE ? n - i : PIECE);
+            done = !stopped(cancel);
+        }
+        if (!way && done)
+            quantiles_again(q);
     }
-    if (done && r.n)
-        done = find_keys(x, n, upper, &r, cancel);
-    for (int i = 0; i < k && done; i++) {
-        const double place = p[i] * (double)(m - 1);
-        out[i] = NAN;
-        if (!m)
-            continue;
-        const double low = (double)value_of(r.key[2 * i]),
-                     high = (double)value_of(r.key[2 * i + 1]);
-        out[i] = place > floor(place) ? low + (place - floor(place)) * (high - low) : low;
-    }
-    free(upper);
+    quantiles_end(q, done ? out : NULL);
     return done;
 }
 

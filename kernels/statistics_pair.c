@@ -8,11 +8,6 @@
 
 enum { CHUNK = STATISTICS_CHUNK };
 
-/* Sums over pairs: squares of reference, array and difference, and the product. */
-struct sums {
-    double ref, x, product, error;
-};
-
 /* n is a multiple of LANES; the results are [LANES] each. */
 LANES_LOOP void pair_lanes(const float *ref, const float *x, int n, double *ref_out, double *x_out,
                            double *product_out, double *error_out)
@@ -35,7 +30,7 @@ LANES_LOOP void pair_lanes(const float *ref, const float *x, int n, double *ref_
 
 /* n <= CHUNK pairs. A value that is not finite makes `error` not finite, and nothing else does: the
  * square of a float's difference cannot overflow a double. */
-static void chunk_sums(const float *ref, const float *x, int n, struct sums *out)
+static void chunk_sums(const float *ref, const float *x, int n, struct pair_sums *out)
 {
     double r2[LANES], x2[LANES], rx[LANES], e2[LANES];
     int whole = n - n % LANES;
@@ -47,7 +42,7 @@ static void chunk_sums(const float *ref, const float *x, int n, struct sums *out
         rx[0] += r * v;
         e2[0] += e * e;
     }
-    *out = (struct sums){ sum_lanes(r2), sum_lanes(x2), sum_lanes(rx), sum_lanes(e2) };
+    *out = (struct pair_sums){ sum_lanes(r2), sum_lanes(x2), sum_lanes(rx), sum_lanes(e2) };
 }
 
 /* Copy the pairs in which both are finite; returns how many. */
@@ -75,10 +70,15 @@ static void chunk_max(const float *ref, const float *x, int n, int64_t at, struc
     }
 }
 
-void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_error *out)
+void pair_error_begin(struct pair_stream *s)
 {
-    struct sums all = { 0 }, s;
-    *out = (struct pair_error){ n, 0, -1, NAN, NAN, NAN, NAN, NAN, NAN };
+    *s = (struct pair_stream){ .e = { 0, 0, -1, NAN, NAN, NAN, NAN, NAN, NAN } };
+}
+
+void pair_error_add(struct pair_stream *to, const float *ref, const float *x, int64_t n)
+{
+    struct pair_sums *all = &to->all, s;
+    struct pair_error *out = &to->e;
     for (int64_t at = 0; at < n; at += CHUNK) {
         int m = n - at < CHUNK ? (int)(n - at) : CHUNK;
         chunk_sums(ref + at, x + at, m, &s);
@@ -90,21 +90,36 @@ void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_erro
         }
         /* a difference larger than all before has a square that is larger than theirs */
         if (out->maxerr_at < 0 || s.error >= out->maxerr * out->maxerr)
-            chunk_max(ref + at, x + at, m, at, out);
-        all.ref += s.ref;
-        all.x += s.x;
-        all.product += s.product;
-        all.error += s.error;
+            chunk_max(ref + at, x + at, m, out->n + at, out);
+        all->ref += s.ref;
+        all->x += s.x;
+        all->product += s.product;
+        all->error += s.error;
     }
-    if (n == out->nonfinite)
+    out->n += n;
+}
+
+void pair_error_end(const struct pair_stream *s, struct pair_error *out)
+{
+    const struct pair_sums *all = &s->all;
+    *out = s->e;
+    if (out->n == out->nonfinite)
         return;
-    out->rmse = sqrt(all.error / (double)(n - out->nonfinite));
-    out->relerr = all.error == 0 ? 0 : sqrt(all.error / all.ref);
-    out->sqnr = all.error == 0 ? INFINITY : 10 * log10(all.ref / all.error);
-    if (all.ref > 0)
-        out->gain = sqrt(all.x / all.ref);
-    if (all.ref > 0 && all.x > 0)
-        out->cos = fmax(-1, fmin(1, all.product / (sqrt(all.ref) * sqrt(all.x))));
+    out->rmse = sqrt(all->error / (double)(out->n - out->nonfinite));
+    out->relerr = all->error == 0 ? 0 : sqrt(all->error / all->ref);
+    out->sqnr = all->error == 0 ? INFINITY : 10 * log10(all->ref / all->error);
+    if (all->ref > 0)
+        out->gain = sqrt(all->x / all->ref);
+    if (all->ref > 0 && all->x > 0)
+        out->cos = fmax(-1, fmin(1, all->product / (sqrt(all->ref) * sqrt(all->x))));
+}
+
+void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_error *out)
+{
+    struct pair_stream s;
+    pair_error_begin(&s);
+    pair_error_add(&s, ref, x, n);
+    pair_error_end(&s, out);
 }
 
 void step_error_add(const float *ref, const float *x, int64_t n, const float *scale, int sub_size,

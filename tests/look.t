@@ -264,4 +264,41 @@ capture "$QDB" -n -batch --mem 1M "$tmp/large.gguf" -ex 'print absmax(w)'
 like "print: all of it only if it fits" "$err" 'w needs 8.39 MB; the budget is'
 capture "$QDB" -n -batch "$tmp/large.gguf" -ex 'print w[row=top1(absmax), col=-1]'
 like "print: selectors see all of it" "$out" '^1023 +2047 +1\.0000$'
+# What does not fit into memory is read in pieces by what needs no more.
+ids=$(awk 'BEGIN { for (i = 0; i < 200; i++) printf "%s%d", i ? "," : "", (i * 37) % 250 + 3 }')
+pieces() {
+    "$QDB" -n -batch -k "$model" -ex "prompt -t $ids" -ex run "$@" --output csv \
+        -ex 'summary blk.1.attn.prob blk.1.attn.score[head=1]' -ex 'hist blk.1.attn.prob bins 5' \
+        -ex 'hist blk.1.attn.score[head=0] log' </dev/null 2>&1 | sed -n '/^of,/,$p'
+}
+used=$("$QDB" -n -batch "$model" -ex "prompt -t $ids" -ex run -ex 'info memory' --output csv \
+    </dev/null | sed -n 's/^in use,\([0-9]*\),.*/\1/p')
+is "pieces: it would not fit" "$("$QDB" -n -batch -k "$model" -ex "prompt -t $ids" -ex run \
+    -ex "set mem-budget $(((used + 100000) / 1024))K" -ex 'print blk.1.attn.prob' </dev/null 2>&1 |
+    grep -c 'tokens fit: a slice')" 1
+# Sums of pieces may differ in their last digits.
+short() { sed 's/\(\.[0-9]\{7\}\)[0-9]*/\1/g'; }
+is "pieces: the same figures" \
+    "$(pieces -ex "set mem-budget $(((used + 100000) / 1024))K" | short)" "$(pieces | short)"
+
+# A disk that is full: a device that always is, and a limit on the size of files.
+for suffix in npy bin csv json safetensors; do
+    ln -sf /dev/full "$tmp/full.$suffix"
+    capture "$QDB" -n -batch -k "$model" -ex "dump token_embd.weight to $tmp/full.$suffix" \
+        -ex 'print 1 + 1' </dev/null
+    like "full disk: $suffix" "$err" 'No space left'
+    like "full disk: $suffix, the session goes on" "$out" '2'
+done
+for suffix in npy safetensors; do
+    printf old >"$tmp/limited.$suffix"
+    (
+        trap '' XFSZ
+        ulimit -f 8
+        exec "$QDB" -n -batch "$model" -ex "dump token_embd.weight to $tmp/limited.$suffix" </dev/null
+    ) >/dev/null 2>"$tmp/err"
+    like "full disk: $suffix too large" "$(cat "$tmp/err")" 'File too large'
+    is "full disk: the old $suffix is whole, and alone" \
+        "$(cat "$tmp/limited.$suffix"; ls "$tmp" | grep -c "^limited.$suffix")" "old1"
+done
+
 finish

@@ -25,6 +25,8 @@ NODISCARD enum st look_operand(struct session *s, const struct call *c, struct v
 struct look_left {
     int axes, ahead, unreadable;
     bool enough; /* set by fn: the rest is not read */
+    /* What to do about one that does not fit into memory; NULL: it is an error. */
+    enum st (*large)(void *data, const struct address *a, const struct match *m, struct err *e);
 };
 typedef enum st look_fn(void *data, struct view *v, struct err *e);
 NODISCARD enum st look_each(struct session *s, const struct address *a, struct look_left *left,

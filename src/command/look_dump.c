@@ -118,18 +118,19 @@ static enum st write_json(const struct view *v, const char *path, struct progres
 static enum st write_npy(const struct view *v, const char *path, struct progress *p,
                          struct err *e)
 {
-    (void)p;
     uint64_t shape[SHAPE_MAX] = { 0 };
     for (int d = 0; d < v->shape.rank; d++)
         shape[d] = (uint64_t)v->shape.d[d].n;
-    return npy_write(path, v->shape.rank, shape, v->data, e);
+    return npy_write_long(path, v->shape.rank, shape, v->data, p, e);
 }
 
 static enum st write_bin(const struct view *v, const char *path, struct progress *p,
                          struct err *e)
 {
-    (void)p;
-    return save_bytes(path, v->data, (size_t)view_count(v) * sizeof *v->data, e);
+    struct save f;
+    const size_t bytes = (size_t)view_count(v) * sizeof *v->data;
+    enum st st = save_open(&f, path, e);
+    return st ? st : save_end(&f, save_write(&f, v->data, bytes, p, e), e);
 }
 
 static const struct writer {
@@ -217,7 +218,8 @@ static enum st collect_operand(struct session *s, const struct call *c, struct c
     return at_operand(c, st, e);
 }
 
-static enum st write_tensors(const struct collected *all, const char *path, struct err *e)
+static enum st write_tensors(const struct collected *all, const char *path, struct progress *p,
+                             struct err *e)
 {
     struct safetensor *list = x_alloc(all->n * sizeof *list);
     struct buf *axes = x_alloc(all->n * sizeof *axes);
@@ -231,7 +233,7 @@ static enum st write_tensors(const struct collected *all, const char *path, stru
         for (int d = 0; d < v->shape.rank; d++)
             list[i].shape[d] = (uint64_t)v->shape.d[d].n;
     }
-    enum st st = safetensors_write(path, list, all->n, e);
+    enum st st = safetensors_write_long(path, list, all->n, p, e);
     for (size_t i = 0; i < all->n; i++)
         buf_free(&axes[i]);
     free(axes);
@@ -245,7 +247,7 @@ static enum st dump_tensors(struct session *s, const struct call *c, const char 
     struct collected all = { 0 };
     struct look_left left = { 0 };
     enum st st = collect_operand(s, c, &all, &left, e);
-    if (!st && (st = write_tensors(&all, path, e)))
+    if (!st && (st = write_tensors(&all, path, s->progress, e)))
         st_at(e, c->words[c->n_words - 1].column, c->words[c->n_words - 1].length);
     if (!st) {
         put_dumped(out, all.list, all.n, path);

@@ -30,6 +30,8 @@ static enum st visit(struct session *s, const struct address *a, const struct ma
         *(st == ST_STATE ? &left->ahead : &left->unreadable) += 1;
         return ST_OK;
     }
+    if (st == ST_NOMEM && left->large)
+        return left->large(data, a, m, e);
     if (st)
         return st;
     rename_view(&v, a);

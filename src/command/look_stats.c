@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "kernels/statistics.h"
 #include "session/expression.h"
+#include "session/pieces.h"
 #include "session/session.h"
 
 /* --- summary -----------------------------------------------------------------------------------
@@ -28,21 +29,85 @@ struct table *look_summary_table(struct result *out)
     return t;
 }
 
-enum st look_summary(const struct view *v, struct progress *progress, struct table *t,
-                     struct err *e)
+/* Numbers to be gone through: those of a view, or what a match holds, read in pieces. */
+struct source {
+    const struct view *v; /* NULL: the match */
+    struct session *s;
+    const struct address *a;
+    const struct match *m;
+    struct progress *progress;
+};
+
+typedef enum st numbers_fn(void *data, const float *x, int64_t n);
+struct passing {
+    numbers_fn *fn;
+    void *data;
+    struct progress *progress;
+};
+
+static enum st go_through(void *data, const struct view *v, struct err *e)
+{
+    const struct passing *p = data;
+    for (int64_t i = 0, n = view_count(v); i < n; i += VIEW_PIECE) {
+        if (!progress_tick(p->progress, "looking", (double)i, (double)n))
+            return st_fail(e, ST_CANCELLED, "interrupted");
+        p->fn(p->data, v->data + i, n - i < VIEW_PIECE ? n - i : VIEW_PIECE);
+    }
+    return ST_OK;
+}
+
+static enum st each_number(const struct source *from, numbers_fn *fn, void *data, struct err *e)
+{
+    struct passing p = { fn, data, from->progress };
+    return from->v ? go_through(&p, from->v, e)
+                   : lookup_pieces(from->s, from->a, from->m, go_through, &p, e);
+}
+
+static enum st add_summary(void *data, const float *x, int64_t n)
+{
+    summary_add(data, NULL, x, n);
+    return ST_OK;
+}
+
+static enum st add_quantiles(void *data, const float *x, int64_t n)
+{
+    quantiles_add(data, x, n);
+    return ST_OK;
+}
+
+static enum st quantiles_from(const struct source *from, const double *p, int k, double *out,
+                              struct err *e)
+{
+    if (from->v)
+        return view_quantiles(from->v, p, k, from->progress, out, e);
+    struct quantile_stream *q = quantiles_begin(p, k);
+    enum st st = each_number(from, add_quantiles, q, e);
+    quantiles_again(q);
+    if (!st)
+        st = each_number(from, add_quantiles, q, e);
+    quantiles_end(q, st ? NULL : out);
+    return st;
+}
+
+static enum st summary_row(const struct source *from, const char *name, const struct weight *w,
+                           struct table *t, struct err *e)
 {
     static const double p[] = { 0.01, 0.5, 0.99 };
     double q[3];
     struct summary s;
-    enum st st = view_summary(v, progress, &s, e);
+    struct summary_stream *stream = x_alloc(sizeof *stream);
+    summary_begin(stream);
+    enum st st = each_number(from, add_summary, stream, e);
+    summary_end(stream, &s);
+    free(stream);
     if (!st)
-        st = view_quantiles(v, p, 3, progress, q, e);
+        st = quantiles_from(from, p, 3, q, e);
     if (st)
         return st;
     table_row(t);
-    table_str(t, v->name ? v->name : "");
-    if (v->weight)
-        table_str(t, format_info(v->weight->format)->name);
+    table_str(t, name);
+    if (w)
+        table_str(t, format_info(w->format)->name);
     else
         table_skip(t);
     table_int(t, s.n);
@@ -57,6 +122,13 @@ enum st look_summary(const struct view *v, struct progress *progress, struct tab
     return ST_OK;
 }
 
+enum st look_summary(const struct view *v, struct progress *progress, struct table *t,
+                     struct err *e)
+{
+    const struct source from = { .v = v, .progress = progress };
+    return summary_row(&from, v->name ? v->name : "", v->weight, t, e);
+}
+
 struct summarizing {
     struct session *s;
     struct table *t;
@@ -66,6 +138,21 @@ static enum st summarize_view(void *data, struct view *v, struct err *e)
 {
     const struct summarizing *to = data;
     return look_summary(v, to->s->progress, to->t, e);
+}
+
+/* What is too large to be read whole. */
+static enum st summarize_large(void *data, const struct address *a, const struct match *m,
+                               struct err *e)
+{
+    const struct summarizing *to = data;
+    const struct source from = { .s = to->s, .a = a, .m = m, .progress = to->s->progress };
+    struct address copy = *a;
+    struct buf name = { 0 };
+    copy.name = m->name;
+    address_print(&copy, &name);
+    enum st st = summary_row(&from, buf_str(&name), m->weight, to->t, e);
+    buf_free(&name);
+    return st;
 }
 
 /* An address alone, perhaps a glob; else an expression without blanks. */
@@ -104,7 +191,7 @@ enum st run_summary(struct session *s, const struct call *c, struct result *out,
         return st_hint(e, "for example blk.*.out, or blk.0.attn_q.weight");
     }
     struct table *t = look_summary_table(out);
-    struct look_left left = { 0 };
+    struct look_left left = { .large = summarize_large };
     enum st st = ST_OK;
     for (int i = 0; i < c->n_words && !st; i++)
         st = summarize_word(s, &c->words[i], t, &left, e);
@@ -117,91 +204,145 @@ enum st run_summary(struct session *s, const struct call *c, struct result *out,
 
 enum { MAX_BINS = 1000, BINS = 20 };
 
-/* The smallest magnitude that is not zero; `most` if there is none below. */
-static double least_magnitude(const struct view *v, double most)
+/* What the first way through the numbers finds. */
+struct extent {
+    struct summary_stream stream;
+    double least; /* smallest magnitude that is not zero */
+};
+
+static enum st add_extent(void *data, const float *x, int64_t n)
 {
-    double lo = most;
-    for (int64_t i = 0, n = view_count(v); i < n; i++)
-        if (v->data[i] != 0 && fabs((double)v->data[i]) < lo)
-            lo = fabs((double)v->data[i]);
-    return lo;
+    struct extent *to = data;
+    summary_add(&to->stream, NULL, x, n);
+    for (int64_t i = 0; i < n; i++)
+        if (x[i] != 0 && fabs((double)x[i]) < to->least)
+            to->least = fabs((double)x[i]);
+    return ST_OK;
 }
 
-/* histogram_of() piece by piece. *any: as it returns. */
-static enum st count_bins(const struct view *v, enum histogram_scale scale, double lo, double hi,
-                          int bins, struct progress *p, int64_t *count, struct histogram_rest *rest,
-                          bool *any, struct err *e)
+/* histogram_of() piece by piece. */
+struct bins {
+    enum histogram_scale scale;
+    double lo, hi;
+    int n;
+    int64_t *count, *some; /* [n] */
+    struct histogram_rest rest;
+    bool any; /* the range is one */
+};
+
+static enum st add_bins(void *data, const float *x, int64_t n)
 {
-    int64_t *some = x_alloc((size_t)bins * sizeof *some);
+    struct bins *b = data;
     struct histogram_rest r;
-    enum st st = ST_OK;
-    *rest = (struct histogram_rest){ 0 };
-    *any = false;
-    for (int64_t i = 0, n = view_count(v); i < n && !st; i += VIEW_PIECE) {
-        if (!progress_tick(p, "counting", (double)i, (double)n)) {
-            st = st_fail(e, ST_CANCELLED, "interrupted");
-            break;
-        }
-        *any = histogram_of(v->data + i, n - i < VIEW_PIECE ? n - i : VIEW_PIECE, scale, lo, hi,
-                            bins, some, &r);
-        if (!*any)
-            break;
-        for (int b = 0; b < bins; b++)
-            count[b] += some[b];
-        rest->zero += r.zero;
-        rest->nonfinite += r.nonfinite;
+    if (!histogram_of(x, n, b->scale, b->lo, b->hi, b->n, b->some, &r))
+        return ST_OK;
+    b->any = true;
+    for (int i = 0; i < b->n; i++)
+        b->count[i] += b->some[i];
+    b->rest.zero += r.zero;
+    b->rest.nonfinite += r.nonfinite;
+    return ST_OK;
+}
+
+static void show_bins(const struct bins *b, bool log, struct result *out)
+{
+    struct table *t = result_table(out, "histogram", TABLE_HIST);
+    table_column(t, COL_FLOAT, log ? "abs from" : "from", "");
+    table_column(t, COL_FLOAT, "to", "");
+    table_column(t, COL_INT, "count", "");
+    if (!b->any) {
+        result_note(out, log ? "no value but zeros" : "no finite value");
+        return;
     }
-    free(some);
+    for (int i = 0; i < b->n; i++) {
+        table_row(t);
+        table_float(t, histogram_edge(b->scale, b->lo, b->hi, b->n, i));
+        table_float(t, histogram_edge(b->scale, b->lo, b->hi, b->n, i + 1));
+        table_int(t, b->count[i]);
+    }
+    if (b->rest.zero)
+        result_note(out, "%" PRId64 " %s in no bin", b->rest.zero,
+                    text_plural((uint64_t)b->rest.zero, "zero is", "zeros are"));
+    if (b->rest.nonfinite)
+        result_note(out, "%" PRId64 " %s not finite", b->rest.nonfinite,
+                    text_plural((uint64_t)b->rest.nonfinite, "value is", "values are"));
+}
+
+static enum st histogram_from(const struct source *from, int bins, bool log, struct result *out,
+                              struct err *e)
+{
+    struct bins b = { .scale = log ? HISTOGRAM_LOG : HISTOGRAM_LINEAR, .n = bins };
+    struct summary s;
+    if (bins < 1 || bins > MAX_BINS)
+        return st_fail(e, ST_RANGE, "1..%d bins", MAX_BINS);
+    struct extent *extent = x_alloc(sizeof *extent);
+    summary_begin(&extent->stream);
+    extent->least = INFINITY;
+    enum st st = each_number(from, add_extent, extent, e);
+    summary_end(&extent->stream, &s);
+    b.lo = log ? fmin(extent->least, s.absmax) : s.min;
+    b.hi = log ? s.absmax : s.max;
+    free(extent);
+    if (st)
+        return st;
+    if (b.lo == b.hi) { /* all alike: one bin around it */
+        b.lo = log ? b.lo / 2 : b.lo - 0.5;
+        b.hi = log ? b.hi * 2 : b.hi + 0.5;
+    }
+    b.count = x_alloc((size_t)bins * 2 * sizeof *b.count);
+    b.some = b.count + bins;
+    st = each_number(from, add_bins, &b, e);
+    if (!st)
+        show_bins(&b, log, out);
+    free(b.count);
     return st;
 }
 
 enum st look_histogram(const struct view *v, int bins, bool log, struct progress *p,
                        struct result *out, struct err *e)
 {
-    const enum histogram_scale scale = log ? HISTOGRAM_LOG : HISTOGRAM_LINEAR;
-    struct summary s;
-    if (bins < 1 || bins > MAX_BINS)
-        return st_fail(e, ST_RANGE, "1..%d bins", MAX_BINS);
-    enum st st = view_summary(v, p, &s, e);
-    if (st)
-        return st;
-    double lo = s.min, hi = s.max;
-    if (log) { /* magnitudes: from the smallest that is not zero */
-        hi = s.absmax;
-        lo = least_magnitude(v, hi);
+    const struct source from = { .v = v, .progress = p };
+    return histogram_from(&from, bins, log, out, e);
+}
+
+/* The words behind the operand. */
+static enum st hist_words(const struct call *c, int i, int64_t *bins, bool *log, struct err *e)
+{
+    enum st st = ST_OK;
+    for (; i < c->n_words && !st; i++) {
+        struct str w = c->words[i].text;
+        if (str_is(w, "log"))
+            *log = true;
+        else if (str_is(w, "bins"))
+            st = look_number(c, ++i, 1, MAX_BINS, bins, e);
+        else
+            st = call_fail(c, i, e, ST_SYNTAX, "expected `bins N` or `log`");
     }
-    if (lo == hi) { /* all alike: one bin around it */
-        lo = log ? lo / 2 : lo - 0.5;
-        hi = log ? hi * 2 : hi + 0.5;
+    return st;
+}
+
+/* The operand does not fit into memory: if it is an address alone, it is read in pieces. *tried:
+ * whether that could be. */
+static enum st large_histogram(struct session *s, const struct call *c, struct result *out,
+                               bool *tried, struct err *e)
+{
+    struct address *a = x_alloc(sizeof *a);
+    struct match *list = NULL;
+    size_t n = 0;
+    int64_t bins = BINS;
+    bool log = false;
+    enum st st = ST_OK;
+    *tried = !address_parse(c->words[0].text, a, NULL) && a->used == c->words[0].text.n
+             && !lookup_names(s, a, &list, &n, NULL) && n == 1;
+    if (*tried && !(st = hist_words(c, 1, &bins, &log, e))) {
+        const struct source from = { .s = s, .a = a, .m = &list[0], .progress = s->progress };
+        st = histogram_from(&from, (int)bins, log, out, e);
+        if (st && st != ST_CANCELLED)
+            st_at(e, c->words[0].column, c->words[0].length);
     }
-    int64_t *count = x_alloc((size_t)bins * sizeof *count);
-    struct histogram_rest rest;
-    bool any;
-    if ((st = count_bins(v, scale, lo, hi, bins, p, count, &rest, &any, e))) {
-        free(count);
-        return st;
-    }
-    struct table *t = result_table(out, "histogram", TABLE_HIST);
-    table_column(t, COL_FLOAT, log ? "abs from" : "from", "");
-    table_column(t, COL_FLOAT, "to", "");
-    table_column(t, COL_INT, "count", "");
-    if (any) {
-        for (int i = 0; i < bins; i++) {
-            table_row(t);
-            table_float(t, histogram_edge(scale, lo, hi, bins, i));
-            table_float(t, histogram_edge(scale, lo, hi, bins, i + 1));
-            table_int(t, count[i]);
-        }
-        if (rest.zero)
-            result_note(out, "%" PRId64 " %s in no bin", rest.zero,
-                        text_plural((uint64_t)rest.zero, "zero is", "zeros are"));
-        if (rest.nonfinite)
-            result_note(out, "%" PRId64 " %s not finite", rest.nonfinite,
-                        text_plural((uint64_t)rest.nonfinite, "value is", "values are"));
-    } else
-        result_note(out, log ? "no value but zeros" : "no finite value");
-    free(count);
-    return ST_OK;
+    free(list);
+    free(a);
+    return st;
 }
 
 enum st run_hist(struct session *s, const struct call *c, struct result *out, struct err *e)
@@ -211,17 +352,17 @@ enum st run_hist(struct session *s, const struct call *c, struct result *out, st
     int64_t bins = BINS;
     bool log = false;
     enum st st = look_operand(s, c, &v, &i, e);
+    if (st == ST_NOMEM) {
+        struct err large = ERR_INIT;
+        bool tried;
+        const enum st now = large_histogram(s, c, out, &tried, &large);
+        if (tried && now)
+            *e = large;
+        return tried ? now : st;
+    }
     if (st)
         return st;
-    for (; i < c->n_words && !st; i++) {
-        struct str w = c->words[i].text;
-        if (str_is(w, "log"))
-            log = true;
-        else if (str_is(w, "bins"))
-            st = look_number(c, ++i, 1, MAX_BINS, &bins, e);
-        else
-            st = call_fail(c, i, e, ST_SYNTAX, "expected `bins N` or `log`");
-    }
+    st = hist_words(c, i, &bins, &log, e);
     if (!st)
         st = look_histogram(&v, (int)bins, log, s->progress, out, e);
     view_free(&v);

@@ -56,7 +56,8 @@ const struct verb verbs_look[] = {
               "`explain kurt` says "
               "more of each. Of a glob, names without the sliced axis and points that the run has "
               "not produced yet "
-              "are left out, and counted in a note.",
+              "are left out, and counted in a note. What does not fit into memory is read in "
+              "pieces, whose sums may differ in their last digits from those of the whole.",
       .examples = "summary blk.0.*.weight\nprompt \"kalo\"\nrun\nsummary blk.*.out[tok=-1]",
       .kinds = { ARG_ADDRESS },
       .run = run_summary },
@@ -68,7 +69,8 @@ const struct verb verbs_look[] = {
               "holds its lower edge, "
               "the last one both. `log` counts magnitudes in bins of equal ratio, from the "
               "smallest that is not zero; "
-              "zeros and what is not finite are counted in notes.",
+              "zeros and what is not finite are counted in notes. An address that does not fit "
+              "into memory is read in pieces.",
       .examples = "hist blk.0.attn_q.weight\nhist blk.0.attn_q.weight bins 10 log",
       .kinds = { ARG_EXPR },
       .words = "bins|log",

@@ -26,6 +26,12 @@ static bool count(int rank, const uint64_t *shape, size_t *n)
 enum st npy_write(const char *path, int rank, const uint64_t *shape, const float *data,
                   struct err *e)
 {
+    return npy_write_long(path, rank, shape, data, NULL, e);
+}
+
+enum st npy_write_long(const char *path, int rank, const uint64_t *shape, const float *data,
+                       struct progress *progress, struct err *e)
+{
     size_t n;
     if (rank < 0 || rank > NPY_MAX_RANK || !count(rank, shape, &n))
         return st_fail(e, ST_RANGE, "an array of %d axes cannot be written", rank);
@@ -48,8 +54,7 @@ enum st npy_write(const char *path, int rank, const uint64_t *shape, const float
         const uint8_t version[4] = { 1, 0, (uint8_t)head.n, (uint8_t)(head.n >> 8) };
         fwrite(version, 1, sizeof version, s.f);
         fwrite(head.p, 1, head.n, s.f);
-        fwrite(data, sizeof *data, n, s.f);
-        st = save_commit(&s, e);
+        st = save_end(&s, save_write(&s, data, n * sizeof *data, progress, e), e);
     }
     buf_free(&head);
     return st;

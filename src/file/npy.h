@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/progress.h"
 
 enum { NPY_MAX_RANK = 16 };
 
@@ -20,6 +21,9 @@ struct npy {
 /* Write shape[rank] (the last axis contiguous) to PATH, whole or not at all. ST_IO, ST_RANGE. */
 NODISCARD enum st npy_write(const char *path, int rank, const uint64_t *shape, const float *data,
                             struct err *e);
+/* The same, telling how far it is; ST_CANCELLED. */
+NODISCARD enum st npy_write_long(const char *path, int rank, const uint64_t *shape,
+                                 const float *data, struct progress *progress, struct err *e);
 /* Read a little-endian file of floats in C order, as float32. ST_IO, ST_FORMAT, ST_UNSUPPORTED
  * (another type or order), ST_NOMEM. *out is written on success only. */
 NODISCARD enum st npy_read(const char *path, struct npy *out, struct err *e);

@@ -54,6 +54,12 @@ static bool add_entry(struct buf *b, const struct safetensor *t, size_t *offset)
 
 enum st safetensors_write(const char *path, const struct safetensor *list, size_t n, struct err *e)
 {
+    return safetensors_write_long(path, list, n, NULL, e);
+}
+
+enum st safetensors_write_long(const char *path, const struct safetensor *list, size_t n,
+                               struct progress *progress, struct err *e)
+{
     struct buf head = { 0 };
     size_t offset = 0;
     bool fits = true;
@@ -77,12 +83,12 @@ enum st safetensors_write(const char *path, const struct safetensor *list, size_
             length[i] = (uint8_t)((uint64_t)head.n >> (8 * i));
         fwrite(length, 1, sizeof length, s.f);
         fwrite(head.p, 1, head.n, s.f);
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n && !st; i++) {
             size_t bytes = 0;
             if (bytes_of(&list[i], &bytes) && bytes)
-                fwrite(list[i].data, 1, bytes, s.f);
+                st = save_write(&s, list[i].data, bytes, progress, e);
         }
-        st = save_commit(&s, e);
+        st = save_end(&s, st, e);
     }
     buf_free(&head);
     return st;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/progress.h"
 
 enum { SAFETENSORS_MAX_RANK = 8 };
 
@@ -22,5 +23,8 @@ struct safetensor {
  * (at most 100 MB) are too large for the format. */
 NODISCARD enum st safetensors_write(const char *path, const struct safetensor *list, size_t n,
                                     struct err *e);
+/* The same, telling how far it is; ST_CANCELLED. */
+NODISCARD enum st safetensors_write_long(const char *path, const struct safetensor *list, size_t n,
+                                         struct progress *progress, struct err *e);
 
 #endif

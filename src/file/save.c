@@ -125,8 +125,8 @@ enum st save_commit(struct save *s, struct err *e)
 {
     errno = 0;
     bool bad = fflush(s->f) || ferror(s->f);
-    if (bad && !errno && s->temporary)
-        errno = retry(s);
+    if (bad && !errno)
+        errno = s->errnum ? s->errnum : s->temporary ? retry(s) : 0;
     if (!bad && s->temporary)
         bad = fsync(fileno(s->f)) != 0;
     int errnum = errno;
@@ -155,12 +155,33 @@ void save_abort(struct save *s)
     end(s);
 }
 
+enum st save_write(struct save *s, const void *p, size_t n, struct progress *progress,
+                   struct err *e)
+{
+    enum { PIECE = 4 << 20 };
+    for (size_t at = 0; at < n; at += PIECE) {
+        if (!progress_tick(progress, "writing", (double)at, (double)n))
+            return st_fail(e, ST_CANCELLED, "interrupted");
+        fwrite((const char *)p + at, 1, n - at < PIECE ? n - at : PIECE, s->f);
+        if (ferror(s->f)) {
+            s->errnum = errno; /* save_commit tells it */
+            break;
+        }
+    }
+    return ST_OK;
+}
+
+enum st save_end(struct save *s, enum st written, struct err *e)
+{
+    if (!written)
+        return save_commit(s, e);
+    save_abort(s);
+    return written;
+}
+
 enum st save_bytes(const char *path, const void *p, size_t n, struct err *e)
 {
     struct save s;
     enum st st = save_open(&s, path, e);
-    if (st)
-        return st;
-    fwrite(p, 1, n, s.f);
-    return save_commit(&s, e);
+    return st ? st : save_end(&s, save_write(&s, p, n, NULL, e), e);
 }

@@ -8,12 +8,14 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/progress.h"
 
 struct save {
     FILE *f;         /* write here; errors are kept and reported by save_commit */
     char *path;      /* what the user named, for messages */
     char *target;    /* what is replaced: path with symbolic links followed */
     char *temporary; /* NULL when writing straight into a pipe or device */
+    int errnum;      /* why save_write could not, 0 if it could */
 };
 
 /* Begin. A target that exists and is no regular file (a pipe, /dev/stdout) is written straight;
@@ -26,6 +28,12 @@ void save_abort(struct save *s);
 /* After save_open: has the disk room for that many bytes? If not ST_IO with both figures; it gives
  * up then. */
 NODISCARD enum st save_space(struct save *s, uint64_t bytes, struct err *e);
+/* Write bytes, looking at the user between pieces of some MiB; progress may be NULL. Only
+ * ST_CANCELLED is told here, what cannot be written by save_commit. */
+NODISCARD enum st save_write(struct save *s, const void *p, size_t n, struct progress *progress,
+                             struct err *e);
+/* Commit what was written, or give up when that was not ST_OK. */
+NODISCARD enum st save_end(struct save *s, enum st written, struct err *e);
 /* All in one. */
 NODISCARD enum st save_bytes(const char *path, const void *p, size_t n, struct err *e);
 

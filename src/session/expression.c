@@ -152,9 +152,26 @@ enum st expression_statistic(struct session *s, struct str name, const struct vi
     return st_fail(e, ST_UNSUPPORTED, "%s is not a statistic of one array: %s", t->name, t->brief);
 }
 
-static enum st between(const struct statistic *t, const struct view *ref, const struct view *x,
+/* kl is of one distribution: the mean over the rows of the last axis. */
+static enum st mean_kl(const struct view *ref, const struct view *x, struct progress *p,
                        double *out, struct err *e)
 {
+    const struct shape *s = &x->shape;
+    const int64_t all = view_count(x), n = s->rank ? s->d[s->rank - 1].n : 1;
+    double sum = 0;
+    for (int64_t at = 0; at < all; at += n) {
+        if (!progress_tick(p, "comparing", (double)at, (double)all))
+            return st_fail(e, ST_CANCELLED, "interrupted");
+        sum += kl_of_logits(ref->data + at, x->data + at, n, -INFINITY);
+    }
+    *out = all ? sum / (double)(all / n) : NAN;
+    return ST_OK;
+}
+
+static enum st between(const struct statistic *t, const struct view *ref, const struct view *x,
+                       struct progress *progress, double *out, struct err *e)
+{
+    struct pair_error error;
     if (!shape_equal(&ref->shape, &x->shape)) {
         struct buf a = { 0 }, b = { 0 };
         shape_print(&ref->shape, &a);
@@ -164,18 +181,14 @@ static enum st between(const struct statistic *t, const struct view *ref, const 
         buf_free(&b);
         return ST_RANGE;
     }
-    const struct shape *s =
-        &x->shape; /* kl is of one distribution: mean over the rows of the last axis */
-    const int64_t all = view_count(x), n = strcmp(t->name, "kl") ? all
-                                           : s->rank             ? s->d[s->rank - 1].n
-                                                                 : 1;
-    double sum = 0, one;
-    int64_t at = 0;
-    for (; at < all && statistic_between(t->name, ref->data + at, x->data + at, n, &one); at += n)
-        sum += one;
-    if (at) {
-        *out = sum / (double)(at / n);
-        return ST_OK;
+    if (!strcmp(t->name, "kl"))
+        return mean_kl(ref, x, progress, out, e);
+    double none;
+    if (statistic_of_pair(t->name, &(struct pair_error){ 0 }, &none)) {
+        enum st st = view_pair_error(ref, x, progress, &error, e);
+        if (!st)
+            statistic_of_pair(t->name, &error, out);
+        return st;
     }
     st_fail(e, ST_SYNTAX, "%s is a statistic of one thing", t->name);
     return st_hint(e, "two things: relerr rmse maxerr cos sqnr kl");
@@ -331,7 +344,7 @@ static enum st function(struct parser *p, struct str name, struct view *out)
         st = closing(p, open);
     if (!st && t) {
         double x;
-        st = two ? between(t, &v, &second, &x, p->e)
+        st = two ? between(t, &v, &second, p->s->progress, &x, p->e)
                  : expression_statistic(p->s, name, &v, &x, p->e);
         if (st)
             caret(p, from);

@@ -89,6 +89,21 @@ enum st view_quantiles(const struct view *v, const double *at, int k, struct pro
                : st_fail(e, ST_CANCELLED, "interrupted");
 }
 
+enum st view_pair_error(const struct view *ref, const struct view *x, struct progress *p,
+                        struct pair_error *out, struct err *e)
+{
+    struct pair_stream s;
+    const int64_t n = view_count(x);
+    pair_error_begin(&s);
+    for (int64_t i = 0; i < n; i += VIEW_PIECE) {
+        if (!progress_tick(p, "comparing", (double)i, (double)n))
+            return st_fail(e, ST_CANCELLED, "interrupted");
+        pair_error_add(&s, ref->data + i, x->data + i, n - i < VIEW_PIECE ? n - i : VIEW_PIECE);
+    }
+    pair_error_end(&s, out);
+    return ST_OK;
+}
+
 enum st view_narrow(struct view *v, int d, const int64_t *keep, int64_t n, struct err *e)
 {
     struct shape shape = v->shape;

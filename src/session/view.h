@@ -41,6 +41,9 @@ NODISCARD enum st view_summary(const struct view *v, struct progress *p, struct 
                                struct err *e);
 NODISCARD enum st view_quantiles(const struct view *v, const double *at, int k, struct progress *p,
                                  double *out, struct err *e);
+/* pair_error_of() two views of one shape. */
+NODISCARD enum st view_pair_error(const struct view *ref, const struct view *x, struct progress *p,
+                                  struct pair_error *out, struct err *e);
 /* Keep the n entries `keep` of dimension d, in that order. */
 NODISCARD enum st view_narrow(struct view *v, int d, const int64_t *keep, int64_t n, struct err *e);
 

@@ -301,7 +301,7 @@ static void errors_have_a_caret(void **unused)
     } cases[] = {
         { "", ST_SYNTAX, 0, 1, "operand" },
         { "1 +", ST_SYNTAX, 3, 1, "operand" },
-        { "1 + * 2", ST_NOTFOUND, 4, 1, "`*`" },
+        { "1 + ? 2", ST_NOTFOUND, 4, 1, "`?`" },
         { "(1 + 2", ST_SYNTAX, 0, 1, "`)`" },
         { "2 * (1 + 2", ST_SYNTAX, 4, 1, "`)`" },
         { "(1 2)", ST_SYNTAX, 3, 1, "`)`" },

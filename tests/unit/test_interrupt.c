@@ -3,8 +3,13 @@
  * first step on, over a value that needs no reading. No clocks. */
 #include "tests/harness/unit.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "command/command.h"
+#include "file/save.h"
 #include "session/session.h"
+#include "tests/harness/scratch.h"
 
 static enum st command(struct session *s, const char *line, struct err *e)
 {
@@ -25,6 +30,7 @@ static void long_loops_are_interrupted(void **state)
         "channels $w",        "print absmax($w)",     "print median($w)", "print entropy($w)",
         "summary token_embd.weight", "summary **",
         "print token_embd.weight[row=top2(absmax)]",
+        "print relerr($w, $w)", "print cos($w, $w)",   "print kl($w, $w)",
     };
     volatile sig_atomic_t cancel = 0;
     struct progress progress = { .cancel = &cancel };
@@ -45,4 +51,40 @@ static void long_loops_are_interrupted(void **state)
     session_free(s);
 }
 
-UNIT_MAIN(CASE(long_loops_are_interrupted))
+/* What was there before stays, and nothing else is left. */
+static void dumps_are_interrupted(void **state)
+{
+    (void)state;
+    static const char *const suffixes[] = { ".npy", ".bin", ".csv", ".json", ".safetensors" };
+    volatile sig_atomic_t cancel = 1;
+    struct progress progress = { .cancel = &cancel };
+    struct session *s = session_new();
+    struct session_model *m;
+    struct err e = ERR_INIT;
+    assert_ok(session_open(s, golden_path("models/llama-gqa-tied.gguf"), NULL, &m, &e), &e);
+    assert_ok(command(s, "w = token_embd.weight", &e), &e);
+    s->progress = &progress;
+    scratch_begin();
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        char name[40], line[600];
+        size_t n;
+        snprintf(name, sizeof name, "dump%s", suffixes[i]);
+        const char *path = scratch_path(name);
+        assert_ok(save_bytes(path, "old", 3, &e), &e);
+        snprintf(line, sizeof line, "dump $w to \"%s\"", path);
+        assert_fails(command(s, line, &e), ST_CANCELLED, &e);
+        char *kept = unit_read(path, &n);
+        assert_string_equal(kept, "old");
+        free(kept);
+        cancel = 0;
+        assert_ok(command(s, line, &e), &e);
+        kept = unit_read(path, &n);
+        assert_true(n > 1000);
+        free(kept);
+        cancel = 1;
+    }
+    scratch_end();
+    session_free(s);
+}
+
+UNIT_MAIN(CASE(long_loops_are_interrupted), CASE(dumps_are_interrupted))
