@@ -11,16 +11,22 @@
 #include "base/memory.h"
 #include "kernels/native_few_blocks.h"
 #include "kernels/native_few_k.h"
+#include "kernels/native_super.h"
 
 #ifdef __AVX2__
 
-enum { AHEAD = 6144 /* bytes beyond the next rows */ };
+enum {
+    AHEAD = 6144, /* bytes beyond the next rows */
+    PAGE = 4096,
+    SUPER_TOKENS = 2 /* more are worth laying rows side by side */
+};
 
 typedef void few_kernel(struct few_rows w, struct native_acts x, floats *sum);
 #define FEW_KERNEL(name) [NATIVE_##name] = few_##name
 static few_kernel *const few_kernels[NATIVE__COUNT] = {
-    FEW_KERNEL(q4_0), FEW_KERNEL(q8_0), FEW_KERNEL(iq4_nl), FEW_KERNEL(q4_k),
-    FEW_KERNEL(q5_k), FEW_KERNEL(q6_k), FEW_KERNEL(iq4_xs),
+    FEW_KERNEL(q4_0),  FEW_KERNEL(q4_1),  FEW_KERNEL(q5_0),   FEW_KERNEL(q5_1), FEW_KERNEL(q8_0),
+    FEW_KERNEL(mxfp4), FEW_KERNEL(nvfp4), FEW_KERNEL(iq4_nl), FEW_KERNEL(q2_k), FEW_KERNEL(q3_k),
+    FEW_KERNEL(q4_k),  FEW_KERNEL(q5_k),  FEW_KERNEL(q6_k),   FEW_KERNEL(tq2_0), FEW_KERNEL(iq4_xs),
 };
 
 /* Fewer rows than lanes, n bytes each: with rows of zeros, so that no kernel need know. */
@@ -45,6 +51,10 @@ static void few_panel(const struct native_weights *w, const struct native_acts *
             sum[t] = I(setzero_ps)();
         const struct few_rows at = { copy ? copy : p, copy ? used : w->row_bytes,
                                      p + WIDTH * w->row_bytes + AHEAD };
+        /* To translate the address of a page takes as long as to read it: the pages of a panel are
+         * asked for together, so that it is done side by side. */
+        for (size_t i = 0; i < WIDTH * w->row_bytes; i += PAGE)
+            __builtin_prefetch(at.ahead + WIDTH * w->row_bytes + i, 0, 2);
         few_kernels[native_id(w->format)](at, *x, sum);
         for (int t = 0; t < x->tokens && rows == WIDTH; t++)
             I(storeu_ps)(y + t * stride + r, sum[t]);
@@ -57,16 +67,22 @@ static void few_panel(const struct native_weights *w, const struct native_acts *
 static void native_panel(const struct native_weights *w, const struct native_acts *x, float *y,
                          int64_t stride)
 {
-    const bool few = x->tokens <= FEW_TOKENS && few_kernels[native_id(w->format)];
-    (few ? few_panel : native_rows)(w, x, y, stride);
+    super_kernel *const super = super_kernel_of(w->format);
+    if (x->tokens <= FEW_TOKENS && few_kernels[native_id(w->format)])
+        few_panel(w, x, y, stride);
+    else
+        (super ? super : native_rows)(w, x, y, stride);
 }
 
 /* Units of 16 with codes above 31 need so many sums in AVX2 that the products of many tokens are
- * better made from rows taken apart in memory. */
+ * better made from rows taken apart in memory; so are those of formats without a kernel for few,
+ * unless there are very few. */
 static int native_few(const struct native_format *f, int64_t tokens)
 {
-    const bool apart = WIDTH == 8 && f->unit == 16 && tokens > 15;
-    return few_kernels[native_id(f)] && !apart ? FEW_TOKENS : 0;
+    const bool apart = WIDTH == 8 && f->unit == 16 && f->group > 16 && tokens > 15;
+    if (few_kernels[native_id(f)])
+        return apart ? 0 : FEW_TOKENS;
+    return tokens <= SUPER_TOKENS && super_kernel_of(f) ? SUPER_TOKENS : 0;
 }
 
 #endif

@@ -15,38 +15,33 @@ struct few_super {
 };
 
 /* isum[t] += scale * dot of the unit that begins at column c, for one or two units of f->unit
- * columns, `apart` units from each other. */
+ * columns, `apart` units from each other, and `tokens` tokens from token t on. */
+INLINE void few_unit(const struct native_format *f, const struct native_acts *x, int tokens,
+                     int64_t t, int64_t c, const ints *code, int n, int apart, const ints *scale,
+                     ints *isum)
+{
+    const int64_t units = x->stride / f->unit, at = t * x->stride + c;
+    ints sum[ABREAST];
+    UNROLL for (int k = 0; k < tokens; k++) sum[k] = isum[t + k];
+    UNROLL for (int i = 0; i < n; i++)
+    {
+        const int32_t *start = x->start + at / f->unit + i * apart;
+        ints dot[ABREAST];
+        UNROLL for (int k = 0; k < tokens; k++) dot[k] = few_start(f, start + k * units);
+        few_dots(f, tokens, dot, code + i * f->unit / 4, f->unit / 4,
+                 x->code + at + i * apart * f->unit, x->stride);
+        UNROLL for (int k = 0; k < tokens; k++)
+            sum[k] = I(add_epi32)(sum[k], I(mullo_epi32)(dot[k], scale[i * apart]));
+    }
+    UNROLL for (int k = 0; k < tokens; k++) isum[t + k] = sum[k];
+}
+
 INLINE void few_units(const struct native_format *f, const struct native_acts *x, int64_t c,
                       const ints *code, int n, int apart, const ints *scale, ints *isum)
 {
-    const int64_t units = x->stride / f->unit;
-    const int8_t *a = x->code + c;
-    const int32_t *start = x->start + c / f->unit;
-    int64_t t = 0;
-    for (; t + 2 <= x->tokens; t += 2, a += 2 * x->stride, start += 2 * units) {
-        ints sum[2] = { isum[t], isum[t + 1] };
-        UNROLL for (int i = 0; i < n; i++)
-        {
-            ints dot[2] = { few_start(f, start + i * apart),
-                            few_start(f, start + units + i * apart) };
-            few_dots(f, dot, code + i * f->unit / 4, f->unit / 4, a + i * apart * f->unit,
-                     x->stride);
-            UNROLL for (int k = 0; k < 2; k++)
-                sum[k] = I(add_epi32)(sum[k], I(mullo_epi32)(dot[k], scale[i * apart]));
-        }
-        isum[t] = sum[0];
-        isum[t + 1] = sum[1];
-    }
-    for (; t < x->tokens; t++, a += x->stride, start += units) {
-        ints sum = isum[t];
-        UNROLL for (int i = 0; i < n; i++)
-        {
-            const ints dot = few_dot(f, few_start(f, start + i * apart), code + i * f->unit / 4,
-                                     f->unit / 4, a + i * apart * f->unit);
-            sum = I(add_epi32)(sum, I(mullo_epi32)(dot, scale[i * apart]));
-        }
-        isum[t] = sum;
-    }
+#define UNIT(tokens, t) few_unit(f, x, tokens, t, c, code, n, apart, scale, isum)
+    FEW_AT_A_TIME(x, n > 1 ? 2 : ABREAST, UNIT);
+#undef UNIT
 }
 
 /* sum[t] continued by the terms of super-block g. */
@@ -113,13 +108,6 @@ INLINE void k4_head(const uint8_t *p, size_t stride, struct few_super *s)
     four_scales(low_nibbles(v[3]) | (I(srli_epi32)(v[1], 2) & two), s->scale + 4);
     four_minima(v[2] & six, s->min);
     four_minima(high_nibbles(v[3]) | (I(srli_epi32)(v[2], 2) & two), s->min + 2);
-}
-
-/* 32 bytes of WIDTH rows. */
-INLINE void turn_two(const uint8_t *p, size_t stride, ints v[8])
-{
-    turn_rows(p, stride, v);
-    turn_rows(p + 16, stride, v + 4);
 }
 
 INLINE void q4_k_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,
@@ -237,6 +225,106 @@ INLINE void iq4_xs_units(const struct native_format *f, const uint8_t *p, struct
     }
 }
 
+INLINE void tq2_0_head(const uint8_t *p, size_t stride, struct few_super *s)
+{
+    s->d = halves_at(p + 64, stride);
+    UNROLL for (int u = 0; u < 8; u++) s->scale[u] = ints_of(1);
+}
+
+INLINE void tq2_0_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,
+                        const struct native_acts *x, int64_t c, const struct few_super *s,
+                        ints *isum)
+{
+    for (int h = 0; h < 2; h++) {
+        ints q[8], code[8];
+        ask_ahead(w, 33);
+        turn_two(p + 32 * h, w->stride, q);
+        for (int k = 0; k < 4; k++) {
+            UNROLL for (int i = 0; i < 8; i++)
+            {
+                code[i] = q[i] & I(set1_epi8)(3);
+                q[i] = I(srli_epi32)(q[i], 2);
+            }
+            few_units(f, x, c + 128 * h + 32 * k, code, 1, 1, s->scale, isum);
+        }
+    }
+}
+
+INLINE void q2_k_head(const uint8_t *p, size_t stride, struct few_super *s)
+{
+    const ints both = dwords_at(p + 80, stride);
+    ints v[4];
+    s->d = low_halves(both);
+    s->m = high_halves(both);
+    turn_rows(p, stride, v);
+    UNROLL for (int k = 0; k < 4; k++)
+    {
+        four_scales(low_nibbles(v[k]), s->scale + 4 * k);
+        four_minima(high_nibbles(v[k]), s->min + 2 * k);
+    }
+}
+
+INLINE void q2_k_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,
+                       const struct native_acts *x, int64_t c, const struct few_super *s,
+                       ints *isum)
+{
+    for (int h = 0; h < 2; h++) {
+        ints q[8], code[8];
+        ask_ahead(w, 42);
+        turn_two(p + 16 + 32 * h, w->stride, q);
+        for (int k = 0; k < 4; k++) {
+            UNROLL for (int i = 0; i < 8; i++)
+            {
+                code[i] = q[i] & I(set1_epi8)(3);
+                q[i] = I(srli_epi32)(q[i], 2);
+            }
+            few_units(f, x, c + 128 * h + 32 * k, code, 2, 1, s->scale + 8 * h + 2 * k, isum);
+        }
+    }
+}
+
+/* Four scales side by side: nibbles, and two bits more from one of three dwords. */
+INLINE void q3_k_head(const uint8_t *p, size_t stride, struct few_super *s)
+{
+    const ints a = dwords_at(p + 96, stride), b = dwords_at(p + 100, stride);
+    const ints two = dwords_at(p + 104, stride);
+    s->d = halves_at(p + 108, stride);
+    UNROLL for (int k = 0; k < 4; k++)
+    {
+        const ints from = k & 1 ? b : a, low = k & 2 ? high_nibbles(from) : low_nibbles(from);
+        const ints high = I(srli_epi32)(two, 2 * k) & I(set1_epi8)(3);
+        four_scales(low | I(slli_epi32)(high, 4), s->scale + 4 * k);
+        UNROLL for (int i = 0; i < 4; i++)
+            s->scale[4 * k + i] = I(sub_epi32)(s->scale[4 * k + i], ints_of(32));
+    }
+}
+
+INLINE void q3_k_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,
+                       const struct native_acts *x, int64_t c, const struct few_super *s,
+                       ints *isum)
+{
+    ints high[8];
+    turn_two(p, w->stride, high);
+    for (int h = 0; h < 2; h++) {
+        ints q[8], code[8];
+        ask_ahead(w, 55);
+        turn_two(p + 32 + 32 * h, w->stride, q);
+        for (int k = 0; k < 4; k++) {
+            UNROLL for (int i = 0; i < 8; i++)
+            {
+                const ints third = I(slli_epi32)(high[i], 2) & I(set1_epi8)(4);
+                code[i] = (q[i] & I(set1_epi8)(3)) | third;
+                q[i] = I(srli_epi32)(q[i], 2);
+                high[i] = I(srli_epi32)(high[i], 1);
+            }
+            few_units(f, x, c + 128 * h + 32 * k, code, 2, 1, s->scale + 8 * h + 2 * k, isum);
+        }
+    }
+}
+
+FEW_SUPERS(q2_k, 84, q2_k_head, q2_k_units)
+FEW_SUPERS(q3_k, 110, q3_k_head, q3_k_units)
+FEW_SUPERS(tq2_0, 66, tq2_0_head, tq2_0_units)
 FEW_SUPERS(q4_k, 144, k4_head, q4_k_units)
 FEW_SUPERS(q5_k, 176, k4_head, q5_k_units)
 FEW_SUPERS(q6_k, 210, q6_k_head, q6_k_units)

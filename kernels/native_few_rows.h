@@ -105,6 +105,29 @@ INLINE floats halves_at(const uint8_t *p, size_t stride)
 #endif
 }
 
+INLINE __m128i four_dwords(const uint8_t *p, size_t stride)
+{
+    __m128i v = _mm_cvtsi32_si128((int)load_u32(p));
+    v = _mm_insert_epi32(v, (int)load_u32(p + stride), 1);
+    v = _mm_insert_epi32(v, (int)load_u32(p + 2 * stride), 2);
+    return _mm_insert_epi32(v, (int)load_u32(p + 3 * stride), 3);
+}
+
+/* Four bytes of each row. */
+INLINE ints dwords_at(const uint8_t *p, size_t stride)
+{
+    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(four_dwords(p, stride)),
+                                                four_dwords(p + 4 * stride, stride), 1);
+#ifdef __AVX512VNNI__
+    const __m128i c = four_dwords(p + 8 * stride, stride);
+    const __m128i d = four_dwords(p + 12 * stride, stride);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low),
+                              _mm256_inserti128_si256(_mm256_castsi128_si256(c), d, 1), 1);
+#else
+    return low;
+#endif
+}
+
 /* Bytes at once. */
 INLINE ints low_nibbles(ints v) { return v & I(set1_epi8)(15); }
 INLINE ints high_nibbles(ints v) { return I(srli_epi32)(v, 4) & I(set1_epi8)(15); }
@@ -152,22 +175,36 @@ INLINE ints few_dot(const struct native_format *f, ints acc, const ints *code, i
 #endif
 }
 
-/* The same for two tokens, whose activations are `stride` apart: their products take turns. */
-INLINE void few_dots(const struct native_format *f, ints acc[2], const ints *code, int n,
+/* The same for some tokens, whose activations are `stride` apart: their products take turns. */
+INLINE void few_dots(const struct native_format *f, int tokens, ints *acc, const ints *code, int n,
                      const int8_t *x, int64_t stride)
 {
 #ifdef __AVX512VNNI__
-    (void)f;
-    UNROLL for (int k = 0; k < n; k++)
-    {
-        acc[0] = dot_four(acc[0], code[k], x + 4 * k);
-        acc[1] = dot_four(acc[1], code[k], x + stride + 4 * k);
+    if (tokens > 1) {
+        UNROLL for (int k = 0; k < n; k++)
+            UNROLL for (int t = 0; t < tokens; t++)
+                acc[t] = dot_four(acc[t], code[k], x + t * stride + 4 * k);
+        return;
     }
-#else
-    acc[0] = few_dot(f, acc[0], code, n, x);
-    acc[1] = few_dot(f, acc[1], code, n, x + stride);
 #endif
+    UNROLL for (int t = 0; t < tokens; t++)
+        acc[t] = few_dot(f, acc[t], code, n, x + t * stride);
 }
+
+/* Call with(tokens, first) for all tokens of x, `most` (2 or ABREAST) at a time. */
+enum { ABREAST = WIDTH == 16 ? 4 : 2 };
+#define FEW_AT_A_TIME(x, most, with) \
+    do { \
+        int64_t few_t = 0; \
+        for (; few_t + (most) <= (x)->tokens; few_t += (most)) \
+            with(most, few_t); \
+        if ((most) > 2 && few_t + 2 <= (x)->tokens) { \
+            with(2, few_t); \
+            few_t += 2; \
+        } \
+        if (few_t < (x)->tokens) \
+            with(1, few_t); \
+    } while (0)
 
 /* What the dot product of a unit starts from. */
 INLINE ints few_start(const struct native_format *f, const int32_t *start)
@@ -190,11 +227,16 @@ INLINE void take_nibbles(const uint8_t *p, size_t stride, ints code[8])
 /* Signed bytes to codes: around the zero 128, or as they are. */
 INLINE ints from_signed(void) { return I(set1_epi8)(WIDTH == 8 ? 0 : -128); }
 
-/* Nibbles to the 16 levels of IQ4. */
-INLINE void look_up(ints *code, int n)
+/* 32 bytes of WIDTH rows. */
+INLINE void turn_two(const uint8_t *p, size_t stride, ints v[8])
 {
-    uint8_t book[16];
-    integer_book(codebook_iq4nl, WIDTH == 8 ? 0 : 128, book);
+    turn_rows(p, stride, v);
+    turn_rows(p + 16, stride, v + 4);
+}
+
+/* Nibbles to 16 levels. */
+INLINE void look_up_in(const uint8_t book[16], ints *code, int n)
+{
     const __m128i one = _mm_loadu_si128((const __m128i *)book);
 #ifdef __AVX512VNNI__
     const ints table = _mm512_broadcast_i32x4(one);
@@ -202,6 +244,21 @@ INLINE void look_up(ints *code, int n)
     const ints table = _mm256_broadcastsi128_si256(one);
 #endif
     UNROLL for (int k = 0; k < n; k++) code[k] = I(shuffle_epi8)(table, code[k]);
+}
+
+/* To those of IQ4. */
+INLINE void look_up(ints *code, int n)
+{
+    uint8_t book[16];
+    integer_book(codebook_iq4nl, WIDTH == 8 ? 0 : 128, book);
+    look_up_in(book, code, n);
+}
+
+/* To those of E2M1, codebook_e2m1_doubled around 12; constants, so that no loop makes them anew. */
+INLINE void look_up_e2m1(ints *code, int n)
+{
+    static const uint8_t book[16] = { 12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0 };
+    look_up_in(book, code, n);
 }
 
 #endif

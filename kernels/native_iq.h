@@ -6,40 +6,132 @@
 
 #include "kernels/native_blocks.h"
 
-/* Magnitudes with one sign bit each, around the code 64. */
-static inline void put_signed(uint8_t *code, const uint8_t *grid, unsigned signs, int n)
+/* A row of 8 bytes of a table is read as one number; four of them are the codes of 32 columns. */
+static inline uint64_t eight_of(const void *row)
 {
-    uint8_t mask[8];
-    bytes8 v = { 0 };
-    spread_bits((uint8_t)signs, 0xff, mask);
-    BYTES(bytes8, minus, mask);
-    memcpy(&v, grid, (size_t)n);
-    v = ((v ^ minus) - minus) + 64;
-    memcpy(code, &v, (size_t)n);
+    uint64_t v;
+    memcpy(&v, row, sizeof v);
+    return v;
 }
+
+static inline bytes32 put_together(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+#ifdef __AVX2__
+    return (bytes32)_mm256_setr_epi64x((long long)a, (long long)b, (long long)c, (long long)d);
+#else
+    const uint64_t all[4] = { a, b, c, d };
+    BYTES(bytes32, v, all);
+    return v;
+#endif
+}
+
+/* The same of eight rows of 4 bytes. */
+static inline bytes32 put_fours_together(const uint32_t v[8])
+{
+#ifdef __AVX2__
+    return (bytes32)_mm256_setr_epi32((int)v[0], (int)v[1], (int)v[2], (int)v[3], (int)v[4],
+                                      (int)v[5], (int)v[6], (int)v[7]);
+#else
+    BYTES(bytes32, all, v);
+    return all;
+#endif
+}
+
+/* All ones in the bytes whose bit is set. */
+static inline bytes32 where(uint32_t bits)
+{
+#if defined __AVX512BW__ && defined __AVX512VL__
+    return (bytes32)_mm256_movm_epi8(bits);
+#elif defined __AVX2__
+    const __m256i from = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202,
+                                            0x0303030303030303);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
+    const __m256i mine = _mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), from);
+    return (bytes32)_mm256_cmpeq_epi8(_mm256_and_si256(mine, bit), bit);
+#else
+    uint8_t mask[32];
+    for (int l = 0; l < 4; l++)
+        spread_bits((uint8_t)(bits >> 8 * l), 0xff, mask + 8 * l);
+    BYTES(bytes32, v, mask);
+    return v;
+#endif
+}
+
+/* 32 magnitudes with one sign bit each, around the code 64. */
+static inline void put_signed(uint8_t *code, bytes32 grid, uint32_t signs)
+{
+    const bytes32 minus = where(signs);
+    PUT(code, bytes32, ((grid ^ minus) - minus) + 64);
+}
+
+typedef uint32_t words8 __attribute__((vector_size(32)));
+typedef uint64_t longs4 __attribute__((vector_size(32)));
+
+/* In every lane of a vector of 32 or 64 bits: the signs of four groups of 8 out of 7 bits each, the
+ * lowest, those of the last elements as even_signs has them. */
+#define EVEN_SIGNS(type, v) \
+    do { \
+        const type even = ((v) & 0x7f) | ((v) << 1 & 0x7f00) | ((v) << 2 & 0x7f0000) \
+                          | ((v) << 3 & 0x7f000000); \
+        type odd = even ^ even >> 4; \
+        odd ^= odd >> 2; \
+        odd ^= odd >> 1; \
+        (v) = even | (odd & 0x01010101) << 7; \
+    } while (0)
 
 UNPACKER(iq2_xxs)
 {
-    for (int64_t s = 0; s < n / 32; s++) {
-        const uint8_t *block = p + s / 8 * 66, *q = block + 2 + 8 * (s % 8);
-        const uint32_t a = load_u32(q + 4);
-        w->d[s / 8] = scale_f16(block) * 0.125f;
-        w->scale[s] = (int16_t)(2 * (a >> 28) + 1);
-        for (int l = 0; l < 4; l++)
-            put_signed(w->code + 32 * s + 8 * l, codebook_iq2_xxs[q[l]],
-                       even_signs(a >> 7 * l & 127), 8);
+    for (int64_t i = 0; i < n / 256; i++, p += 66) {
+        uint64_t signs[8]; /* of the upper halves; the lower ones are indices */
+        w->d[i] = scale_f16(p) * 0.125f;
+        for (int s = 0; s < 8; s++)
+            w->scale[8 * i + s] = (int16_t)(2 * (p[9 + 8 * s] >> 4) + 1);
+        for (int s = 0; s < 8; s += 4) {
+            BYTES(longs4, v, p + 2 + 8 * s);
+            v >>= 32;
+            EVEN_SIGNS(longs4, v);
+            PUT(signs + s, longs4, v);
+        }
+        for (int s = 0; s < 8; s++) {
+            const uint8_t *q = p + 2 + 8 * s;
+            put_signed(w->code + 256 * i + 32 * s,
+                       put_together(eight_of(codebook_iq2_xxs[q[0]]),
+                                    eight_of(codebook_iq2_xxs[q[1]]),
+                                    eight_of(codebook_iq2_xxs[q[2]]),
+                                    eight_of(codebook_iq2_xxs[q[3]])),
+                       (uint32_t)signs[s]);
+        }
+    }
+}
+
+/* Nibbles of `bytes` to scales 1, 3, .. 31. */
+static inline void odd_scales(const uint8_t *p, int bytes, int16_t *scale)
+{
+    for (int s = 0; s < bytes; s++) {
+        scale[2 * s] = (int16_t)(2 * (p[s] & 15) + 1);
+        scale[2 * s + 1] = (int16_t)(2 * (p[s] >> 4) + 1);
     }
 }
 
 UNPACKER(iq2_xs)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 74) {
+        uint8_t signs[32];
         w->d[i] = scale_f16(p) * 0.125f;
-        for (int s = 0; s < 16; s++)
-            w->scale[16 * i + s] = (int16_t)(2 * (p[66 + s / 2] >> s % 2 * 4 & 15) + 1);
+        odd_scales(p + 66, 8, w->scale + 16 * i);
         for (int g = 0; g < 32; g++) {
-            const unsigned q = load_u16(p + 2 + 2 * g);
-            put_signed(w->code + 256 * i + 8 * g, codebook_iq2_xs[q & 511], even_signs(q >> 9), 8);
+            const unsigned v = load_u16(p + 2 + 2 * g) >> 9;
+            const unsigned odd = v ^ v >> 4, more = odd ^ odd >> 2;
+            signs[g] = (uint8_t)(v | (more ^ more >> 1) << 7);
+        }
+        for (int s = 0; s < 8; s++) {
+            const uint8_t *q = p + 2 + 8 * s;
+            put_signed(w->code + 256 * i + 32 * s,
+                       put_together(eight_of(codebook_iq2_xs[load_u16(q) & 511]),
+                                    eight_of(codebook_iq2_xs[load_u16(q + 2) & 511]),
+                                    eight_of(codebook_iq2_xs[load_u16(q + 4) & 511]),
+                                    eight_of(codebook_iq2_xs[load_u16(q + 6) & 511])),
+                       load_u32(signs + 4 * s));
         }
     }
 }
@@ -48,11 +140,16 @@ UNPACKER(iq2_s)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 82) {
         w->d[i] = scale_f16(p) * 0.125f;
-        for (int s = 0; s < 16; s++)
-            w->scale[16 * i + s] = (int16_t)(2 * (p[74 + s / 2] >> s % 2 * 4 & 15) + 1);
-        for (int g = 0; g < 32; g++) {
-            const int row = p[2 + g] | (p[66 + g / 4] >> g % 4 * 2 & 3) << 8;
-            put_signed(w->code + 256 * i + 8 * g, codebook_iq2_s[row], p[34 + g], 8);
+        odd_scales(p + 74, 8, w->scale + 16 * i);
+        for (int s = 0; s < 8; s++) {
+            const unsigned high = p[66 + s];
+            const uint8_t *q = p + 2 + 4 * s;
+            put_signed(w->code + 256 * i + 32 * s,
+                       put_together(eight_of(codebook_iq2_s[q[0] | (high << 8 & 0x300)]),
+                                    eight_of(codebook_iq2_s[q[1] | (high << 6 & 0x300)]),
+                                    eight_of(codebook_iq2_s[q[2] | (high << 4 & 0x300)]),
+                                    eight_of(codebook_iq2_s[q[3] | (high << 2 & 0x300)])),
+                       load_u32(p + 34 + 4 * s));
         }
     }
 }
@@ -60,14 +157,18 @@ UNPACKER(iq2_s)
 UNPACKER(iq3_xxs)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 98) {
+        uint32_t signs[8];
         w->d[i] = scale_f16(p) * 0.25f;
-        for (int g = 0; g < 32; g++) {
-            const uint32_t a = load_u32(p + 66 + g / 4 * 4);
-            const unsigned signs = even_signs(a >> 7 * (g % 4) & 127);
-            w->scale[8 * i + g / 4] = (int16_t)(2 * (a >> 28) + 1);
-            put_signed(w->code + 256 * i + 8 * g, codebook_iq3_xxs[p[2 + 2 * g]], signs, 4);
-            put_signed(w->code + 256 * i + 8 * g + 4, codebook_iq3_xxs[p[3 + 2 * g]], signs >> 4,
-                       4);
+        for (int s = 0; s < 8; s++)
+            w->scale[8 * i + s] = (int16_t)(2 * (p[69 + 4 * s] >> 4) + 1);
+        BYTES(words8, v, p + 66);
+        EVEN_SIGNS(words8, v);
+        PUT(signs, words8, v);
+        for (int s = 0; s < 8; s++) {
+            uint32_t grid[8];
+            for (int l = 0; l < 8; l++)
+                grid[l] = load_u32(codebook_iq3_xxs[p[2 + 8 * s + l]]);
+            put_signed(w->code + 256 * i + 32 * s, put_fours_together(grid), signs[s]);
         }
     }
 }
@@ -76,33 +177,39 @@ UNPACKER(iq3_s)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 110) {
         w->d[i] = scale_f16(p);
-        for (int s = 0; s < 8; s++)
-            w->scale[8 * i + s] = (int16_t)(1 + 2 * (p[106 + s / 2] >> s % 2 * 4 & 15));
-        for (int g = 0; g < 64; g++) {
-            const int row = p[2 + g] | (p[66 + g / 8] >> g % 8 & 1) << 8;
-            put_signed(w->code + 256 * i + 4 * g, codebook_iq3_s[row], p[74 + g / 2] >> g % 2 * 4,
-                       4);
+        odd_scales(p + 106, 4, w->scale + 8 * i);
+        for (int s = 0; s < 8; s++) {
+            const unsigned high = p[66 + s];
+            uint32_t grid[8];
+            for (int l = 0; l < 8; l++)
+                grid[l] = load_u32(codebook_iq3_s[p[2 + 8 * s + l] | (high << (8 - l) & 256)]);
+            put_signed(w->code + 256 * i + 32 * s, put_fours_together(grid),
+                       load_u32(p + 74 + 4 * s));
         }
     }
 }
 
-/* Ternary points moved by an eighth: in units of an eighth 8 * point + 1 or - 1, around the code 9.
- */
-static inline void put_moved(uint8_t *restrict code, const int8_t *restrict grid, bool down)
+/* Ternary points moved by an eighth: in units of an eighth 8 * point + 1, or - 1 where `down` is
+ * all ones, around the code 9. */
+static inline void put_moved(uint8_t *code, bytes32 grid, bytes32 down)
 {
-    BYTES(bytes8, v, grid);
-    PUT(code, bytes8, (v << 3) + (uint8_t)(down ? 8 : 10));
+    PUT(code, bytes32, (grid << 3) + 10 - (down & 2));
 }
 
 UNPACKER(iq1_s)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 50) {
         w->d[i] = scale_f16(p) * 0.125f;
-        for (int g = 0; g < 32; g++) {
-            const unsigned qh = load_u16(p + 34 + g / 4 * 2);
-            const int row = p[2 + g] | (int)(qh >> g % 4 * 3 & 7) << 8;
-            w->scale[8 * i + g / 4] = (int16_t)(2 * (qh >> 12 & 7) + 1);
-            put_moved(w->code + 256 * i + 8 * g, codebook_iq1_s[row], qh & 0x8000);
+        for (int s = 0; s < 8; s++) {
+            const unsigned h = load_u16(p + 34 + 2 * s);
+            const uint8_t *q = p + 2 + 4 * s;
+            w->scale[8 * i + s] = (int16_t)(2 * (h >> 12 & 7) + 1);
+            put_moved(w->code + 256 * i + 32 * s,
+                      put_together(eight_of(codebook_iq1_s[q[0] | (h << 8 & 0x700)]),
+                                   eight_of(codebook_iq1_s[q[1] | (h << 5 & 0x700)]),
+                                   eight_of(codebook_iq1_s[q[2] | (h << 2 & 0x700)]),
+                                   eight_of(codebook_iq1_s[q[3] | (h >> 1 & 0x700)])),
+                      where(h & 0x8000 ? UINT32_MAX : 0));
         }
     }
 }
@@ -118,10 +225,17 @@ UNPACKER(iq1_m)
         for (int s = 0; s < 16; s++)
             w->scale[16 * i + s] = (int16_t)(2 * (load_u16(p + 48 + s / 4 * 2) >> s % 4 * 3 & 7)
                                              + 1);
-        for (int g = 0; g < 32; g++) {
-            const int nibble = p[32 + g / 2] >> g % 2 * 4 & 15;
-            put_moved(w->code + 256 * i + 8 * g, codebook_iq1_s[p[g] | (nibble & 7) << 8],
-                      nibble & 8);
+        for (int s = 0; s < 8; s++) {
+            const unsigned h = load_u16(p + 32 + 2 * s); /* a nibble each: three bits, down */
+            const uint8_t *q = p + 4 * s;
+            const uint32_t down = (h >> 3 & 1) | (h << 1 & 0x100) | (h << 5 & 0x10000)
+                                  | (h << 9 & 0x1000000);
+            put_moved(w->code + 256 * i + 32 * s,
+                      put_together(eight_of(codebook_iq1_s[q[0] | (h << 8 & 0x700)]),
+                                   eight_of(codebook_iq1_s[q[1] | (h << 4 & 0x700)]),
+                                   eight_of(codebook_iq1_s[q[2] | (h & 0x700)]),
+                                   eight_of(codebook_iq1_s[q[3] | (h >> 4 & 0x700)])),
+                      where(down * 255));
         }
     }
 }

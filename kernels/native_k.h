@@ -35,9 +35,12 @@ UNPACKER(q3_k)
 {
     for (int64_t i = 0; i < n / 256; i++, p += 110) {
         w->d[i] = scale_f16(p + 108);
-        for (int k = 0; k < 16; k++) {
-            int low = k < 8 ? p[96 + k] & 15 : p[96 + k - 8] >> 4;
-            w->scale[16 * i + k] = (int16_t)((low | (p[104 + k % 4] >> 2 * (k / 4) & 3) << 4) - 32);
+        const uint32_t two = load_u32(p + 104);
+        for (int k = 0; k < 4; k++) { /* four scales side by side: low nibbles, two bits more */
+            const uint32_t low = load_u32(p + 96 + 4 * (k & 1)) >> (k & 2 ? 4 : 0) & 0x0f0f0f0fu;
+            const uint32_t scales = low | (two >> 2 * k & 0x03030303u) << 4;
+            for (int j = 0; j < 4; j++)
+                w->scale[16 * i + 4 * k + j] = (int16_t)((int)(scales >> 8 * j & 63) - 32);
         }
         put_pairs(p + 32, w->code + 256 * i);
         BYTES(bytes32, high, p);

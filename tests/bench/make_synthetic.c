@@ -4,8 +4,9 @@
  *
  * usage: make_synthetic SHAPE FORMAT FILE [SEED]
  *   SHAPE   tiny, 135M, 1.1B; 8B writes the header alone, over a hole of the file's full size
- *   FORMAT  f32 f16 bf16 q8_0 q4_0 (rounded to nearest); q4_k q5_k q6_k iq4_nl iq4_xs (codes drawn
- *           at random, scales of a trained model's magnitude)
+ *   FORMAT  f32 f16 bf16 q8_0 q4_0 (rounded to nearest); q4_1 q5_0 q5_1 mxfp4 q2_k q3_k q4_k q5_k
+ *           q6_k tq1_0 tq2_0 iq1_s iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s iq4_nl iq4_xs (codes drawn at
+ *           random, scales of a trained model's magnitude)
  *
  * What is in it. Matrices are Gaussian with standard deviation gain / sqrt(columns); gain differs
  * by block and kind, and in each matrix a few input channels are 8 times as large (not where codes
@@ -131,7 +132,8 @@ static void to_q4_0(const float *x, int64_t n, uint8_t *p)
 }
 
 /* Formats: the number in files, and either an encoder or, for blocks of random bytes, where the
- * half floats lie and how far values spread around 0 when these are 1. */
+ * half floats lie (d -1: a power of two in the first byte) and how far values spread around 0 when
+ * these are 1. */
 struct coding {
     const char *name;
     int file_type; /* general.file_type */
@@ -147,9 +149,23 @@ static const struct coding codings[] = {
     { "bf16", 32, 1, 2, to_bf16, -1, -1, 0, 0 },
     { "q8_0", 7, 32, 34, to_q8_0, -1, -1, 0, 0 },
     { "q4_0", 2, 32, 18, to_q4_0, -1, -1, 0, 0 },
+    { "q4_1", 3, 32, 20, NULL, 0, 2, 4.6f, -7.5f },
+    { "q5_0", 8, 32, 22, NULL, 0, -1, 9.2f, 0 },
+    { "q5_1", 9, 32, 24, NULL, 0, 2, 9.2f, -15.5f },
+    { "mxfp4", 38, 32, 17, NULL, -1, -1, 2.9f, 0 },
+    { "q2_k", 10, 256, 84, NULL, 80, 82, 13.9f, 1.5f },
+    { "q3_k", 12, 256, 110, NULL, 108, -1, 43, 0 },
     { "q4_k", 14, 256, 144, NULL, 0, 2, 253, 7.5f },
     { "q5_k", 16, 256, 176, NULL, 0, 2, 515, 15.5f },
     { "q6_k", 18, 256, 210, NULL, 208, -1, 1366, 0 },
+    { "tq1_0", 36, 256, 54, NULL, 52, -1, 0.82f, 0 },
+    { "tq2_0", 37, 256, 66, NULL, 64, -1, 1.23f, 0 },
+    { "iq1_s", 24, 256, 50, NULL, 0, -1, 7.1f, 0 },
+    { "iq2_xxs", 19, 256, 66, NULL, 0, -1, 53, 0 },
+    { "iq2_xs", 20, 256, 74, NULL, 0, -1, 56, 0 },
+    { "iq2_s", 28, 256, 82, NULL, 0, -1, 57, 0 },
+    { "iq3_xxs", 23, 256, 98, NULL, 0, -1, 143, 0 },
+    { "iq3_s", 26, 256, 110, NULL, 0, -1, 140, 0 },
     { "iq4_nl", 25, 32, 18, NULL, 0, -1, 71, 0 },
     { "iq4_xs", 30, 256, 136, NULL, 0, -1, 1311, 0 },
 };
@@ -170,7 +186,10 @@ static void draw_blocks(const struct coding *c, int64_t n, float sigma, uint64_t
             memcpy(p + i, &u, (size_t)(c->bytes - i < 8 ? c->bytes - i : 8));
         }
         const float d = sigma / c->spread * (1 + 0.25f * gauss(state));
-        put_half(p + c->d, d);
+        if (c->d >= 0)
+            put_half(p + c->d, d);
+        else /* mxfp4: a power of two */
+            p[0] = (uint8_t)(127 + ilogbf(fabsf(d)));
         if (c->dmin >= 0)
             put_half(p + c->dmin, d * c->min);
     }
@@ -458,8 +477,11 @@ int main(int argc, char **argv)
     p.coding = argc > 3 ? coding_find(argv[2]) : NULL;
     if (!p.shape || !p.coding) {
         fputs("usage: make_synthetic SHAPE FORMAT FILE [SEED]\n  SHAPE: tiny 135M 1.1B 8B\n"
-              "  FORMAT: f32 f16 bf16 q8_0 q4_0 q4_k q5_k q6_k iq4_nl iq4_xs\n",
+              "  FORMAT:",
               stderr);
+        for (size_t i = 0; i < sizeof codings / sizeof *codings; i++)
+            fprintf(stderr, " %s", codings[i].name);
+        fputc('\n', stderr);
         return 2;
     }
     plan_tensors(&p);
