@@ -94,4 +94,23 @@ is "and taken back" "$(printf '%s\n' "$out" | grep '^s[012]:blk' | sort | uniq -
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'ref off' -ex 'splice blk.0.out'
 like "a splice needs a reference" "$err" 'there is no reference'
 
+# Bisection.
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text'" -ex 'bisect 80% by weight' -ex 'bisect 0.5 by block' --output csv
+like "weights are found" "$out" '^token_embd\.weight,weight,0\.'
+like "blocks too" "$out" '^blk\.[01],block,0\.'
+like "with what was measured" "$out" '^weight,joint,the set,[0-9]+,[0-9.]+,[0-9.]+,0\.[89]'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'metric top1' -ex "$prompt" -ex bisect
+like "the tokens of a prompt, without a set" "$out" '^text +prompt$'
+like "by the metric" "$out" '^metric +top1$'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'metric logitdiff id=5 id=7' -ex 'bisect 0.7 by sub' -ex metric
+is "a difference of logits" "$(printf '%s\n' "$out" | grep -c '^metric +logitdiff\|^metric  *logitdiff')" 3
+qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex bisect
+like "equals have no weight that differs" "$err" 'no weight differs from the reference'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'bisect 1.5'
+like "a share is a share" "$err" 'a share lies above 0'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'bisect by token'
+is "a level is a level" "$status" 1
+capture "$QDB" -n -batch "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex bisect </dev/null
+like "no reference, no damage" "$err" 'there is no reference'
+
 finish

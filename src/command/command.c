@@ -13,7 +13,8 @@
 
 static const struct verb *const tables[] = {
     verbs_files,  verbs_input,   verbs_control, verbs_break,   verbs_catch, verbs_look,
-    verbs_change, verbs_analyse, verbs_study,   verbs_compare, verbs_kl,    verbs_qerr,
+    verbs_change, verbs_analyse, verbs_study,   verbs_compare, verbs_kl,    verbs_bisect,
+    verbs_qerr,
     verbs_why,    verbs_stream,  verbs_range,   verbs_bench,   verbs_export, verbs_imatrix,
     verbs_quant,  verbs_recipe,  verbs_support,
 };

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* Bisection of the damage that a model's weights do: which places, given the numbers of the
+ * reference, take most of the distance to it away. Sets are always measured jointly. */
+#ifndef QDB_STUDY_BISECT_H
+#define QDB_STUDY_BISECT_H
+
+#include "study/evaluator.h"
+
+enum { BISECT_ROWS = 16 /* that a weight is split into at most */, BISECT_PLACES = 8 };
+enum bisect_level { BISECT_BLOCK, BISECT_SUB, BISECT_WEIGHT, BISECT_CHANNEL };
+const char *bisect_level_name(enum bisect_level l); /* "block" "sub" "weight" "channel" */
+
+/* A weight that is not what the reference has; everything is borrowed. */
+struct bisect_weight {
+    const struct weight *w; /* of the model's file */
+    struct form *now;       /* what stands for it, NULL = the file's own */
+    struct form *mended;    /* what the reference has, NULL = the file's own */
+};
+
+struct bisect_task {
+    struct evaluator *ev;
+    struct evaluation_part part;
+    const struct plan *plan; /* what the model runs under; may be NULL */
+    const struct bisect_weight *weights;
+    size_t n_weights;
+    const struct metric *metric;
+    double share;            /* of the damage that is to be explained, 0 .. 1 */
+    enum bisect_level level; /* the finest */
+};
+
+/* What was measured: the set of places under test mended, the rest as it is (BISECT_ONLY: the other
+ * way round). */
+enum bisect_act { BISECT_ALONE, BISECT_WITH, BISECT_WITHOUT, BISECT_JOINT, BISECT_ONLY };
+const char *bisect_act_name(enum bisect_act a); /* "alone" "with" ... */
+
+struct bisect_step {
+    enum bisect_level level;
+    enum bisect_act act;
+    char *place;    /* NULL for the whole set */
+    int64_t places; /* that were mended */
+    int64_t segments;
+    double before, after, share; /* mean damage per token; share = 1 - after / before */
+    double low, high;            /* of the share; NaN below 20 segments */
+};
+
+/* A place of the set that was found. The shares are NaN when it was not measured. */
+struct bisect_place {
+    enum bisect_level level;
+    char *name;     /* "blk.3", "blk.3.attn", a weight, or a weight with [row=N] */
+    int64_t row;    /* -1 = none */
+    int64_t rows;   /* of a weight: how many differ; 0 = not looked at */
+    double alone;   /* share explained when it alone is mended */
+    double without; /* share explained by the others of the set */
+    int *members;   /* weights of the task */
+    int n_members;
+};
+
+struct bisect {
+    struct bisect_place *places; /* the largest `alone` first */
+    size_t n_places, cap_places;
+    struct bisect_step *steps; /* in the order of measuring */
+    size_t n_steps, cap_steps;
+    struct clustered_mean before, after; /* damage per token, the set as it is and mended */
+    struct clustered_mean share;         /* explained by the set jointly */
+    double all;       /* share explained when every weight that differs is mended */
+    double only;      /* damage, as a share, when the set alone is left as it is */
+    double alone_sum; /* of `alone`; NaN for a single place */
+    bool reached;     /* as much as asked for; else no set of weights explains it */
+    bool complete;    /* false: interrupted; the places are those of the last level that was done */
+};
+
+/* Blocks first, then sub-layers of those found, then weights, then rows of weights. At each level
+ * places are added, the one that explains most beside those already there first, until the share is
+ * reached; then each is taken out again that the rest can do without, until none can: the set is
+ * 1-minimal. Places are compared on the first segments, sets are judged on all. Rows are ordered by
+ * their error, and the fewest of them sought that do; a weight that needs more than BISECT_ROWS
+ * stays whole, and so do all of more than BISECT_PLACES weights. ST_STATE when there is no damage;
+ * ST_CANCELLED leaves in *out what had been found. Free with bisect_free, always. */
+NODISCARD enum st bisect_run(const struct bisect_task *t, struct progress *p, struct bisect *out,
+                             struct err *e);
+void bisect_free(struct bisect *b);
+
+#endif
