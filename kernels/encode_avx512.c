@@ -2,7 +2,7 @@
 /* Searches of the encoders for CPUs with AVX-512; this file alone is compiled for it. */
 #ifdef __x86_64__
 #define LEVEL_VECTOR 64
-#include "kernels/encode_table.h"
+#include "kernels/encode_table_body.h"
 #include "kernels/level.h"
 
 const struct encode_ops encode_avx512 = ENCODE_OPS;

@@ -56,7 +56,7 @@ INLINE void solve_affine(const struct affine *s, bool minima, part *scale, part 
     part a = over(s->sw * s->sxl - s->sx * s->sl, det);
     part b = over(s->sl * s->sxl - s->sll * s->sx, det); /* x = a l - b */
     const part mean = over(s->sx, s->sw);
-    /* one level for all, up to rounding: the offset alone, or the scale where that is not allowed */
+    /* one level for all, up to rounding: the offset alone, or the scale where it is not allowed */
     const whole_part flat = det <= 4e-6f * s->sw * s->sll;
     const whole_part alone = minima ? (flat & (mean >= all(0))) | (~flat & (b < all(0)))
                                     : (whole_part){ 0 };

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "kernels/level.h"
-#include "kernels/part.h"
+#include "kernels/part_body.h"
 
 /* Sixteen lanes whatever the machine's vectors are, so that the order of additions is part of the
  * source: PARTS vectors of LEVEL_VECTOR bytes. Vectors never cross a call: everything that takes

@@ -21,7 +21,7 @@ enum numeric_base {
                       * int1: s = mean(abs(x)), the sign. asym: lo = c min(min, 0), hi = c max(max,
                       * 0), s = (hi - lo) / (2^B - 1), z = RNE(-lo / s), RNE(x/s) + z in 0..2^B-1 */
     NUMERIC_FLOAT,   /* eNmM: no infinity, no NaN, subnormals; bias 2^(N-1) - 1, largest L =
-                      * (2 - 2^-M) 2^(2^N - 1 - bias); s = c absmax / L. Liu 2023 (LLM-FP4) */
+                      * (2 - 2^-M) 2^(2^N - 1 - bias); s = c absmax / L. LLM-FP4 (2023) */
     NUMERIC_NF4,     /* 16 levels in -1..1, quantiles of a normal distribution; s = c absmax.
                       * Dettmers et al. 2023 (QLoRA) */
     NUMERIC_MXFP6,   /* E2M3 by 32; s = 2^(floor(log2 absmax) - 2). OCP Microscaling v1.0 */

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "kernels/part.h"
+#include "kernels/part_body.h"
 
 enum { WIDE = LEVEL_VECTOR / (int)sizeof(float) };
 

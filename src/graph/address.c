@@ -65,7 +65,7 @@ static bool is_set(const struct scan *s)
 static bool numbered(const struct scan *s, size_t from)
 {
     size_t end = s->at + 1;
-    if (end < s->text.n && strchr("*{", s->text.p[end]))
+    if (end < s->text.n && (s->text.p[end] == '*' || s->text.p[end] == '{'))
         return s->at > from && !memchr(s->text.p + from, '.', s->at - from);
     while (end < s->text.n && isdigit((unsigned char)s->text.p[end]))
         end++;

@@ -260,7 +260,8 @@ static bool add(struct graph *g, const struct row *r, const struct place *p, int
         return false;
     x_grow(&g->aliases, &g->cap_aliases, (size_t)g->n_aliases + 1, sizeof *g->aliases);
     g->aliases[g->n_aliases++] =
-        (struct point_alias){ .name = numbered(r->name, block), .brief = derivation_brief(d),
+        (struct point_alias){ .name = numbered(r->name, block),
+                              .brief = d ? derivation_brief(d) : g->values[l->value].brief,
                               .shape = s, .value = l->value, .naming = r->naming, .derive = d };
     return true;
 }
