@@ -8,6 +8,7 @@
 #include "command/help.h"
 #include "command/lex.h"
 #include "kernels/numeric.h"
+#include "quant/mix.h"
 
 struct request {
     struct session *s;
@@ -124,6 +125,11 @@ static void complete_word(struct request *q, const struct verb *v, enum arg_kind
     case ARG_SETTING: complete_setting(q, v->flags & VERB_WRAPS, from); break;
     case ARG_WORD: explain_words(add, q); break;
     case ARG_FORMAT: add_formats(q); break;
+    case ARG_MIX:
+        for (size_t i = 0; mix_at(i); i++)
+            add(q, mix_at(i)->name);
+        q->out->files = true;
+        break;
     case ARG_EXPR:
         set_prefix(q, operand(q->line, from));
         session_names(q->s, kind, q->prefix, add, q);

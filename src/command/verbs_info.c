@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command/plan_parts.h"
 #include "command/command.h"
 #include "command/facts.h"
 #include "command/look.h"
@@ -384,6 +385,7 @@ static const struct topic {
     { "models", "open models", 0, info_models },
     { "names", "what TransformerLens and llama.cpp call the points; `info names GLOB`", 1,
       info_names },
+    { "plan", "what stands for the weights, and its size; `info plan GLOB`", 1, info_plan },
     { "points", "places where an activation can be looked at; `info points GLOB`", 1, info_points },
     { "runs", "prompts on their way through a model", 0, info_runs },
     { "tensors", "weights; `info tensors GLOB`", 1, info_tensors },

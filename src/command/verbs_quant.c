@@ -85,7 +85,7 @@ static enum st run_quant(struct session *s, const struct call *c, struct result 
         return st;
     struct quant_item *list = x_alloc(n * sizeof *list);
     for (size_t i = 0; i < n; i++)
-        list[i] = (struct quant_item){ w[i], a.orig, a.format };
+        list[i] = (struct quant_item){ w[i], a.orig, a.format, NULL };
     struct buf text = { 0 };
     buf_printf(&text, "quant %.*s", (int)c->rest.n, c->rest.p);
     st = quant_apply(s, m, list, n, a.method, buf_str(&text), out, e);

@@ -10,64 +10,25 @@
 
 #include "base/memory.h"
 
+/* clang-format off */
 /* Types by the numbers that files use. */
 enum type {
-    F16 = 1,
-    Q4_0 = 2,
-    Q4_1 = 3,
-    Q5_0 = 6,
-    Q5_1 = 7,
-    Q8_0 = 8,
-    Q2_K = 10,
-    Q3_K = 11,
-    Q4_K = 12,
-    Q5_K = 13,
-    Q6_K = 14,
-    IQ2_XXS = 16,
-    IQ2_XS = 17,
-    IQ3_XXS = 18,
-    IQ1_S = 19,
-    IQ4_NL = 20,
-    IQ3_S = 21,
-    IQ2_S = 22,
-    IQ4_XS = 23,
-    IQ1_M = 29,
-    TQ1_0 = 34,
-    TQ2_0 = 35,
-    MXFP4 = 39,
+    F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q2_K = 10, Q3_K = 11, Q4_K = 12,
+    Q5_K = 13, Q6_K = 14, IQ2_XXS = 16, IQ2_XS = 17, IQ3_XXS = 18, IQ1_S = 19, IQ4_NL = 20,
+    IQ3_S = 21, IQ2_S = 22, IQ4_XS = 23, IQ1_M = 29, TQ1_0 = 34, TQ2_0 = 35, MXFP4 = 39,
     Q2_0 = 42
 };
 
 /* Mixes by their general.file_type. */
 enum file_type {
-    M_Q4_0 = 2,
-    M_Q5_0 = 8,
-    M_Q2_K = 10,
-    M_Q3_K_S = 11,
-    M_Q3_K_M = 12,
-    M_Q3_K_L = 13,
-    M_Q4_K_S = 14,
-    M_Q4_K_M = 15,
-    M_Q5_K_S = 16,
-    M_Q5_K_M = 17,
-    M_IQ2_XXS = 19,
-    M_IQ2_XS = 20,
-    M_Q2_K_S = 21,
-    M_IQ3_XS = 22,
-    M_IQ3_XXS = 23,
-    M_IQ1_S = 24,
-    M_IQ4_NL = 25,
-    M_IQ3_S = 26,
-    M_IQ3_M = 27,
-    M_IQ2_S = 28,
-    M_IQ2_M = 29,
-    M_IQ4_XS = 30,
-    M_IQ1_M = 31,
-    M_TQ1_0 = 36,
-    M_TQ2_0 = 37,
-    M_MXFP4_MOE = 38,
-    M_Q2_0 = 41
+    M_Q4_0 = 2, M_Q5_0 = 8, M_Q2_K = 10, M_Q3_K_S = 11, M_Q3_K_M = 12, M_Q3_K_L = 13,
+    M_Q4_K_S = 14, M_Q4_K_M = 15, M_Q5_K_S = 16, M_Q5_K_M = 17, M_IQ2_XXS = 19, M_IQ2_XS = 20,
+    M_Q2_K_S = 21, M_IQ3_XS = 22, M_IQ3_XXS = 23, M_IQ1_S = 24, M_IQ4_NL = 25, M_IQ3_S = 26,
+    M_IQ3_M = 27, M_IQ2_S = 28, M_IQ2_M = 29, M_IQ4_XS = 30, M_IQ1_M = 31, M_TQ1_0 = 36,
+    M_TQ2_0 = 37, M_MXFP4_MOE = 38, M_Q2_0 = 41
 };
+
+/* clang-format on */
 
 static const struct mix mixes[] = {
     { "F32", "f32", 0, "all matrices as they were trained" },
@@ -192,20 +153,12 @@ bool mix_allows(const struct weight *w)
 }
 
 /* What a weight is for, as far as the rules tell apart. */
+/* clang-format off */
 enum role {
-    ROLE_OUTPUT,
-    ROLE_EMBD,
-    ROLE_QKV,
-    ROLE_KV_B,
-    ROLE_V,
-    ROLE_K,
-    ROLE_Q,
-    ROLE_ATTN_OUTPUT,
-    ROLE_UP,
-    ROLE_GATE,
-    ROLE_DOWN,
-    ROLE_OTHER
+    ROLE_OUTPUT, ROLE_EMBD, ROLE_QKV, ROLE_KV_B, ROLE_V, ROLE_K, ROLE_Q, ROLE_ATTN_OUTPUT,
+    ROLE_UP, ROLE_GATE, ROLE_DOWN, ROLE_OTHER
 };
+/* clang-format on */
 
 static enum role role_of(struct str name)
 {
@@ -527,7 +480,7 @@ enum st mix_formats(const struct mix *mix, const struct weights *w, bool importa
     for (size_t i = 0; i < w->n && !st; i++) {
         enum format *f = &out[order[i] - w->list];
         *f = FORMAT_NONE;
-        if (mix_allows(order[i]) && !order[i]->problem)
+        if (mix_allows(order[i]) && order[i]->cols)
             st = one(&r, order[i], usual, counted, f, e);
     }
     free(order);

@@ -129,6 +129,8 @@ static enum st make_one(struct session *s, struct quant_request *q, const struct
     q->of = w;
     q->from = quantize_source(s, w);
     q->format = item->format;
+    if (item->method)
+        q->method = item->method;
     enum st st = item->orig ? ST_OK : quant_format(&item->format, w, &will, e);
     if (st)
         return st;
@@ -157,7 +159,7 @@ static enum st drop_biases(struct session *s, struct session_model *m, const str
     for (int i = 0; g && i < g->n_nodes && !st; i++)
         if (g->nodes[i].op == OP_LINEAR && g->nodes[i].w[0] == w && g->nodes[i].w[1]) {
             const struct numeric drop = { .base = NUMERIC_DROP, .storage = FORMAT_NONE, .clip = 1 };
-            const struct quant_item bias = { g->nodes[i].w[1], false, drop };
+            const struct quant_item bias = { g->nodes[i].w[1], false, drop, NULL };
             st = make_one(s, q, &bias, out, e);
         }
     return st;
@@ -174,6 +176,7 @@ static enum st make_all(struct session *s, struct session_model *m, const struct
     for (size_t i = 0; i < n; i++)
         q.total += (double)list[i].w->rows * (double)list[i].w->cols;
     for (size_t i = 0; i < n && !st; i++) {
+        q.method = method;
         st = progress_cancelled(s->progress) ? st_fail(e, ST_CANCELLED, "interrupted")
                                              : make_one(s, &q, &list[i], out, e);
         if (!st && !list[i].orig && list[i].format.base == NUMERIC_DROP)

@@ -12,6 +12,7 @@ struct quant_item {
     const struct weight *w;
     bool orig; /* as the file has it */
     struct numeric format;
+    const struct quant_method *method; /* NULL: that of the whole list */
 };
 
 /* What was made of a list. */

@@ -80,6 +80,11 @@ void session_free(struct session *s)
     session_models_free(s);
     changes_free(s);
     quant_cache_free(s->forms);
+    for (size_t i = 0; i < s->n_plans; i++) {
+        free(s->plans[i].name);
+        free(s->plans[i].text);
+    }
+    free(s->plans);
     free(s->marks);
     values_free(&s->values);
     session_data(s, NULL, NULL);

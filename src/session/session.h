@@ -29,7 +29,8 @@ enum arg_kind {
     ARG_ADDRESS, /* weights and points, slices after `[` */
     ARG_POINT,
     ARG_WEIGHT,
-    ARG_FORMAT, /* numeric formats and mixes */
+    ARG_FORMAT, /* numeric formats */
+    ARG_MIX,    /* mixes, and files */
     ARG_EXPR,
     ARG_SETTING,
     ARG_WORD, /* `explain` words */
@@ -64,6 +65,11 @@ struct front {
 
 /* A name that stands for the beginning of a command. */
 struct alias {
+    char *name, *text;
+};
+
+/* A plan that was given a name, as text (quant/plan_file.h). */
+struct session_plan {
     char *name, *text;
 };
 
@@ -130,6 +136,8 @@ struct session {
     struct session_measure measure;
     struct session_measured *measured; /* session/measured.h; NULL = nothing */
     struct quant_cache *forms;         /* that were made; NULL = none yet */
+    struct session_plan *plans;
+    size_t n_plans, cap_plans;
     struct metric metric;
     struct imatrix *imatrix; /* what encoders weight errors with; NULL = none */
     char *imatrix_path;      /* the file or text it comes from */

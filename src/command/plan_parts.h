@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Parts of the verb plan: plans as tables (a row per weight, totals by role and by block), and as
+ * lists of what weights are to become. */
+#ifndef QDB_COMMAND_PLAN_PARTS_H
+#define QDB_COMMAND_PLAN_PARTS_H
+
+#include "command/command.h"
+#include "session/quantize.h"
+
+/* `info plan [GLOB]`: what stands for every weight that the glob (word 1 of the call) names. */
+enum st info_plan(struct session *s, const struct call *c, struct result *out, struct err *e);
+
+/* What a list would make of the model, without making it: formats and bytes. */
+NODISCARD enum st plan_preview(struct session *s, const struct session_model *m,
+                               const struct quant_item *list, size_t n, struct result *out,
+                               struct err *e);
+
+struct plan_items {
+    struct quant_item *list;
+    size_t n, cap;
+};
+
+void plan_add(struct plan_items *x, const struct quant_item *item);
+/* The words of the call are WHAT NAME [dry]; else an error that asks `what`. */
+NODISCARD enum st plan_words(const struct call *c, const char *what, bool *dry, struct err *e);
+/* Make the list, which is freed, one change; `dry`: show what it would be. */
+NODISCARD enum st plan_finish(struct session *s, struct session_model *m, const struct call *c,
+                              bool dry, struct plan_items *x, struct result *out, struct err *e);
+
+/* `plan stock [MIX [dry]]` and `plan infer FILE [dry]` of the active model. */
+NODISCARD enum st plan_stock(struct session *s, struct session_model *m, const struct call *c,
+                             struct result *out, struct err *e);
+NODISCARD enum st plan_infer(struct session *s, struct session_model *m, const struct call *c,
+                             struct result *out, struct err *e);
+
+#endif

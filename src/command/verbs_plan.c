@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/* The verb for plans: what the weights of a model become, as a whole. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/memory.h"
+#include "command/plan_parts.h"
+#include "command/quant.h"
+#include "file/save.h"
+#include "file/text_file.h"
+#include "quant/plan_file.h"
+
+void plan_add(struct plan_items *x, const struct quant_item *item)
+{
+    x_grow(&x->list, &x->cap, x->n + 1, sizeof *x->list);
+    x->list[x->n++] = *item;
+}
+
+enum st plan_finish(struct session *s, struct session_model *m, const struct call *c, bool dry,
+                    struct plan_items *x, struct result *out, struct err *e)
+{
+    struct buf text = { 0 };
+    enum st st;
+    if (!x->n)
+        st = st_fail(e, ST_STATE, "nothing would change");
+    else if (dry)
+        st = plan_preview(s, m, x->list, x->n, out, e);
+    else {
+        buf_printf(&text, "plan %.*s", (int)c->rest.n, c->rest.p);
+        st = quant_apply(s, m, x->list, x->n, quant_method_at(0), buf_str(&text), out, e);
+    }
+    buf_free(&text);
+    free(x->list);
+    return st;
+}
+
+/* WHAT NAME [dry] */
+enum st plan_words(const struct call *c, const char *what, bool *dry, struct err *e)
+{
+    *dry = c->n_words == 3 && str_is(c->words[2].text, "dry");
+    if (c->n_words < 2)
+        return call_fail(c, 1, e, ST_SYNTAX, "%s", what);
+    if (c->n_words > 2 + *dry)
+        return call_fail(c, 2, e, ST_SYNTAX, "expected `dry`, or nothing more");
+    return ST_OK;
+}
+
+/* ---- text ---- */
+
+/* A file is written with a dot or a slash, a name of the session without. */
+static bool is_file(struct str t) { return memchr(t.p, '.', t.n) || memchr(t.p, '/', t.n); }
+
+static struct session_plan *find(const struct session *s, struct str name)
+{
+    for (size_t i = 0; i < s->n_plans; i++)
+        if (str_is(name, s->plans[i].name))
+            return &s->plans[i];
+    return NULL;
+}
+
+/* What stands for the weights now; those that were not made by quant or plan are counted. */
+static enum st print_now(const struct session *s, const struct session_model *m, struct buf *out,
+                         size_t *n, size_t *others, struct err *e)
+{
+    const struct weights *w = m->model->weights;
+    enum st st = ST_OK;
+    *n = *others = 0;
+    plan_file_begin(out);
+    for (size_t i = 0; i < w->n && !st; i++) {
+        const struct change_form *f = changes_entry(s, m, &w->list[i]);
+        if (!f || !f->by)
+            continue;
+        struct plan_line l = { .format = f->note.format,
+                               .method = f->note.method,
+                               .rank = w->list[i].rank,
+                               .name = w->list[i].name };
+        memcpy(l.ne, w->list[i].ne, sizeof l.ne);
+        if (!l.method)
+            ++*others;
+        else {
+            st = plan_file_line(&l, out, e);
+            ++*n;
+        }
+    }
+    return st;
+}
+
+static enum st save_file(struct session *s, struct str name, const struct buf *text, struct err *e)
+{
+    struct stat old;
+    char *path = x_strndup(name.p, name.n);
+    enum st st = ST_OK;
+    if (!stat(path, &old) && S_ISREG(old.st_mode))
+        st = confirm(s, e, "Replace %s?", path);
+    if (!st)
+        st = save_bytes(path, buf_str(text), text->n, e);
+    free(path);
+    return st;
+}
+
+static enum st plan_save(struct session *s, struct session_model *m, const struct call *c,
+                         struct result *out, struct err *e)
+{
+    struct buf text = { 0 };
+    size_t n, others;
+    if (c->n_words != 2)
+        return call_fail(c, c->n_words > 2 ? 2 : 1, e, ST_SYNTAX, "expected a file or a name");
+    const struct str name = c->words[1].text;
+    enum st st = print_now(s, m, &text, &n, &others, e);
+    if (!st && is_file(name))
+        st = save_file(s, name, &text, e);
+    else if (!st) {
+        struct session_plan *p = find(s, name);
+        if (!p) {
+            x_grow(&s->plans, &s->cap_plans, s->n_plans + 1, sizeof *s->plans);
+            p = &s->plans[s->n_plans++];
+            p->name = x_strndup(name.p, name.n);
+        }
+        free(p->text);
+        p->text = x_strdup(buf_str(&text));
+    }
+    buf_free(&text);
+    if (st)
+        return st;
+    result_note(out, "%zu %s in %.*s", n, text_plural(n, "weight", "weights"), (int)name.n, name.p);
+    if (others)
+        result_note(out, "%zu that other commands changed %s left out", others,
+                    text_plural(others, "is", "are"));
+    return ST_OK;
+}
+
+/* The text of a name, or of a file; appended. "now": what holds. */
+static enum st text_of(struct session *s, const struct session_model *m, const struct word *w,
+                       struct buf *out, struct err *e)
+{
+    size_t n, others;
+    const struct session_plan *p = find(s, w->text);
+    if (p)
+        return buf_adds(out, p->text), ST_OK;
+    if (str_is(w->text, "now"))
+        return print_now(s, m, out, &n, &others, e);
+    if (!is_file(w->text)) {
+        st_fail(e, ST_NOTFOUND, "no plan `%.*s`", (int)w->text.n, w->text.p);
+        st_hint(e, "`plan` lists the names; a file has a dot or a slash in its name");
+        return st_at(e, w->column, w->length);
+    }
+    char *path = x_strndup(w->text.p, w->text.n);
+    enum st st = text_file_read(path, PLAN_FILE_MAX, out, e);
+    free(path);
+    return st;
+}
+
+/* The weight that a line is about. */
+static enum st weight_of(const struct session_model *m, const struct plan_line *l,
+                         const struct weight **out, struct err *e)
+{
+    const struct weight *w = weights_find(m->model->weights, l->name);
+    const int n = (int)(l->name.n > 60 ? 60 : l->name.n);
+    bool same = w && w->rank == l->rank;
+    for (int i = 0; same && i < l->rank; i++)
+        same = w->ne[i] == l->ne[i];
+    if (same) {
+        *out = w;
+        return ST_OK;
+    }
+    st_fail(e, ST_RANGE,
+            w ? "line %d: %.*s has another shape in this model" : "line %d: this model has no %.*s",
+            l->line, n, l->name.p);
+    return st_hint(e, "the plan was made for another model");
+}
+
+struct lines {
+    struct buf text;
+    struct plan_line *list;
+    size_t n;
+};
+
+static enum st lines_of(struct session *s, const struct session_model *m, const struct word *w,
+                        struct lines *out, struct err *e)
+{
+    *out = (struct lines){ 0 };
+    enum st st = text_of(s, m, w, &out->text, e);
+    if (!st
+        && (st = plan_file_parse(str_of(buf_str(&out->text), out->text.n), &out->list, &out->n, e)))
+        st_at(e, w->column, w->length);
+    if (st)
+        buf_free(&out->text);
+    return st;
+}
+
+static void lines_free(struct lines *l)
+{
+    free(l->list);
+    buf_free(&l->text);
+}
+
+static enum st plan_load(struct session *s, struct session_model *m, const struct call *c,
+                         struct result *out, struct err *e)
+{
+    bool dry;
+    struct lines l;
+    struct plan_items x = { 0 };
+    const struct weights *all = m->model->weights;
+    enum st st = plan_words(c, "which plan?", &dry, e);
+    if (!st)
+        st = lines_of(s, m, &c->words[1], &l, e);
+    if (st)
+        return st;
+    bool *named = x_alloc((all->n + 1) * sizeof *named);
+    for (size_t i = 0; i < l.n && !st; i++) {
+        const struct weight *w;
+        if ((st = weight_of(m, &l.list[i], &w, e))) {
+            st_at(e, c->words[1].column, c->words[1].length);
+            break;
+        }
+        named[w - all->list] = true;
+        plan_add(&x, &(struct quant_item){ w, false, l.list[i].format, l.list[i].method });
+    }
+    for (size_t i = 0; i < all->n && !st; i++) /* what the plan does not name is as in the file */
+        if (!named[i] && changes_form(s, m, &all->list[i]))
+            plan_add(&x, &(struct quant_item){ .w = &all->list[i], .orig = true });
+    free(named);
+    lines_free(&l);
+    if (st)
+        free(x.list);
+    return st ? st : plan_finish(s, m, c, dry, &x, out, e);
+}
+
+/* Format of a weight in a plan: the file's own where it is not named. */
+static struct numeric format_in(const struct lines *l, const struct weight *w)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (str_eq(l->list[i].name, w->name))
+            return l->list[i].format;
+    return numeric_storage(w->format);
+}
+
+static void put(struct table *t, const struct numeric *f)
+{
+    struct buf b = { 0 };
+    if (f->base != NUMERIC_STORAGE || f->storage != FORMAT_NONE)
+        numeric_print(f, &b);
+    table_str(t, b.n ? buf_str(&b) : "unknown");
+    buf_free(&b);
+}
+
+static void show_diff(const struct session_model *m, const struct lines *a, const struct lines *b,
+                      struct result *out)
+{
+    const struct weights *all = m->model->weights;
+    struct table *t = result_table(out, "differences", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_ADDRESS, "weight" }, { COL_STRING, "a" }, { COL_STRING, "b" },
+                  { COL_INT, "bytes_a", "B" }, { COL_INT, "bytes_b", "B" });
+    uint64_t bytes[2] = { 0, 0 };
+    size_t n = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        const struct weight *w = &all->list[i];
+        const struct numeric f[] = { format_in(a, w), format_in(b, w) };
+        uint64_t size[2];
+        for (int k = 0; k < 2; k++) {
+            const bool own = f[k].base == NUMERIC_STORAGE && f[k].storage == w->format;
+            size[k] = own ? w->bytes : quant_bytes(&f[k], w);
+            bytes[k] += size[k];
+        }
+        if (numeric_equal(&f[0], &f[1]))
+            continue;
+        n++;
+        table_row(t);
+        table_strn(t, w->name);
+        put(t, &f[0]);
+        put(t, &f[1]);
+        table_int(t, (int64_t)size[0]);
+        table_int(t, (int64_t)size[1]);
+    }
+    result_note(out, "%zu of %zu weights differ; %" PRIu64 " and %" PRIu64 " bytes", n, all->n,
+                bytes[0], bytes[1]);
+    if (n)
+        out->status = RESULT_FOUND;
+}
+
+static enum st plan_diff(struct session *s, struct session_model *m, const struct call *c,
+                         struct result *out, struct err *e)
+{
+    static const struct word now = { .text = { "now", 3 } };
+    struct lines a, b;
+    if (c->n_words < 2 || c->n_words > 3)
+        return call_fail(c, c->n_words > 3 ? 3 : 1, e, ST_SYNTAX, "expected PLAN [PLAN]");
+    enum st st = lines_of(s, m, &c->words[1], &a, e);
+    if (st)
+        return st;
+    const struct word *second = c->n_words > 2 ? &c->words[2] : &now;
+    if (!(st = lines_of(s, m, second, &b, e))) {
+        const struct lines *both[] = { &a, &b };
+        for (int k = 0; k < 2; k++)
+            for (size_t i = 0; i < both[k]->n && !st; i++) {
+                const struct weight *w;
+                if ((st = weight_of(m, &both[k]->list[i], &w, e)))
+                    st_at(e, c->words[1 + k].column, c->words[1 + k].length);
+            }
+        if (!st)
+            show_diff(m, &a, &b, out);
+        lines_free(&b);
+    }
+    lines_free(&a);
+    return st;
+}
+
+static enum st plan_list(const struct session *s, struct result *out)
+{
+    struct table *t = result_table(out, "plans", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_STRING, "plan" }, { COL_INT, "weights" });
+    for (size_t i = 0; i < s->n_plans; i++) {
+        int64_t lines = -1;
+        for (const char *p = s->plans[i].text; *p; p++)
+            lines += *p == '\n';
+        table_row(t);
+        table_str(t, s->plans[i].name);
+        table_int(t, lines);
+    }
+    if (!s->n_plans)
+        result_note(out, "no plan has a name; `info plan` shows the one that holds");
+    return ST_OK;
+}
+
+static const struct kind {
+    const char *name;
+    enum st (*run)(struct session *s, struct session_model *m, const struct call *c,
+                   struct result *out, struct err *e);
+} kinds[] = {
+    { "stock", plan_stock }, { "infer", plan_infer }, { "save", plan_save },
+    { "load", plan_load },   { "diff", plan_diff },
+};
+
+static enum st run(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct session_model *m;
+    if (!c->n_words)
+        return plan_list(s, out);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (str_is(c->words[0].text, kinds[i].name)) {
+            enum st st = session_need_model(s, &m, e);
+            return st ? st : kinds[i].run(s, m, c, out, e);
+        }
+    call_fail(c, 0, e, ST_SYNTAX, "expected stock, infer, save, load or diff");
+    return st_hint(e, "`info plan` shows the plan that holds, `quant` changes it");
+}
+
+const struct verb verbs_plan[] = {
+    { .name = "plan",
+      .class = "change",
+      .args = "[stock [MIX [dry]] | infer FILE [dry] | save PLAN | load PLAN [dry] | diff A [B]]",
+      .brief = "formats of all weights at once: mixes, files, comparisons",
+      .help =
+          "The plan is what `quant` and `plan` have made of the weights; `info plan` shows it. No "
+          "graph is needed. stock MIX gives every weight the format that llama-quantize (August "
+          "2026) gives it under MIX, experts and rows that do not fit included, without an "
+          "importance matrix; alone it lists the mixes. infer FILE takes the formats of another "
+          "GGUF file of the same model, and says which mix that is, or in how many weights it "
+          "deviates from the nearest one. Weights that such a command does not speak of are as in "
+          "the file afterwards. It is one change: undo takes it back. dry: show it, make nothing.\n"
+          "PLAN is a file, when there is a dot or a slash in it, or a name of this session; plan "
+          "alone lists the names. A file has a line `FORMAT METHOD SHAPE NAME` for each weight "
+          "that is not as in the model's file. load refuses a plan whose names or shapes are not "
+          "those of the model. diff compares two plans, B being the one that holds if it is left "
+          "out or `now`.",
+      .examples = "plan stock Q8_0\ninfo plan blk.0.*.weight\nplan save eight\nquant ** bits 4\n"
+                  "plan diff eight\nplan load eight\nplan stock Q4_0 dry",
+      .kinds = { ARG_NONE, ARG_MIX, ARG_FILE },
+      .words = "stock|infer|save|load|diff|dry|now",
+      .run = run },
+    { 0 },
+};

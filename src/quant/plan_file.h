@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Plans as text: a line per weight that is not as in the file. Comments begin with `#`.
+ *
+ *   qdb plan 1
+ *   FORMAT METHOD NE0xNE1[xNE2[xNE3]] NAME */
+#ifndef QDB_QUANT_PLAN_FILE_H
+#define QDB_QUANT_PLAN_FILE_H
+
+#include "quant/method.h"
+
+enum { PLAN_FILE_MAX = 1 << 26 }; /* bytes of a file */
+
+struct plan_line {
+    struct numeric format;
+    const struct quant_method *method;
+    int rank;
+    uint64_t ne[GGUF_MAX_RANK];
+    struct str name; /* borrowed from the text; anything but a line break */
+    int line;        /* counted from 1 */
+};
+
+/* free() *out. ST_FORMAT with the number of the line and what is wrong there; a name that is there
+ * twice is refused. */
+NODISCARD enum st plan_file_parse(struct str text, struct plan_line **out, size_t *n,
+                                  struct err *e);
+/* Append the lines of a file. ST_UNSUPPORTED for a name with a line break in it. */
+void plan_file_begin(struct buf *out);
+NODISCARD enum st plan_file_line(const struct plan_line *l, struct buf *out, struct err *e);
+
+#endif
