@@ -37,4 +37,19 @@ for words in 'recipe' 'recipe explain' 'recipe x y' "recipe explain $tmp/r for" 
     is "refused: $words" "$status" 1
 done
 
+# Out and in again: the same formats, as one change.
+qdb -ex 'quant blk.*.ffn_down.weight q4_0' -ex 'quant blk.0.attn_q.weight q8_0' \
+    -ex "export recipe $tmp/r" -ex "export gguf $tmp/a.gguf" -ex 'undo' -ex 'undo' \
+    -ex "import recipe $tmp/r" -ex "export gguf $tmp/b.gguf" -ex 'info changes'
+is "imported" "$status$err" 0
+like "as one change" "$out" "^ +[0-9]+ +import recipe $tmp/r "
+capture "$QDB" -n -batch -ex "diff $tmp/a.gguf $tmp/b.gguf"
+like "with the same tensors" "$out" '^1 key differs, .* 0 of [0-9]+ tensors differ'
+qdb -ex "import recipe $tmp/r" -ex "import recipe $tmp/r"
+like "twice is once" "$out" 'every weight has its format already'
+echo 'nobody=q4_0' >"$tmp/r"
+qdb -ex "import recipe $tmp/r"
+is "a recipe for another model" "$status" 1
+like "is refused" "$err" 'no rule is about a weight of this model'
+
 finish

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command/quant.h"
 #include "file/recipe.h"
 #include "file/save.h"
 #include "file/text_file.h"
 #include "kernels/encode.h"
+#include "quant/mix.h"
 #include "session/export.h"
 
 /* `for KIND` at word i, the last but one of the call. */
@@ -314,7 +316,88 @@ static enum st run_recipe(struct session *s, const struct call *c, struct result
     return st;
 }
 
+/* ---- import recipe ---- */
+
+/* What the recipe makes of the weights of the model; *n of them, the rest has that format, or no
+ * rule. */
+static enum st import_items(const struct session *s, const struct session_model *m,
+                            const struct recipe *r, struct quant_item *list, size_t *n,
+                            size_t *same, size_t *without, struct err *e)
+{
+    const struct weights *all = m->model->weights;
+    *n = *same = *without = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        const struct weight *w = &all->list[i];
+        const struct form *f = changes_form(s, m, w);
+        int64_t rule;
+        enum st st = recipe_rule_of(r, w->name, &rule, e);
+        if (st)
+            return st;
+        if (!mix_allows(w))
+            continue;
+        if (rule < 0) {
+            ++*without;
+            continue;
+        }
+        const enum format to = encode_fallback(r->list[rule].format, w->cols);
+        if (f ? to == f->w.format && !f->simulates[0] : to == w->format)
+            ++*same;
+        else
+            list[(*n)++] = (struct quant_item){ w, to == w->format,
+                                                numeric_storage(r->list[rule].format) };
+    }
+    return ST_OK;
+}
+
+static enum st run_import(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
+{
+    struct session_model *m;
+    struct recipe *r;
+    const struct quant_method *method;
+    size_t n, same, without;
+    if (!c->n_words || !str_is(c->words[0].text, "recipe"))
+        return call_fail(c, 0, e, ST_SYNTAX, "expected recipe FILE");
+    enum st st = session_need_model(s, &m, e);
+    if (!st)
+        st = recipe_word(c, 1, &r, e);
+    if (st)
+        return st;
+    struct quant_item *list = x_alloc((m->model->weights->n + 1) * sizeof *list);
+    st = import_items(s, m, r, list, &n, &same, &without, e);
+    if (!st)
+        st = quant_method_find(STR("rtn"), &method, e);
+    struct buf text = { 0 };
+    buf_printf(&text, "import %.*s", (int)c->rest.n, c->rest.p);
+    if (!st && n)
+        st = quant_apply(s, m, list, n, method, buf_str(&text), out, e);
+    if (!st && !n && !same)
+        st = st_fail(e, ST_NOTFOUND, "no rule is about a weight of this model");
+    if (!st && !n)
+        result_note(out, "every weight has its format already");
+    if (!st && without)
+        result_note(out, "%zu %s as the rules do not name %s", without,
+                    text_plural(without, "matrix stays", "matrices stay"),
+                    text_plural(without, "it", "them"));
+    buf_free(&text);
+    free(list);
+    recipe_free(r);
+    return st;
+}
+
 const struct verb verbs_recipe[] = {
+    { .name = "import",
+      .class = "change",
+      .args = "recipe FILE [for llama-quantize|ik|thireus]",
+      .brief = "give weights the formats that a recipe says, as one change",
+      .help = "As `quant` for every matrix that a rule is about (`help recipe`), rounded to "
+              "nearest: of several rules that match the first one holds, and formats whose blocks "
+              "do not fit the rows fall back as in llama-quantize. Weights without a rule stay as "
+              "they are. `undo` takes all of it back.",
+      .examples = "quant ** q8_0\nexport recipe my.recipe\nundo\nimport recipe my.recipe",
+      .kinds = { ARG_NONE, ARG_FILE, ARG_TEXT },
+      .words = "recipe|for|llama-quantize|ik|thireus",
+      .run = run_import },
     { .name = "recipe",
       .class = "files",
       .args = "explain FILE [for llama-quantize|ik|thireus]",
