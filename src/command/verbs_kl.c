@@ -285,6 +285,8 @@ static enum st run_kl(struct session *s, const struct call *c, struct result *ou
 {
     if (!c->n_words)
         return measure_half(s, false, out, e);
+    if (str_is(c->words[0].text, "base") && !c->words[0].quoted)
+        return kl_base(s, c, out, e);
     struct session_model *m;
     struct evaluation_set set;
     int32_t *ids = NULL;
@@ -326,7 +328,7 @@ const struct verb verbs_kl[] = {
       .run = run_data },
     { .name = "kl",
       .class = "analyse",
-      .args = "[FILE [ctx N] [chunks N]]",
+      .args = "[FILE [ctx N] [chunks N] | base FILE]",
       .brief = "how far the model's predictions lie from the reference's",
       .help = "Both the active model under its changes and the reference (`ref FILE`; without one, "
               "the model as its file has it), in the mode of `set compute`, "
@@ -341,9 +343,13 @@ const struct verb verbs_kl[] = {
               "chunks, each being one observation of all its tokens; none below 20 of them. In "
               "mode fast, a kl below fast_floor (`help ppl`) is shown as <floor. What the "
               "reference says on the resident set is kept for the next time, and blocks before "
-              "the first that has changed are not run again. ^C keeps what is done.",
+              "the first that has changed are not run again. `base FILE` takes a file of "
+              "log-probabilities of llama-perplexity or `ppl ... save` for the reference, with its "
+              "tokens, and gives the figures that llama-perplexity gives: kl over terms with ln p "
+              "> -16, dp = p(next) of the model less that of the base, one standard error with "
+              "tokens taken as independent. ^C keeps what is done.",
       .kinds = { ARG_FILE, ARG_TEXT },
-      .words = "ctx|chunks",
+      .words = "ctx|chunks|base",
       .run = run_kl },
     { .name = "verify",
       .class = "analyse",

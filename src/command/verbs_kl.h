@@ -7,5 +7,8 @@
 
 /* Count a look at the half `check` of the evaluation set, and say so. */
 void measure_looked(struct session *s, struct result *out);
+/* `kl base FILE` */
+NODISCARD enum st kl_base(struct session *s, const struct call *c, struct result *out,
+                          struct err *e);
 
 #endif

@@ -136,15 +136,24 @@ static void put_float(struct table *t, double v)
         table_float(t, v);
 }
 
-static enum st parse_ppl(const struct call *c, int64_t *context, int64_t *chunks, struct err *e)
+/* save: the word after `save`, 0 = none. */
+static enum st parse_ppl(const struct call *c, int64_t *context, int64_t *chunks, int *save,
+                         struct err *e)
 {
     *context = 512;
     *chunks = 0;
+    *save = 0;
     for (int i = 1; i < c->n_words; i += 2) {
         bool ctx = str_is(c->words[i].text, "ctx");
         double v;
+        if (str_is(c->words[i].text, "save")) {
+            if (i + 1 >= c->n_words)
+                return call_fail(c, i + 1, e, ST_SYNTAX, "save to which file?");
+            *save = i + 1;
+            continue;
+        }
         if (!ctx && !str_is(c->words[i].text, "chunks"))
-            return call_fail(c, i, e, ST_SYNTAX, "expected ctx N or chunks N");
+            return call_fail(c, i, e, ST_SYNTAX, "expected ctx N, chunks N or save FILE");
         enum st st = number_after(c, i, ctx ? 4 : 1, 1 << 24, &v, e);
         if (st)
             return st;
@@ -194,17 +203,42 @@ static void ppl_table(const struct perplexity *p, const char *file, enum compute
         table_float(t, (double)(p->chunks * context) / p->seconds);
 }
 
+/* Perplexity; log-probabilities to the file that word `save` names, if any. */
+static enum st measure_ppl(struct session *s, const struct call *c, const struct session_model *m,
+                           const struct run_options *o, const int32_t *ids, int64_t n,
+                           int64_t context, int64_t chunks, int save, struct perplexity *p,
+                           struct result *out, struct err *e)
+{
+    struct logits_writer w;
+    const int64_t whole = n / context;
+    if (!save || !whole || !m->model->graph || m->model->graph->logits < 0)
+        return perplexity_of(m->model, o, ids, n, context, chunks, s->progress, p, e);
+    char *path = x_strndup(c->words[save].text.p, c->words[save].text.n);
+    enum st st = logits_create(&w, path, context, m->model->graph->vocab,
+                               chunks && chunks < whole ? chunks : whole, ids, e);
+    if (!st) {
+        st = perplexity_saved(m->model, o, ids, n, context, chunks, &w, s->progress, p, e);
+        if (st)
+            logits_abort(&w);
+        else if (!(st = logits_finish(&w, e)))
+            result_note(out, "log-probabilities written to %s", path);
+    }
+    free(path);
+    return st;
+}
+
 static enum st run_ppl(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct session_model *m;
     int64_t context, chunks;
+    int save;
     if (!c->n_words)
         return call_fail(c, 0, e, ST_SYNTAX, "the perplexity of which text file?");
     enum st st = session_need_graph(s, &m, e);
     if (!st)
         st = session_need_tokenizer(s, &m, e);
     if (!st)
-        st = parse_ppl(c, &context, &chunks, e);
+        st = parse_ppl(c, &context, &chunks, &save, e);
     if (st)
         return st;
     struct buf path = { 0 }, text = { 0 };
@@ -222,7 +256,7 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
     if (!st)
         st = tokenizer_encode(m->model->tokenizer, str_of(text.p, text.n), 0, &ids, &n, &cap, e);
     if (!st)
-        st = perplexity_of(m->model, &o, ids, (int64_t)n, context, chunks, s->progress, &p, e);
+        st = measure_ppl(s, c, m, &o, ids, (int64_t)n, context, chunks, save, &p, out, e);
     plan_free(&plan);
     o.plan = NULL;
     if (!st && o.mode == COMPUTE_FAST)
@@ -442,7 +476,7 @@ const struct verb verbs_study[] = {
       .run = run_gen },
     { .name = "ppl",
       .class = "analyse",
-      .args = "FILE [ctx N] [chunks N]",
+      .args = "FILE [ctx N] [chunks N] [save FILE]",
       .brief = "perplexity of a text file: exp of the mean negative log-likelihood",
       .help = "The text is cut into chunks of `ctx` tokens (512). The first token of each chunk "
               "is replaced by BOS where the vocabulary adds one; the incomplete tail is dropped; "
@@ -450,10 +484,11 @@ const struct verb verbs_study[] = {
               "sd(nll) / sqrt(scored - 1), tokens taken as independent, as other engines print "
               "it. `chunks N` stops after N chunks. In `set compute fast`, fast_floor is the mean "
               "KL(exact || fast) over the second half of the first 256 tokens of the first text, "
-              "at this level of kernels: what rounding alone moves; a smaller KL says nothing. ^C "
-              "keeps what is done.",
+              "at this level of kernels: what rounding alone moves; a smaller KL says nothing. "
+              "`save FILE` writes the log-probabilities of the scored tokens, in 16 bits each, as "
+              "llama-perplexity --kl-divergence-base does (`kl base`). ^C keeps what is done.",
       .kinds = { ARG_FILE, ARG_TEXT },
-      .words = "ctx|chunks",
+      .words = "ctx|chunks|save",
       .run = run_ppl },
     { .name = "task",
       .class = "analyse",

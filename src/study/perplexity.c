@@ -14,6 +14,7 @@ enum { TILE = 16 /* rows of logits at a time */ };
 struct sums {
     double nll, square;
     int64_t n;
+    struct logits_writer *save; /* NULL: none */
 };
 
 /* Score positions [from, to) of a chunk whose hidden states are x. */
@@ -33,6 +34,8 @@ static enum st score(struct run *r, const struct tensor *x, const int32_t *ids, 
             sums->nll += nll;
             sums->square += nll * nll;
             sums->n++;
+            if (sums->save)
+                logits_put(sums->save, row);
         }
     }
     return ST_OK;
@@ -123,6 +126,13 @@ enum st perplexity_of(const struct model *m, const struct run_options *o, const 
                       int64_t n, int64_t context, int64_t limit, struct progress *p,
                       struct perplexity *out, struct err *e)
 {
+    return perplexity_saved(m, o, ids, n, context, limit, NULL, p, out, e);
+}
+
+enum st perplexity_saved(const struct model *m, const struct run_options *o, const int32_t *ids,
+                         int64_t n, int64_t context, int64_t limit, struct logits_writer *save,
+                         struct progress *p, struct perplexity *out, struct err *e)
+{
     if (!m->graph) {
         if (e)
             *e = m->no_graph;
@@ -151,7 +161,7 @@ enum st perplexity_of(const struct model *m, const struct run_options *o, const 
     struct run_options options = *o;
     options.checkpoint_bytes = RUN_NO_CHECKPOINTS;
     struct run *r = run_new(m, &options);
-    struct sums sums = { 0 };
+    struct sums sums = { .save = save };
     const double start = now();
     st = all_chunks(r, m, ids, context, logits, input, p, out, &sums, e);
     finish(&sums, out);

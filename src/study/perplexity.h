@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "engine/run.h"
+#include "file/logits.h"
 
 struct perplexity {
     int64_t chunks, chunks_of; /* done, and how many the text has (after the limit) */
@@ -28,5 +29,11 @@ struct perplexity {
 NODISCARD enum st perplexity_of(const struct model *m, const struct run_options *o,
                                 const int32_t *ids, int64_t n, int64_t context, int64_t limit,
                                 struct progress *p, struct perplexity *out, struct err *e);
+/* The same, and every scored row of logits goes to `save`, which was made for chunks of this
+ * context; the caller ends it. */
+NODISCARD enum st perplexity_saved(const struct model *m, const struct run_options *o,
+                                   const int32_t *ids, int64_t n, int64_t context, int64_t limit,
+                                   struct logits_writer *save, struct progress *p,
+                                   struct perplexity *out, struct err *e);
 
 #endif
