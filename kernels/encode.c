@@ -135,7 +135,7 @@ enum st encode_rows(enum format f, const float *rows, size_t n_rows, size_t row_
 
 /* ---- whole weights ---- */
 
-enum { CHUNK = 16384 /* elements, or one row if that is longer */ };
+enum { CHUNK = 4096 /* elements, or one row if that is longer */ };
 
 struct encode_job {
     const struct matrix *from;

@@ -13,17 +13,19 @@ struct affine_format {
     pack_fn *pack;
 };
 
-static const struct tries tries_affine = {
-    9, { 0, -1, -0.7f, -0.4f, -0.1f, 0.2f, 0.5f, 0.8f, 1.1f }, 2
+/* Without importances, and with. */
+static const struct tries tries_affine[2] = {
+    { 3, { 0, -0.4f, 0.5f }, 1, false },
+    { 9, { 0, -1, -0.7f, -0.4f, -0.1f, 0.2f, 0.5f, 0.8f, 1.1f }, 2, false },
 };
 
 /* d and m of each lane to halves, whose sums need no rounding; then in units. */
 INLINE void affine_halves(const struct group *g, int most, float d[GROUP], float m[GROUP],
                           float half_d[GROUP], float half_m[GROUP])
 {
+    halves(g, d, half_d, d);
+    halves(g, m, half_m, m);
     for (int lane = 0; lane < GROUP; lane++) {
-        half_d[lane] = encode_half(d[lane] * g->unit[lane]);
-        half_m[lane] = encode_half(m[lane] * g->unit[lane]);
         trim_halves((float)most * fabsf(half_d[lane]) + fabsf(half_m[lane]), &half_d[lane],
                     &half_m[lane]);
         d[lane] = half_d[lane] / g->unit[lane];
@@ -61,8 +63,8 @@ INLINE void encode_affine_group(const struct affine_format *f, bool weighted, co
     group_load(&g, x, weighted ? w : NULL, AFFINE, count, 1);
     EACH_LANES {
         part scale, offset, low = part_at(&g.x[0][at]);
-        best_affine(&g, weighted, false, AFFINE, at, (float)f->most, &tries_affine, &scale,
-                    &offset);
+        best_affine(&g, weighted, false, AFFINE, at, (float)f->most, &tries_affine[weighted],
+                    &scale, &offset);
         part_to(d + at, scale);
         part_to(m + at, -offset);
         for (int i = 1; i < AFFINE; i++)

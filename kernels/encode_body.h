@@ -20,11 +20,13 @@ enum { GROUP = 16 };
 struct group {
     float x[ENCODE_BLOCK][GROUP], w[ENCODE_BLOCK][GROUP]; /* element, lane */
     float unit[GROUP];                                    /* the power of two taken out of x */
+    float top[GROUP];                                     /* the largest size before that */
 };
 
 /* The levels that codes stand for. */
 enum levels { LEVELS_EVEN, LEVELS_IQ4, LEVELS_E2M1 };
 
+#define EACH_FOUR  _Pragma("GCC unroll 4")
 #define EACH_LANES for (int at = 0; at < GROUP; at += WIDE)
 
 INLINE part all(float f) { return (part){ 0 } + f; }
@@ -38,11 +40,13 @@ INLINE part over(part a, part b) { return or_zero(b != all(0), a / b); } /* 0 fo
 
 /* ---- blocks into lanes ---- */
 
-INLINE void lanes_of(const float *from, int n, int count, float to[][GROUP])
+/* top: the largest size in each lane. */
+INLINE void lanes_of(const float *from, int n, int count, float to[][GROUP], float top[GROUP])
 {
     static const float none[ENCODE_BLOCK];
-    for (int i = 0; i < n; i += WIDE)
-        for (int lane = 0; lane < GROUP; lane += WIDE) {
+    for (int lane = 0; lane < GROUP; lane += WIDE) {
+        part most = all(0);
+        for (int i = 0; i < n; i += WIDE) {
             part v[WIDE];
             UNROLL for (int k = 0; k < WIDE; k++)
             {
@@ -50,8 +54,14 @@ INLINE void lanes_of(const float *from, int n, int count, float to[][GROUP])
                 v[k] = part_at(block + i);
             }
             transpose_parts(v);
-            UNROLL for (int k = 0; k < WIDE; k++) part_to(&to[i + k][lane], v[k]);
+            UNROLL for (int k = 0; k < WIDE; k++)
+            {
+                part_to(&to[i + k][lane], v[k]);
+                most = part_max(size_of(v[k]), most);
+            }
         }
+        part_to(top + lane, most);
+    }
 }
 
 /* The largest sizes of `per` neighbouring lanes become common to them. */
@@ -66,20 +76,18 @@ INLINE void share(float top[GROUP], int per)
     }
 }
 
-INLINE void largest_in_lanes(const float v[][GROUP], int n, float top[GROUP])
-{
-    EACH_LANES {
-        part most = all(0);
-        for (int i = 0; i < n; i++)
-            most = part_max(size_of(part_at(&v[i][at])), most);
-        part_to(top + at, most);
-    }
-}
-
-/* Divide each lane by the power of two at or below top; that is returned in unit. */
+/* Divide each lane by the power of two at or below top; that is returned in unit. Where all are
+ * near 1 there is no need, and no bit of any result that it would change. */
 INLINE void divide_lanes(float v[][GROUP], int n, const float top[GROUP], float unit[GROUP])
 {
     float inverse[GROUP];
+    bool near = true;
+    for (int lane = 0; lane < GROUP; lane++) {
+        near &= top[lane] == 0 || (top[lane] > 0x1p-16f && top[lane] < 0x1p16f);
+        unit[lane] = 1;
+    }
+    if (near)
+        return;
     for (int lane = 0; lane < GROUP; lane++) {
         uint32_t e = bits_of_float(top[lane]) >> 23;
         e = e < 1 ? 1 : e > 252 ? 252 : e;
@@ -88,7 +96,7 @@ INLINE void divide_lanes(float v[][GROUP], int n, const float top[GROUP], float 
     }
     EACH_LANES {
         const part by = part_at(inverse + at);
-        for (int i = 0; i < n; i++)
+        EACH_FOUR for (int i = 0; i < n; i++)
             part_to(&v[i][at], part_at(&v[i][at]) * by);
     }
 }
@@ -97,14 +105,12 @@ INLINE void divide_lanes(float v[][GROUP], int n, const float top[GROUP], float 
 INLINE void group_load(struct group *g, const float *x, const float *w, int n, int count, int per)
 {
     float top[GROUP], ignore[GROUP];
-    lanes_of(x, n, count, g->x);
-    largest_in_lanes(g->x, n, top);
-    share(top, per);
-    divide_lanes(g->x, n, top, g->unit);
+    lanes_of(x, n, count, g->x, g->top);
+    share(g->top, per);
+    divide_lanes(g->x, n, g->top, g->unit);
     if (!w)
         return;
-    lanes_of(w, n, count, g->w);
-    largest_in_lanes(g->w, n, top);
+    lanes_of(w, n, count, g->w, top);
     share(top, per);
     EACH_LANES { /* nothing counts: everything counts alike */
         const whole_part none = part_at(top + at) == all(0);
@@ -115,16 +121,38 @@ INLINE void group_load(struct group *g, const float *x, const float *w, int n, i
     divide_lanes(g->w, n, top, ignore);
 }
 
-/* codes[element][lane] to blocks of n in a row. */
+typedef uint8_t bytes __attribute__((vector_size(GROUP)));
+
+/* codes[element][lane] to blocks of n, a multiple of 16, in a row: squares of bytes, rows becoming
+ * columns by four zips of vectors i and i + 8. */
 INLINE void codes_out(uint8_t code[][GROUP], int n, struct block_codes *out, int per)
 {
-    for (int lane = 0; lane < GROUP; lane++)
-        for (int i = 0; i < n; i++)
-            out[lane / per].code[lane % per * n + i] = code[i][lane];
+    for (int i = 0; i < n; i += GROUP) {
+        bytes v[GROUP], z[GROUP];
+        _Pragma("GCC unroll 16") for (int k = 0; k < GROUP; k++)
+            memcpy(&v[k], code[i + k], sizeof v[k]);
+        _Pragma("GCC unroll 4") for (int step = 0; step < 4; step++)
+        {
+            _Pragma("GCC unroll 8") for (int k = 0; k < GROUP / 2; k++)
+            {
+                z[2 * k] = __builtin_shufflevector(v[k], v[k + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4,
+                                                   20, 5, 21, 6, 22, 7, 23);
+                z[2 * k + 1] = __builtin_shufflevector(v[k], v[k + 8], 8, 24, 9, 25, 10, 26, 11, 27,
+                                                       12, 28, 13, 29, 14, 30, 15, 31);
+            }
+            _Pragma("GCC unroll 16") for (int k = 0; k < GROUP; k++) v[k] = z[k];
+        }
+        _Pragma("GCC unroll 16") for (int k = 0; k < GROUP; k++)
+            memcpy(&out[k / per].code[k % per * n + i], &v[k], sizeof v[k]);
+    }
 }
 
 INLINE void put_codes(whole_part v, uint8_t *to)
 {
+#if defined __AVX512F__ && LEVEL_VECTOR == 64
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8((__m512i)v));
+    return;
+#endif
     int32_t lane[WIDE];
     memcpy(lane, &v, sizeof lane);
     UNROLL for (int k = 0; k < WIDE; k++) to[k] = (uint8_t)lane[k];
@@ -234,7 +262,8 @@ INLINE struct sums scale_sums(const struct group *g, bool weighted, enum levels 
                               part inverse, float low, float high)
 {
     struct sums s = { all(0), all(0) };
-    for (int i = 0; i < n; i++) {
+    EACH_FOUR for (int i = 0; i < n; i++)
+    {
         const part x = part_at(&g->x[i][at]), l = nearest(kind, x * inverse, low, high);
         const part wl = weighted ? part_at(&g->w[i][at]) * l : l;
         s.xl += wl * x;
@@ -243,11 +272,13 @@ INLINE struct sums scale_sums(const struct group *g, bool weighted, enum levels 
     return s;
 }
 
-/* How the steps to try are spread: inverse scales at[k] / (the element of largest size). */
+/* How the steps to try are spread: inverse scales at[k] / (the element of largest size, or the mean
+ * of sizes). */
 struct tries {
     int n;
-    float at[40];
+    float at[16];
     int refine; /* rounds of: best scale for the levels, nearest levels for the scale */
+    bool mean;
 };
 
 /* The scale with the least squared error that the tries and refinements find, by what its levels
@@ -256,10 +287,13 @@ INLINE struct sums best_scale(const struct group *g, bool weighted, enum levels 
                               float low, float high, const struct tries *t)
 {
     part top = all(0);
-    for (int i = 0; i < n; i++) {
+    EACH_FOUR for (int i = 0; i < n; i++)
+    {
         const part x = part_at(&g->x[i][at]);
-        top = part_choose(size_of(x) > size_of(top), x, top);
+        top = t->mean ? top + size_of(x) : part_choose(size_of(x) > size_of(top), x, top);
     }
+    if (t->mean)
+        top *= 1.0f / (float)n;
     const part per_top = over(all(1), top);
     struct sums best = { all(0), all(0) };
     part gain = all(0);
@@ -275,12 +309,30 @@ INLINE struct sums best_scale(const struct group *g, bool weighted, enum levels 
     return best;
 }
 
+/* To nearest half, none of them infinite. */
+INLINE part half_part(part v)
+{
+    v = part_min(part_max(v, all(-ENCODE_HALF)), all(ENCODE_HALF));
+#if defined __AVX512F__ && LEVEL_VECTOR == 64
+    return (part)_mm512_cvtph_ps(_mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT));
+#elif defined __F16C__ && LEVEL_VECTOR == 32
+    return (part)_mm256_cvtph_ps(_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT));
+#else
+    float f[WIDE];
+    part_to(f, v);
+    for (int k = 0; k < WIDE; k++)
+        f[k] = encode_half(f[k]);
+    return part_at(f);
+#endif
+}
+
 /* Scales to halves: the halves themselves, and in units of the lanes. */
 INLINE void halves(const struct group *g, const float d[GROUP], float half[GROUP], float in[GROUP])
 {
-    for (int lane = 0; lane < GROUP; lane++) {
-        half[lane] = encode_half(d[lane] * g->unit[lane]);
-        in[lane] = half[lane] / g->unit[lane];
+    EACH_LANES {
+        const part unit = part_at(g->unit + at), h = half_part(part_at(d + at) * unit);
+        part_to(half + at, h);
+        part_to(in + at, h / unit);
     }
 }
 
@@ -288,8 +340,9 @@ INLINE void halves(const struct group *g, const float d[GROUP], float half[GROUP
  * Euclid's algorithm on the largest and the least distance that is not 0. */
 INLINE whole_part suspects(const struct group *g, int n, int at, part low, float most)
 {
-    part a = all(0), b = all(8);
-    for (int i = 0; i < n; i++) {
+    part a = all(0), b = all(INFINITY);
+    EACH_FOUR for (int i = 0; i < n; i++)
+    {
         const part v = size_of(part_at(&g->x[i][at]) - low);
         a = part_max(v, a);
         b = part_choose((v < b) & (v > all(0)), v, b);
@@ -311,7 +364,7 @@ struct even {
     int n, bytes;
     enum levels kind;
     float low, high;
-    const struct tries *tries;
+    const struct tries *tries; /* [2]: without importances, with */
     struct exact_shape exact;
     pack_fn *pack;
 };
@@ -327,7 +380,7 @@ INLINE void encode_even_group(const struct even *f, bool weighted, const float *
     group_load(&g, x, weighted ? w : NULL, f->n, count, 1);
     EACH_LANES {
         const struct sums s =
-            best_scale(&g, weighted, f->kind, f->n, at, f->low, f->high, f->tries);
+            best_scale(&g, weighted, f->kind, f->n, at, f->low, f->high, f->tries + weighted);
         part_to(d + at, over(s.xl, s.ll));
         const whole_part m = suspects(&g, f->n, at, all(0), (float)f->exact.most);
         memcpy(maybe + at, &m, sizeof m);
@@ -366,17 +419,24 @@ static int even_code_4(int level) { return level >= -8 && level <= 7 ? level + 8
 static int even_code_5(int level) { return level >= -16 && level <= 15 ? level + 16 : -1; }
 static int even_code_8(int level) { return level >= -127 && level <= 127 ? level + 127 : -1; }
 
-static const struct tries tries_tq = { 9, { 1, 1.4f, 1.8f, 2.3f, 3, 4, 5.5f, 8, 13 }, 4 };
-static const struct tries tries_q4_0 = {
-    9, { -8, -8.9f, -8.6f, -8.3f, -7.7f, -7.4f, -7.1f, 7, 7.4f }, 2
+static const struct tries tries_tq[2] = { { 2, { 0.6f, 0.9f }, 4, true },
+                                          { 3, { 0.6f, 0.8f, 1.1f }, 6, true } };
+/* Few without importances, where speed is that of reading; many with. */
+static const struct tries tries_q4_0[2] = {
+    { 3, { -8, -8.6f, 7.3f }, 2, false },
+    { 9, { -8, -8.9f, -8.6f, -8.3f, -7.7f, -7.4f, -7.1f, 7, 7.4f }, 2, false },
 };
-static const struct tries tries_q5_0 = {
-    9, { -16, -16.9f, -16.6f, -16.3f, -15.7f, -15.4f, -15.1f, 15, 15.4f }, 2
+static const struct tries tries_q5_0[2] = {
+    { 3, { -16, -16.7f, 15.3f }, 1, false },
+    { 9, { -16, -16.9f, -16.6f, -16.3f, -15.7f, -15.4f, -15.1f, 15, 15.4f }, 2, false },
 };
-static const struct tries tries_q8_0 = { 1, { 127 }, 1 };
-static const struct tries tries_iq4 = {
-    14, { -127, -139, -135, -131, -123, -119, -115, -110, 113, 125, 121, 117, 109, 105 }, 2
-};
+static const struct tries tries_q8_0[2] = { { 1, { 127 }, 1, false }, { 1, { 127 }, 1, false } };
+#define TRIES_IQ4 \
+    { \
+        14, { -127, -139, -135, -131, -123, -119, -115, -110, 113, 125, 121, 117, 109, 105 }, 2, \
+            false \
+    }
+static const struct tries tries_iq4[2] = { TRIES_IQ4, TRIES_IQ4 };
 
 /* name; elements, bytes, levels, low, high, tries, exact (1 scale, elements, most, code) */
 #define EVEN(name, n, bytes, kind, low, high, tries, most, code) \
@@ -386,12 +446,12 @@ static const struct tries tries_iq4 = {
                                        { 1, n, most, 1, 1, code }, pack_##name }; \
         encode_even(&f, x, w, blocks, out); \
     }
-EVEN(q4_0, 32, 18, LEVELS_EVEN, -8, 7, &tries_q4_0, 8, even_code_4)
-EVEN(q5_0, 32, 22, LEVELS_EVEN, -16, 15, &tries_q5_0, 16, even_code_5)
-EVEN(q8_0, 32, 34, LEVELS_EVEN, -127, 127, &tries_q8_0, 127, even_code_8)
-EVEN(iq4_nl, 32, 18, LEVELS_IQ4, -127, 113, &tries_iq4, 127, code_of_iq4)
-EVEN(tq1_0, 256, 54, LEVELS_EVEN, -1, 1, &tries_tq, 1, even_code_2)
-EVEN(tq2_0, 256, 66, LEVELS_EVEN, -1, 1, &tries_tq, 1, even_code_2)
+EVEN(q4_0, 32, 18, LEVELS_EVEN, -8, 7, tries_q4_0, 8, even_code_4)
+EVEN(q5_0, 32, 22, LEVELS_EVEN, -16, 15, tries_q5_0, 16, even_code_5)
+EVEN(q8_0, 32, 34, LEVELS_EVEN, -127, 127, tries_q8_0, 127, even_code_8)
+EVEN(iq4_nl, 32, 18, LEVELS_IQ4, -127, 113, tries_iq4, 127, code_of_iq4)
+EVEN(tq1_0, 256, 54, LEVELS_EVEN, -1, 1, tries_tq, 1, even_code_2)
+EVEN(tq2_0, 256, 66, LEVELS_EVEN, -1, 1, tries_tq, 1, even_code_2)
 
 /* ---- plain numbers ---- */
 

@@ -10,7 +10,8 @@ INLINE part error_at(const struct group *g, bool weighted, int n, int at, part d
 {
     const part inverse = over(all(1), d);
     part error = all(0);
-    for (int i = 0; i < n; i++) {
+    EACH_FOUR for (int i = 0; i < n; i++)
+    {
         const part x = part_at(&g->x[i][at]);
         const part e = x - d * nearest(LEVELS_E2M1, x * inverse, 0, 0);
         error += weighted ? part_at(&g->w[i][at]) * e * e : e * e;
@@ -54,7 +55,7 @@ INLINE void fp4_codes(const struct group *g, int n, const float d[GROUP], struct
     codes_out(code, n, out, per);
 }
 
-/* 1 <= largest < 2 in units: largest element at levels 8 .. 16, 4 .. 8, 16 .. 32. */
+/* Largest element at levels 8 .. 16, 4 .. 8, 16 .. 32. */
 INLINE void mxfp4_group(bool weighted, const float *x, const float *w, int count, uint8_t *out)
 {
     enum { N = 32, TRIES = 3 };
@@ -65,8 +66,8 @@ INLINE void mxfp4_group(bool weighted, const float *x, const float *w, int count
     group_load(&g, x, weighted ? w : NULL, N, count, 1);
     for (int k = 0; k < TRIES; k++)
         for (int lane = 0; lane < GROUP; lane++) {
-            const int unit = (int)(bits_of_float(g.unit[lane]) >> 23) - 127;
-            const int e = unit + 125 + (k == 1 ? 1 : k == 2 ? -1 : 0);
+            const int exponent = (int)(bits_of_float(g.top[lane]) >> 23) - 127;
+            const int e = exponent + 125 + (k == 1 ? 1 : k == 2 ? -1 : 0);
             byte[k][lane] = (int16_t)(e < 0 ? 0 : e);
             scale[k][lane] = e8m0_half((uint8_t)byte[k][lane]) / g.unit[lane];
         }
@@ -93,26 +94,27 @@ INLINE int ue4m3_below(float v)
 }
 
 /* `count` sub-blocks of 16, four to a block: scales around that which makes the largest element 12.
- * So many are tried because scales below 8 are few: there, no other one of the same block would do
- * for what was decoded from it. */
+ * Levels up to 6 are as well said with half the scale, but for the first 16 scales, of which not
+ * all have a half: there all are tried that the largest element can have come from. */
 INLINE void nvfp4_group(bool weighted, const float *x, const float *w, int count, uint8_t *out)
 {
-    enum { N = 16, TRIES = 14 };
+    enum { N = 16, TRIES = 18, TRIES_ABOVE = 11 };
     struct group g;
     struct block_codes b[GROUP];
-    float scale[TRIES][GROUP], d[GROUP], top[GROUP];
+    float scale[TRIES][GROUP], d[GROUP];
     int16_t byte[TRIES][GROUP], best[GROUP];
+    int tries = TRIES_ABOVE;
     group_load(&g, x, weighted ? w : NULL, N, count, 1);
-    largest_in_lanes(g.x, N, top);
     for (int lane = 0; lane < GROUP; lane++) {
-        const int from = ue4m3_below(top[lane] * g.unit[lane] / 12);
+        const int from = ue4m3_below(g.top[lane] / 12);
+        tries = from < 16 && lane < count ? TRIES : tries;
         for (int k = 0; k < TRIES; k++) {
             const int e = from - 2 + k;
             byte[k][lane] = (int16_t)(e < 0 ? 0 : e > 126 ? 126 : e);
             scale[k][lane] = ue4m3_half((uint8_t)byte[k][lane]) / g.unit[lane];
         }
     }
-    best_byte(&g, weighted, N, TRIES, scale, byte, d, best);
+    best_byte(&g, weighted, N, tries, scale, byte, d, best);
     fp4_codes(&g, N, d, b, 4);
     for (int k = 0; k < count / 4; k++) {
         for (int s = 0; s < 4; s++)

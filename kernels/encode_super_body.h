@@ -37,7 +37,8 @@ INLINE struct affine affine_sums(const struct group *g, bool weighted, int n, in
                                  part zero, float high)
 {
     struct affine s = { all(0), all(0), all(0), all(0), all(0) };
-    for (int i = 0; i < n; i++) {
+    EACH_FOUR for (int i = 0; i < n; i++)
+    {
         const part x = part_at(&g->x[i][at]);
         const part l = nearest(LEVELS_EVEN, x * inverse + zero, 0, high);
         const part wl = weighted ? part_at(&g->w[i][at]) * l : l;
@@ -181,7 +182,8 @@ INLINE void settle(const struct super *f, const struct group *g, bool weighted, 
         const part m = f->minima ? integer(m0 + (float)(c / 3 - 1), 0, (float)f->scale_most) : m0;
         const part scale = d * k, offset = dmin * m, inverse = over(all(1), scale);
         part error = all(0), xl = all(0), ll = all(0), sl = all(0);
-        for (int i = 0; i < f->sub; i++) {
+        EACH_FOUR for (int i = 0; i < f->sub; i++)
+        {
             const part x = part_at(&g->x[i][at]), v = f->minima ? x + offset : x;
             const part l = nearest(f->kind, v * inverse, f->low, f->high), e = v - scale * l;
             const part w = weight_at(g, weighted, i, at), wl = weighted ? w * l : l;
@@ -376,13 +378,15 @@ INLINE void encode_super(const struct super *f, const float *x, const float *w, 
 static int super_code_3(int level) { return level >= -4 && level <= 3 ? level + 4 : -1; }
 static int super_code_6(int level) { return level >= -32 && level <= 31 ? level + 32 : -1; }
 
-static const struct tries tries_q3_k = { 7, { -4, -4.6f, -4.3f, -3.7f, -3.4f, 3, 3.4f }, 2 };
+static const struct tries tries_q3_k = { 7, { -4, -4.6f, -4.3f, -3.7f, -3.4f, 3, 3.4f }, 2, false };
 static const struct tries tries_q6_k = {
-    7, { -32, -32.6f, -32.3f, -31.7f, -31.4f, -31.1f, 31 }, 2
+    7, { -32, -32.6f, -32.3f, -31.7f, -31.4f, -31.1f, 31 }, 2, false
 };
-static const struct tries tries_q2_k = { 8, { -0.9f, -0.6f, -0.3f, 0, 0.3f, 0.6f, 0.9f, 1.3f }, 2 };
+static const struct tries tries_q2_k = {
+    8, { -0.9f, -0.6f, -0.3f, 0, 0.3f, 0.6f, 0.9f, 1.3f }, 2, false
+};
 static const struct tries tries_q4_k = {
-    9, { -1, -0.7f, -0.4f, -0.1f, 0, 0.2f, 0.5f, 0.8f, 1.1f }, 2
+    9, { -1, -0.7f, -0.4f, -0.1f, 0, 0.2f, 0.5f, 0.8f, 1.1f }, 2, false
 };
 
 /* name; sub, bytes, levels, low, high, scales, minima, tries, most, code */
@@ -397,6 +401,6 @@ SUPER(q3_k, 16, 110, LEVELS_EVEN, -4, 3, -32, 31, false, &tries_q3_k, 4, super_c
 SUPER(q4_k, 32, 144, LEVELS_EVEN, 0, 15, 0, 63, true, &tries_q4_k, 15, NULL)
 SUPER(q5_k, 32, 176, LEVELS_EVEN, 0, 31, 0, 63, true, &tries_q4_k, 31, NULL)
 SUPER(q6_k, 16, 210, LEVELS_EVEN, -32, 31, -128, 127, false, &tries_q6_k, 32, super_code_6)
-SUPER(iq4_xs, 32, 136, LEVELS_IQ4, -127, 113, -32, 31, false, &tries_iq4, 127, code_of_iq4)
+SUPER(iq4_xs, 32, 136, LEVELS_IQ4, -127, 113, -32, 31, false, tries_iq4, 127, code_of_iq4)
 
 #endif
