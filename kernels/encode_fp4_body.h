@@ -69,7 +69,9 @@ INLINE void mxfp4_group(bool weighted, const float *x, const float *w, int count
             const int exponent = (int)(bits_of_float(g.top[lane]) >> 23) - 127;
             const int e = exponent + 125 + (k == 1 ? 1 : k == 2 ? -1 : 0);
             byte[k][lane] = (int16_t)(e < 0 ? 0 : e);
-            scale[k][lane] = e8m0_half((uint8_t)byte[k][lane]) / g.unit[lane];
+            /* of nothing but zeros: any; the least one has no inverse */
+            scale[k][lane] =
+                g.top[lane] > 0 ? e8m0_half((uint8_t)byte[k][lane]) / g.unit[lane] : 1;
         }
     best_byte(&g, weighted, N, TRIES, scale, byte, d, best);
     fp4_codes(&g, N, d, b, 1);

@@ -14,14 +14,7 @@
 
 /* ---------------------------------------------------------------- bench machine */
 
-struct effort {
-    size_t bytes;
-    double seconds;
-};
-
-/* `size S` or `seconds S` at word *i, which moves on to the last word used; ST_NOTFOUND: neither.
- */
-static enum st parse_effort(const struct call *c, int *i, struct effort *o, struct err *e)
+enum st bench_effort_parse(const struct call *c, int *i, struct bench_effort *o, struct err *e)
 {
     const bool size = str_is(c->words[*i].text, "size");
     if (!size && !str_is(c->words[*i].text, "seconds"))
@@ -48,9 +41,9 @@ static enum st bench_machine(struct session *s, const struct call *c, struct res
                              struct err *e)
 {
     struct pool *pool = session_pool(s);
-    struct effort o = { bench_bytes(pool), 3 };
+    struct bench_effort o = { bench_bytes(pool), 3 };
     for (int i = 1; i < c->n_words; i++) {
-        enum st st = parse_effort(c, &i, &o, e);
+        enum st st = bench_effort_parse(c, &i, &o, e);
         if (st == ST_NOTFOUND)
             return call_fail(c, i, e, ST_SYNTAX, "expected size SIZE or seconds S");
         if (st)
@@ -115,14 +108,14 @@ static bool select_mode(struct selection *x, struct str name)
     return false;
 }
 
-static enum st parse_kernels(const struct call *c, struct selection *x, struct effort *o,
+static enum st parse_kernels(const struct call *c, struct selection *x, struct bench_effort *o,
                              struct err *e)
 {
     static const int64_t tokens[] = { 1, 2, 4, 8, 16, 512 };
     *x = (struct selection){ 0 };
     for (int i = 1; i < c->n_words; i++) {
         const struct str w = c->words[i].text;
-        enum st st = parse_effort(c, &i, o, e);
+        enum st st = bench_effort_parse(c, &i, o, e);
         if (!st)
             continue;
         if (st != ST_NOTFOUND)
@@ -183,7 +176,7 @@ static void kernel_row(struct table *t, const struct bench_kernel *k, const stru
 
 enum { LIMITS = 6 }; /* of the machine that products are compared with */
 
-static enum st machine_limits(struct pool *pool, const struct effort *o, double seconds,
+static enum st machine_limits(struct pool *pool, const struct bench_effort *o, double seconds,
                               struct progress *p, struct bench_machine *m, struct err *e)
 {
     static const enum bench_limit needed[LIMITS] = { LIMIT_READ, LIMIT_MUL_ADD, LIMIT_FMA,
@@ -216,7 +209,7 @@ static void limits_table(const struct bench_machine *m, int threads, struct resu
 
 struct kernels_call {
     struct selection what;
-    struct effort effort;
+    struct bench_effort effort;
     struct bench_machine machine;
     double slot; /* seconds per figure */
     int done, of;
@@ -281,13 +274,16 @@ static enum st run_bench(struct session *s, const struct call *c, struct result 
         return run_bench_model(s, c, out, e);
     if (str_is(what, "catch"))
         return run_bench_catch(s, c, out, e);
-    return call_fail(c, 0, e, ST_SYNTAX, "bench what? machine, kernels, model or catch");
+    if (str_is(what, "encode"))
+        return run_bench_encode(s, c, out, e);
+    return call_fail(c, 0, e, ST_SYNTAX, "bench what? machine, kernels, encode, model or catch");
 }
 
 const struct verb verbs_bench[] = {
     { .name = "bench",
       .class = "analyse",
-      .args = "machine | kernels [FILTER...] | model [FILE] [OPTIONS] | catch [...]",
+      .args = "machine | kernels [FILTER...] | encode [FORMAT...] | model [FILE] [OPTIONS] | "
+              "catch [...]",
       .brief = "measure speed: the machine's limits, kernels beside them, the model",
       .help =
           "Rates are of wall time, with the threads and at the level that are set; another busy "
@@ -314,6 +310,12 @@ const struct verb verbs_bench[] = {
           "\"iq*\"), decode, exact, native, fast, numbers of tokens; without formats those that "
           "most files use. `seconds S` for all figures together (10), `size S`: how much memory "
           "the weights of one format fill.\n"
+          "bench encode: per format the speed of encoding f16 weights and the error that is left, "
+          "without importances and (weighted) with them: rows of 2048 normal numbers, importances "
+          "e^(2 z) of normal z. rate: bytes of f16 per second, decoding it included; relerr: l2 of "
+          "the error over l2 of the weights, squares weighted by importance in relerr_weighted. "
+          "FORMAT: as above; all that can be encoded without. `seconds S` for all together (5), "
+          "`size S` of f16 weights (32M).\n"
           "bench model: random tokens (`set seed`) through the active model, or that of a "
           "FILE. prompt: `-p` tokens (512) as one input, up to the logits of the last one, from "
           "making the run, as pp of other engines; generate: `-n` tokens (128), each passed by "
@@ -334,10 +336,12 @@ const struct verb verbs_bench[] = {
           "^C keeps what is done.",
       .examples = "bench machine size 1M seconds 0.02\n"
                   "bench kernels q8_0 native 1 size 1M seconds 0.02\n"
+                  "bench encode q4_k size 1M seconds 0.02\n"
                   "bench model -p 8 -n 4 -c native\n"
                   "bench catch -p 8 -r 2",
       .kinds = { ARG_TEXT, ARG_FILE },
-      .words = "machine|kernels|model|catch|-p|-n|-r|-t|-c|size|seconds|decode|exact|native|fast",
+      .words = "machine|kernels|encode|model|catch|"
+               "-p|-n|-r|-t|-c|size|seconds|decode|exact|native|fast",
       .run = run_bench },
     { 0 },
 };

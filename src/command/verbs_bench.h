@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* The parts of `bench` that run models: `bench model`, `bench catch`. */
+/* The parts of `bench`: kernels and encoders; `bench model` and `bench catch`, which run models. */
 #ifndef QDB_COMMAND_VERBS_BENCH_H
 #define QDB_COMMAND_VERBS_BENCH_H
 
 #include "command/command.h"
 #include "study/bench.h"
+
+struct bench_effort {
+    size_t bytes;
+    double seconds;
+};
+
+/* `size S` or `seconds S` at word *i, which moves on to the last word used; ST_NOTFOUND: neither.
+ */
+NODISCARD enum st bench_effort_parse(const struct call *c, int *i, struct bench_effort *o,
+                                     struct err *e);
 
 /* What is to be measured; threads 0 and mode COMPUTE__COUNT: as the settings say. */
 struct bench_wanted {
@@ -30,6 +40,8 @@ NODISCARD enum st bench_subject_open(struct session *s, const struct call *c,
                                      struct bench_subject *out, struct err *e);
 void bench_subject_close(struct bench_subject *b);
 
+enum st run_bench_encode(struct session *s, const struct call *c, struct result *out,
+                         struct err *e);
 enum st run_bench_model(struct session *s, const struct call *c, struct result *out, struct err *e);
 enum st run_bench_catch(struct session *s, const struct call *c, struct result *out, struct err *e);
 

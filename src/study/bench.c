@@ -34,13 +34,8 @@ struct bench_samples bench_samples_of(double *v, int n)
 
 enum { SAMPLES = 5 };
 
-/* Seconds per call of fn(data, i), i counting up: some samples that take `seconds` together, each
- * of as many calls as fit. The first call warms up and says how many; when it alone takes longer it
- * is the only sample. */
-typedef void bench_fn(void *data, int64_t i);
-
-static enum st measure(bench_fn *fn, void *data, double seconds, struct progress *p,
-                       struct bench_samples *out, struct err *e)
+enum st bench_measure(bench_fn *fn, void *data, double seconds, struct progress *p,
+                      struct bench_samples *out, struct err *e)
 {
     double v[SAMPLES], start = bench_now(), once;
     int64_t i = 0;
@@ -148,7 +143,7 @@ static enum st read_limit(struct walk *w, double seconds, struct progress *p, do
         return st;
     memset(memory, 1, w->bytes);
     w->p = memory;
-    st = measure(read_once, w, seconds, p, &s, e);
+    st = bench_measure(read_once, w, seconds, p, &s, e);
     mem_free(memory);
     if (!st)
         *rate = (double)w->bytes / s.least;
@@ -171,7 +166,7 @@ enum st bench_limit_of(enum bench_limit l, struct pool *pool, size_t bytes, doub
     double v = 0;
     if (l < LIMIT_MUL_ADD)
         st = read_limit(w, seconds, p, &v, e);
-    else if (w->peak && !(st = measure(compute_once, w, seconds, p, &s, e)))
+    else if (w->peak && !(st = bench_measure(compute_once, w, seconds, p, &s, e)))
         v = pool_threads(pool) * peak_ops(w->peak, w->rounds) / s.least;
     free(w);
     if (!st)
@@ -339,7 +334,7 @@ static enum st at_level(const struct level *l, struct product *j, double seconds
 {
     const struct level *now = level_now();
     level_force(l);
-    const enum st st = measure(j->k->decode ? decode_slice : multiply, j, seconds, p, out, e);
+    const enum st st = bench_measure(j->k->decode ? decode_slice : multiply, j, seconds, p, out, e);
     level_force(now);
     return st;
 }

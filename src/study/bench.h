@@ -24,6 +24,13 @@ enum { BENCH_MAX_SAMPLES = 100 };
 /* v [n] is sorted by it. */
 struct bench_samples bench_samples_of(double *v, int n);
 
+/* Seconds per call of fn(data, i), i counting up: some samples that take `seconds` together, each
+ * of as many calls as fit. The first call warms up and says how many; when it alone takes longer it
+ * is the only sample. */
+typedef void bench_fn(void *data, int64_t i);
+NODISCARD enum st bench_measure(bench_fn *fn, void *data, double seconds, struct progress *p,
+                                struct bench_samples *out, struct err *e);
+
 /* ---------------------------------------------------------------- the machine */
 
 enum bench_limit {
@@ -90,6 +97,24 @@ bool bench_has(enum format f, enum compute mode);
 NODISCARD enum st bench_kernel_of(const struct bench_kernel *k, struct bench_weights *w,
                                   const struct bench_machine *m, struct pool *pool, double seconds,
                                   struct progress *p, struct bench_rate *out, struct err *e);
+
+/* ---------------------------------------------------------------- encoders */
+
+/* Weights to encode: rows of BENCH_COLS normal numbers of standard deviation 0.02, rounded to f16,
+ * and importances, e^(2 z) of normal z. */
+struct bench_source;
+NODISCARD enum st bench_source_new(size_t bytes, struct bench_source **out, struct err *e);
+void bench_source_free(struct bench_source *s);
+
+/* [0] without importances, [1] with. */
+struct bench_encoded {
+    double bytes[2];  /* of f16 encoded per second, decoding it from f16 included */
+    double relerr[2]; /* of what is decoded again; squares weighted by importance in [1] */
+};
+/* seconds: how long to measure. encode_missing(f) must be NULL. */
+NODISCARD enum st bench_encode_of(enum format f, const struct bench_source *s, struct pool *pool,
+                                  double seconds, struct progress *p, struct bench_encoded *out,
+                                  struct err *e);
 
 /* ---------------------------------------------------------------- models */
 

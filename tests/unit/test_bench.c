@@ -336,7 +336,31 @@ static void the_cost_of_catches_is_a_ratio(void **state)
     end(&b);
 }
 
-UNIT_MAIN(CASE(samples_are_summed_up), CASE(memory_is_read_whole), CASE(machine_has_limits),
+static void encoders_have_rates_and_errors(void **state)
+{
+    (void)state;
+    struct bench b;
+    start(&b);
+    assert_ok(command(&b, "bench encode q4_0 q8_0 \"iq4*\" size 64K seconds 0.01"), &b.e);
+    const struct table *t = named(&b, "encoders");
+    assert_int_equal(t->n_rows, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_rate(t, i, "rate");
+        assert_rate(t, i, "rate_weighted");
+        assert_true(cell(t, i, "relerr")->f > 0.001 && cell(t, i, "relerr")->f < 0.1);
+        assert_true(cell(t, i, "relerr_weighted")->f < cell(t, i, "relerr")->f);
+    }
+    assert_fails(command(&b, "bench encode iq2_xs"), ST_UNSUPPORTED, &b.e);
+    assert_non_null(strstr(b.e.msg, "decoding only"));
+    assert_fails(command(&b, "bench encode q9"), ST_NOTFOUND, &b.e);
+    b.stop_at = 3;
+    assert_int_equal(command(&b, "bench encode size 64K seconds 0.01"), ST_CANCELLED);
+    assert_true(named(&b, "encoders")->n_rows <= 2);
+    end(&b);
+}
+
+UNIT_MAIN(CASE(encoders_have_rates_and_errors),
+          CASE(samples_are_summed_up), CASE(memory_is_read_whole), CASE(machine_has_limits),
           CASE(kernels_have_rates), CASE(every_format_has_kernels), CASE(the_level_in_use_stays),
           CASE(interrupted_kernels_are_kept), CASE(mistakes_are_refused), CASE(models_have_rates),
           CASE(interrupted_models_are_kept), CASE(the_cost_of_catches_is_a_ratio))
