@@ -53,13 +53,17 @@ enum st plan_stock(struct session *s, struct session_model *m, const struct call
     const struct weights *w = m->model->weights;
     enum format *f = x_alloc((w->n + 1) * sizeof *f);
     struct plan_items x = { 0 };
-    st = mix_formats(mix, w, false, f, e);
+    size_t given_up = 0;
+    st = mix_formats(mix, w, false, f, &given_up, e);
     for (size_t i = 0; i < w->n && !st; i++)
         if (f[i] != FORMAT_NONE && !w->list[i].problem)
             plan_add(&x, &(struct quant_item){ .w = &w->list[i], .format = numeric_storage(f[i]) });
         else if (changes_form(s, m, &w->list[i]))
             plan_add(&x, &(struct quant_item){ .w = &w->list[i], .orig = true });
     free(f);
+    if (given_up)
+        result_note(out, "llama-quantize gives up here: no block fits %zu %s, which are in f16",
+                    given_up, text_plural(given_up, "weight", "weights"));
     return st ? st : plan_finish(s, m, c, dry, &x, out, e);
 }
 
@@ -68,7 +72,7 @@ enum st plan_stock(struct session *s, struct session_model *m, const struct call
 static int64_t deviations(const struct mix *mix, const struct weights *w, bool importance)
 {
     enum format *f = x_alloc((w->n + 1) * sizeof *f);
-    int64_t n = mix_formats(mix, w, importance, f, NULL) ? -1 : 0;
+    int64_t n = mix_formats(mix, w, importance, f, NULL, NULL) ? -1 : 0;
     for (size_t i = 0; i < w->n && n >= 0; i++)
         n += f[i] != FORMAT_NONE && f[i] != w->list[i].format;
     free(f);

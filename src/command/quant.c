@@ -9,6 +9,7 @@
 #include "command/verbs_change.h"
 #include "session/export.h"
 #include "session/measured.h"
+#include "session/round.h"
 
 void quant_put(struct table *t, double x)
 {
@@ -145,35 +146,82 @@ static void notes(const struct session *s, const struct quantized *q, struct res
         result_note(out, "reference = this file as opened; its own loss is not seen");
 }
 
-enum st quant_apply(struct session *s, struct session_model *m, const struct quant_item *list,
-                    size_t n, const struct quant_method *method, const char *text,
-                    struct result *out, struct err *e)
+/* Enter the change, between two measurements where the model is the active one. ST_CANCELLED: not
+ * entered, it is still the caller's. */
+static enum st enter(struct session *s, struct change *c, const char *text, struct result *out,
+                     struct err *e)
 {
-    struct quantized q;
-    struct sizes z;
+    struct err why = ERR_INIT;
+    const bool active = c->model == s->models.model && c->model->model->graph;
+    enum st st = active ? session_measure_before(s, &why) : ST_OK;
+    if (st == ST_CANCELLED) {
+        *e = why;
+        return st;
+    }
+    change_enter(s, text, c, out); /* other errors are said by the measurement behind it */
+    return ST_OK;
+}
+
+static void measured(struct session *s, const struct session_model *m, struct result *out)
+{
     struct measured done;
     struct err why = ERR_INIT;
     bool known = false;
-    const bool measures = m == s->models.model && m->model->graph;
-    enum st st = session_quantize(s, m, list, n, method, &q, e);
-    if (!st && measures && (st = session_measure_before(s, &why)) && st != ST_CANCELLED)
-        st = ST_OK; /* said below, by the measurement behind the change */
-    if (st) {
-        if (st == ST_CANCELLED && why.st)
-            *e = why;
-        return st;
-    }
-    z.known_before = !export_size(s, m, &z.before, NULL);
-    change_enter(s, text, q.change, out);
-    z.known = !export_size(s, m, &z.now, NULL);
-    now_table(&q, list, n, method, &z, result_table(out, "quant", TABLE_RECORD));
-    notes(s, &q, out);
-    st = measures ? session_measure_after(s, &done, &known, &why) : ST_OK;
+    if (m != s->models.model || !m->model->graph)
+        return;
+    enum st st = session_measure_after(s, &done, &known, &why);
     if (known)
         measured_table(s, &done, out);
     if (st == ST_CANCELLED)
         result_note(out, "interrupted: the change holds, the measurement is not whole");
     else if (st)
         result_note(out, "not measured: %s", why.msg);
+}
+
+enum st quant_apply(struct session *s, struct session_model *m, const struct quant_item *list,
+                    size_t n, const struct quant_method *method, const struct numeric *act,
+                    const char *text, struct result *out, struct err *e)
+{
+    struct quantized q;
+    struct sizes z;
+    enum st st = session_quantize(s, m, list, n, method, &q, e);
+    if (st)
+        return st;
+    z.known_before = !export_size(s, m, &z.before, NULL);
+    if (act)
+        st = change_round_inputs(s, q.change, act, e);
+    if (!st)
+        st = enter(s, q.change, text, out, e);
+    if (st) {
+        change_free(q.change);
+        return st;
+    }
+    z.known = !export_size(s, m, &z.now, NULL);
+    now_table(&q, list, n, method, &z, result_table(out, "quant", TABLE_RECORD));
+    notes(s, &q, out);
+    measured(s, m, out);
+    return ST_OK;
+}
+
+enum st quant_points(struct session *s, struct str address, const struct numeric *f,
+                     const char *text, struct result *out, struct err *e)
+{
+    struct change *c;
+    enum st st = change_at(s, address, &c, e);
+    if (st)
+        return st;
+    if (c->address.sliced) {
+        st_fail(e, ST_SYNTAX, "a point has one format: it is named whole");
+        st = st_at(e, 0, (int)address.n);
+    }
+    if (!st)
+        st = change_round(s, c, f, e);
+    if (!st)
+        st = enter(s, c, text, out, e);
+    if (st) {
+        change_free(c);
+        return st;
+    }
+    measured(s, c->model, out);
     return ST_OK;
 }

@@ -6,11 +6,15 @@
 #include "command/command.h"
 #include "session/quantize.h"
 
-/* Make, measure, enter under `text`, and show the stop line. */
+/* Make, measure, enter under `text`, and show the stop line. act: what the inputs of these layers
+ * are rounded to, NULL = nothing. */
 NODISCARD enum st quant_apply(struct session *s, struct session_model *m,
                               const struct quant_item *list, size_t n,
-                              const struct quant_method *method, const char *text,
-                              struct result *out, struct err *e);
+                              const struct quant_method *method, const struct numeric *act,
+                              const char *text, struct result *out, struct err *e);
+/* The points of an address are rounded to f from now on; the same way. */
+NODISCARD enum st quant_points(struct session *s, struct str address, const struct numeric *f,
+                               const char *text, struct result *out, struct err *e);
 
 /* dB, or nothing when it is undefined. */
 void quant_put(struct table *t, double x);

@@ -29,7 +29,7 @@ enum st plan_finish(struct session *s, struct session_model *m, const struct cal
         st = plan_preview(s, m, x->list, x->n, out, e);
     else {
         buf_printf(&text, "plan %.*s", (int)c->rest.n, c->rest.p);
-        st = quant_apply(s, m, x->list, x->n, quant_method_at(0), buf_str(&text), out, e);
+        st = quant_apply(s, m, x->list, x->n, quant_method_at(0), NULL, buf_str(&text), out, e);
     }
     buf_free(&text);
     free(x->list);

@@ -6,6 +6,7 @@
 #include "command/breaks.h"
 #include "command/quant.h"
 #include "quant/mix.h"
+#include "session/lookup.h"
 
 /* What N bits per weight stand for. */
 static const char *const by_bits[] = { "drop", "tq1_0", "q2_k", "q3_k", "q4_k",
@@ -15,6 +16,8 @@ struct ask {
     bool orig;
     struct numeric format;
     const struct quant_method *method;
+    bool rounds; /* `act` is given */
+    struct numeric act;
 };
 
 static enum st bits(const struct call *c, struct numeric *out, struct err *e)
@@ -41,7 +44,7 @@ static enum st format(const struct call *c, struct numeric *out, struct err *e)
     return st;
 }
 
-/* FORMAT | bits N | orig, then method=NAME */
+/* FORMAT | bits N | orig, then method=NAME, act=FORMAT */
 static enum st parse(const struct call *c, struct ask *a, struct err *e)
 {
     enum st st = ST_OK;
@@ -61,8 +64,14 @@ static enum st parse(const struct call *c, struct ask *a, struct err *e)
         st = format(c, &a->format, e);
     for (; at < c->n_words && !st; at++) {
         const struct str t = c->words[at].text;
+        if (str_starts(t, "act=")) {
+            a->rounds = true;
+            st = breaks_shift(e, numeric_parse(str_of(t.p + 4, t.n - 4), &a->act, e),
+                              c->words[at].column + 4);
+            continue;
+        }
         if (!str_starts(t, "method="))
-            return call_fail(c, at, e, ST_SYNTAX, "expected method=NAME, or nothing more");
+            return call_fail(c, at, e, ST_SYNTAX, "expected method=NAME or act=FORMAT");
         st = quant_method_find(str_of(t.p + 7, t.n - 7), &a->method, e);
         if (st)
             return st_at(e, c->words[at].column + 7, (int)t.n - 7);
@@ -70,36 +79,68 @@ static enum st parse(const struct call *c, struct ask *a, struct err *e)
     return st;
 }
 
-static enum st run_quant(struct session *s, const struct call *c, struct result *out, struct err *e)
+/* Does the glob name points alone? */
+static bool names_points(struct session *s, struct str glob)
 {
-    struct ask a;
+    struct address *a = x_alloc(sizeof *a);
+    struct match *list = NULL;
+    size_t n = 0;
+    bool points = !address_parse(glob, a, NULL) && !lookup_names(s, a, &list, &n, NULL);
+    for (size_t i = 0; i < n; i++)
+        points &= !list[i].weight;
+    free(list);
+    free(a);
+    return points && n;
+}
+
+static enum st weights(struct session *s, const struct call *c, const struct ask *a,
+                       const char *text, struct result *out, struct err *e)
+{
     struct session_model *m;
     const struct weight **w = NULL;
     size_t n;
-    enum st st = session_need_model(s, &m, e);
-    if (!st)
-        st = parse(c, &a, e);
-    if (!st)
-        st = breaks_shift(e, quantize_glob(s, c->words[0].text, &m, &w, &n, e), c->words[0].column);
+    enum st st = breaks_shift(e, quantize_glob(s, c->words[0].text, &m, &w, &n, e),
+                              c->words[0].column);
     if (st)
         return st;
     struct quant_item *list = x_alloc(n * sizeof *list);
     for (size_t i = 0; i < n; i++)
-        list[i] = (struct quant_item){ w[i], a.orig, a.format, NULL };
-    struct buf text = { 0 };
-    buf_printf(&text, "quant %.*s", (int)c->rest.n, c->rest.p);
-    st = quant_apply(s, m, list, n, a.method, buf_str(&text), out, e);
-    buf_free(&text);
+        list[i] = (struct quant_item){ w[i], a->orig, a->format, NULL };
+    st = quant_apply(s, m, list, n, a->method, a->rounds ? &a->act : NULL, text, out, e);
     free(list);
     free(w);
+    return st;
+}
+
+static enum st run_quant(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct ask a;
+    struct session_model *m;
+    struct buf text = { 0 };
+    enum st st = session_need_model(s, &m, e);
+    if (!st)
+        st = parse(c, &a, e);
+    if (st)
+        return st;
+    buf_printf(&text, "quant %.*s", (int)c->rest.n, c->rest.p);
+    const struct word *w = &c->words[0];
+    if (!names_points(s, w->text))
+        st = weights(s, c, &a, buf_str(&text), out, e);
+    else if (a.orig || a.rounds) {
+        st = call_fail(c, a.orig ? 1 : 2, e, ST_SYNTAX, "these are activations");
+        st_hint(e, "quant POINT FORMAT rounds them, `undo` takes that back");
+    } else
+        st = breaks_shift(e, quant_points(s, w->text, &a.format, buf_str(&text), out, e),
+                          w->column);
+    buf_free(&text);
     return st;
 }
 
 const struct verb verbs_quant[] = {
     { .name = "quant",
       .class = "change",
-      .args = "GLOB FORMAT|bits N|orig [method=rtn]",
-      .brief = "give weights another format and see what it costs",
+      .args = "GLOB FORMAT|bits N|orig [method=rtn] [act=FORMAT]",
+      .brief = "give weights, or activations, another format and see what it costs",
       .help =
           "The weights that GLOB names get FORMAT; under a pattern those alone that are worth it: "
           "matrices that are neither norms, routers nor tables of positions (`**`: all of these). "
@@ -117,6 +158,12 @@ const struct verb verbs_quant[] = {
           "rounded to. Where rows do not fit the blocks of a file format, the one that "
           "llama-quantize would take stands in, and is said.\n"
           "method: rtn, each block by itself, with the least squared error.\n"
+          "Where GLOB names points, and no weight, these activations are rounded whenever they are "
+          "produced (K and V, which are kept, too), and evaluations see it; act=FORMAT does that "
+          "to "
+          "what the layers of these weights read. A token is a row (tok is row), a channel a "
+          "column; tensor and chan go over the tokens that pass together. tensor:static and "
+          "chan:static take the ranges that the active run has now, for good.\n"
           "Shown at once: bytes of these weights, file as `export gguf` would write it, sqnr = 10 "
           "log10(sum x^2 / sum (x' - x)^2) over them and of the worst one. On a run, or on the "
           "first segment of the resident set: layer_sqnr, the same of what their layers give out "
@@ -124,9 +171,10 @@ const struct verb verbs_quant[] = {
           "With a resident set (`data FILE`): kl to the reference on the half `tune`, before and "
           "after; kl_change is their difference paired by segment.",
       .examples = "quant blk.0.ffn_down.weight q4_0\nquant blk.*.*.weight bits 8\n"
-                  "quant blk.1.** int3:g32:asym\nundo\nquant ** orig",
+                  "quant blk.1.** int3:g32:asym\nundo\nquant ** orig\n"
+                  "quant blk.0.attn_k.out int4:g16\nquant blk.1.ffn_*.weight q4_0 act=int8",
       .kinds = { ARG_WEIGHT, ARG_FORMAT, ARG_TEXT },
-      .words = "bits|orig|method=rtn",
+      .words = "bits|orig|method=rtn|act=",
       .run = run_quant },
     { 0 },
 };

@@ -189,6 +189,7 @@ struct rules {
     bool importance, tied, falcon, wide; /* wide: the 70B class, whose values are 8 times smaller */
     struct str arch;
     int layers, experts, shared_heads;   /* query heads per head of keys and values */
+    size_t given_up;
     int layers_of_values, values, downs; /* weights of values; how many of each went by */
 };
 
@@ -457,17 +458,13 @@ static enum st one(struct rules *r, const struct weight *w, enum format usual, i
         return st_where(e, "%.*s", (int)w->name.n, w->name.p);
     }
     const int type = rule(r, w, info->id, counted), fits = fallback(type, w->cols);
-    if (fits < 0) {
-        st_fail(e, ST_UNSUPPORTED, "rows of %llu do not fit %s, and nothing stands in for it",
-                (unsigned long long)w->cols, format_info(format_by_id((uint32_t)type))->name);
-        return st_where(e, "%.*s", (int)w->name.n, w->name.p);
-    }
-    *out = format_by_id((uint32_t)fits);
+    r->given_up += fits < 0;
+    *out = format_by_id((uint32_t)(fits < 0 ? F16 : fits));
     return ST_OK;
 }
 
 enum st mix_formats(const struct mix *mix, const struct weights *w, bool importance,
-                    enum format *out, struct err *e)
+                    enum format *out, size_t *given_up, struct err *e)
 {
     struct rules r = rules_of(mix, w, importance);
     const enum format usual = format_by_name(mix->usual);
@@ -484,5 +481,7 @@ enum st mix_formats(const struct mix *mix, const struct weights *w, bool importa
             st = one(&r, order[i], usual, counted, f, e);
     }
     free(order);
+    if (given_up)
+        *given_up = r.given_up;
     return st;
 }

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "session/reference.h"
+#include "session/round.h"
 #include "session/session.h"
 
 struct change_hook {
@@ -23,7 +24,10 @@ static void transform(void *data, const struct event *ev, float *x)
     const int key = shape_axis(&ev->x->shape, AXIS_KEY);
     const struct shape shape = shape_resolve(h->target->shape, span.n,
                                              key < 0 ? 0 : ev->x->shape.d[key].n);
-    edit_apply(&h->target->edit, &h->chosen, &shape, span.first, x);
+    if (h->target->edit.op == EDIT_ROUND)
+        round_apply(&h->target->edit, &shape, x);
+    else
+        edit_apply(&h->target->edit, &h->chosen, &shape, span.first, x);
 }
 
 /* What the reference has at the same place. A run whose reference cannot be had stays as it is. */

@@ -148,6 +148,7 @@ static void apply(const struct edit *edit, const struct picks *p, const struct s
             case EDIT_SCALE: *at *= edit->number; break;
             case EDIT_ADD: *at += edit->number; break;
             case EDIT_COPY: *at = *source; break;
+            case EDIT_ROUND: break; /* elsewhere: round_apply */
             }
     }
 }

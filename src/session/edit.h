@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "graph/address.h"
+#include "kernels/numeric.h"
 #include "session/view.h"
 
 /* What the slice of an address means in one run, for good: indices from the end are those of the
@@ -23,13 +24,15 @@ enum edit_op {
     EDIT_SET,   /* x = number */
     EDIT_SCALE, /* x = x * number, in float32 */
     EDIT_ADD,   /* x = x + number, in float32 */
-    EDIT_COPY   /* x = data, the chosen entries of each axis in order */
+    EDIT_COPY,  /* x = data, the chosen entries of each axis in order */
+    EDIT_ROUND  /* x rounded to format (session/round.h); data: static ranges; no slice */
 };
 
 struct edit {
     enum edit_op op;
     float number;
     struct view data; /* EDIT_COPY: [SHAPE_MAX] dimensions or fewer, see edit_fit */
+    struct numeric format; /* EDIT_ROUND */
 };
 
 /* Make *v fit a target with these dimensions, n entries chosen of each (-1 = not known yet): its

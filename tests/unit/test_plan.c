@@ -96,7 +96,7 @@ static void a_mix_is_what_its_table_says_and_is_read_off_its_file(void **unused)
     const struct weights *w = f.m->model->weights;
     enum format *want = x_alloc((w->n + 1) * sizeof *want);
     struct result out = result(&f, "plan stock q4_k_m", NULL);
-    assert_ok(mix_formats(mix_find(STR("Q4_K_M")), w, false, want, &f.e), &f.e);
+    assert_ok(mix_formats(mix_find(STR("Q4_K_M")), w, false, want, NULL, &f.e), &f.e);
     uint64_t bytes = 0;
     for (size_t i = 0; i < w->n; i++) {
         assert_int_equal(format_now(&f, i), want[i] == FORMAT_NONE ? w->list[i].format : want[i]);
