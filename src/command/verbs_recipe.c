@@ -344,7 +344,7 @@ static enum st import_items(const struct session *s, const struct session_model 
             ++*same;
         else
             list[(*n)++] = (struct quant_item){ w, to == w->format,
-                                                numeric_storage(r->list[rule].format) };
+                                                numeric_storage(r->list[rule].format), NULL };
     }
     return ST_OK;
 }
@@ -370,7 +370,7 @@ static enum st run_import(struct session *s, const struct call *c, struct result
     struct buf text = { 0 };
     buf_printf(&text, "import %.*s", (int)c->rest.n, c->rest.p);
     if (!st && n)
-        st = quant_apply(s, m, list, n, method, buf_str(&text), out, e);
+        st = quant_apply(s, m, list, n, method, NULL, buf_str(&text), out, e);
     if (!st && !n && !same)
         st = st_fail(e, ST_NOTFOUND, "no rule is about a weight of this model");
     if (!st && !n)
