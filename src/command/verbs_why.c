@@ -258,7 +258,9 @@ enum st why_show(struct session *s, const struct element *x, struct result *out,
     struct tensor v;
     struct why w;
     enum st st = run_read(r, x->span, x->value, &v, e);
-    if (!st && x->error && !s->models.trace /* which has no weights */
+    if (!st && x->error && s->models.trace)
+        result_note(out, "a trace has no weights: the value is followed, not its error");
+    if (!st && x->error && !s->models.trace
         && isfinite(v.data[x->at]))
         return why_show_error(s, x, out, e);
     if (!st)
