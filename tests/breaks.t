@@ -62,4 +62,13 @@ like "dprintf wants statistics" "$err" 'no statistic'
 qdb -batch -ex 'end'
 is "end alone is an error" "$status" 1
 
+# Back to the beginning of a unit.
+capture "$QDB" -n -batch "$QDB_TOP/tests/golden/models/llama-gqa-tied.gguf" --output csv </dev/null \
+    -ex 'prompt -t 5,9,3' -ex 'until blk.1.ffn_down.out' -ex reverse-finish -ex when \
+    -ex 'reverse-finish block' -ex when -ex 'reverse-finish span' -ex when
+is "reverse-finish goes back to the beginning of the sub-layer, the block, the span" \
+    "$(printf '%s\n' "$out" | grep ',main$')" "s0:blk.1.mid,main
+s0:blk.0.out,main
+s0:start,main"
+
 finish

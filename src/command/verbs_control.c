@@ -121,9 +121,10 @@ static enum st run_reverse_continue(struct session *s, const struct call *c, str
     return show_stop(s, st, &stop, out, e);
 }
 
-/* To the end of the unit one level above: of the sub-layer when stepping nodes, and so on. */
-static enum st run_finish(struct session *s, const struct call *c, struct result *out,
-                          struct err *e)
+/* To the end or the beginning of the unit one level above: of the sub-layer when stepping nodes,
+ * and so on; or of the level that is named. */
+static enum st finish_by(struct session *s, const struct call *c, step_fn *fn, struct result *out,
+                         struct err *e)
 {
     struct session_run *r;
     struct stop stop = { 0 };
@@ -132,11 +133,23 @@ static enum st run_finish(struct session *s, const struct call *c, struct result
     enum st st = session_need_run(s, &r, e);
     if (!st && c->n_words)
         st = level_at(c, 0, &level, e);
-    if (!st && run_done(r->run))
+    if (!st && fn == control_step && run_done(r->run))
         st = st_fail(e, ST_STATE, "the run is at its end");
     if (!st)
-        st = control_step(s, r, level, 1, &stop, e);
+        st = fn(s, r, level, 1, &stop, e);
     return show_stop(s, st, &stop, out, e);
+}
+
+static enum st run_finish(struct session *s, const struct call *c, struct result *out,
+                          struct err *e)
+{
+    return finish_by(s, c, control_step, out, e);
+}
+
+static enum st run_reverse_finish(struct session *s, const struct call *c, struct result *out,
+                                  struct err *e)
+{
+    return finish_by(s, c, control_reverse, out, e);
 }
 
 static enum st position_at(struct session *s, const struct call *c, struct session_run **r,
@@ -324,6 +337,10 @@ static enum st run_kill(struct session *s, const struct call *c, struct result *
     "produced in span 2. Without `sN:` the span of the position now. `start` and `end` are the " \
     "ends of the run, s1:end the end of a span; a name given by `checkpoint` will do too."
 
+/* What rows that go so many steps have in common. */
+#define COUNTED \
+    .class = "run", .args = "[N]", .flags = VERB_REPEATS, .kinds = { ARG_NUMBER }
+
 const struct verb verbs_control[] = {
     { .name = "run",
       .alias = "r",
@@ -333,34 +350,25 @@ const struct verb verbs_control[] = {
       .examples = "prompt \"kalo\"\nrun",
       .run = run_run },
     { .name = "continue",
+      COUNTED,
       .alias = "c",
-      .class = "run",
-      .args = "[N]",
       .brief = "go on to the next stop, N times",
       .examples = "prompt \"kalo\"\nbreak blk.*.out\nrun\ncontinue",
-      .flags = VERB_REPEATS,
-      .kinds = { ARG_NUMBER },
       .run = run_continue },
     { .name = "step",
+      COUNTED,
       .alias = "s",
-      .class = "run",
-      .args = "[N]",
       .brief = "execute one node of the graph, or N",
       .help =
           "Every node computes one point. Fused kernels are opened: each point in between exists.",
       .examples = "prompt \"kalo\"\nstep 5",
-      .flags = VERB_REPEATS,
-      .kinds = { ARG_NUMBER },
       .run = run_step },
     { .name = "next",
+      COUNTED,
       .alias = "n",
-      .class = "run",
-      .args = "[N]",
       .brief = "go to the end of the unit of the current level: node, sub-layer, block or span",
       .help = "`level` says which. A breakpoint in between stops it.",
       .examples = "prompt \"kalo\"\nlevel block\nnext",
-      .flags = VERB_REPEATS,
-      .kinds = { ARG_NUMBER },
       .run = run_next },
     { .name = "finish",
       .alias = "fin",
@@ -416,23 +424,25 @@ const struct verb verbs_control[] = {
       .kinds = { ARG_TEXT },
       .run = run_checkpoint },
     { .name = "reverse-step",
+      COUNTED,
       .alias = "rs",
-      .class = "run",
-      .args = "[N]",
       .brief = "go back one node, or N",
       .examples = "prompt \"kalo\"\nrun\nreverse-step 2",
-      .flags = VERB_REPEATS,
-      .kinds = { ARG_NUMBER },
       .run = run_reverse_step },
     { .name = "reverse-next",
+      COUNTED,
       .alias = "rn",
-      .class = "run",
-      .args = "[N]",
       .brief = "go back to the beginning of the unit of the current level",
       .examples = "prompt \"kalo\"\nlevel block\nrun\nreverse-next",
-      .flags = VERB_REPEATS,
-      .kinds = { ARG_NUMBER },
       .run = run_reverse_next },
+    { .name = "reverse-finish",
+      .class = "run",
+      .args = "[LEVEL]",
+      .brief = "go back to the beginning of the enclosing unit",
+      .help = "The unit one level above the current one, or of the level named.",
+      .examples = "prompt \"kalo\"\nrun\nreverse-finish\nreverse-finish block",
+      .words = "sub|block|span",
+      .run = run_reverse_finish },
     { .name = "reverse-continue",
       .alias = "rc",
       .class = "run",

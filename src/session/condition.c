@@ -351,7 +351,7 @@ static int unknown(struct parser *p, size_t from, struct str name)
     if (nearest)
         st_hint(p->e, "did you mean `%s`?", nearest);
     else
-        st_hint(p->e, "`help conditions` lists them: nan, absmax > 100, any(abs(x) > 20*sigma)");
+        st_hint(p->e, "`help catch` lists them: nan, absmax > 100, any(abs(x) > 20*sigma)");
     return -1;
 }
 

@@ -87,4 +87,43 @@ static void dumps_are_interrupted(void **state)
     session_free(s);
 }
 
-UNIT_MAIN(CASE(long_loops_are_interrupted), CASE(dumps_are_interrupted))
+/* Whatever walks a run, or weights, stops at once; the run is then where it was, and the command
+ * works when it is given again. */
+static void analyses_are_interrupted(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "run", "reverse-continue", "compare **", "diverge", "lens", "entropy", "entropy floor",
+        "heads", "norms", "outliers", "overflow", "sparsity", "sparsity blk.1", "dla",
+        "dla by neuron", "qerr", "lint", "gen 3", "bench catch -p 8", "bench model -p 8 -n 4",
+        "summary blk.*.out", "dump blk.*.out /dev/null.safetensors",
+    };
+    volatile sig_atomic_t cancel = 0;
+    struct progress progress = { .cancel = &cancel };
+    struct session *s = session_new();
+    struct session_model *m;
+    struct err e = ERR_INIT;
+    char line[600];
+    s->progress = &progress;
+    assert_ok(session_open(s, golden_path("models/llama-gqa-tied-q4_0.gguf"), NULL, &m, &e), &e);
+    snprintf(line, sizeof line, "ref \"%s\"", golden_path("models/llama-gqa-tied.gguf"));
+    assert_ok(command(s, line, &e), &e);
+    assert_ok(command(s, "prompt -t 5,9,3,7,11,2,8,4", &e), &e);
+    assert_ok(command(s, "watch blk.1.out[tok=3,chan=2]", &e), &e);
+    assert_ok(command(s, "run", &e), &e);
+    for (size_t i = 0; i + 1 < sizeof lines / sizeof *lines; i++) {
+        cancel = 1;
+        enum st st = command(s, lines[i], &e);
+        if (st != ST_CANCELLED)
+            fail_msg("%s: %s, %s", lines[i], st_name(st), e.msg);
+        cancel = 0;
+        st = command(s, lines[i], &e);
+        if (st)
+            fail_msg("%s again: %s, %s", lines[i], st_name(st), e.msg);
+        assert_ok(command(s, "goto end", &e), &e);
+    }
+    session_free(s);
+}
+
+UNIT_MAIN(CASE(analyses_are_interrupted), CASE(long_loops_are_interrupted),
+          CASE(dumps_are_interrupted))
