@@ -9,6 +9,7 @@
 #include "command/look.h"
 #include "command/verbs_change.h"
 #include "command/verbs_info.h"
+#include "command/verbs_record.h"
 #include "kernels/level.h"
 #include "models/registry.h"
 #include "session/control.h"
@@ -71,6 +72,13 @@ static enum st info_names(struct session *s, const struct call *c, struct result
     struct session_model *m;
     enum st st = session_need_graph(s, &m, e);
     return st ? st : show_named(m, c, NAMES_POINTS, facts_names, out, e);
+}
+
+static enum st info_record(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
+{
+    (void)c;
+    return record_show(s, out, e);
 }
 
 static enum st info_tokenizer(struct session *s, const struct call *c, struct result *out,
@@ -387,6 +395,7 @@ static const struct topic {
       info_names },
     { "plan", "what stands for the weights, and its size; `info plan GLOB`", 1, info_plan },
     { "points", "places where an activation can be looked at; `info points GLOB`", 1, info_points },
+    { "record", "what the recorder has of the active run", 0, info_record },
     { "runs", "prompts on their way through a model", 0, info_runs },
     { "tensors", "weights; `info tensors GLOB`", 1, info_tensors },
     { "tokenizer", "the tokenizer of the active model", 0, info_tokenizer },

@@ -9,6 +9,6 @@ enum st run_info(struct session *s, const struct call *c, struct result *out, st
 
 #define INFO_TOPICS \
     "arch|breaks|changes|checkpoints|displays|formats|kernels|kv|memory|model|models|names|" \
-    "points|runs|tensors|tokenizer|tokens|values"
+    "points|record|runs|tensors|tokenizer|tokens|values"
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef QDB_ENGINE_EXECUTE_H
 #define QDB_ENGINE_EXECUTE_H
 
+#include "engine/record.h"
 #include "engine/run.h"
 
 /* The values of one span that are held at the moment. */
@@ -51,6 +52,13 @@ struct turns {
     size_t bytes;
 };
 
+/* What the recorder has of one value, by span. */
+struct record {
+    enum record_how how;
+    struct recorded *list;
+    size_t n, cap;
+};
+
 struct run {
     const struct model *model;
     const struct graph *g;
@@ -79,10 +87,19 @@ struct run {
     int next_handle;
     struct run *beside; /* borrowed, or NULL */
     struct plan plan; /* forms alone: its transforms are among the hooks */
+    struct record *records; /* [n_values], NULL: nothing is recorded */
+    size_t record_bytes;
     int *wants;       /* [n_values] */
     int wants_all;
     const volatile sig_atomic_t *cancel; /* of the call that is running, NULL = none */
 };
+
+/* A point has been produced; nodes from `node` on change; the run ends. */
+void record_note(struct run *r, int span, int value, const struct tensor *x);
+void record_forget_after(struct run *r, int node);
+void record_free(struct run *r);
+/* Its numbers, NULL if they are not recorded. */
+const float *record_data(const struct run *r, int span, int value);
 
 /* Tell the probes that the value of `node` has been produced; true if one wants to stop. */
 bool hooks_announce(struct run *r, int node);

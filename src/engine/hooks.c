@@ -44,6 +44,7 @@ bool hooks_announce(struct run *r, int node)
     if (!r->frame.data[v])
         return false;
     const struct tensor x = { value_shape(r, r->frame.span, v), r->frame.data[v] };
+    record_note(r, r->frame.span, v, &x);
     const struct event ev = { r, { r->frame.span, node + 1 }, v, &x };
     const size_t n = r->n_probes; /* one that is added now sees the next point */
     bool stop = false;
@@ -64,6 +65,7 @@ static void rewind_to(struct run *r, int node)
     const struct position p = { 0, node };
     frame_clear(r, &r->scratch);
     checkpoints_drop_after(r, node);
+    record_forget_after(r, node);
     if (position_compare(r->reached, p) > 0)
         r->reached = p;
     if (position_compare(r->at, p) > 0) {

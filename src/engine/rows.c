@@ -89,7 +89,8 @@ enum st run_read_rows(struct run *r, int span, int value, struct span rows, rows
         return st;
     const struct node *score = score_of(r->g, value);
     if (!score || transformed(r, value) || transformed(r, score->out)
-        || holds(&r->frame, span, value) || holds(&r->scratch, span, value)) {
+        || holds(&r->frame, span, value) || holds(&r->scratch, span, value)
+        || record_data(r, span, value)) {
         struct tensor x;
         st = run_read(r, span, value, &x, e);
         return st ? st : fn(data, r->spans[span], &x, e);

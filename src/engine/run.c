@@ -63,6 +63,7 @@ static void forget(struct run *r)
     frame_clear(r, &r->frame);
     frame_clear(r, &r->scratch);
     checkpoints_drop(r);
+    record_forget_after(r, 0);
     for (size_t i = 0; i < r->n_sequences; i++)
         free(r->sequences[i].rows);
     if (r->n_sequences)
@@ -92,6 +93,7 @@ void run_free(struct run *r)
     for (size_t i = 0; i < r->spare.n; i++)
         mem_free(r->spare.list[i].p);
     checkpoints_drop(r);
+    record_free(r);
     free(r->spare.list);
     free(r->state);
     free(r->turns);
@@ -401,6 +403,8 @@ enum st run_read(struct run *r, int span, int value, struct tensor *out, struct 
     const float *data = r->frame.span == span ? r->frame.data[value] : NULL;
     if (!data && r->scratch.span == span)
         data = r->scratch.data[value];
+    if (!data)
+        data = record_data(r, span, value);
     if (!data) {
         const volatile sig_atomic_t *cancel =
             r->cancel; /* of the move that a probe may be part of */

@@ -9,6 +9,7 @@
 #include "kernels/level.h"
 #include "models/demo.h"
 #include "session/measure.h"
+#include "session/record.h"
 #include "session/session.h"
 #include "study/source.h"
 
@@ -332,6 +333,7 @@ enum st session_prompt(struct session *s, const int32_t *ids, int64_t n, const c
     x_grow(&all->runs, &all->cap_runs, all->n_runs + 1, sizeof *all->runs);
     all->runs[all->n_runs++] = r;
     changes_new_run(s, r);
+    record_apply(s, run);
     session_use_run(s, r);
     *out = r;
     return ST_OK;

@@ -7,6 +7,7 @@
 #include "kernels/level.h"
 #include "session/expression.h"
 #include "session/measure.h"
+#include "session/record.h"
 
 /* What a level lacks, and those that run. */
 static enum st refuse_level(const char *name, struct err *e)
@@ -51,6 +52,7 @@ static enum st follow(void *data, enum setting_id id, struct err *e)
     switch (id) {
     case SETTING_MEM_BUDGET: mem_set_budget(v ? (size_t)v : mem_available() / 5 * 2); break;
     case SETTING_KERNELS: return force_level(s, e);
+    case SETTING_RECORD: return record_follow(s, e);
     default: break;
     }
     return ST_OK;

@@ -104,6 +104,12 @@ static const struct setting table[SETTING_COUNT] = {
         .brief = "what is printed before a line is read",
         .help = "%* is a star when changes are active, %l the level, %% a percent sign.",
     },
+    [SETTING_RECORD] = {
+        .name = "record", .type = TYPE_TEXT, .initial = "",
+        .brief = "points whose statistics and numbers are kept as runs produce them",
+        .help = "A glob of points, -all in front to open fused kernels; empty or off: none. `help "
+                "record` says more.",
+    },
     [SETTING_SEED] = {
         .name = "seed", .type = TYPE_INT, .initial = "1", .lo = 0, .hi = INT64_MAX,
         .brief = "seed of everything that is drawn at random",
