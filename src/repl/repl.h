@@ -30,6 +30,7 @@ struct repl {
     int script_line, script_depth;
     bool reported; /* the error that is on its way up was shown already */
     bool draining; /* the commands of a breakpoint run */
+    char id[64];   /* that a program gave the line that runs, "" if none: every object carries it */
 
     struct buf *sink; /* output of the running command when it is redirected, else NULL */
     char *once;       /* the next output goes to this file */
@@ -55,7 +56,10 @@ enum st repl_again(struct repl *r, struct str command);
 enum st repl_script(struct repl *r, const char *name, struct str text, bool echo);
 /* Read and run a file of commands. */
 enum st repl_file(struct repl *r, const char *path);
-/* Commands from a stream that is no terminal; returns how many lines there were. */
+/* Commands from a stream that is no terminal; returns how many lines there were. A line `@ID
+ * COMMAND`, with --output json, is from a program that waits for the answer: each object has
+ * "id": "ID", progress comes as objects, a failure does not end the stream, and an object with
+ * "done": true follows. */
 size_t repl_stream(struct repl *r, const char *name, FILE *in);
 /* Read lines from the person at the terminal until `quit` or the end of input. */
 void repl_interactive(struct repl *r);
@@ -70,6 +74,8 @@ void repl_put(struct repl *r, struct str text, bool page);
 /* Give text to a shell command and wait for it: its exit status, or -1 when it did not start. */
 int repl_pipe(const char *command, struct str text);
 void repl_log(struct repl *r, struct str text);
+/* `{"id": "ID"` and a comma, or `{` when the line has none: the beginning of an object. */
+void repl_open_object(const struct repl *r, struct buf *out);
 struct style;
 void repl_style(const struct repl *r, bool to_terminal, struct style *out);
 void repl_screen(const struct repl *r, int *width,

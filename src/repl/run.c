@@ -43,6 +43,16 @@ void repl_show_error(struct repl *r, const struct err *e, struct str line)
     buf_free(&prefix);
 }
 
+void repl_open_object(const struct repl *r, struct buf *out)
+{
+    buf_addc(out, '{');
+    if (!r->id[0])
+        return;
+    buf_adds(out, "\"id\": ");
+    buf_json(out, str_from(r->id));
+    buf_adds(out, ", ");
+}
+
 /* Render the result of a command, and its error where the mode shows errors in the output. */
 static void show(struct repl *r, const struct piece *p, const struct result *result,
                  const struct err *e)
@@ -50,9 +60,13 @@ static void show(struct repl *r, const struct piece *p, const struct result *res
     struct buf out = { 0 }, messages = { 0 };
     struct style style;
     repl_style(r, r->stdout_tty && !r->sink && !r->once, &style);
-    if (style.mode == OUTPUT_JSON)
-        render_json(&out, p->command, result, e);
-    else
+    if (style.mode == OUTPUT_JSON) {
+        struct buf object = { 0 };
+        render_json(&object, p->command, result, e);
+        repl_open_object(r, &out);
+        buf_add(&out, object.p + 1, object.n - 1);
+        buf_free(&object);
+    } else
         render_result(&out, &messages, result, &style);
     repl_put(r, str_of(buf_str(&out), out.n), style.mode == OUTPUT_TEXT);
     if (messages.n) {
@@ -317,6 +331,34 @@ enum st repl_file(struct repl *r, const char *path)
     return st;
 }
 
+/* Take `@ID ` from the front of a line into r->id. */
+static struct str take_id(struct repl *r, struct str line)
+{
+    size_t n = 1;
+    r->id[0] = '\0';
+    if (!line.n || line.p[0] != '@' || setting_int(&r->s->settings, SETTING_OUTPUT) != OUTPUT_JSON)
+        return line;
+    while (n < line.n && line.p[n] != ' ')
+        n++;
+    if (n < 2 || n > sizeof r->id)
+        return line;
+    memcpy(r->id, line.p + 1, n - 1);
+    r->id[n - 1] = '\0';
+    repl_interrupts = 0;
+    return str_of(line.p + n, line.n - n);
+}
+
+/* The answer to a line with an id is complete. */
+static void end_answer(struct repl *r, enum st st)
+{
+    struct buf b = { 0 };
+    repl_open_object(r, &b);
+    buf_printf(&b, "\"done\": true, \"ok\": %s}\n", st ? "false" : "true");
+    repl_put(r, str_of(b.p, b.n), false);
+    buf_free(&b);
+    r->id[0] = '\0';
+}
+
 size_t repl_stream(struct repl *r, const char *name, FILE *in)
 {
     char *line = NULL;
@@ -329,8 +371,11 @@ size_t repl_stream(struct repl *r, const char *name, FILE *in)
         r->script_line = (int)lines;
         if (line[n - 1] == '\n')
             n--;
-        enum st st = repl_line(r, str_of(line, (size_t)n));
-        if (st && (!r->keep_going || st == ST_CANCELLED))
+        const struct str command = take_id(r, str_of(line, (size_t)n));
+        enum st st = repl_line(r, command);
+        if (r->id[0])
+            end_answer(r, st);
+        else if (st && (!r->keep_going || st == ST_CANCELLED))
             break;
     }
     r->script_depth--;

@@ -157,9 +157,32 @@ static void add_duration(struct buf *b, double seconds)
         buf_printf(b, "%.1f h", seconds / 3600);
 }
 
+/* For a program: an object at most every tenth of a second, of what takes longer than 0.2 s. */
+static void tell(struct repl *r, const char *label, double done, double total)
+{
+    const double now = repl_seconds();
+    if (now - r->began < 0.2 || now - r->drawn < 0.1)
+        return;
+    r->drawn = now;
+    struct buf b = { 0 };
+    char x[32], y[32];
+    repl_open_object(r, &b);
+    buf_adds(&b, "\"progress\": {\"label\": ");
+    buf_json(&b, str_from(label));
+    buf_printf(&b, ", \"done\": %s, \"total\": %s}}\n", text_f64(x, sizeof x, done),
+               text_f64(y, sizeof y, total));
+    fwrite(b.p, 1, b.n, stdout);
+    fflush(stdout);
+    buf_free(&b);
+}
+
 static void draw(struct progress *p, const char *label, double done, double total)
 {
     struct repl *r = p->data;
+    if (r->id[0]) {
+        tell(r, label, done, total);
+        return;
+    }
     const bool line = r->stderr_tty && !is_dumb(); /* one that is drawn over, else many */
     double quiet = 0.2, between = line ? 0.1 : 2;  /* seconds */
     int64_t choice = setting_int(&r->s->settings, SETTING_PROGRESS);
