@@ -28,7 +28,7 @@ json() {
 
 info info
 is "info: the topics" "$(printf '%s\n' "$out" | awk 'NR > 1 { print $1 }' | tr '\n' ' ')" \
-    "arch breaks changes checkpoints displays formats kernels kv memory model models names points record runs tensors tokenizer tokens values "
+    "arch breaks capture changes checkpoints displays formats kernels kv memory model models names points record runs tensors tokenizer tokens values "
 while read -r topic pattern; do
     info "info $topic"
     is "info $topic: succeeds" "$status" 0

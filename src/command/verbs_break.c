@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "command/breaks.h"
+#include "command/verbs_capture.h"
 #include "file/text_file.h"
 
 static enum st add(struct session *s, const struct call *c, bool temporary, struct result *out,
@@ -183,9 +184,11 @@ static enum st run_no_end(struct session *s, const struct call *c, struct result
 
 static enum st run_save(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
+    if (c->n_words && str_is(c->words[0].text, "capture"))
+        return save_capture(s, c, out, e);
     if (c->n_words != 2 || !str_is(c->words[0].text, "breaks"))
         return call_fail(c, c->n_words && str_is(c->words[0].text, "breaks") ? 1 : 0, e, ST_SYNTAX,
-                         "expected `save breaks FILE`");
+                         "expected `save breaks FILE` or `save capture FILE`");
     struct buf text = { 0 };
     for (size_t i = 0; i < s->breaks.n; i++) {
         const struct breakpoint *b = &s->breaks.list[i];
@@ -289,11 +292,20 @@ const struct verb verbs_break[] = {
       .run = run_no_end },
     { .name = "save",
       .class = "break",
-      .args = "breaks FILE",
-      .brief = "write the breakpoints as commands that make them again",
-      .examples = "save breaks /dev/null",
-      .kinds = { ARG_NONE, ARG_FILE },
-      .words = "breaks",
+      .args = "breaks FILE | capture FILE [GLOB]",
+      .brief = "write the breakpoints as commands, or what a run computed for a bug report",
+      .help = "breaks: commands that make them again.\n\n"
+              "capture: the points of the active run that GLOB names (what enters and leaves the "
+              "blocks, and the head), its tokens, mode, changes, settings, and a hash of the model "
+              "(over the header of each file, and of each weight its name, size, first and last "
+              "4096 bytes), as one safetensors file. `open FILE` looks at it, without the model: "
+              "print, summary, hist, heat, channels, outliers, dump and expressions work on what "
+              "it holds, `info capture` shows the rest, anything else is refused. `ref trace "
+              "FILE` makes it the reference of a model or of another capture, for compare.",
+      .examples = "save breaks /dev/null\nprompt \"kalo\"\nrun\nsave capture report\n"
+                  "open report\ninfo capture\nsummary blk.*.out",
+      .kinds = { ARG_NONE, ARG_FILE, ARG_POINT },
+      .words = "breaks|capture",
       .run = run_save },
     { 0 },
 };

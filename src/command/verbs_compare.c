@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "command/command.h"
+#include "command/verbs_capture.h"
 #include "session/control.h"
 #include "session/lookup.h"
 #include "session/reference.h"
@@ -88,7 +89,7 @@ static enum st run_ref(struct session *s, const struct call *c, struct result *o
     return ST_OK;
 }
 
-static void error_columns(struct table *t)
+void error_columns(struct table *t)
 {
     table_column(t, COL_ADDRESS, "point", "");
     table_column(t, COL_FLOAT, "sqnr", "dB");
@@ -114,22 +115,28 @@ static void put_number(struct table *t, double x)
         table_float(t, x);
 }
 
-static void error_row(struct run *r, int span, int value, const struct point_error *p,
-                      struct table *t)
+void error_cells(struct table *t, const char *point, const struct point_error *p)
 {
-    struct buf at = { 0 };
-    struct tensor x;
     table_row(t);
-    if (run_n_spans(r) > 1)
-        table_fmt(t, "s%d:%s", span, run_graph(r)->values[value].name);
-    else
-        table_str(t, run_graph(r)->values[value].name);
+    table_str(t, point);
     put_number(t, p->sqnr);
     put_number(t, p->relerr);
     put_number(t, p->cos);
     put_number(t, p->first);
     put_number(t, p->massive_relerr);
     put_number(t, p->maxerr);
+}
+
+static void error_row(struct run *r, int span, int value, const struct point_error *p,
+                      struct table *t)
+{
+    struct buf at = { 0 }, name = { 0 };
+    struct tensor x;
+    if (run_n_spans(r) > 1)
+        buf_printf(&name, "s%d:", span);
+    buf_adds(&name, run_graph(r)->values[value].name);
+    error_cells(t, buf_str(&name), p);
+    buf_free(&name);
     if (p->maxerr_at >= 0 && !run_read(r, span, value, &x, NULL)) {
         const struct region all = { .shape = x.shape, .first_token = run_span(r, span).first };
         region_place(&all, p->maxerr_at, &at);
@@ -147,6 +154,8 @@ static enum st run_compare(struct session *s, const struct call *c, struct resul
     size_t n = 0;
     if (!c->n_words)
         return call_fail(c, 0, e, ST_SYNTAX, "expected the points to compare: blk.*.out");
+    if (s->models.model && s->models.model->capture)
+        return compare_capture(s, c, out, e);
     enum st st = session_need_run(s, &r, e);
     struct address *a = x_alloc(sizeof *a);
     if (!st && (st = address_parse(c->words[0].text, a, e)))

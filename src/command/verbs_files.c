@@ -7,6 +7,7 @@
 #include "command/verbs_info.h"
 #include "file/diff.h"
 #include "file/lint.h"
+#include "session/capture.h"
 
 static enum st run_open(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
@@ -24,7 +25,10 @@ static enum st run_open(struct session *s, const struct call *c, struct result *
     buf_free(&path);
     if (st)
         return st;
-    facts_model(m, out);
+    if (m->capture)
+        capture_facts(m->capture, out);
+    else
+        facts_model(m, out);
     return ST_OK;
 }
 

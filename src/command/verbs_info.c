@@ -12,6 +12,7 @@
 #include "command/verbs_record.h"
 #include "kernels/level.h"
 #include "models/registry.h"
+#include "session/capture.h"
 #include "session/control.h"
 
 /* Show what the glob after the topic names, or everything; a glob without a match is an error. */
@@ -72,6 +73,18 @@ static enum st info_names(struct session *s, const struct call *c, struct result
     struct session_model *m;
     enum st st = session_need_graph(s, &m, e);
     return st ? st : show_named(m, c, NAMES_POINTS, facts_names, out, e);
+}
+
+static enum st info_capture(struct session *s, const struct call *c, struct result *out,
+                            struct err *e)
+{
+    struct session_model *m;
+    const enum st st = session_need_model(s, &m, e);
+    if (!st && !m->capture)
+        return call_fail(c, 0, e, ST_STATE, "%s is a model, no capture", m->name);
+    if (!st)
+        capture_facts(m->capture, out);
+    return st;
 }
 
 static enum st info_record(struct session *s, const struct call *c, struct result *out,
@@ -381,6 +394,7 @@ static const struct topic {
 } topics[] = {
     { "arch", "architectures that have a graph", 0, info_arch },
     { "breaks", "breakpoints", 0, info_breaks },
+    { "capture", "what an opened capture says and holds", 0, info_capture },
     { "changes", "what has been changed in the runs; `undo` takes it back", 0, info_changes },
     { "checkpoints", "named places of the run, and memory for going back", 0, info_checkpoints },
     { "displays", "expressions that are shown at each stop", 0, info_displays },

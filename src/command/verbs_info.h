@@ -8,7 +8,7 @@
 enum st run_info(struct session *s, const struct call *c, struct result *out, struct err *e);
 
 #define INFO_TOPICS \
-    "arch|breaks|changes|checkpoints|displays|formats|kernels|kv|memory|model|models|names|" \
-    "points|record|runs|tensors|tokenizer|tokens|values"
+    "arch|breaks|capture|changes|checkpoints|displays|formats|kernels|kv|memory|model|models|" \
+    "names|points|record|runs|tensors|tokenizer|tokens|values"
 
 #endif

@@ -171,7 +171,7 @@ static int by_token(const void *a, const void *b)
 static void put_token(struct table *t, const struct session_run *r, int64_t tok)
 {
     struct buf b = { 0 };
-    if (tok >= 0 && tok < run_n_tokens(r->run))
+    if (r && tok >= 0 && tok < run_n_tokens(r->run))
         session_token_text(r, run_tokens(r->run)[tok], &b);
     put_index(t, tok);
     table_str(t, buf_str(&b));
@@ -265,7 +265,7 @@ static enum st survey_of(struct session *s, const struct call *c, int glob, stru
         st = st_fail(e, ST_SYNTAX, "names of points only: all tokens and channels count here");
     if (!st)
         st = lookup_who(s, &a, &m, r, e);
-    if (!st && !*r) {
+    if (!st && !*r && !m->capture) {
         st_fail(e, ST_STATE, "%s has no run", m->name);
         st = st_hint(e, "`prompt \"TEXT\"`, then `run`");
     }
@@ -276,14 +276,17 @@ static enum st survey_of(struct session *s, const struct call *c, int glob, stru
 
 enum st run_outliers(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
-    struct session_run *r;
+    struct session_run *r = NULL;
     struct survey v = { 0 };
     int glob;
-    enum st st = session_need_run(s, &r, e);
+    const bool captured = s->models.model && s->models.model->capture;
+    enum st st = captured ? ST_OK : session_need_run(s, &r, e);
     if (!st)
         st = parse(c, &v, &glob, e);
     if (st)
         return st;
+    if (captured && glob < 0)
+        return call_fail(c, 0, e, ST_SYNTAX, "expected points of the capture: blk.*.out");
     begin_points(&v, out);
     st = survey_of(s, c, glob, &r, &v, e);
     if (!st || (st == ST_CANCELLED && v.points->n_rows)) {
@@ -291,7 +294,7 @@ enum st run_outliers(struct session *s, const struct call *c, struct result *out
         show_tokens(&v, r, out);
         if (v.missing)
             result_note(out, "not computed yet: %d of the points", v.missing);
-        if (run_n_tokens(r->run) < 2)
+        if (r && run_n_tokens(r->run) < 2)
             result_note(out,
                         "outliers are measured against the tokens after the first: there are none");
     }

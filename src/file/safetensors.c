@@ -21,20 +21,26 @@ static bool bytes_of(const struct safetensor *t, size_t *bytes)
     return true;
 }
 
-static void add_metadata(struct buf *b, const struct safetensor *list, size_t n)
+static void add_note(struct buf *b, const char *key, const char *text, bool *first)
+{
+    buf_adds(b, *first ? "\"__metadata__\":{" : ",");
+    buf_json(b, str_from(key));
+    buf_addc(b, ':');
+    buf_json(b, str_from(text));
+    *first = false;
+}
+
+static void add_metadata(struct buf *b, const struct safetensor_note *notes, size_t n_notes,
+                         const struct safetensor *list, size_t n)
 {
     bool first = true;
-    for (size_t i = 0; i < n; i++) {
-        if (!list[i].about)
-            continue;
-        buf_adds(b, first ? "\"__metadata__\":{" : ",");
-        buf_json(b, str_from(list[i].name));
-        buf_addc(b, ':');
-        buf_json(b, str_from(list[i].about));
-        first = false;
-    }
+    for (size_t i = 0; i < n_notes; i++)
+        add_note(b, notes[i].key, notes[i].text, &first);
+    for (size_t i = 0; i < n; i++)
+        if (list[i].about)
+            add_note(b, list[i].name, list[i].about, &first);
     if (!first)
-        buf_adds(b, "},");
+        buf_adds(b, n ? "}," : "}");
 }
 
 /* One entry of the header; *offset moves to the end of its numbers. */
@@ -60,11 +66,18 @@ enum st safetensors_write(const char *path, const struct safetensor *list, size_
 enum st safetensors_write_long(const char *path, const struct safetensor *list, size_t n,
                                struct progress *progress, struct err *e)
 {
+    return safetensors_write_about(path, NULL, 0, list, n, progress, e);
+}
+
+enum st safetensors_write_about(const char *path, const struct safetensor_note *notes,
+                                size_t n_notes, const struct safetensor *list, size_t n,
+                                struct progress *progress, struct err *e)
+{
     struct buf head = { 0 };
     size_t offset = 0;
     bool fits = true;
     buf_addc(&head, '{');
-    add_metadata(&head, list, n);
+    add_metadata(&head, notes, n_notes, list, n);
     for (size_t i = 0; i < n && fits; i++) {
         buf_adds(&head, i ? "," : "");
         fits = list[i].rank <= SAFETENSORS_MAX_RANK && add_entry(&head, &list[i], &offset);

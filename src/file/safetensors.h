@@ -19,6 +19,11 @@ struct safetensor {
     const float *data; /* row-major */
 };
 
+/* A remark on the file itself. */
+struct safetensor_note {
+    const char *key, *text;
+};
+
 /* Write n tensors to PATH, whole or not at all. ST_IO; ST_RANGE when the sizes or the header
  * (at most 100 MB) are too large for the format. */
 NODISCARD enum st safetensors_write(const char *path, const struct safetensor *list, size_t n,
@@ -26,5 +31,9 @@ NODISCARD enum st safetensors_write(const char *path, const struct safetensor *l
 /* The same, telling how far it is; ST_CANCELLED. */
 NODISCARD enum st safetensors_write_long(const char *path, const struct safetensor *list, size_t n,
                                          struct progress *progress, struct err *e);
+/* The same with remarks in front, whose keys are not names of tensors. */
+NODISCARD enum st safetensors_write_about(const char *path, const struct safetensor_note *notes,
+                                          size_t n_notes, const struct safetensor *list, size_t n,
+                                          struct progress *progress, struct err *e);
 
 #endif

@@ -202,9 +202,42 @@ static enum st add_files(struct trace *t, struct err *e)
     return st;
 }
 
+/* A capture is a trace in one file: its remarks say the tokens. */
+static enum st open_file(const char *path, struct trace *out, struct err *e)
+{
+    static const char *const keys[] = { "qdb.engine", "qdb.model" };
+    struct trace t = { .path = x_strdup(path), .dtype = x_strdup("float32") };
+    char **const texts[] = { &t.engine, &t.model };
+    enum st st = add_safetensors(&t, path, e);
+    const char *ids = st ? NULL : stored_note(&t.files[0], "qdb.tokens");
+    for (int i = 0; i < 2; i++) {
+        const char *text = st ? NULL : stored_note(&t.files[0], keys[i]);
+        *texts[i] = x_strdup(text ? text : "");
+    }
+    if (!st) {
+        struct buf list = { 0 };
+        buf_printf(&list, "[%s]", ids ? ids : "");
+        struct jread j = jread_of(buf_str(&list), list.n);
+        read_tokens(&t, &j);
+        if (jread_status(&j, 0, e) || !t.n_ids)
+            st = st_fail(e, ST_FORMAT, "%s is no capture: it does not say its tokens", path);
+        buf_free(&list);
+    }
+    if (t.n)
+        qsort(t.list, t.n, sizeof *t.list, by_name);
+    if (st)
+        trace_close(&t);
+    else
+        *out = t;
+    return st;
+}
+
 enum st trace_open(const char *path, struct trace *out, struct err *e)
 {
     struct trace t = { 0 };
+    struct stat info;
+    if (!stat(path, &info) && S_ISREG(info.st_mode))
+        return open_file(path, out, e);
     enum st st = read_manifest(path, &t, e);
     if (st)
         return st;

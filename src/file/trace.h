@@ -32,7 +32,7 @@ struct trace {
 
 enum { TRACE_MAX_TOKENS = 1 << 24 };
 
-/* Open a folder; every header is read and checked, the numbers are not. trace.json:
+/* Open a folder, or a capture; every header is read and checked, the numbers are not. trace.json:
  *     {"format": "qdb-trace", "version": 1, "tokens": [IDS],
  *      "engine": "...", "model": "...", "dtype": "..."}
  * of which the first three are needed. ST_IO, ST_FORMAT, ST_UNSUPPORTED name the file and the fact;

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "engine/derive.h"
 #include "kernels/statistics.h"
+#include "session/capture.h"
 #include "session/control.h"
 #include "session/session.h"
 
@@ -273,6 +274,21 @@ static bool asks_for(const struct gathering *g, struct span span, struct span *r
     return rows->n > 0;
 }
 
+static enum st read_captured(const struct match *m, int64_t *const *lists, struct view *v,
+                             struct err *e)
+{
+    void *p;
+    enum st st = mem_alloc(&p, m->captured->x->n * sizeof(float), m->captured->x->name, e);
+    if (st)
+        return st;
+    const struct tensor x = { m->shape, p };
+    struct gathering g = { .m = m, .td = -1, .kd = -1, .lists = lists, .v = v, .x = &x };
+    if (!(st = stored_floats(m->captured->x, p, e)))
+        gather(&g, 0, 0, 0);
+    mem_free(p);
+    return st;
+}
+
 /* Sizes of the point over the spans: tokens of the run up to `end`, the longest key axis. */
 static struct shape full_shape(const struct session_run *r, const struct match *m, int end)
 {
@@ -388,7 +404,8 @@ static enum st read_match(struct session *s, const struct address *a, const stru
     int first = 0, end = 0;
     enum st st = lookup_who(s, a, &model, &r, e);
     struct shape full = m->shape, shape;
-    if (!st && !m->weight) {
+    const bool run = !m->weight && !m->captured;
+    if (!st && run) {
         st = need_run(r, m, e);
         if (!st)
             st = spans_of(r, a, m->value, &first, &end, e);
@@ -403,11 +420,11 @@ static enum st read_match(struct session *s, const struct address *a, const stru
         return st;
     int64_t *lists[SHAPE_MAX] = { 0 };
     struct address narrowed = *a;
-    if (!m->weight && a->position.n)
+    if (run && a->position.n)
         only_span(&narrowed, &full, run_span(r->run, first));
     struct view v = { .value = -1 };
-    st = resolve(&narrowed, &full, m->weight ? NULL : r, &shape, lists, e);
-    if (!st && !m->weight && a->position.n)
+    st = resolve(&narrowed, &full, run ? r : NULL, &shape, lists, e);
+    if (!st && run && a->position.n)
         st = check_span(&narrowed, &full, &shape, lists, run_span(r->run, first), e);
     *all = st ? 0 : shape_count(&shape);
     if (most && *all > LOOKUP_LARGE)
@@ -415,16 +432,17 @@ static enum st read_match(struct session *s, const struct address *a, const stru
             keep_ends(lists[d], &shape.d[d].n, d + 1 < shape.rank && most > 8 ? most / 8 : 8);
     struct buf name = { 0 };
     buf_add(&name, m->name.p, m->name.n);
-    if (!st && (st = view_new(&shape, buf_str(&name), &v, e)) == ST_NOMEM && !m->weight && e)
+    if (!st && (st = view_new(&shape, buf_str(&name), &v, e)) == ST_NOMEM && run && e)
         say_what_fits(&shape, lists, e);
     buf_free(&name);
     if (!st)
-        st = m->weight ? read_weight(m->weight, lists, &v, s->progress, e)
+        st = m->captured ? read_captured(m, lists, &v, e)
+             : m->weight ? read_weight(m->weight, lists, &v, s->progress, e)
                        : read_point(r, m, first, end, shape_axis(&full, AXIS_TOK),
                                     shape_axis(&full, AXIS_KEY), lists, &v, e);
     for (int d = 0; !st && d < shape.rank; d++)
         memcpy(v.index[d], lists[d], (size_t)shape.d[d].n * sizeof *lists[d]);
-    v.run = m->weight ? NULL : r;
+    v.run = run ? r : NULL;
     v.value = m->derived ? -1 : m->value;
     v.weight = m->weight;
     if (!st)

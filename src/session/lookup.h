@@ -25,6 +25,7 @@ struct match {
     struct str name;
     const struct weight *weight; /* NULL for points */
     int value;                   /* -1 for weights */
+    const struct captured *captured;   /* of a capture; value is -1 */
     const struct point_alias *derived; /* computed from `value`; NULL: it is that value */
     struct shape shape;          /* of a point, unresolved; of a weight, resolved */
 };

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "graph/glob.h"
+#include "session/capture.h"
 #include "session/lookup.h"
 #include "session/session.h"
 
@@ -209,8 +210,25 @@ static void add_aliases(const struct graph *g, struct str glob, struct match **l
         }
 }
 
+static void add_captured(const struct capture *c, struct str wanted, bool glob,
+                         struct match **list, size_t *n, size_t *cap)
+{
+    for (size_t i = 0; c && i < c->n; i++)
+        if (names_match(wanted, glob, c->list[i].x->name))
+            add_match(list, n, cap,
+                      (struct match){ .name = str_from(c->list[i].x->name),
+                                      .value = -1,
+                                      .captured = &c->list[i],
+                                      .shape = c->list[i].shape });
+}
+
 enum st match_is_point(const struct session_model *m, const struct match *x, struct err *e)
 {
+    if (x->captured) {
+        if (e)
+            *e = m->model->no_graph;
+        return m->model->no_graph.st;
+    }
     if (!x->derived)
         return ST_OK;
     const char *from = m->model->graph->values[x->value].name;
@@ -248,6 +266,7 @@ enum st lookup_names(struct session *s, const struct address *a, struct match **
             }
             add_match(&list, n, &cap, point_match(g, i));
         }
+    add_captured(m->capture, a->name, glob, &list, n, &cap);
     if (*n) {
         *out = list;
         return ST_OK;

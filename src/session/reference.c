@@ -67,14 +67,16 @@ enum st session_set_trace(struct session *s, const char *path, struct err *e)
 {
     struct session_model *active;
     struct trace file;
-    enum st st = session_need_graph(s, &active, e);
+    enum st st = session_need_model(s, &active, e);
+    if (!st && !active->capture)
+        st = session_need_graph(s, &active, e);
     if (!st)
         st = trace_open(path, &file, e);
     if (st)
         return st;
     struct trace_points *t = x_alloc(sizeof *t);
     trace_points_init(t, &file);
-    if ((st = trace_points_bind(t, active->model->graph, e))) {
+    if (!active->capture && (st = trace_points_bind(t, active->model->graph, e))) {
         trace_points_free(t);
         free(t);
         return st;
@@ -82,7 +84,7 @@ enum st session_set_trace(struct session *s, const char *path, struct err *e)
     session_drop_trace(s);
     s->models.ref = NULL;
     s->models.trace = t;
-    s->models.trace_model = active;
+    s->models.trace_model = active->capture ? NULL : active;
     changes_new_reference(s);
     return ST_OK;
 }

@@ -9,6 +9,7 @@
 #include "kernels/level.h"
 #include "models/demo.h"
 #include "session/measure.h"
+#include "session/capture.h"
 #include "session/record.h"
 #include "session/session.h"
 #include "study/source.h"
@@ -64,6 +65,25 @@ static enum st open_weights(const char *path, struct weights **out, struct err *
     return weights_borrow(m->start, (size_t)(m->end - m->start), m->name, out, e);
 }
 
+/* A capture has no weights: an empty file stands for them. */
+static enum st open_capture(const char *path, struct weights **w, struct capture **out,
+                            struct err *e)
+{
+    static const uint8_t empty[32] = { 'G', 'G', 'U', 'F', 3 };
+    struct stored_tensors file;
+    struct capture *c;
+    enum st st = stored_open(path, &file, e);
+    if (!st)
+        st = capture_parse(&file, &c, e);
+    if (st)
+        return st;
+    if ((st = weights_borrow(empty, sizeof empty, path, w, e)))
+        capture_free(c);
+    else
+        *out = c;
+    return st;
+}
+
 /* a, b, ... z, then m27, m28, ... */
 static char *free_label(struct session *s)
 {
@@ -85,11 +105,18 @@ enum st session_open(struct session *s, const char *path, const char *name,
     if (name && (session_find_model(s, str_from(name)) || session_find_run(s, str_from(name))))
         return st_fail(e, ST_STATE, "the name `%.60s` is taken", name);
     struct weights *w;
-    enum st st = open_weights(path, &w, e);
+    struct capture *capture = NULL;
+    enum st st = capture_is(path) ? open_capture(path, &w, &capture, e) : open_weights(path, &w, e);
     if (st)
         return st;
     struct session_model *m = x_alloc(sizeof *m);
     m->model = model_new(w);
+    m->capture = capture;
+    if (capture) {
+        st_fail(&m->model->no_graph, ST_UNSUPPORTED,
+                "this is a capture: it holds what was saved of a run, and cannot run");
+        m->model->no_tokenizer = m->model->no_graph;
+    }
     m->path = x_strdup(path);
     m->name = name ? x_strdup(name) : free_label(s);
     x_grow(&all->models, &all->cap_models, all->n_models + 1, sizeof *all->models);
@@ -161,6 +188,7 @@ void session_close(struct session *s, struct session_model *m)
     if (was_ref)
         changes_new_reference(s);
     values_forget_weights(&s->values, m->model->weights);
+    capture_free(m->capture);
     model_free(m->model);
     free(m->name);
     free(m->path);

@@ -9,6 +9,7 @@
 #include "engine/run.h"
 #include "study/floor.h"
 
+struct capture;
 struct session;
 struct trace_points;
 
@@ -21,6 +22,7 @@ struct session_model {
     struct model *model;
     struct fast_floor floor; /* of mode fast at floor_level, when it has been asked for */
     const struct level *floor_level;
+    struct capture *capture; /* what it holds when it is one, which has no weights; else NULL */
 };
 
 /* A run under its name. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Fuzz target: what a trace of another engine is made of, a file each: safetensors, .npy,
- * trace.json. */
+/* Fuzz target: what a trace of another engine is made of, a file each: safetensors, a capture among
+ * them, .npy, trace.json. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "file/npy.h"
 #include "file/trace.h"
+#include "session/capture.h"
 
 const char *const fuzz_words[] = { "\x93NUMPY\1\0",
                                    "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }",
@@ -22,6 +23,8 @@ const char *const fuzz_words[] = { "\x93NUMPY\1\0",
                                    "\\ud83d\\ude00",
                                    "18446744073709551615",
                                    "-1",
+                                   "\"qdb.capture\":\"1\",",
+                                   "\"tok 2, chan 3\"",
                                    NULL };
 
 static void require(bool fact)
@@ -48,7 +51,17 @@ static void tensors(const uint8_t *data, size_t size)
         require(!x || !stored_floats(t, x, &e));
         free(x);
     }
-    stored_close(&s);
+    struct capture *c;
+    if (capture_parse(&s, &c, &e)) {
+        require(e.msg[0] && e.where[0]);
+        return;
+    }
+    for (size_t i = 0; i < c->n; i++)
+        require((uint64_t)shape_count(&c->list[i].shape) == c->list[i].x->n);
+    struct result out = { 0 };
+    capture_facts(c, &out);
+    result_free(&out);
+    capture_free(c);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
