@@ -28,7 +28,7 @@ json() {
 
 info info
 is "info: the topics" "$(printf '%s\n' "$out" | awk 'NR > 1 { print $1 }' | tr '\n' ' ')" \
-    "arch breaks capture changes checkpoints displays formats kernels kv memory model models names points record runs tensors tokenizer tokens values "
+    "arch breaks capture changes checkpoints displays formats kernels kv memory model models names plan points record runs tensors tokenizer tokens values "
 while read -r topic pattern; do
     info "info $topic"
     is "info $topic: succeeds" "$status" 0
@@ -90,7 +90,7 @@ info 'info t'
 like "an ambiguous topic" "$err" '^could be tensors, tokenizer, tokens$'
 info 'info modle'
 like "a misspelt topic" "$err" '^did you mean `model`\?$'
-info 'info p'
+info 'info po'
 like "a unique prefix" "$out" '^blk\.0\.out '
 
 # Without a model or a run.

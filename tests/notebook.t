@@ -5,7 +5,7 @@
 
 # ask LINES: what comes back on standard output
 ask() {
-    out=$(printf "$1" | "$QDB" -n -q --output json 2>"$tmp/err")
+    out=$(printf '%b' "$1" | "$QDB" -n -q --output json 2>"$tmp/err")
     status=$?
 }
 

@@ -9,6 +9,6 @@ enum st run_info(struct session *s, const struct call *c, struct result *out, st
 
 #define INFO_TOPICS \
     "arch|breaks|capture|changes|checkpoints|displays|formats|kernels|kv|memory|model|models|" \
-    "names|points|record|runs|tensors|tokenizer|tokens|values"
+    "names|plan|points|record|runs|tensors|tokenizer|tokens|values"
 
 #endif

@@ -110,7 +110,7 @@ static void answers_or_refuses(void **state)
         "print blk.0.out[tok=1]", "summary **",          "hist blk.1.out",
         "channels blk.0.out",     "outliers blk.*.out", "print rms(blk.1.out - blk.0.out)",
         "heat blk.0.out",         "info model",         "info models",
-        "info capture",           "help save",          "x blk.0.out", "dump blk.0.out to /dev/null/x.npy",
+        "info capture",           "help save",          "x blk.0.out",
     };
     static const char *const bad[] = {
         "prompt -t 1,2", "run",     "step",           "goto start",     "info points", "lens",
@@ -125,7 +125,7 @@ static void answers_or_refuses(void **state)
     session_free(s);
     s = session_new();
     with_path("open ", "c", "");
-    for (size_t i = 0; i + 1 < sizeof good / sizeof *good; i++)
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         quiet(good[i]);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct result out = { 0 };
