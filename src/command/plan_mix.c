@@ -54,7 +54,7 @@ enum st plan_stock(struct session *s, struct session_model *m, const struct call
     enum format *f = x_alloc((w->n + 1) * sizeof *f);
     struct plan_items x = { 0 };
     size_t given_up = 0;
-    st = mix_formats(mix, w, false, f, &given_up, e);
+    st = mix_formats(mix, w, s->imatrix != NULL, f, &given_up, e);
     for (size_t i = 0; i < w->n && !st; i++)
         if (f[i] != FORMAT_NONE && !w->list[i].problem)
             plan_add(&x, &(struct quant_item){ .w = &w->list[i], .format = numeric_storage(f[i]) });

@@ -130,6 +130,9 @@ static void notes(const struct session *s, const struct quantized *q, struct res
                     q->requantized, text_plural(q->requantized, "weight is", "weights are"),
                     (int)q->requantized_first->name.n, q->requantized_first->name.p,
                     q->requantized > 1 ? ", ..." : "");
+    if (s->imatrix)
+        result_note(out, "errors are weighted by %s in %zu of %zu weights", s->imatrix_path,
+                    q->weighted, q->change->n_forms);
     if (q->fell_back) {
         numeric_print(&q->asked, &b);
         buf_adds(&b, ": ");

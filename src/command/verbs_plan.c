@@ -355,8 +355,10 @@ const struct verb verbs_plan[] = {
       .help =
           "The plan is what `quant` and `plan` have made of the weights; `info plan` shows it. No "
           "graph is needed. stock MIX gives every weight the format that llama-quantize (August "
-          "2026) gives it under MIX, experts and rows that do not fit included, without an "
-          "importance matrix; alone it lists the mixes. infer FILE takes the formats of another "
+          "2026) gives it under MIX, experts and rows that do not fit included; with the "
+          "few rules for an importance matrix, where one is resident (`imatrix`). Alone it lists "
+          "the "
+          "mixes. infer FILE takes the formats of another "
           "GGUF file of the same model, and says which mix that is, or in how many weights it "
           "deviates from the nearest one. Weights that such a command does not speak of are as in "
           "the file afterwards. It is one change: undo takes it back. dry: show it, make nothing.\n"

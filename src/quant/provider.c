@@ -60,26 +60,41 @@ static uint64_t matrix_rows(const struct weight *w)
     return w->rank > 2 && w->ne[1] ? w->ne[1] : w->rows;
 }
 
-static enum st make_storage(const struct quant_request *q, enum format f, void *data, struct err *e)
+/* Does the importance belong to a weight of this shape? */
+static bool fits(const struct imatrix_entry *x, const struct weight *w, float *scratch)
+{
+    return x && imatrix_importance(x, w->cols, w->rows / matrix_rows(w), 0, scratch);
+}
+
+static enum st make_storage(const struct quant_request *q, enum format f, char *data,
+                            bool *weighted, struct err *e)
 {
     const struct weight *w = q->from;
     const uint64_t per_matrix = matrix_rows(w);
     const uint64_t slice = w->cols && SLICE / w->cols ? SLICE / w->cols : 1;
-    size_t row_bytes;
+    float *by = x_scratch((size_t)w->cols * sizeof *by);
+    size_t row_bytes = 0;
     enum st st = ST_OK;
     if (!format_row_bytes(f, w->cols, &row_bytes))
-        return st_fail(e, ST_RANGE, "rows of %llu", (unsigned long long)w->cols);
+        st = st_fail(e, ST_RANGE, "rows of %llu", (unsigned long long)w->cols);
+    *weighted = !st && fits(q->importance, w, by);
     for (uint64_t r = 0; r < w->rows && !st;) {
         const uint64_t left = per_matrix - r % per_matrix;
-        const struct quant_piece p = { w,    r,       left < slice ? left : slice,
-                                       NULL, q->pool, q->progress ? q->progress->cancel : NULL };
-        st = tick(q, (double)(r * w->cols))
-                 ? q->method->encode(&p, f, (char *)data + r * row_bytes, e)
-                 : st_fail(e, ST_CANCELLED, "interrupted");
+        if (*weighted && r % per_matrix == 0) /* fits: cannot fail */
+            imatrix_importance(q->importance, w->cols, w->rows / per_matrix, r / per_matrix, by);
+        const struct quant_piece p = { .from = w,
+                                       .row = r,
+                                       .rows = left < slice ? left : slice,
+                                       .importance = *weighted ? by : NULL,
+                                       .pool = q->pool,
+                                       .cancel = q->progress ? q->progress->cancel : NULL };
+        st = tick(q, (double)(r * w->cols)) ? q->method->encode(&p, f, data + r * row_bytes, e)
+                                            : st_fail(e, ST_CANCELLED, "interrupted");
         if (st == ST_RANGE && r)
             st_hint(e, "rows are counted from row %llu", (unsigned long long)r);
         r += p.rows;
     }
+    free(by);
     return st;
 }
 
@@ -111,7 +126,7 @@ static enum format stored(const struct numeric *f, const struct weight *w)
 }
 
 static enum st make(const struct quant_request *q, const struct numeric *f, struct form **out,
-                    struct err *e)
+                    bool *weighted, struct err *e)
 {
     void *data;
     size_t row, bytes = 0;
@@ -127,7 +142,7 @@ static enum st make(const struct quant_request *q, const struct numeric *f, stru
     if (st)
         return st;
     if (f->base == NUMERIC_STORAGE)
-        st = make_storage(q, f->storage, data, e);
+        st = make_storage(q, f->storage, data, weighted, e);
     else if (f->base == NUMERIC_DROP)
         memset(data, 0, bytes);
     else
@@ -295,10 +310,10 @@ enum st quant_make(struct quant_cache *c, const struct quant_request *q, struct 
                             .from_reference = q->from != q->of };
     enum st st = quant_format(&q->format, q->of, &n.format, e);
     if (!st)
-        st = make(q, &n.format, &f, e);
+        st = make(q, &n.format, &f, &n.weighted, e);
     if (st == ST_NOMEM && c) { /* what is kept for convenience goes first */
         shrink(c, 0);
-        st = make(q, &n.format, &f, e);
+        st = make(q, &n.format, &f, &n.weighted, e);
     }
     if (st)
         return st;

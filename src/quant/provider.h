@@ -6,6 +6,7 @@
 
 #include "base/progress.h"
 #include "engine/plan.h"
+#include "file/imatrix.h"
 #include "quant/method.h"
 
 /* What a form is, and what it cost. */
@@ -14,6 +15,7 @@ struct quant_note {
     struct numeric asked, format;      /* format: what it became, where the shape did not fit */
     enum format from;                  /* of the numbers that it was made from */
     bool from_reference;               /* they are those of the reference, not of the file */
+    bool weighted;                     /* errors were weighted by importance */
     double signal, noise;              /* sums of x^2 and of the squared errors, both finite */
     uint64_t bytes;                    /* of simulated formats: packed */
 };
@@ -25,6 +27,7 @@ struct quant_request {
     const struct weight *from; /* the same shape; may be `of` */
     struct numeric format;
     const struct quant_method *method;
+    const struct imatrix_entry *importance; /* of storage formats; NULL: channels count alike */
     struct pool *pool;
     struct progress *progress;
     double done, total; /* elements of all weights of the request: what the progress shows */

@@ -102,6 +102,7 @@ static void count(struct quantized *q, const struct quant_item *item, const stru
         q->worst_of = w;
     }
     q->from_reference += note->from_reference;
+    q->weighted += note->weighted;
     if (quantized_format(note->from) && note->format.base != NUMERIC_DROP && !q->requantized++)
         q->requantized_first = w;
     if (!numeric_equal(&note->format, &item->format)) {
@@ -129,6 +130,7 @@ static enum st make_one(struct session *s, struct quant_request *q, const struct
     q->of = w;
     q->from = quantize_source(s, w);
     q->format = item->format;
+    q->importance = s->imatrix ? imatrix_find(s->imatrix, w->name) : NULL;
     if (item->method)
         q->method = item->method;
     enum st st = item->orig ? ST_OK : quant_format(&item->format, w, &will, e);

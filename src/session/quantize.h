@@ -20,6 +20,7 @@ struct quantized {
     struct change *change; /* not yet entered; the caller gives it to changes_add or change_free */
     size_t n;
     size_t from_reference; /* weights whose numbers came from the reference */
+    size_t weighted;       /* weights whose errors were weighted by importance */
     size_t requantized;    /* weights whose numbers were quantized already, and lose twice */
     const struct weight *requantized_first;
     size_t fell_back; /* weights whose rows did not fit; bytes that this costs (or saves) */

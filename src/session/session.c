@@ -81,7 +81,6 @@ void session_free(struct session *s)
     free(s->aliases);
     session_models_free(s);
     changes_free(s);
-    quant_cache_free(s->forms);
     for (size_t i = 0; i < s->n_plans; i++) {
         free(s->plans[i].name);
         free(s->plans[i].text);
@@ -103,6 +102,8 @@ void session_free(struct session *s)
 
 void session_imatrix(struct session *s, const char *path, struct imatrix *m)
 {
+    quant_cache_free(s->forms); /* what was made with other importances */
+    s->forms = NULL;
     imatrix_free(s->imatrix);
     free(s->imatrix_path);
     s->imatrix = m;

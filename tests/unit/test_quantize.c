@@ -183,6 +183,38 @@ static void figures_are_those_of_the_numbers(void **unused)
     session_free(f.s);
 }
 
+/* With importances that are resident the encoder gets them; with others it is done anew. */
+static void importances_weight_the_errors(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin("--demo=add");
+    const struct weight *w = weight(&f, "blk.2.ffn_down.weight");
+    struct imatrix *m = imatrix_new();
+    struct imatrix_entry *x;
+    float importance[256], *plain = floats(w);
+    assert_ok(imatrix_add(m, w->name, 256, 1, &x, &f.e), &f.e);
+    x->count[0] = 4;
+    for (int i = 0; i < 256; i++)
+        x->sum[i] = (float)(1 + i % 11 * (i % 11));
+    assert_true(imatrix_importance(x, 256, 1, 0, importance));
+    command(&f, "quant blk.2.ffn_down.weight q4_k");
+    const struct form *form = changes_form(f.s, f.m, w);
+    uint8_t *by_hand = malloc(form->w.bytes);
+    assert_ok(encode_rows(form->w.format, plain, 256, 256, NULL, by_hand, &f.e), &f.e);
+    assert_memory_equal(by_hand, form->w.data, form->w.bytes);
+    session_imatrix(f.s, "by hand", m);
+    struct result out = result(&f, "quant blk.2.ffn_*.weight q4_k");
+    assert_true(noted(&out, "weighted by by hand in 1 of 3 weights"));
+    result_free(&out);
+    form = changes_form(f.s, f.m, w);
+    assert_memory_not_equal(by_hand, form->w.data, form->w.bytes);
+    assert_ok(encode_rows(form->w.format, plain, 256, 256, importance, by_hand, &f.e), &f.e);
+    assert_memory_equal(by_hand, form->w.data, form->w.bytes);
+    free(by_hand);
+    free(plain);
+    session_free(f.s);
+}
+
 /* The layer's own error, against its output computed by hand. */
 static void layers_are_compared_on_what_they_read(void **unused)
 {
@@ -454,7 +486,8 @@ static void activations_are_rounded_as_by_hand(void **unused)
 }
 
 UNIT_MAIN(CASE(what_is_undone_leaves_nothing_and_what_is_redone_is_the_same),
-          CASE(figures_are_those_of_the_numbers), CASE(layers_are_compared_on_what_they_read),
+          CASE(figures_are_those_of_the_numbers), CASE(importances_weight_the_errors),
+          CASE(layers_are_compared_on_what_they_read),
           CASE(numbers_come_from_the_reference_where_there_is_one),
           CASE(what_is_dropped_gives_out_zero), CASE(the_size_that_is_foretold_is_that_of_the_file),
           CASE(what_cannot_be_is_refused), CASE(files_that_cannot_run_are_planned_too),
