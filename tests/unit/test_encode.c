@@ -106,6 +106,47 @@ static void test_idempotent(void **state)
         }
 }
 
+/* Where blocks hold halves; -1: nowhere. */
+static const struct {
+    const char *name;
+    int half[2];
+} halves[] = {
+    { "q4_0", { 0, -1 } },    { "q4_1", { 0, 2 } },     { "q5_0", { 0, -1 } },
+    { "q5_1", { 0, 2 } },     { "q8_0", { 0, -1 } },    { "q2_k", { 80, 82 } },
+    { "q3_k", { 108, -1 } },  { "q4_k", { 0, 2 } },     { "q6_k", { 208, -1 } },
+    { "iq4_nl", { 0, -1 } },  { "iq4_xs", { 0, -1 } },  { "tq1_0", { 52, -1 } },
+};
+
+/* Blocks of any codes and scales, whoever wrote them: halves of 2^-8 to 2^-5; in q8_0 no -128. */
+static void test_any_block(void **state)
+{
+    (void)state;
+    uint64_t seed = 3;
+    struct err e;
+    for (size_t k = 0; k < sizeof halves / sizeof *halves; k++)
+        for (int round = 0; round < 300; round++) {
+            const enum format f = format_by_name(halves[k].name);
+            const struct format_info *info = format_info(f);
+            for (int i = 0; i < info->bytes; i++) {
+                bytes[i] = (uint8_t)unit_random(&seed);
+                bytes[i] = bytes[i] == 128 && !strcmp(info->name, "q8_0") ? 0 : bytes[i];
+            }
+            for (int h = 0; h < 2 && halves[k].half[h] >= 0; h++) {
+                const float fraction = 1 + (float)(unit_random(&seed) % 1024) / 1024;
+                const uint16_t half =
+                    f32_to_f16(ldexpf(fraction, -8 + (int)(unit_random(&seed) % 4)));
+                memcpy(bytes + halves[k].half[h], &half, sizeof half);
+            }
+            info->decode(bytes, y, info->block);
+            assert_ok(encode_rows(f, y, 1, (size_t)info->block, NULL, again, &e), &e);
+            info->decode(again, z, info->block);
+            for (int i = 0; i < info->block; i++)
+                if (y[i] != z[i])
+                    fail_msg("%s: element %d was %g and is %g", info->name, i, (double)y[i],
+                             (double)z[i]);
+        }
+}
+
 /* The error that counts is smaller with the importances than without. */
 static void test_importance(void **state)
 {
@@ -322,6 +363,6 @@ static void test_fallback(void **state)
                          format_by_name(table[i].to));
 }
 
-UNIT_MAIN(CASE(test_error), CASE(test_idempotent), CASE(test_importance), CASE(test_hostile),
-          CASE(test_refusals), CASE(test_same_bits), CASE(test_widths), CASE(test_matrix),
-          CASE(test_fallback))
+UNIT_MAIN(CASE(test_error), CASE(test_idempotent), CASE(test_any_block), CASE(test_importance),
+          CASE(test_hostile), CASE(test_refusals), CASE(test_same_bits), CASE(test_widths),
+          CASE(test_matrix), CASE(test_fallback))
