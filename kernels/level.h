@@ -51,6 +51,14 @@ struct scan_kernels {
     int64_t (*count)(const float *x, int64_t n, int32_t magnitude);
 };
 
+/* Of some finite floats: extremes, zeros of both signs, sums of x and x^2, and of powers of the
+ * distance from the mean. */
+struct moments {
+    float min, max;
+    int zero;
+    double sum, squares, m2, m3, m4;
+};
+
 struct buf;
 struct encode_ops;
 
@@ -84,6 +92,8 @@ struct level {
     struct row_kernels row;
     struct logits_kernels logits;
     struct scan_kernels scan;
+    /* 0 < n <= 2^20. False: they are not all finite, *out is as it was. */
+    bool (*moments)(const float *x, int n, struct moments *out);
     const struct native_ops *native;
     /* Weights to floats: n elements, a multiple of the block, the bits of the format's codec. */
     void (*decode)(const struct decoder *d, const void *src, float *dst, int64_t n);

@@ -9,6 +9,7 @@
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
 #include "kernels/logits_body.h"
+#include "kernels/moments_body.h"
 #include "kernels/plain_body.h"
 #include "kernels/rows_body.h"
 #include "kernels/scan_body.h"
@@ -28,6 +29,7 @@ const struct level level_avx2 = {
     .row = ROW_KERNELS,
     .logits = LOGITS_KERNELS,
     .scan = SCAN_KERNELS,
+    .moments = moments_of_floats,
     .native = &native,
     .decode = decode,
     .fast = &fast,

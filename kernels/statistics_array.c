@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/lanes.h"
+#include "kernels/level.h"
 #include "kernels/statistics.h"
 
 enum { CHUNK = STATISTICS_CHUNK, WAVE = 64 };
@@ -23,129 +23,28 @@ static int keep_finite(const float *x, int n, float *out, struct summary_part *p
     return m;
 }
 
-static bool all_finite(const float *x, int n)
-{
-    uint32_t bad = 0;
-    for (int i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        bad |= (bits & 0x7fffffffu) >= 0x7f800000u;
-    }
-    return !bad;
-}
-
-/* n is a multiple of LANES in the three loops over lanes. */
-LANES_LOOP void range_lanes(const float *x, int n, float *lo_out, float *hi_out, int32_t *zero_out)
-{
-    float lo[LANES], hi[LANES];
-    int32_t zero[LANES] = { 0 };
-    for (int l = 0; l < LANES; l++)
-        lo[l] = hi[l] = x[0];
-    for (int i = 0; i < n; i += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            float v = x[i + l];
-            lo[l] = v < lo[l] ? v : lo[l];
-            hi[l] = v > hi[l] ? v : hi[l];
-            zero[l] += v == 0;
-        }
-    }
-    for (int l = 0; l < LANES; l++) {
-        lo_out[l] = lo[l];
-        hi_out[l] = hi[l];
-        zero_out[l] = zero[l];
-    }
-}
-
-LANES_LOOP void raw_lanes(const float *x, int n, double *sum_out, double *squares_out)
-{
-    double sum[LANES] = { 0 }, squares[LANES] = { 0 };
-    for (int i = 0; i < n; i += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            double v = (double)x[i + l];
-            sum[l] += v;
-            squares[l] += v * v;
-        }
-    }
-    memcpy(sum_out, sum, sizeof sum);
-    memcpy(squares_out, squares, sizeof squares);
-}
-
-LANES_LOOP void central_lanes(const float *x, int n, double mean, double *m2_out, double *m3_out,
-                              double *m4_out)
-{
-    double m2[LANES] = { 0 }, m3[LANES] = { 0 }, m4[LANES] = { 0 };
-    for (int i = 0; i < n; i += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            double d = (double)x[i + l] - mean, d2 = d * d;
-            m2[l] += d2;
-            m3[l] += d2 * d;
-            m4[l] += d2 * d2;
-        }
-    }
-    memcpy(m2_out, m2, sizeof m2);
-    memcpy(m3_out, m3, sizeof m3);
-    memcpy(m4_out, m4, sizeof m4);
-}
-
-/* Range and zeros of n > 0 finite values. */
-static void range_of(const float *x, int n, struct summary_part *p)
-{
-    float lo[LANES], hi[LANES];
-    int32_t zero[LANES];
-    int whole = n - n % LANES;
-    range_lanes(x, whole, lo, hi, zero);
-    p->min = p->max = x[0];
-    for (int l = 0; l < LANES; l++) {
-        p->min = lo[l] < p->min ? lo[l] : p->min;
-        p->max = hi[l] > p->max ? hi[l] : p->max;
-        p->zero += zero[l];
-    }
-    for (int i = whole; i < n; i++) {
-        p->min = x[i] < p->min ? x[i] : p->min;
-        p->max = x[i] > p->max ? x[i] : p->max;
-        p->zero += x[i] == 0;
-    }
-}
-
-/* Sums of powers of n > 0 finite values, and of their deviations from the mean. */
-static void powers_of(const float *x, int n, struct summary_part *p)
-{
-    double a[LANES], b[LANES], c[LANES];
-    int whole = n - n % LANES;
-    raw_lanes(x, whole, a, b);
-    for (int i = whole; i < n; i++) {
-        a[0] += (double)x[i];
-        b[0] += (double)x[i] * (double)x[i];
-    }
-    p->sum = sum_lanes(a);
-    p->squares = sum_lanes(b);
-    double mean = p->sum / n;
-    central_lanes(x, whole, mean, a, b, c);
-    for (int i = whole; i < n; i++) {
-        double d = (double)x[i] - mean, d2 = d * d;
-        a[0] += d2;
-        b[0] += d2 * d;
-        c[0] += d2 * d2;
-    }
-    p->m2 = sum_lanes(a);
-    p->m3 = sum_lanes(b);
-    p->m4 = sum_lanes(c);
-}
-
 /* Moments of one chunk of n <= CHUNK values. */
 static void part_of(const float *x, int n, struct summary_part *p)
 {
-    float finite[CHUNK];
+    struct moments m = { 0 };
     memset(p, 0, sizeof *p);
-    if (!all_finite(x, n)) {
-        n = keep_finite(x, n, finite, p);
-        x = finite;
-    }
-    if (n == 0)
-        return;
     p->n = n;
-    range_of(x, n, p);
-    powers_of(x, n, p);
+    if (n && !level_now()->moments(x, n, &m)) {
+        float finite[CHUNK];
+        p->n = keep_finite(x, n, finite, p);
+        if (p->n)
+            level_now()->moments(finite, (int)p->n, &m);
+    }
+    if (!p->n)
+        return;
+    p->min = m.min;
+    p->max = m.max;
+    p->zero = m.zero;
+    p->sum = m.sum;
+    p->squares = m.squares;
+    p->m2 = m.m2;
+    p->m3 = m.m3;
+    p->m4 = m.m4;
 }
 
 /* a becomes the moments of both (Pébay 2008, formulas for pairwise merging up to order 4). */

@@ -78,7 +78,8 @@ static enum st bench_machine(struct session *s, const struct call *c, struct res
 
 /* ---------------------------------------------------------------- bench kernels */
 
-enum { MOST_FORMATS = 256, MOST_T = 8, MOST_MODES = COMPUTE__COUNT + 1, DECODE = COMPUTE__COUNT };
+enum { MOST_FORMATS = 256, MOST_T = 8, MOST_MODES = COMPUTE__COUNT + 2,
+       DECODE = COMPUTE__COUNT, SUMMARY };
 
 /* The formats that most files use. */
 static const char *const usual[] = { "f32",  "f16",  "bf16", "q8_0",   "q4_0",
@@ -100,10 +101,15 @@ static bool select_formats(struct selection *x, struct str glob)
     return found;
 }
 
+static const char *mode_name(int m)
+{
+    return m == DECODE ? "decode" : m == SUMMARY ? "summary" : compute_name((enum compute)m);
+}
+
 static bool select_mode(struct selection *x, struct str name)
 {
     for (int m = 0; m < MOST_MODES; m++)
-        if (str_is(name, m == DECODE ? "decode" : compute_name((enum compute)m)))
+        if (str_is(name, mode_name(m)))
             return x->mode[m] = x->any_mode = true;
     return false;
 }
@@ -128,8 +134,8 @@ static enum st parse_kernels(const struct call *c, struct selection *x, struct b
             continue;
         call_fail(c, i, e, ST_NOTFOUND, "no format, mode or number of tokens `%.*s`",
                   (int)(w.n > 40 ? 40 : w.n), w.p);
-        return st_hint(e, "a format (q4_k, \"q*\"), decode, exact, native, fast, or 1 to 512 "
-                          "tokens");
+        return st_hint(e, "a format (q4_k, \"q*\"), decode, summary, exact, native, fast, or 1 to "
+                          "512 tokens");
     }
     for (size_t i = 0; !x->any_format && i < sizeof usual / sizeof *usual; i++)
         x->format[format_by_name(usual[i])] = true;
@@ -146,10 +152,12 @@ static int list_kernels(const struct selection *x, enum format f, struct bench_k
 {
     int n = 0;
     if (x->mode[DECODE])
-        list[n++] = (struct bench_kernel){ f, true, COMPUTE_EXACT, 1 };
+        list[n++] = (struct bench_kernel){ f, BENCH_DECODE, COMPUTE_EXACT, 1 };
+    if (x->mode[SUMMARY] && !strcmp(format_info(f)->name, "f32"))
+        list[n++] = (struct bench_kernel){ f, BENCH_SUMMARY, COMPUTE_EXACT, 1 };
     for (int m = 0; m < COMPUTE__COUNT; m++)
         for (int i = 0; i < x->n_tokens && x->mode[m] && bench_has(f, (enum compute)m); i++)
-            list[n++] = (struct bench_kernel){ f, false, (enum compute)m, x->tokens[i] };
+            list[n++] = (struct bench_kernel){ f, BENCH_PRODUCT, (enum compute)m, x->tokens[i] };
     return n;
 }
 
@@ -166,12 +174,15 @@ static void kernel_row(struct table *t, const struct bench_kernel *k, const stru
 {
     table_row(t);
     table_str(t, format_info(k->format)->name);
-    table_str(t, k->decode ? "decode" : compute_name(k->mode));
-    k->decode ? table_skip(t) : table_int(t, k->tokens);
+    const bool product = k->task == BENCH_PRODUCT;
+    table_str(t, mode_name(product                   ? (int)k->mode
+                           : k->task == BENCH_DECODE ? DECODE
+                                                     : SUMMARY));
+    product ? table_int(t, k->tokens) : table_skip(t);
     table_float(t, r->bytes * 1e-9);
-    k->decode ? table_skip(t) : table_float(t, r->ops * 1e-9);
+    product ? table_float(t, r->ops * 1e-9) : table_skip(t);
     table_float(t, r->share);
-    k->decode ? table_skip(t) : table_float(t, r->to_c);
+    k->task == BENCH_DECODE ? table_skip(t) : table_float(t, r->to_c);
 }
 
 enum { LIMITS = 6 }; /* of the machine that products are compared with */
@@ -297,7 +308,8 @@ const struct verb verbs_bench[] = {
           "tile-bf16: the same two in tiles (AMX). All from mul-add on touch no memory and use the "
           "vectors of the level in use; what it or the machine has no instructions for has no "
           "row.\n"
-          "bench kernels: per format the speed of decoding to floats, and of products with 1, 2, "
+          "bench kernels: per format the speed of decoding to floats, of the summary of "
+          "floats (extremes, moments up to the fourth, counts), and of products with 1, 2, "
           "4, 8, 16 and 512 tokens in each compute mode, for rows of 2048 weights walked through "
           "in slices of 4 MiB (64 rows per thread above 16 tokens). weights: bytes of weights per "
           "second; rate: 2 * rows * columns * tokens per second; share: the time that the machine "
@@ -306,10 +318,9 @@ const struct verb verbs_bench[] = {
           "multiplies integers and the level has it, `tile-bf16`, `bf16` or else `fma` in mode "
           "fast); "
           "to_c: how many times as fast as level c; limits: measured just before. Median of 5 "
-          "samples. FILTER: formats (q4_k, "
-          "\"iq*\"), decode, exact, native, fast, numbers of tokens; without formats those that "
-          "most files use. `seconds S` for all figures together (10), `size S`: how much memory "
-          "the weights of one format fill.\n"
+          "samples. FILTER: formats (q4_k, \"iq*\"), decode, summary, exact, native, fast, numbers "
+          "of tokens; without formats those that most files use. `seconds S` for all figures "
+          "together (10), `size S`: how much memory the weights of one format fill.\n"
           "bench encode: per format the speed of encoding f16 weights and the error that is left, "
           "without importances and (weighted) with them: rows of 2048 normal numbers, importances "
           "e^(2 z) of normal z. rate: bytes of f16 per second, decoding it included; relerr: l2 of "
@@ -341,7 +352,7 @@ const struct verb verbs_bench[] = {
                   "bench catch -p 8 -r 2",
       .kinds = { ARG_TEXT, ARG_FILE },
       .words = "machine|kernels|encode|model|catch|"
-               "-p|-n|-r|-t|-c|size|seconds|decode|exact|native|fast",
+               "-p|-n|-r|-t|-c|size|seconds|decode|summary|exact|native|fast",
       .run = run_bench },
     { 0 },
 };

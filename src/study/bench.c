@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "kernels/level.h"
+#include "kernels/statistics.h"
 #include "kernels/native.h"
 #include "study/sample.h"
 
@@ -329,12 +330,22 @@ static void decode_slice(void *data, int64_t i)
     pool_for(j->pool, j->slice.rows, decode_row, j, j->cancel);
 }
 
+static void summarize_slice(void *data, int64_t i)
+{
+    struct product *j = data;
+    struct summary sum;
+    choose_slice(j, i);
+    summary_of(j->pool, j->slice.data, j->slice.rows * BENCH_COLS, &sum);
+    __asm__ volatile("" : : "r"(&sum) : "memory");
+}
+
 static enum st at_level(const struct level *l, struct product *j, double seconds,
                         struct progress *p, struct bench_samples *out, struct err *e)
 {
     const struct level *now = level_now();
     level_force(l);
-    const enum st st = bench_measure(j->k->decode ? decode_slice : multiply, j, seconds, p, out, e);
+    static void (*const work[])(void *, int64_t) = { multiply, decode_slice, summarize_slice };
+    const enum st st = bench_measure(work[j->k->task], j, seconds, p, out, e);
     level_force(now);
     return st;
 }
@@ -359,15 +370,16 @@ enum st bench_kernel_of(const struct bench_kernel *k, struct bench_weights *w,
     struct product j = { k, w, pool, p ? p->cancel : NULL, slice_rows(w, k->tokens, pool), { 0 } };
     struct bench_samples now, plain = { .median = NAN };
     enum st st = at_level(level_now(), &j, seconds, p, &now, e);
-    if (!st && !k->decode && level_now() != &level_c)
+    const bool decode = k->task == BENCH_DECODE, product = k->task == BENCH_PRODUCT;
+    if (!st && !decode && level_now() != &level_c)
         st = at_level(&level_c, &j, seconds / 2, p, &plain, e);
     else
-        plain.median = k->decode ? NAN : now.median;
+        plain.median = decode ? NAN : now.median;
     if (st)
         return st;
     const double bytes = (double)j.rows * (double)w->all.row_bytes;
-    const double ops = k->decode ? 0 : 2.0 * (double)(j.rows * BENCH_COLS * k->tokens);
-    const double peak = m->limit[k->decode ? LIMIT_MUL_ADD : limit_of(k, m)];
+    const double ops = !product ? 0 : 2.0 * (double)(j.rows * BENCH_COLS * k->tokens);
+    const double peak = m->limit[product ? limit_of(k, m) : LIMIT_MUL_ADD];
     *out = (struct bench_rate){ bytes / now.median, ops / now.median,
                                 fmax(bytes / m->limit[LIMIT_READ], ops / peak) / now.median,
                                 plain.median / now.median };

@@ -63,11 +63,17 @@ size_t bench_bytes(const struct pool *pool);
 
 /* ---------------------------------------------------------------- kernels */
 
+enum bench_task {
+    BENCH_PRODUCT, /* of a matrix */
+    BENCH_DECODE,  /* weights to floats */
+    BENCH_SUMMARY, /* summary_of floats */
+};
+
 /* One figure to be measured. */
 struct bench_kernel {
     enum format format;
-    bool decode;       /* weights to floats; else a matrix product */
-    enum compute mode; /* of the product */
+    enum bench_task task;
+    enum compute mode; /* of a product, as the tokens */
     int64_t tokens;
 };
 
@@ -79,7 +85,7 @@ enum { BENCH_COLS = 2048 /* of the weight */ };
  * LIMIT_MUL_ADD. */
 struct bench_rate {
     double bytes; /* of weights */
-    double ops;   /* 2 * rows * cols * tokens; 0 for decode */
+    double ops;   /* 2 * rows * cols * tokens; 0 but for products */
     double share; /* 0..1 and a little more where caches help */
     double to_c;  /* time of level c over that of the level in use; NAN for decode */
 };

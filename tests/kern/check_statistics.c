@@ -77,10 +77,13 @@ void check_summary(struct trial *t)
     const int64_t n = draw_length(t, 0, draw_int(t, 0, 5) ? 9000 : 300000);
     kern_note("%d numbers, %s", (int)n, draw_name(kind));
     const float *x = draw_array(t, "x", n, kind);
-    struct summary whole, shared, pieces;
+    struct summary whole, shared, pieces, plain;
     static struct summary_stream stream;
     struct pool *pool = pool_new((int)draw_int(t, 2, 3));
     guard_seal();
+    level_force(&level_c);
+    summary_of(NULL, x, n, &plain);
+    level_force(t->level);
     CALL(summary_of, NULL, x, n, &whole);
     CALL(summary_of, pool, x, n, &shared);
     summary_begin(&stream);
@@ -94,6 +97,8 @@ void check_summary(struct trial *t)
     expect_counts(&whole, x, n);
     if (whole.absmax_at >= 0)
         expect_moments(&whole, x, n);
+    if (memcmp(&whole, &plain, sizeof whole) != 0)
+        kern_fail("other bits at level c");
     if (memcmp(&whole, &shared, sizeof whole) != 0)
         kern_fail("other bits with threads");
     if (memcmp(&whole, &pieces, sizeof whole) != 0)

@@ -41,7 +41,7 @@ const struct kern kern_table[] = {
     { "logits_top", "sorted numbers", ONCE, NULL, 200, check_logits_top },
 
     { "scan", "level c, and the formulas in long double", LEVELS, NULL, 100, check_scan },
-    { "summary", "the formulas in long double", ONCE, NULL, 60, check_summary },
+    { "summary", "level c, the formulas in long double", LEVELS, NULL, 60, check_summary },
     { "quantiles", "sorted numbers", ONCE, NULL, 100, check_quantiles },
     { "histogram_of", "numbers between the edges", ONCE, NULL, 60, check_histogram },
     { "pair_error_of", "the formulas in long double", ONCE, NULL, 100, check_pair },
