@@ -45,7 +45,7 @@ struct fast_ops {
 /* Products of fewer tokens have nothing to share. Those of formats that native mode multiplies as
  * integers stay in integers, each token the sum of two tokens of native mode (docs/modes.md);
  * others are computed as in mode exact, for even fewer tokens. */
-enum { FAST_LEAST_TOKENS = 33, FAST_LEAST_FLOATS = 5 };
+enum { FAST_LEAST_TOKENS = 33, FAST_LEAST_FLOATS = 9 };
 
 /* A whole product; see matrix_mul. */
 struct pool;
