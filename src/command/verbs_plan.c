@@ -350,7 +350,7 @@ static enum st run(struct session *s, const struct call *c, struct result *out, 
 const struct verb verbs_plan[] = {
     { .name = "plan",
       .class = "change",
-      .args = "[stock [MIX [dry]] | infer FILE [dry] | save PLAN | load PLAN [dry] | diff A [B]]",
+      .args = "[stock [MIX]|infer FILE|save PLAN|load PLAN|diff A [B]] [dry]",
       .brief = "formats of all weights at once: mixes, files, comparisons",
       .help =
           "The plan is what `quant` and `plan` have made of the weights; `info plan` shows it. No "
