@@ -113,4 +113,38 @@ is "a level is a level" "$status" 1
 capture "$QDB" -n -batch "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex bisect </dev/null
 like "no reference, no damage" "$err" 'there is no reference'
 
+# Assertions on figures.
+cat "$text" "$text" "$text" "$text" >"$tmp/long.txt"
+checks() { qdb "$models/llama-gqa-tied-q8_0.gguf" -ex "data '$tmp/long.txt'" "$@"; }
+checks -ex "check 'kl < 5' top1>0.2 'ppl / ref_ppl < 1.5'"
+is "all hold" "$status" 0
+like "with an interval" "$out" '^kl < 5 +0\.[0-9]+ +0\.[0-9]+ +0\.[0-9]+ +5.* holds'
+like "it was a look" "$out" 'look 1 at the half `check`'
+checks -ex 'check kl<0.0000001' -ex 'echo never'
+is "one fails" "$status" 3
+checks -ex "check 'kl - kl < 0' 'kl < 5'"
+is "kl - kl is not below 0" "$status" 3
+qdb "$models/llama-gqa-tied-q8_0.gguf" -ex "data '$text'" -ex "check 'kl < 5'"
+is "without an interval nothing is decided" "$status" 1
+like "which is said" "$err" '1 of 1 undecided'
+qdb "$models/llama-gqa-tied-q8_0.gguf" -ex 'check lint_errors<1'
+is "figures of lint need no text" "$status" 0
+qdb "$models/llama-gqa-tied-q8_0.gguf" -ex 'check kl<1'
+like "those of kl do" "$err" 'there is no evaluation set'
+qdb "$models/llama-gqa-tied-q8_0.gguf" -ex 'check "kx < 1"'
+like "a name that is none" "$err" 'there is no figure `kx`'
+
+# Patch grids.
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'prompt -t 5,9,3,7 as clean > /dev/null' -ex 'prompt -t 5,9,8,7 > /dev/null' -ex 'metric logitdiff id=17 id=40' -ex 'patch-grid from clean' -ex 'patch-grid by head from clean' --output csv
+like "the last token of the last block brings all back" "$out" '^"?blk\.1\.out\[tok=3\]"?,1,1$'
+like "heads too" "$out" '^"?blk\.[01]\.attn\.z\[head=[0-9]\]"?,[-0-9.]+,[-0-9.]+$'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'prompt -t 5,9,3 as clean' -ex 'prompt -t 5,9,8,7' -ex 'patch-grid from clean'
+like "token by token" "$err" 'the prompts have 3 and 4 tokens'
+
+# Tokens one by one.
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text'" -ex 'worst 3' -ex 'kl -v -compat' --output csv
+like "the worst tokens, with the depth" "$out" '^[0-9.]+,[0-9]+,[0-9]+,.*,blk\.[01]\.out,[0-9.]+$'
+like "agreement by confidence" "$out" '^0\.95,1,[0-9]+,'
+like "and as others print it" "$out" '^ppl,ppl_error,base_ppl'
+
 finish

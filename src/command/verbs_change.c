@@ -294,7 +294,7 @@ static enum st run_splice(struct session *s, const struct call *c, struct result
     enum st st = change_here(s, c, &change, e);
     if (st)
         return st;
-    if (!s->models.ref && !changes_hold(s, change->model)) {
+    if (!s->models.ref && !s->models.trace && !changes_hold(s, change->model)) {
         change_free(change);
         st_fail(e, ST_STATE, "there is no reference");
         return st_hint(e, "`ref FILE` opens one");

@@ -139,7 +139,8 @@ struct about {
     const struct subject *x;
     const char *text, *part;
     enum compute mode;
-    double floor; /* of mode fast, NaN in others */
+    double floor;           /* of mode fast, NaN in others */
+    bool agreement, compat; /* further tables */
 };
 
 /* A KL below what rounding alone makes is no figure. */
@@ -197,6 +198,20 @@ static void kl_table(const struct divergence *d, const struct about *a, struct r
         result_note(out, "both models ran in mode fast, whose own rounding adds to the kl");
 }
 
+static void show_more(const struct about *a, const struct collector *tokens, struct result *out)
+{
+    struct agreement agreement;
+    struct peer_figures peer;
+    if (a->agreement) {
+        agreement_of(tokens->list, tokens->n, &agreement);
+        show_agreement(&agreement, out);
+    }
+    if (a->compat) {
+        peer_figures_of(tokens->list, tokens->n, &peer);
+        show_peer_figures(&peer, out);
+    }
+}
+
 /* Measure with an evaluator and say what was found. */
 static enum st measure(struct session *s, struct evaluator *ev, struct evaluation_part part,
                        struct about *a, struct result *out, struct err *e)
@@ -214,11 +229,17 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
             return st;
         a->floor = floor.kl;
     }
+    struct collector tokens = { 0 };
     measurement_begin(ev, part, 0, &done);
+    if (a->agreement || a->compat) {
+        done.token = token_collect;
+        done.data = &tokens;
+    }
     st = evaluator_measure(ev, &a->x->plan, &done, s->progress, e);
     if (done.segments) {
         measurement_divergence(&done, &d);
         kl_table(&d, a, out);
+        show_more(a, &tokens, out);
         if (a->x->ref == a->x->model)
             result_note(out, "reference = this file as opened; its own loss is not seen");
         changes_left_out(a->x->left_out, out);
@@ -226,11 +247,12 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
             out->status = RESULT_PARTIAL;
     }
     measurement_free(&done);
+    collector_free(&tokens);
     return st;
 }
 
 /* On a set that is there for this command alone. */
-static enum st measure_once(struct session *s, const struct evaluation_set *set, const char *text,
+static enum st measure_once(struct session *s, const struct evaluation_set *set, struct about *a,
                             struct result *out, struct err *e)
 {
     struct subject x;
@@ -239,8 +261,9 @@ static enum st measure_once(struct session *s, const struct evaluation_set *set,
     if (st)
         return st;
     if (!(st = subject_evaluator(s, &x, set, 0, &ev, e))) {
-        st = measure(s, ev, PART_ALL, &(struct about){ .x = &x, .text = text, .part = "all" }, out,
-                     e);
+        a->x = &x;
+        a->part = "all";
+        st = measure(s, ev, PART_ALL, a, out, e);
         evaluator_free(ev);
     }
     subject_free(&x);
@@ -248,7 +271,8 @@ static enum st measure_once(struct session *s, const struct evaluation_set *set,
 }
 
 /* On a half of the resident set. */
-static enum st measure_half(struct session *s, bool check, struct result *out, struct err *e)
+static enum st measure_half(struct session *s, bool check, struct about *a, struct result *out,
+                            struct err *e)
 {
     struct subject x;
     struct evaluator *ev;
@@ -256,8 +280,10 @@ static enum st measure_half(struct session *s, bool check, struct result *out, s
     if (st)
         return st;
     if (!(st = session_evaluator(s, &x, &ev, e))) {
-        struct about a = { .x = &x, .text = s->data.path, .part = check ? "check" : "tune" };
-        st = measure(s, ev, check ? PART_CHECK : PART_TUNE, &a, out, e);
+        a->x = &x;
+        a->text = s->data.path;
+        a->part = check ? "check" : "tune";
+        st = measure(s, ev, check ? PART_CHECK : PART_TUNE, a, out, e);
         if (check)
             measure_looked(s, out);
         session_measure_settle(s);
@@ -273,18 +299,39 @@ void measure_looked(struct session *s, struct result *out)
                 s->data.looks > 1 ? ": the more looks, the less its intervals mean" : "");
 }
 
+/* -v and -compat, wherever they stand, out of the words. */
+static void take_flags(struct call *c, struct about *a)
+{
+    int n = 0;
+    for (int i = 0; i < c->n_words; i++)
+        if (!c->words[i].quoted && str_is(c->words[i].text, "-v"))
+            a->agreement = true;
+        else if (!c->words[i].quoted && str_is(c->words[i].text, "-compat"))
+            a->compat = true;
+        else
+            c->words[n++] = c->words[i];
+    c->n_words = n;
+}
+
 static enum st run_verify(struct session *s, const struct call *c, struct result *out,
                           struct err *e)
 {
-    if (c->n_words)
-        return call_fail(c, 0, e, ST_SYNTAX, "nothing more is expected here");
-    return measure_half(s, true, out, e);
+    struct about a = { 0 };
+    struct call k = *c;
+    take_flags(&k, &a);
+    if (k.n_words)
+        return call_fail(&k, 0, e, ST_SYNTAX, "nothing more is expected here");
+    return measure_half(s, true, &a, out, e);
 }
 
-static enum st run_kl(struct session *s, const struct call *c, struct result *out, struct err *e)
+static enum st run_kl(struct session *s, const struct call *call, struct result *out, struct err *e)
 {
+    struct about a = { 0 };
+    struct call k = *call;
+    const struct call *c = &k;
+    take_flags(&k, &a);
     if (!c->n_words)
-        return measure_half(s, false, out, e);
+        return measure_half(s, false, &a, out, e);
     if (str_is(c->words[0].text, "base") && !c->words[0].quoted)
         return kl_base(s, c, out, e);
     struct session_model *m;
@@ -306,7 +353,8 @@ static enum st run_kl(struct session *s, const struct call *c, struct result *ou
     if (st)
         return st;
     char *path = x_strndup(c->words[0].text.p, c->words[0].text.n);
-    st = measure_once(s, &set, path, out, e);
+    a.text = path;
+    st = measure_once(s, &set, &a, out, e);
     free(path);
     evaluation_free(&set);
     return st;
@@ -328,7 +376,7 @@ const struct verb verbs_kl[] = {
       .run = run_data },
     { .name = "kl",
       .class = "analyse",
-      .args = "[FILE [ctx N] [chunks N] | base FILE]",
+      .args = "[FILE [ctx N] [chunks N] | base FILE] [-v] [-compat]",
       .brief = "how far the model's predictions lie from the reference's",
       .help = "Both the active model under its changes and the reference (`ref FILE`; without one, "
               "the model as its file has it), in the mode of `set compute`, "
@@ -347,16 +395,28 @@ const struct verb verbs_kl[] = {
               "log-probabilities of llama-perplexity or `ppl ... save` for the reference, with its "
               "tokens, and gives the figures that llama-perplexity gives: kl over terms with ln p "
               "> -16, dp = p(next) of the model less that of the base, one standard error with "
-              "tokens taken as independent. ^C keeps what is done.",
+              "tokens taken as independent. ^C keeps what is done.\n"
+              "-v: delta_p = q(next) - p(next), its mean and root mean square; correlation of ln "
+              "p(next) and ln q(next) (Pearson); accepted = mean over tokens of the sum over the "
+              "vocabulary of min(p, q), the share of drafts of the one that speculative decoding "
+              "with the other accepts; top_k = share of the k most probable tokens of the "
+              "reference that are among the k most probable of the model; kl and top1 by the "
+              "largest p of the reference (confidence).\n"
+              "-compat: the figures of `kl base` between the two models themselves (`kl FILE ctx "
+              "512` has the protocol of llama-perplexity): kl over terms with ln p > -16, errors "
+              "as if tokens were independent, percentages. Files of log-probabilities hold 16 "
+              "bits, which moves a kl by about 1e-5.",
       .kinds = { ARG_FILE, ARG_TEXT },
-      .words = "ctx|chunks|base",
+      .words = "ctx|chunks|base|-v|-compat",
       .run = run_kl },
     { .name = "verify",
       .class = "analyse",
+      .args = "[-v] [-compat]",
       .brief = "`kl` on the half of the evaluation set that is kept for a verdict",
       .help = "What has been chosen by its figures on the half `tune` looks better there than it "
               "is. The half `check` is for one look at the end: looks (`verify`, `check`) are "
               "counted from `data FILE` on, and the count is shown.",
+      .words = "-v|-compat",
       .run = run_verify },
     { 0 },
 };

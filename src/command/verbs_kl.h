@@ -4,11 +4,16 @@
 #define QDB_COMMAND_VERBS_KL_H
 
 #include "command/command.h"
+#include "study/agreement.h"
 
 /* Count a look at the half `check` of the evaluation set, and say so. */
 void measure_looked(struct session *s, struct result *out);
 /* `kl base FILE` */
 NODISCARD enum st kl_base(struct session *s, const struct call *c, struct result *out,
                           struct err *e);
+
+/* Tables `agreement` and `confidence`; `compat`. */
+void show_agreement(const struct agreement *a, struct result *out);
+void show_peer_figures(const struct peer_figures *p, struct result *out);
 
 #endif

@@ -36,13 +36,15 @@ static void splice(void *data, const struct event *ev, float *x)
     const struct change_hook *h = data;
     struct run *ref = run_beside(ev->run);
     struct tensor from;
-    if (h->run && session_ref_run(h->session, h->run, ev->at, NULL, &ref, NULL))
-        return;
-    if (!ref
-        || (position_compare(run_position(ref), ev->at) < 0
-            && run_forward(ref, ev->at, NULL, NULL, NULL)))
-        return;
-    if (run_read(ref, ev->at.span, ev->value, &from, NULL))
+    struct ref_source source;
+    if (h->run) {
+        if (session_reference(h->session, h->run, ev->at, NULL, &source, NULL)
+            || source_read(&source, ev->run, ev->at.span, ev->value, &from, NULL))
+            return;
+    } else if (!ref
+               || (position_compare(run_position(ref), ev->at) < 0
+                   && run_forward(ref, ev->at, NULL, NULL, NULL))
+               || run_read(ref, ev->at.span, ev->value, &from, NULL))
         return;
     const struct span span = run_span(ev->run, ev->at.span);
     const int key = shape_axis(&ev->x->shape, AXIS_KEY);

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* `check`: assertions on figures, which pass only where the interval lies on the right side. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "command/points.h"
+#include "command/verbs_change.h"
+#include "command/verbs_kl.h"
+#include "file/lint.h"
+#include "session/measure.h"
+#include "study/figures.h"
+
+enum { CHECKS_MAX = CALL_MAX_WORDS };
+
+struct checks {
+    struct comparison list[CHECKS_MAX];
+    bool lint[CHECKS_MAX]; /* the word `lint` */
+    int n;
+    bool measures, lints;
+};
+
+static enum st read_checks(const struct call *c, struct checks *k, struct err *e)
+{
+    *k = (struct checks){ .n = c->n_words };
+    if (!c->n_words) {
+        call_fail(c, 0, e, ST_SYNTAX, "expected what is to hold");
+        return st_hint(e, "check 'kl < 0.02' 'top1 > 0.95' lint");
+    }
+    for (int i = 0; i < c->n_words; i++) {
+        const struct word *w = &c->words[i];
+        k->lint[i] = str_is(w->text, "lint");
+        enum st st = k->lint[i] ? ST_OK : comparison_parse(w->text, &k->list[i], e);
+        if (st)
+            return st_at(e, w->column + w->quoted + (e && e->column > 0 ? e->column : 0),
+                         e && e->length ? e->length : 1);
+        k->lints |= k->lint[i] || k->list[i].lints;
+        k->measures |= k->list[i].measures;
+    }
+    return ST_OK;
+}
+
+static const char *const verdicts[] = { "holds", "fails", "undecided" };
+
+/* What lint finds in the active model's file. */
+static enum st lint_figures(struct session *s, struct figures *f, struct err *e)
+{
+    struct session_model *m;
+    struct lint l;
+    enum st st = session_need_model(s, &m, e);
+    if (st)
+        return st;
+    st = lint_weights(m->model->weights, 0, s->progress, &l, e);
+    f->lint_errors = (double)l.count[LINT_ERROR];
+    f->lint_warnings = (double)l.count[LINT_WARNING];
+    lint_free(&l);
+    return st;
+}
+
+static void put_checks(const struct checks *k, const struct call *c, const struct measurement *m,
+                       const struct figures *f, double floor, struct result *out, int count[3])
+{
+    struct table *t = result_table(out, "check", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_STRING, "check" }, { COL_FLOAT, "value", "", 5 },
+                  { COL_FLOAT, "low", "", 5 }, { COL_FLOAT, "high", "", 5 },
+                  { COL_FLOAT, "bound", "", 5 }, { COL_STRING, "verdict" });
+    for (int i = 0; i < k->n; i++) {
+        struct compared x = { f->lint_errors + f->lint_warnings, 0, NAN, NAN, VERDICT_HOLDS };
+        if (k->lint[i])
+            x.verdict = x.left > 0 ? VERDICT_FAILS : VERDICT_HOLDS;
+        else
+            comparison_of(&k->list[i], m, f, floor, &x);
+        table_row(t);
+        table_strn(t, c->words[i].text);
+        put_number(t, x.left);
+        put_number(t, k->list[i].measures ? x.low : (double)NAN);
+        put_number(t, k->list[i].measures ? x.high : (double)NAN);
+        put_number(t, x.right);
+        table_str(t, verdicts[x.verdict]);
+        count[x.verdict]++;
+    }
+}
+
+/* The half `check`, measured; *floor of mode fast, else NaN. */
+static enum st measure_check(struct session *s, const struct subject *x, struct measurement *m,
+                             double *floor, struct err *e)
+{
+    struct evaluator *ev;
+    struct fast_floor f;
+    const struct evaluation_set *set = &s->data.set;
+    enum st st = session_evaluator(s, x, &ev, e);
+    if (st)
+        return st;
+    *floor = NAN;
+    if (evaluator_of(ev)->options.mode == COMPUTE_FAST) {
+        st = session_fast_floor(s, x->model, set->ids, set->segments * set->tokens, &f, e);
+        if (st)
+            return st;
+        *floor = f.kl;
+    }
+    measurement_begin(ev, PART_CHECK, 0, m);
+    st = evaluator_measure(ev, &x->plan, m, s->progress, e);
+    session_measure_settle(s);
+    return st;
+}
+
+static enum st judge(struct session *s, const struct call *c, const struct checks *k,
+                     const struct subject *x, struct result *out, struct err *e)
+{
+    struct measurement m = { 0 };
+    struct figures f = { NAN, NAN, NAN, NAN, NAN, NAN, NAN };
+    double floor = NAN;
+    int count[3] = { 0 };
+    enum st st = k->lints ? lint_figures(s, &f, e) : ST_OK;
+    if (!st && x)
+        st = measure_check(s, x, &m, &floor, e);
+    if (!st) {
+        put_checks(k, c, x ? &m : NULL, &f, floor, out, count);
+        if (x) {
+            measure_looked(s, out);
+            if (m.segments < MIN_CLUSTERS)
+                result_note(out, "%d segments, fewer than %d: no intervals, no verdict",
+                            (int)m.segments, MIN_CLUSTERS);
+            if (x->ref == x->model)
+                result_note(out, "reference = this file as opened; its own loss is not seen");
+            changes_left_out(x->left_out, out);
+        }
+        if (count[VERDICT_FAILS])
+            out->status = RESULT_FOUND;
+        else if (count[VERDICT_UNDECIDED]) {
+            st = st_fail(e, ST_STATE, "%d of %d undecided", count[VERDICT_UNDECIDED], k->n);
+            st_hint(e, "the interval holds the bound, or there is none: `data FILE tokens N` with "
+                       "more tokens narrows it");
+        }
+    }
+    measurement_free(&m);
+    return st;
+}
+
+static enum st run_check(struct session *s, const struct call *c, struct result *out, struct err *e)
+{
+    struct subject x;
+    struct checks *k = x_alloc(sizeof *k);
+    enum st st = read_checks(c, k, e);
+    if (!st && k->measures && !(st = subject_of(s, true, &x, e))) {
+        st = judge(s, c, k, &x, out, e);
+        subject_free(&x);
+    } else if (!st)
+        st = judge(s, c, k, NULL, out, e);
+    free(k);
+    return st;
+}
+
+const struct verb verbs_check[] = {
+    { .name = "check",
+      .class = "analyse",
+      .args = "EXPR...",
+      .brief = "assert on figures: passes where the whole interval lies on the right side",
+      .help = "Each EXPR is `lint` (the file has no errors and no warnings), or a comparison (< <= "
+              "> >=) of two sums of figures and numbers, with + - * / ( ) exp log abs sqrt; in "
+              "quotes where it has blanks. Figures: kl, top1, logratio (= ln_ppl_ratio), ppl, "
+              "ref_ppl, as `kl` defines them, of the active model under its changes and the "
+              "reference on the half `check` of the evaluation set (`data FILE`; each time is a "
+              "look, and counted); lint_errors, lint_warnings.\n"
+              "holds: the 95 % interval of left - right lies wholly on the right side; fails: "
+              "wholly on the other; undecided: it holds the bound, or there are fewer than 20 "
+              "segments. low and high bound value, taking bound as exact; the interval is that of "
+              "`kl`, for an expression that is no mean over its jackknife pseudo-values by "
+              "segment. In mode fast a kl below the floor counts as anything up to it. Exit "
+              "status of a batch: 0 all hold, 3 one fails, 1 none fails and one is undecided.",
+      .flags = VERB_COMPARES,
+      .kinds = { ARG_TEXT },
+      .words = "lint",
+      .run = run_check },
+    { 0 },
+};

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* Expressions over the figures of a measurement, with intervals. */
+#ifndef QDB_STUDY_FIGURES_H
+#define QDB_STUDY_FIGURES_H
+
+#include "base/text.h"
+#include "study/evaluator.h"
+
+/* What an expression may name; NaN where there is none. */
+struct figures {
+    double kl, top1, log_ratio, ppl, ref_ppl; /* of the measurement */
+    double lint_errors, lint_warnings;
+};
+
+enum verdict { VERDICT_HOLDS, VERDICT_FAILS, VERDICT_UNDECIDED };
+
+/* A comparison of two sums: `kl < 0.02`, `ppl / ref_ppl <= 1.05`. */
+struct comparison {
+    struct str left, right; /* borrowed */
+    bool less, equal;       /* < or <=; > or >= */
+    bool measures, lints;   /* which figures it names */
+};
+/* ST_SYNTAX, ST_NOTFOUND for a name, with the column. */
+NODISCARD enum st comparison_parse(struct str text, struct comparison *out, struct err *e);
+
+/* left and right as they are, and the interval of left if right were exactly what it is: that of
+ * left - right, moved by right. It comes from the studentised bootstrap of the jackknife's
+ * pseudo-values over segments (Efron and Tibshirani 1993, chapter 11): for a mean, the interval
+ * that `kl` shows. */
+struct compared {
+    double left, right, low, high;
+    enum verdict verdict; /* undecided when the interval holds the bound, or there is none */
+};
+/* m: what was measured, NULL if nothing. fixed: the figures that nothing is measured for. floor: of
+ * mode fast, or NaN: a verdict that would be another one if kl were the floor is undecided. */
+void comparison_of(const struct comparison *c, const struct measurement *m,
+                   const struct figures *fixed, double floor, struct compared *out);
+
+#endif

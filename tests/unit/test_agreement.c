@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* Agreement of two models on the same tokens: against sums written out. */
+#include "tests/harness/unit.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels/logits.h"
+#include "study/agreement.h"
+#include "study/worst.h"
+
+enum { VOCAB = 40, TOKENS = 300 };
+
+struct drawn {
+    float logits[2][TOKENS][VOCAB];
+    int32_t next[TOKENS];
+    struct collector tokens;
+    struct worst worst;
+    struct worst_token list[7];
+};
+
+static struct drawn *draw(void)
+{
+    static struct drawn d;
+    uint64_t state = 4;
+    collector_free(&d.tokens);
+    d.worst = (struct worst){ .list = d.list, .most = 7 };
+    for (int t = 0; t < TOKENS; t++) {
+        struct logits_pair pair;
+        const double scale = 1 + 12 * (double)(unit_random(&state) >> 11) * 0x1p-53;
+        for (int i = 0; i < VOCAB; i++) {
+            const double u = (double)(unit_random(&state) >> 11) * 0x1p-53,
+                         v = (double)(unit_random(&state) >> 11) * 0x1p-53;
+            d.logits[0][t][i] = (float)(3 * scale * (u - 0.5));
+            d.logits[1][t][i] = d.logits[0][t][i] + (float)(v - 0.5);
+        }
+        d.next[t] = (int32_t)(unit_random(&state) % VOCAB);
+        logits_pair_of(d.logits[0][t], d.logits[1][t], VOCAB, d.next[t], &pair);
+        const struct scored_token token = { .segment = t / 10,
+                                            .at = t % 10,
+                                            .next = d.next[t],
+                                            .vocab = VOCAB,
+                                            .logits = { d.logits[0][t], d.logits[1][t] },
+                                            .pair = &pair };
+        token_collect(&d.tokens, &token);
+        worst_collect(&d.worst, &token);
+    }
+    return &d;
+}
+
+/* Probabilities of a row, in double. */
+static void softmax(const float *x, double *p)
+{
+    double sum = 0;
+    for (int i = 0; i < VOCAB; i++)
+        sum += p[i] = exp((double)x[i]);
+    for (int i = 0; i < VOCAB; i++)
+        p[i] /= sum;
+}
+
+static int rank_of(const double *p, int id)
+{
+    int rank = 0;
+    for (int i = 0; i < VOCAB; i++)
+        rank += p[i] > p[id];
+    return rank;
+}
+
+static void assert_near(double got, double want, double tolerance)
+{
+    if (!(fabs(got - want) <= tolerance))
+        fail_msg("got %.12g, expected %.12g", got, want);
+}
+
+static void figures_equal_sums_written_out(void **unused)
+{
+    (void)unused;
+    struct drawn *d = draw();
+    struct agreement a;
+    struct peer_figures o;
+    double accepted = 0, delta = 0, squares = 0, quads = 0, top3 = 0, cut = 0, cut2 = 0, same = 0;
+    double x = 0, y = 0, xx = 0, yy = 0, xy = 0, sure = 0;
+    int n_sure = 0, left_out = 0;
+    for (int t = 0; t < TOKENS; t++) {
+        double p[VOCAB], q[VOCAB], kl = 0, most = 0;
+        softmax(d->logits[0][t], p);
+        softmax(d->logits[1][t], q);
+        for (int i = 0; i < VOCAB; i++) {
+            accepted += fmin(p[i], q[i]);
+            most = fmax(most, p[i]);
+            if (log(p[i]) > -16)
+                kl += p[i] * log(p[i] / q[i]);
+            else
+                left_out++;
+            top3 += rank_of(p, i) < 3 && rank_of(q, i) < 3;
+            same += !rank_of(p, i) && !rank_of(q, i);
+        }
+        const double dp = q[d->next[t]] - p[d->next[t]];
+        const double lp = -log(p[d->next[t]]), lq = -log(q[d->next[t]]);
+        delta += dp, squares += dp * dp, quads += dp * dp * dp * dp;
+        cut += kl, cut2 += kl * kl;
+        x += lq, y += lp, xx += lq * lq, yy += lp * lp, xy += lq * lp;
+        if (most >= 0.95) {
+            n_sure++;
+            sure += d->tokens.list[t].kl;
+        }
+    }
+    const double n = TOKENS;
+    assert_true(left_out > 0 && n_sure > 0);
+    agreement_of(d->tokens.list, d->tokens.n, &a);
+    assert_near(a.accepted, accepted / n, 1e-9);
+    assert_near(a.delta_p_mean, 100 * delta / n, 1e-9);
+    assert_near(a.delta_p_rms, 100 * sqrt(squares / n), 1e-9);
+    assert_near(a.top[2], top3 / 3 / n, 1e-12);
+    assert_near(a.top[0], same / n, 1e-12);
+    assert_int_equal(a.bins[4].n, n_sure);
+    assert_near(a.bins[4].kl, sure / n_sure, 1e-12);
+    const double vx = xx / n - x / n * (x / n), vy = yy / n - y / n * (y / n),
+                 c = xy / n - x / n * (y / n);
+    assert_near(a.correlation, c / sqrt(vx * vy), 1e-9);
+
+    peer_figures_of(d->tokens.list, d->tokens.n, &o);
+    assert_near(o.kl, cut / n, 1e-6);
+    assert_near(o.kl_error, sqrt((cut2 / n - cut / n * (cut / n)) / (n - 1)), 1e-6);
+    assert_near(o.ppl, exp(x / n), 1e-6);
+    assert_near(o.base_ppl_error, exp(y / n) * sqrt(vy / (n - 1)), 1e-6);
+    assert_near(o.log_ratio, (x - y) / n, 1e-9);
+    assert_near(o.log_ratio_error, sqrt((vx + vy - 2 * c) / (n - 1)), 1e-9);
+    assert_near(o.delta_p_rms_error,
+                100 * 0.5 / sqrt(squares / n)
+                    * sqrt((quads / n - squares / n * (squares / n)) / (n - 1)),
+                1e-9);
+    assert_near(o.same_top_error, 100 * sqrt(same / n * (1 - same / n) / (n - 1)), 1e-9);
+    assert_true(o.kl_min <= o.kl_median && o.kl_median <= o.kl_p999 && o.kl_p999 <= o.kl_max);
+    collector_free(&d->tokens);
+}
+
+static void the_worst_are_kept_in_order(void **unused)
+{
+    (void)unused;
+    struct drawn *d = draw();
+    double last = INFINITY;
+    assert_int_equal(d->worst.n, 7);
+    for (int i = 0; i < 7; i++) {
+        const struct worst_token *w = &d->worst.list[i];
+        const int t = (int)(w->segment * 10 + w->at);
+        int worse = 0;
+        assert_true(w->kl == d->tokens.list[t].kl && w->kl <= last && w->next == d->next[t]);
+        for (int k = 0; k < TOKENS; k++)
+            worse += d->tokens.list[k].kl > w->kl;
+        assert_int_equal(worse, i);
+        assert_near(w->prob_next[1], exp(d->tokens.list[t].log_prob[1]), 1e-15);
+        assert_near(w->prob[0][0], d->tokens.list[t].confidence, 1e-15);
+        assert_true(w->prob[1][0] >= w->prob[1][1] && w->prob[1][1] >= w->prob[1][2]);
+        last = w->kl;
+    }
+    collector_free(&d->tokens);
+}
+
+UNIT_MAIN(CASE(figures_equal_sums_written_out), CASE(the_worst_are_kept_in_order))
