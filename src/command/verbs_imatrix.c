@@ -442,8 +442,7 @@ static enum st run_imatrix(struct session *s, const struct call *c, struct resul
 const struct verb verbs_imatrix[] = {
     { .name = "imatrix",
       .class = "data",
-      .args = "[collect TEXT... [ctx N] [chunks N] [output] [to FILE] | load FILE | show [FILE] | "
-              "diff [A] B | merge A B... [to FILE] | save FILE | off]",
+      .args = "[collect|merge FILE... [to OUT]|load|save|show FILE|diff [A] B|off]",
       .brief = "importance matrices: how strongly each input channel of each weight is used",
       .help =
           "For each matrix of the blocks the sum over tokens of x^2 for every input channel, and "

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "command/verbs_task.h"
 #include "command/command.h"
 #include "command/stops.h"
 #include "command/verbs_change.h"
@@ -393,7 +394,7 @@ static enum st parse_task(struct session *s, const struct call *c, struct task_c
 {
     *t = (struct task_call){ 500, (double)setting_int(&s->settings, SETTING_SEED) };
     if (!c->n_words || !str_is(c->words[0].text, "add"))
-        return call_fail(c, 0, e, ST_SYNTAX, "which task? there is: add");
+        return call_fail(c, 0, e, ST_SYNTAX, "which task? there are: add, FILE.jsonl");
     for (int i = 1; i < c->n_words; i++) {
         enum st st;
         if (str_is(c->words[i].text, "seed")) {
@@ -415,6 +416,8 @@ static double seconds_now(void)
 
 static enum st run_task(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
+    if (c->n_words && str_ends(c->words[0].text, ".jsonl"))
+        return task_file(s, c, out, e);
     struct session_model *m;
     struct task_call call;
     struct add_task task;
@@ -492,8 +495,8 @@ const struct verb verbs_study[] = {
       .run = run_ppl },
     { .name = "task",
       .class = "analyse",
-      .args = "add [N] [seed S]",
-      .brief = "exact match of a model on a task that it was made for: sums",
+      .args = "add [N] [seed S] | FILE.jsonl",
+      .brief = "how many answers of a model are right: sums, or questions of a file",
       .help =
           "For models whose metadata says qdb.task = \"add\" (`open --demo=add`). N sums (500) "
           "are made on the spot from a seed (`set seed`, or given): two operands of as many "
@@ -509,9 +512,18 @@ const struct verb verbs_study[] = {
           "the right answers, in nats; logp_low and logp_high bound it like the figures of "
           "`kl`, each sum one observation. It moves before exact match does. `wrong` lists the "
           "first sums "
-          "that failed, with the first token that did. ^C keeps what is done.",
+          "that failed, with the first token that did.\nFILE.jsonl has a question on each line: "
+          "{\"prompt\": \"...\", \"choices\": [\"...\", ...], \"answer\": 0} (a number "
+          "from 0, or the text of a choice), or {\"prompt\": \"...\", \"answer\": "
+          "\"...\"}. Of choices the model takes the one with the largest log-probability after "
+          "the prompt, summed over its tokens; an answer without choices must be what greedy "
+          "decoding gives. accuracy: the share that is right, with its 95 % bounds (Wilson). With "
+          "a reference (`ref`), or under changes against the file as opened: its accuracy, how "
+          "many answers went to_wrong and to_right, flips = their share, and mcnemar = the "
+          "probability of flips as uneven as these when both directions are equally likely "
+          "(exact, two-sided); the first flips are listed. ^C keeps what is done.",
       .examples = "open --demo=add\ntask add 60\ntask add 30 seed 7",
-      .kinds = { ARG_TEXT, ARG_NUMBER, ARG_TEXT },
+      .kinds = { ARG_FILE, ARG_NUMBER, ARG_TEXT },
       .words = "add|seed",
       .run = run_task },
     { 0 },
