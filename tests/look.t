@@ -298,7 +298,7 @@ for suffix in npy safetensors; do
     ) >/dev/null 2>"$tmp/err"
     like "full disk: $suffix too large" "$(cat "$tmp/err")" 'File too large'
     is "full disk: the old $suffix is whole, and alone" \
-        "$(cat "$tmp/limited.$suffix"; ls "$tmp" | grep -c "^limited.$suffix")" "old1"
+        "$(cat "$tmp/limited.$suffix"; find "$tmp" -name "limited.$suffix*" | wc -l | tr -d ' ')" "old1"
 done
 
 finish
