@@ -108,6 +108,15 @@ static void unhook(struct change *c, const struct session_run *r, bool remove)
     c->n_hooks = kept;
 }
 
+static void imatrix_drop(struct change_imatrix *x)
+{
+    if (!x)
+        return;
+    free(x->file);
+    free(x->dataset);
+    free(x);
+}
+
 void change_free(struct change *c)
 {
     if (!c)
@@ -116,6 +125,7 @@ void change_free(struct change *c)
         view_free(&c->targets[i].edit.data);
     for (size_t i = 0; i < c->n_forms; i++)
         form_drop(c->forms[i].by);
+    imatrix_drop(c->imatrix);
     free(c->targets);
     free(c->forms);
     free(c->hooks);
@@ -145,6 +155,19 @@ void change_quant(struct change *c, const struct weight *w, struct form *by,
     c->forms[c->n_forms - 1].note = *note;
 }
 
+void change_weighted(struct change *c, const char *path, const struct imatrix *m)
+{
+    const char *slash = strrchr(path, '/');
+    struct buf dataset = { 0 };
+    for (size_t i = 0; i < m->n_datasets; i++)
+        buf_printf(&dataset, "%s%s", i ? ", " : "", m->datasets[i]);
+    c->imatrix = x_alloc(sizeof *c->imatrix);
+    *c->imatrix = (struct change_imatrix){ .file = x_strdup(slash ? slash + 1 : path),
+                                           .dataset = dataset.n ? buf_take(&dataset) : NULL,
+                                           .entries = m->n,
+                                           .chunks = m->chunks };
+}
+
 bool changes_hold(const struct session *s, const struct session_model *m)
 {
     for (size_t i = 0; i < s->changes.n; i++)
@@ -170,6 +193,17 @@ struct form *changes_form(const struct session *s, const struct session_model *m
 {
     const struct change_form *f = changes_entry(s, m, w);
     return f ? f->by : NULL;
+}
+
+const struct change_imatrix *changes_imatrix(const struct session *s, const struct session_model *m)
+{
+    for (size_t i = s->changes.n; i-- > 0;) {
+        const struct change *c = s->changes.list[i];
+        for (size_t k = c->model == m && c->imatrix ? c->n_forms : 0; k-- > 0;)
+            if (c->forms[k].note.weighted && changes_entry(s, m, c->forms[k].w) == &c->forms[k])
+                return c->imatrix;
+    }
+    return NULL;
 }
 
 /* The runs of the model read what stands for the weights of the change now. */

@@ -32,6 +32,13 @@ struct change_form {
     struct quant_note note; /* what is known of it; method NULL: nothing */
 };
 
+/* The importance matrix that weighed the errors of a change's encoders. */
+struct change_imatrix {
+    char *file, *dataset; /* dataset NULL: it does not say */
+    size_t entries;
+    int64_t chunks; /* 0: it does not say */
+};
+
 /* A target in one run. */
 struct change_hook;
 
@@ -48,6 +55,7 @@ struct change {
     size_t n_targets, cap_targets;
     struct change_form *forms;
     size_t n_forms, cap_forms;
+    struct change_imatrix *imatrix; /* of the forms whose note says weighted; NULL = none */
     struct change_hook **hooks;
     size_t n_hooks, cap_hooks;
     struct change_hook *anywhere; /* [n_targets]: for evaluations, see changes_plan; or NULL */
@@ -84,6 +92,8 @@ struct change *change_of_weights(struct session_model *m);
 void change_form(struct change *c, const struct weight *w, struct form *by);
 void change_quant(struct change *c, const struct weight *w, struct form *by,
                   const struct quant_note *note);
+/* Note where the importances came from (once). */
+void change_weighted(struct change *c, const char *path, const struct imatrix *m);
 void change_free(struct change *c);
 
 /* The reference is another one now: runs go back to before the first splice. */
@@ -114,6 +124,10 @@ struct form *changes_form(const struct session *s, const struct session_model *m
 /* The entry of the change that decides about the weight; NULL if none speaks of it. */
 const struct change_form *changes_entry(const struct session *s, const struct session_model *m,
                                         const struct weight *w);
+/* The importance matrix behind the weights as they stand now: that of the last change that weighted
+ * one of them. NULL: none. */
+const struct change_imatrix *changes_imatrix(const struct session *s,
+                                             const struct session_model *m);
 /* The changes of a model as a plan for evaluations, which run over other tokens than a prompt's;
  * *left_out: those that belong to tokens or to one run, and so cannot hold there. It must be
  * freed (plan_free) before a change is made or taken back. */

@@ -181,6 +181,20 @@ static void say_how(const struct session *s, const struct session_model *m, stru
     free(list);
 }
 
+/* What weighed the encoders, under the keys and types that llama-quantize gives it; what an older
+ * matrix left in the file goes. */
+static void say_importance(const struct change_imatrix *x, struct gguf_meta *meta)
+{
+    gguf_meta_drop(meta, "quantize.imatrix.dataset");
+    gguf_meta_drop(meta, "quantize.imatrix.chunks_count");
+    gguf_meta_string(meta, "quantize.imatrix.file", str_from(x->file));
+    if (x->dataset)
+        gguf_meta_string(meta, "quantize.imatrix.dataset", str_from(x->dataset));
+    gguf_meta_integer(meta, "quantize.imatrix.entries_count", GGUF_U32, x->entries);
+    if (x->chunks > 0)
+        gguf_meta_integer(meta, "quantize.imatrix.chunks_count", GGUF_U32, (uint64_t)x->chunks);
+}
+
 static void plan_metadata(const struct session *s, const struct session_model *m, struct export *x)
 {
     static const char *const split[] = { "split.no", "split.count", "split.tensors.count" };
@@ -192,6 +206,9 @@ static void plan_metadata(const struct session *s, const struct session_model *m
         label(x, all->n, &x->metas[0]);
         say_how(s, m, &x->metas[0]);
     }
+    const struct change_imatrix *imatrix = changes_imatrix(s, m);
+    if (imatrix)
+        say_importance(imatrix, &x->metas[0]);
     for (size_t k = 0; k < x->n_parts && x->n_parts > 1; k++) {
         gguf_meta_integer(&x->metas[k], split[0], GGUF_U16, k);
         gguf_meta_integer(&x->metas[k], split[1], GGUF_U16, x->n_parts);

@@ -253,6 +253,8 @@ enum st session_quantize(struct session *s, struct session_model *m, const struc
 {
     struct quantized q = { .change = change_of_weights(m), .n = n, .worst = INFINITY };
     enum st st = make_all(s, m, list, n, method, &q, e);
+    if (q.weighted)
+        change_weighted(q.change, s->imatrix_path, s->imatrix);
     if (!st)
         st = local(s, m, &q, e);
     if (st)
