@@ -25,11 +25,11 @@ struct export
 /* Plan PATH, or with split > 0 as many parts PATH-00001-of-0000N.gguf as hold at most that many
  * bytes of tensors each, or one tensor. Without changes metadata and tensors are those of the
  * file. Under changes general.file_type and general.quantization_version are brought up to date,
- * and qdb.version, qdb.source and qdb.changes say how it was made; where an importance matrix weighed
- * encoders, quantize.imatrix.{file,dataset,entries_count,chunks_count} name it. Keys that number the
- * parts of a split are dropped or made anew. ST_STATE when a change cannot be written to a file (it names the
- * change and what to undo), ST_FORMAT when a tensor is damaged; tensors of an unknown type are
- * passed through as they are. */
+ * and qdb.version, qdb.source and qdb.changes say how it was made; where an importance matrix
+ * weighed encoders, quantize.imatrix.{file,dataset,entries_count,chunks_count} name it. Keys that
+ * number the parts of a split are dropped or made anew. ST_STATE when a change cannot be written
+ * to a file (it names the change and what to undo), ST_FORMAT when a tensor is damaged; tensors of
+ * an unknown type are passed through as they are. */
 NODISCARD enum st export_plan(const struct session *s, const struct session_model *m,
                               const char *path, uint64_t split, struct export *out, struct err *e);
 NODISCARD enum st export_write(const struct export *x, struct progress *p,
