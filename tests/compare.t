@@ -147,4 +147,32 @@ like "the worst tokens, with the depth" "$out" '^[0-9.]+,[0-9]+,[0-9]+,.*,blk\.[
 like "agreement by confidence" "$out" '^0\.95,1,[0-9]+,'
 like "and as others print it" "$out" '^ppl,ppl_error,base_ppl'
 
+# Several files against one reference.
+verdict=$("$QDB" -n -batch "$models/llama-gqa-tied-q4_0.gguf" --ref "$models/llama-gqa-tied.gguf" -ex "data '$tmp/long.txt' > /dev/null" -ex verify --output csv </dev/null | sed -n '2p')
+card() { capture "$QDB" -n -batch "$models/llama-gqa-tied.gguf" -ex "data '$tmp/long.txt' > /dev/null" "$@" </dev/null; }
+card -ex "report '$models/llama-gqa-tied-q4_0.gguf' '$models/llama-gqa-tied-q8_0.gguf'" --output csv
+is "a report" "$status" 0
+row=$(printf '%s\n' "$out" | grep 'tied-q4_0\.gguf,25728,4\.65')
+is "gives what verify gives" "$(printf '%s\n' "$row" | cut -d, -f5-10)" "$(printf '%s\n' "$verdict" | cut -d, -f1-3,9-11)"
+like "a row for each file" "$out" 'tied-q8_0\.gguf,40064,8\.6'
+like "with its worst tokens" "$row" ',"""[^"]+"" [0-9.]+, ""'
+like "the reference apart" "$out" 'llama-gqa-tied\.gguf,124288,32,.*,exact,,.*,check,2016,32$'
+card -ex 'open '"'$models/llama-gqa-tied-q4_0.gguf'"' as q > /dev/null' -ex 'quant ** q4_1 > /dev/null' -ex "report q a ref '$models/llama-gqa-tied.gguf'" --output csv
+is "models as their files have them" "$(printf '%s\n' "$out" | grep 'q4_0\.gguf,' | cut -d, -f5-10)" "$(printf '%s\n' "$row" | cut -d, -f5-10)"
+like "the reference is its own equal" "$out" 'tied\.gguf,124288,32,[0-9.]+,0,0,0,1,1,1,$'
+card -ex "report '$models/gpt2.gguf' '$models/llama-gqa-tied-q8_0.gguf' '$models/bert.gguf'" --output md
+is "files that do not fit" "$status" 1
+like "are said" "$err" '2 of 3 files were not measured'
+like "have a row" "$out" '^\| .*gpt2\.gguf \| 125312 \| 32\.00 \| - \|'
+like "and a reason" "$out" 'gpt2\.gguf was not measured: the vocabularies differ: token 0 is'
+like "beside those that do" "$out" '^\| .*q8_0\.gguf \| 40064 \| 8\.630 \| [0-9.]+ \| 0\.00'
+card -ex "report a ref '$models/gpt2.gguf'"
+like "a reference with other tokens" "$err" 'the vocabularies differ'
+for words in '' 'ref a' 'a ref' 'a ref a a' "a $tmp/none.gguf" "a ref $tmp/none.gguf"; do
+    card -ex "report $words"
+    is "report $words: refused" "$status" 1
+done
+capture "$QDB" -n -batch "$models/llama-gqa-tied.gguf" -ex 'report a' </dev/null
+like "no set, no report" "$err" 'there is no evaluation set'
+
 finish

@@ -51,6 +51,16 @@ static enum st check(const struct model *m, const struct evaluation_set *set, st
     return ST_OK;
 }
 
+/* The same, and the vocabulary of the reference. */
+static enum st check_model(const struct evaluation *o, const struct model *m, struct err *e)
+{
+    enum st st = check(m, o->set, e);
+    if (!st && o->ref->graph->vocab != m->graph->vocab)
+        st = st_fail(e, ST_UNSUPPORTED, "the vocabularies differ: %d tokens, reference %d",
+                     (int)m->graph->vocab, (int)o->ref->graph->vocab);
+    return st;
+}
+
 static size_t row_bytes(const struct evaluator *ev)
 {
     const struct graph *g = ev->o.ref->graph;
@@ -58,14 +68,19 @@ static size_t row_bytes(const struct evaluator *ev)
     return (size_t)n * sizeof(float);
 }
 
-/* How many batches can have a run each, and what is kept of the reference. */
+/* How many batches can have a run each. */
+static void share_slots(struct evaluator *ev)
+{
+    const struct run_memory need = run_predict(ev->o.model, ev->o.options.mode,
+                                               BATCH * ev->o.set->tokens, 0);
+    const size_t one = need.state + need.values + need.checkpoints + 1;
+    ev->max_slots = ev->o.once ? 0 : ev->o.memory / 2 / one;
+}
+
+/* What is kept of the reference. */
 static void share_memory(struct evaluator *ev)
 {
     const struct evaluation_set *set = ev->o.set;
-    const struct run_memory need = run_predict(ev->o.model, ev->o.options.mode, BATCH * set->tokens,
-                                               0);
-    const size_t one = need.state + need.values + need.checkpoints + 1;
-    ev->max_slots = ev->o.memory / 2 / one;
     size_t logits;
     ev->keep_logits = true;
     ev->keep_logits = mul_ok(row_bytes(ev) * (size_t)ev->scored, (size_t)set->segments, &logits)
@@ -76,11 +91,8 @@ enum st evaluator_new(const struct evaluation *what, struct evaluator **out, str
 {
     enum st st = check(what->ref, what->set, e);
     if (!st)
-        st = check(what->model, what->set, e);
-    const struct graph *a = what->ref->graph, *b = what->model->graph;
-    if (!st && a->vocab != b->vocab)
-        st = st_fail(e, ST_UNSUPPORTED, "the vocabularies differ: %d tokens, reference %d",
-                     (int)b->vocab, (int)a->vocab);
+        st = check_model(what, what->model, e);
+    const struct graph *a = what->ref->graph;
     void *logits;
     if (st
         || (st = mem_alloc(&logits, (size_t)(2 * ROWS * a->vocab) * sizeof(float),
@@ -102,6 +114,7 @@ enum st evaluator_new(const struct evaluation *what, struct evaluator **out, str
     ev->ref = run_new(what->ref, &o);
     ev->o.options.plan = NULL; /* the reference has its copy */
     share_memory(ev);
+    share_slots(ev);
     *out = ev;
     return ST_OK;
 }
@@ -114,12 +127,29 @@ static void slot_free(struct slot *s)
     free(s->handles);
 }
 
+static void free_slots(struct evaluator *ev)
+{
+    for (size_t i = 0; i < ev->n_slots; i++)
+        slot_free(&ev->slots[i]);
+    ev->n_slots = 0;
+}
+
+enum st evaluator_set_model(struct evaluator *ev, const struct model *m, struct err *e)
+{
+    enum st st = check_model(&ev->o, m, e);
+    if (st)
+        return st;
+    free_slots(ev);
+    ev->o.model = m;
+    share_slots(ev);
+    return ST_OK;
+}
+
 void evaluator_free(struct evaluator *ev)
 {
     if (!ev)
         return;
-    for (size_t i = 0; i < ev->n_slots; i++)
-        slot_free(&ev->slots[i]);
+    free_slots(ev);
     for (int64_t i = 0; i < ev->o.set->segments; i++)
         mem_free(ev->kept[i]);
     run_free(ev->ref);

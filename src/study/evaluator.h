@@ -20,6 +20,7 @@ struct evaluation {
      * what the output head of the reference reads (or, where it is small, gives). What does not fit
      * is computed again, with the same bits. 0: nothing is kept. */
     size_t memory;
+    bool once; /* no run of the model is kept: it is measured under one plan */
 };
 
 /* ST_UNSUPPORTED when the vocabularies differ or a model has no output head, ST_FORMAT for a token
@@ -27,6 +28,9 @@ struct evaluation {
 NODISCARD enum st evaluator_new(const struct evaluation *what, struct evaluator **out,
                                 struct err *e);
 void evaluator_free(struct evaluator *ev);
+/* Another model against the same reference, of which all that is known stays. Errors as above; the
+ * model is then the one there was. */
+NODISCARD enum st evaluator_set_model(struct evaluator *ev, const struct model *m, struct err *e);
 const struct evaluation *evaluator_of(const struct evaluator *ev);
 void evaluator_set_pool(struct evaluator *ev, struct pool *pool); /* results do not change */
 /* Forget transforms, whose data will be gone. */

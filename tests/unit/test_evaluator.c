@@ -172,6 +172,38 @@ static void a_late_change_costs_late_blocks_alone(void **unused)
     end(&f);
 }
 
+static void another_model_finds_the_reference_done(void **unused)
+{
+    (void)unused;
+    struct fixed f;
+    begin(&f);
+    struct model *other = models_open(golden_path("models/llama-gqa-tied-q8_0.gguf"));
+    struct model *bert = models_open(golden_path("models/bert.gguf"));
+    struct evaluation what = { .ref = f.ref, .model = other, .set = &f.set };
+    struct evaluator *ev;
+    assert_ok(evaluator_new(&what, &ev, &f.e), &f.e);
+    struct measurement want = measure(&f, ev, NULL);
+    evaluator_free(ev);
+    what.model = f.m;
+    what.memory = (size_t)1 << 30;
+    what.once = true;
+    assert_ok(evaluator_new(&what, &ev, &f.e), &f.e);
+    const int first = nodes_for(&f, ev, NULL);
+    assert_fails(evaluator_set_model(ev, bert, &f.e), ST_UNSUPPORTED, &f.e);
+    assert_ptr_equal(evaluator_of(ev)->model, f.m);
+    assert_ok(evaluator_set_model(ev, other, &f.e), &f.e);
+    const int second = nodes_for(&f, ev, NULL);
+    assert_true(second * 3 < first * 2);
+    struct measurement got = measure(&f, ev, NULL);
+    assert_same(&got, &want);
+    measurement_free(&got);
+    measurement_free(&want);
+    evaluator_free(ev);
+    model_free(other);
+    model_free(bert);
+    end(&f);
+}
+
 static void the_first_segments_are_those_of_the_whole(void **unused)
 {
     (void)unused;
@@ -258,6 +290,7 @@ static void intervals_hold_the_truth_95_times_in_100(void **unused)
 
 UNIT_MAIN(CASE(a_measurement_does_not_depend_on_what_was_measured_before),
           CASE(a_late_change_costs_late_blocks_alone),
+          CASE(another_model_finds_the_reference_done),
           CASE(the_first_segments_are_those_of_the_whole),
           CASE(a_percentile_needs_ten_scores_beyond),
           CASE(intervals_hold_the_truth_95_times_in_100))

@@ -125,5 +125,40 @@ static void analyses_are_interrupted(void **state)
     session_free(s);
 }
 
+/* Three files and the reference are four steps: stop within the second file. */
+static void cancel_later(struct progress *p, const char *label, double done, double total)
+{
+    (void)label;
+    assert_true(done <= total);
+    if (total == 4 && done > 2)
+        *(volatile sig_atomic_t *)p->data = 1;
+}
+
+static void a_report_keeps_the_rows_that_are_done(void **state)
+{
+    (void)state;
+    volatile sig_atomic_t cancel = 0;
+    struct progress progress = { cancel_later, &cancel, (void *)&cancel };
+    struct session *s = session_new();
+    struct session_model *m;
+    struct result out = { 0 };
+    struct err e = ERR_INIT;
+    char line[600];
+    assert_ok(session_open(s, golden_path("models/llama-gqa-tied.gguf"), "f", &m, &e), &e);
+    assert_ok(session_open(s, golden_path("models/llama-gqa-tied-q8_0.gguf"), "q", &m, &e), &e);
+    snprintf(line, sizeof line, "data \"%s\"", golden_path("text/prose.txt"));
+    assert_ok(command(s, line, &e), &e);
+    s->progress = &progress;
+    enum st st = command_run(s, str_from("report q f q ref f"), false, &out, &e);
+    assert_int_equal(st, ST_CANCELLED);
+    assert_int_equal(out.status, RESULT_PARTIAL);
+    assert_int_equal(out.n_tables, 2);
+    assert_int_equal(out.tables[0]->n_rows, 1);
+    assert_true(table_cell(out.tables[0], 0, (size_t)table_find(out.tables[0], "kl"))->f > 0);
+    assert_string_equal(out.notes[out.n_notes - 1], "interrupted: 1 of 3 files");
+    result_free(&out);
+    session_free(s);
+}
+
 UNIT_MAIN(CASE(analyses_are_interrupted), CASE(long_loops_are_interrupted),
-          CASE(dumps_are_interrupted))
+          CASE(dumps_are_interrupted), CASE(a_report_keeps_the_rows_that_are_done))
