@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "session/measure.h"
 #include "study/evaluator.h"
 #include "tests/harness/models.h"
 
@@ -248,6 +249,112 @@ static void a_percentile_needs_ten_scores_beyond(void **unused)
     assert_true(isnan(d.kl_p90) && d.kl_median == 24.5 && d.kl_max == 49);
 }
 
+/* ---- a null model ---- */
+
+/* Segments of `tune` have even tokens alone, those of `check` odd ones, and a toggle adds 1 / 2 of
+ * the mean magnitude to every embedding of the input, its signs at random. So what a toggle does on
+ * the one says nothing about the other, and all toggles are alike: none is better. */
+enum { TOGGLES = 200, CHOSEN = 20 };
+
+static void begin_null(struct fixed *f)
+{
+    int32_t ids[SEGMENTS * TOKENS];
+    uint64_t state = 11;
+    *f = (struct fixed){ .e = ERR_INIT };
+    f->ref = models_open(golden_path("models/llama-untied-bias.gguf"));
+    f->m = models_open(golden_path("models/llama-untied-bias.gguf"));
+    for (int i = 0; i < SEGMENTS * TOKENS; i++)
+        ids[i] = 2 * (int32_t)(unit_random(&state) % (uint64_t)(f->ref->graph->vocab / 2))
+                 + i / TOKENS % 2;
+    assert_ok(evaluation_cut(ids, SEGMENTS * TOKENS, SEGMENTS, TOKENS, FIRST, -1, &f->set, &f->e),
+              &f->e);
+    assert_memory_equal(f->set.ids, ids, sizeof ids);
+}
+
+static void toggle(struct fixed *f, uint64_t *state, struct plan *p)
+{
+    const struct weight *w = weights_find(f->m->weights, STR("token_embd.weight"));
+    const size_t n = w->rows * w->cols;
+    double sum = 0;
+    void *data;
+    struct form *form;
+    assert_ok(mem_alloc(&data, n * sizeof(float), "a form", &f->e), &f->e);
+    float *x = data;
+    assert_ok(weight_decode(w, 0, w->rows, x, &f->e), &f->e);
+    for (size_t i = 0; i < n; i++)
+        sum += fabsf(x[i]);
+    for (size_t i = 0; i < n; i++)
+        x[i] += (float)(unit_random(state) >> 63 ? sum / (double)n / 2 : -sum / (double)n / 2);
+    assert_ok(form_new(f->m, w, format_by_name("f32"), data, &form, &f->e), &f->e);
+    plan_set(p, f->m, w, form);
+    form_drop(form);
+}
+
+static double kl_on(struct fixed *f, struct evaluator *ev, struct evaluation_part part,
+                    const struct plan *plan)
+{
+    struct measurement m;
+    struct divergence d;
+    measurement_begin(ev, part, 0, &m);
+    assert_ok(evaluator_measure(ev, plan, &m, NULL, &f->e), &f->e);
+    assert_int_equal(m.segments, SEGMENTS / 2);
+    measurement_divergence(&m, &d);
+    measurement_free(&m);
+    return d.kl.value;
+}
+
+static int lower(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (x[0] > y[0]) - (x[0] < y[0]);
+}
+
+/* What the toggles with the least KL on `tune` have on `part`, in standard errors of the mean of so
+ * many that are drawn without looking; and the share of all that are at most as good as the first.
+ */
+static void choose(const double (*by)[2], double *z, double *share)
+{
+    double sum = 0, squares = 0, chosen = 0;
+    int beaten = 0;
+    for (int i = 0; i < TOGGLES; i++) {
+        sum += by[i][1];
+        squares += by[i][1] * by[i][1];
+        chosen += i < CHOSEN ? by[i][1] : 0;
+        beaten += by[i][1] <= by[0][1];
+    }
+    const double mean = sum / TOGGLES, var = squares / TOGGLES - mean * mean;
+    *z = (chosen / CHOSEN - mean)
+         / sqrt(var / CHOSEN * (TOGGLES - CHOSEN) / (TOGGLES - 1)); /* without replacement */
+    *share = (double)beaten / TOGGLES;
+}
+
+static void what_is_chosen_on_tune_gains_nothing_on_check(void **unused)
+{
+    (void)unused;
+    struct fixed f;
+    begin_null(&f);
+    struct evaluator *ev = evaluator(&f, COMPUTE_EXACT, (size_t)1 << 30);
+    double on_check[TOGGLES][2], on_tune[TOGGLES][2], z, share;
+    uint64_t state = 17;
+    for (int i = 0; i < TOGGLES; i++) {
+        struct plan plan = { 0 };
+        toggle(&f, &state, &plan);
+        on_check[i][0] = on_tune[i][0] = on_tune[i][1] = kl_on(&f, ev, PART_TUNE, &plan);
+        on_check[i][1] = kl_on(&f, ev, PART_CHECK, &plan);
+        plan_free(&plan);
+    }
+    qsort(on_check, TOGGLES, sizeof *on_check, lower);
+    qsort(on_tune, TOGGLES, sizeof *on_tune, lower);
+    choose((const double (*)[2])on_tune, &z, &share);
+    assert_true(z < -5 && share < 0.01); /* there was something to be chosen by */
+    choose((const double (*)[2])on_check, &z, &share);
+    print_message("# chosen on tune: %.2f standard errors on check, %.0f %% are as good\n", z,
+                  100 * share);
+    assert_true(z > -2.6 && z < 2.6 && share > 0.02);
+    evaluator_free(ev);
+    end(&f);
+}
+
 /* Tokens of a segment are alike: an interval that took each for an observation would be a third as
  * wide. The values are skewed, as KL is. */
 static double normal(uint64_t *state)
@@ -292,5 +399,6 @@ UNIT_MAIN(CASE(a_measurement_does_not_depend_on_what_was_measured_before),
           CASE(a_late_change_costs_late_blocks_alone),
           CASE(another_model_finds_the_reference_done),
           CASE(the_first_segments_are_those_of_the_whole),
+          CASE(what_is_chosen_on_tune_gains_nothing_on_check),
           CASE(a_percentile_needs_ten_scores_beyond),
           CASE(intervals_hold_the_truth_95_times_in_100))
