@@ -134,7 +134,7 @@ static void add_overview(struct result *out)
                 continue;
             int n = (int)strlen(v->name) + 1;
             if (columns + n > HELP_WIDTH - 12) {
-                buf_adds(&b, "\n            ");
+                buf_adds(&b, "\n           ");
                 columns = 0;
             }
             buf_printf(&b, " %s", v->name);
@@ -146,13 +146,8 @@ static void add_overview(struct result *out)
         }
         buf_free(&b);
     }
-    result_line(out, "help", "%s", "");
-    result_line(
-        out, "help",
-        "help COMMAND, help CLASS, help set NAME; apropos WORD searches, explain WORD explains.");
-    result_line(
-        out, "help",
-        "A unique beginning of a name will do. COMMAND | sh, COMMAND > file, several with `;`.");
+    result_line(out, "help", "help COMMAND, CLASS or set NAME; apropos WORD searches, "
+                             "explain WORD explains.");
 }
 
 static const struct verb_class *find_class(struct str title)

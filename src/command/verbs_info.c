@@ -185,7 +185,7 @@ static enum st info_memory(struct session *s, const struct call *c, struct resul
     }
     struct session_model *m = s->models.model;
     if (n && m && m->model->graph) {
-        const enum compute mode = (enum compute)setting_int(&s->settings, SETTING_COMPUTE);
+        const enum compute mode = session_run_options(s).mode;
         struct run_memory p = run_predict(m->model, mode, n,
                                           setting_int(&s->settings, SETTING_SPAN));
         struct buf b = { 0 };

@@ -75,7 +75,7 @@ enum st kl_base(struct session *s, const struct call *c, struct result *out, str
     if ((st = logits_open(path, &base, e)))
         st_at(e, c->words[1].column, c->words[1].length);
     else {
-        struct run_options o = session_run_options(s);
+        struct run_options o = session_measure_options(s);
         struct plan plan;
         size_t left_out;
         changes_plan(s, m, &plan, &left_out);

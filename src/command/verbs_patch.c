@@ -149,7 +149,7 @@ static void show_metric(const struct session *s, const struct patch_call *p,
 static enum st grid_of(struct session *s, const struct patch_call *p, const struct model *m,
                        const struct plan *plan, struct patch_grid *out, struct err *e)
 {
-    struct run_options o = session_run_options(s);
+    struct run_options o = session_measure_options(s);
     o.plan = plan;
     return patch_grid_of(m, &o, run_tokens(p->from->run), run_tokens(p->to->run),
                          run_n_tokens(p->to->run), p->by, &s->metric, s->progress, out, e);
@@ -182,7 +182,7 @@ static enum st run_patch_grid(struct session *s, const struct call *c, struct re
         if (r.restored && !st_ref)
             show_grid(&p, &r, "reference", out);
         show_best(&p, &g, &r, out);
-        show_metric(s, &p, &g, &r, session_run_options(s).mode, out);
+        show_metric(s, &p, &g, &r, session_measure_options(s).mode, out);
         changes_left_out(left_out, out);
         if (both && ref == m)
             result_note(out, "reference = this file as opened");

@@ -248,7 +248,7 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
     size_t n = 0, cap = 0;
     struct perplexity p = { 0 };
     struct fast_floor floor = { 0 };
-    struct run_options o = session_run_options(s);
+    struct run_options o = session_measure_options(s);
     struct plan plan;
     size_t left_out;
     changes_plan(s, m, &plan, &left_out);
@@ -439,7 +439,7 @@ static enum st run_task(struct session *s, const struct call *c, struct result *
         return st;
     }
     scores = memory;
-    struct run_options o = session_run_options(s);
+    struct run_options o = session_measure_options(s);
     struct plan plan;
     size_t left_out;
     changes_plan(s, m, &plan, &left_out);

@@ -87,7 +87,7 @@ static enum st answer(struct session *s, const struct questions *q, const char *
         return st;
     struct answered a[2] = { 0 };
     const bool both = ref || session_changed(s);
-    const struct run_options plain = session_run_options(s);
+    const struct run_options plain = session_measure_options(s);
     struct run_options o = plain;
     struct plan plan;
     size_t left_out, n = 0;

@@ -30,7 +30,7 @@ enum st subject_evaluator(struct session *s, const struct subject *x,
 {
     const struct evaluation what = { .ref = x->ref->model,
                                      .model = x->model->model,
-                                     .options = session_run_options(s),
+                                     .options = session_measure_options(s),
                                      .set = set,
                                      .memory = memory };
     return evaluator_new(&what, out, e);
@@ -44,7 +44,7 @@ enum st session_evaluator(struct session *s, const struct subject *x, struct eva
         st_fail(e, ST_STATE, "there is no evaluation set");
         return st_hint(e, "`data FILE` keeps one");
     }
-    const struct run_options o = session_run_options(s);
+    const struct run_options o = session_measure_options(s);
     if (k->evaluator
         && (k->model != x->model || k->ref != x->ref || k->mode != o.mode
             || k->level != level_now()))

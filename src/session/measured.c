@@ -90,7 +90,7 @@ enum st session_measure_after(struct session *s, struct measured *out, bool *kno
     st = measure(s, &x, &m, e);
     if (!st || st == ST_CANCELLED) {
         struct measured r = { .itself = x.ref == x.model,
-                              .mode = session_run_options(s).mode,
+                              .mode = session_measure_options(s).mode,
                               .left_out = x.left_out };
         const size_t kl = offsetof(struct segment_sums, kl);
         r.was.value = r.was.low = r.was.high = NAN;

@@ -312,13 +312,18 @@ struct pool *session_pool(struct session *s)
     return all->pool;
 }
 
-struct run_options session_run_options(struct session *s)
+/* In the mode that is set, or in `otherwise` where the setting leaves it open. */
+static struct run_options options(struct session *s, enum compute otherwise)
 {
-    return (struct run_options){ .mode = (enum compute)setting_int(&s->settings, SETTING_COMPUTE),
+    const int64_t set = setting_int(&s->settings, SETTING_COMPUTE);
+    return (struct run_options){ .mode = set == COMPUTE__COUNT ? otherwise : (enum compute)set,
                                  .pool = session_pool(s),
                                  .span = setting_int(&s->settings, SETTING_SPAN),
                                  .cancel = s->progress ? s->progress->cancel : NULL };
 }
+
+struct run_options session_run_options(struct session *s) { return options(s, COMPUTE_EXACT); }
+struct run_options session_measure_options(struct session *s) { return options(s, COMPUTE_NATIVE); }
 
 enum st session_fast_floor(struct session *s, struct session_model *m, const int32_t *ids,
                            int64_t n, struct fast_floor *out, struct err *e)

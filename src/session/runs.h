@@ -87,6 +87,8 @@ NODISCARD enum st session_fast_floor(struct session *s, struct session_model *m,
                                      struct err *e);
 /* Options of a run as the settings say. */
 struct run_options session_run_options(struct session *s);
+/* The same for evaluations over texts and tasks: mode native where none is set. */
+struct run_options session_measure_options(struct session *s);
 struct pool *session_pool(struct session *s);
 /* Text of tokens of the run's model with control bytes visible, appended. */
 void session_token_text(const struct session_run *r, int32_t id, struct buf *out);

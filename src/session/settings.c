@@ -15,11 +15,12 @@ static const struct setting table[SETTING_COUNT] = {
                 "terminal, TERM. Nothing is ever said by colour alone.",
     },
     [SETTING_COMPUTE] = {
-        .name = "compute", .type = TYPE_CHOICE, .initial = "exact", .choices = "exact|native|fast",
+        .name = "compute", .type = TYPE_CHOICE, .initial = "auto", .choices = "exact|native|fast|auto",
         .brief = "how products of weights and activations are computed",
         .help = "exact: weights decoded, float32 products. native: as the deployed CPU engine "
                 "computes, activations rounded to 8 bits. fast: operands rounded to "
-                "bfloat16 or better. "
+                "bfloat16 or better. auto: exact for runs, native for evaluations (ppl, kl, "
+                "task and what rests on them), as users will get it. "
                 "Figures of different modes are never mixed; every figure names its mode.",
     },
     [SETTING_CONFIRM] = {

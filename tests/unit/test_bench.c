@@ -269,7 +269,7 @@ static void models_have_rates(void **state)
     assert_int_equal(cell(t, 0, "threads")->i, 3);
     assert_true(cell(t, 0, "reads")->absent);
     assert_int_equal(setting_int(&b.s->settings, SETTING_THREADS), 2);
-    assert_int_equal(setting_int(&b.s->settings, SETTING_COMPUTE), COMPUTE_EXACT);
+    assert_int_equal(setting_int(&b.s->settings, SETTING_COMPUTE), COMPUTE__COUNT);
     end(&b);
 }
 
