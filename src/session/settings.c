@@ -15,7 +15,8 @@ static const struct setting table[SETTING_COUNT] = {
                 "terminal, TERM. Nothing is ever said by colour alone.",
     },
     [SETTING_COMPUTE] = {
-        .name = "compute", .type = TYPE_CHOICE, .initial = "auto", .choices = "exact|native|fast|auto",
+        .name = "compute", .type = TYPE_CHOICE, .initial = "auto",
+        .choices = "exact|native|fast|auto",
         .brief = "how products of weights and activations are computed",
         .help = "exact: weights decoded, float32 products. native: as the deployed CPU engine "
                 "computes, activations rounded to 8 bits. fast: operands rounded to "
