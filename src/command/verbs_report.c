@@ -281,7 +281,7 @@ static enum st report(struct session *s, const struct entry *ref, struct entry *
 {
     const struct evaluation what = { .ref = ref->m.model,
                                      .model = ref->m.model,
-                                     .options = session_run_options(s),
+                                     .options = session_measure_options(s),
                                      .set = &s->data.set,
                                      .memory = session_measure_memory(),
                                      .once = true };
