@@ -4,12 +4,12 @@
 #include "session/capture.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "file/map.h"
 #include "session/lookup.h"
 
 /* __metadata__ has what follows, and for each tensor its axes ("tok 5, chan 64") under its name. */
@@ -27,12 +27,12 @@ enum { N_NOTES = sizeof notes / sizeof *notes, EDGE = 4096 };
 
 bool capture_is(const char *path)
 {
-    uint8_t head[9];
-    FILE *f = fopen(path, "rb");
-    const size_t n = f ? fread(head, 1, sizeof head, f) : 0;
-    if (f)
-        fclose(f);
-    return n == sizeof head && head[8] == '{' && memcmp(head, "GGUF", 4) != 0;
+    struct map m;
+    if (map_open(path, &m, NULL)) /* also a pipe, which must not be waited for */
+        return false;
+    const bool is = m.size > 8 && m.p[8] == '{' && memcmp(m.p, "GGUF", 4) != 0;
+    map_close(&m);
+    return is;
 }
 
 /* "tok 5, chan 64" of a tensor with these sizes. */
