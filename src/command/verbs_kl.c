@@ -11,6 +11,7 @@
 #include "command/verbs_change.h"
 #include "file/text_file.h"
 #include "session/measure.h"
+#include "study/task_add.h"
 
 /* The tokens of a text file, as the active model reads it. free(*ids) */
 static enum st read_tokens(struct session *s, const struct word *file, struct session_model **m,
@@ -85,6 +86,38 @@ static void show_data(const struct session *s, struct result *out)
     table_int(t, set->tokens - 1 - set->first);
 }
 
+/* Sums of the task `add` as segments; the seed is the setting's. */
+static enum st task_segments(struct session *s, int64_t tokens, struct evaluation_set *set,
+                             struct err *e)
+{
+    struct session_model *m;
+    struct add_task task;
+    struct add_sum *sums = NULL;
+    int64_t n = EVALUATION_SEGMENTS;
+    enum st st = session_need_graph(s, &m, e);
+    if (!st)
+        st = add_task_of(m->model, &task, e);
+    if (!st && tokens) {
+        /* one sum says how many tokens each has */
+        const uint64_t seed = (uint64_t)setting_int(&s->settings, SETTING_SEED);
+        struct evaluation_set one;
+        if (!(st = add_draw(&task, seed, 1, NULL, &sums, e))
+            && !(st = add_segments(&task, sums, 1, &one, e))) {
+            n = tokens / one.tokens;
+            evaluation_free(&one);
+        }
+        mem_free(sums);
+        sums = NULL;
+    }
+    if (!st)
+        st = add_draw(&task, (uint64_t)setting_int(&s->settings, SETTING_SEED), n, s->progress,
+                      &sums, e);
+    if (!st)
+        st = add_segments(&task, sums, n, set, e);
+    mem_free(sums);
+    return st;
+}
+
 static enum st run_data(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     if (c->n_words == 1 && !c->words[0].quoted && str_is(c->words[0].text, "off")) {
@@ -97,12 +130,13 @@ static enum st run_data(struct session *s, const struct call *c, struct result *
         struct session_model *m;
         struct evaluation_set set;
         int32_t *ids = NULL;
-        int64_t n, tokens = EVALUATION_SEGMENTS * EVALUATION_TOKENS;
+        const bool task = !c->words[0].quoted && str_is(c->words[0].text, "add");
+        int64_t n, tokens = task ? 0 : EVALUATION_SEGMENTS * EVALUATION_TOKENS;
         const struct option options[] = { { "tokens", EVALUATION_TOKENS, 1 << 24, &tokens } };
         enum st st = parse_options(c, options, 1, e);
-        if (!st)
-            st = read_tokens(s, &c->words[0], &m, &ids, &n, e);
-        if (!st)
+        if (!st && task)
+            st = task_segments(s, tokens, &set, e);
+        else if (!st && !(st = read_tokens(s, &c->words[0], &m, &ids, &n, e)))
             st = evaluation_cut(ids, n, tokens / EVALUATION_TOKENS, EVALUATION_TOKENS,
                                 EVALUATION_FIRST, first_token(m), &set, e);
         free(ids);
@@ -363,16 +397,18 @@ static enum st run_kl(struct session *s, const struct call *call, struct result 
 const struct verb verbs_kl[] = {
     { .name = "data",
       .class = "analyse",
-      .args = "[FILE|off] [tokens N]",
+      .args = "[FILE|add|off] [tokens N]",
       .brief = "keep segments of a text to measure models on",
       .help = "64 segments of 80 tokens at equal distances in the text (`tokens N`: N / 80 "
               "segments), encoded by the active model. The first token of each is replaced by BOS "
               "where the vocabulary adds one; tokens after positions 16 .. 78 are scored. Every "
               "second segment belongs to `tune`, on which `kl` works; the others (`check`) stay "
-              "untouched for a verdict.",
+              "untouched for a verdict. `data add`: sums of the task `add` (`help task`) drawn "
+              "with the setting seed, a segment each, of which the tokens of the right answer are "
+              "scored; 64 sums, or as many as N tokens are.",
       .examples = "data",
       .kinds = { ARG_FILE, ARG_TEXT },
-      .words = "off|tokens",
+      .words = "add|off|tokens",
       .run = run_data },
     { .name = "kl",
       .class = "analyse",

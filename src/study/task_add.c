@@ -249,6 +249,41 @@ static enum st add_input(const struct add_task *t, struct add_sum s, int i, stru
     return st;
 }
 
+enum st add_segments(const struct add_task *t, const struct add_sum *sums, int64_t n,
+                     struct evaluation_set *out, struct err *e)
+{
+    struct evaluation_set set = { .segments = n };
+    struct batch_input in = { 0 };
+    struct add_score score;
+    enum st st = ST_OK;
+    for (int64_t i = 0; i < n && !st; i++) {
+        in.n = 0;
+        if ((st = add_input(t, sums[i], 0, &in, &score, e)))
+            break;
+        const int64_t prompt = in.first[0] + 1;
+        void *ids;
+        if (!i) {
+            set.first = prompt - 1;
+            set.tokens = prompt + t->digits + 1;
+            st = mem_alloc(&ids, (size_t)(n * set.tokens) * sizeof *set.ids, "segments", e);
+            set.ids = st ? NULL : ids;
+        } else if (prompt - 1 != set.first)
+            st = st_fail(e, ST_UNSUPPORTED, "the prompts of the task differ in length");
+        if (st)
+            break;
+        int32_t *to = set.ids + i * set.tokens;
+        memcpy(to, in.ids, (size_t)prompt * sizeof *to);
+        memcpy(to + prompt, in.answer[0], (size_t)(t->digits + 1) * sizeof *to);
+    }
+    free(in.ids);
+    free(in.seq);
+    if (st)
+        evaluation_free(&set);
+    else
+        *out = set;
+    return st;
+}
+
 /* Score one token of an answer by its row of logits. */
 static void score_token(const float *logits, int64_t vocab, int32_t want, int at,
                         struct add_score *s)

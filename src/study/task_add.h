@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "engine/run.h"
+#include "study/evaluate.h"
 #include "study/interval.h"
 
 enum { ADD_MAX_DIGITS = 8, ADD_ANSWER = ADD_MAX_DIGITS + 2 /* tokens: digits and the newline */ };
@@ -48,6 +49,12 @@ bool add_held_out(struct add_sum s);
  * i % (digits + 1), and is uniform among all such pairs (that were held out). *sums: mem_free. */
 NODISCARD enum st add_draw(const struct add_task *t, uint64_t seed, int64_t n, struct progress *p,
                            struct add_sum **sums, struct err *e);
+
+/* An evaluation set of n sums, a segment each: the prompt and digits + 1 tokens of the right
+ * answer, which are scored. ST_UNSUPPORTED when prompts differ in length. Free with
+ * evaluation_free. */
+NODISCARD enum st add_segments(const struct add_task *t, const struct add_sum *sums, int64_t n,
+                               struct evaluation_set *out, struct err *e);
 
 /* Score n sums; out [n]. On ST_CANCELLED the first *done are scored. */
 NODISCARD enum st add_score(const struct add_task *t, const struct run_options *o,

@@ -298,6 +298,40 @@ static void the_demo_model_adds(void **state)
     session_free(s);
 }
 
+/* As an evaluation set the sums are scored as they are as a task, up to digits + 1 tokens. */
+static void sums_are_segments(void **state)
+{
+    (void)state;
+    enum { N = 24 };
+    struct model *m = models_open(demo());
+    struct add_task t;
+    struct add_sum *sums;
+    struct add_score s[N];
+    struct evaluation_set set;
+    struct divergence d;
+    struct err e = ERR_INIT;
+    const struct run_options o = { .mode = COMPUTE_EXACT };
+    int64_t done;
+    double nll = 0;
+    assert_ok(add_task_of(m, &t, &e), &e);
+    assert_ok(add_draw(&t, 5, N, NULL, &sums, &e), &e);
+    assert_ok(add_segments(&t, sums, N, &set, &e), &e);
+    assert_int_equal(set.segments, N);
+    assert_int_equal(set.tokens - 1 - set.first, t.digits + 1);
+    assert_ok(add_score(&t, &o, sums, N, NULL, s, &done, &e), &e);
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k <= t.digits; k++)
+            nll -= s[i].logp[k] / (N * (t.digits + 1));
+    const struct evaluation_part all = { 0, 1 };
+    assert_ok(divergence_of(m, &o, m, &o, &set, all, NULL, &d, &e), &e);
+    assert_near(d.nll, nll, 1e-9);
+    evaluation_free(&set);
+    sums[3] = (struct add_sum){ 0, 7 };
+    assert_fails(add_segments(&t, sums, N, &set, &e), ST_UNSUPPORTED, &e);
+    mem_free(sums);
+    model_free(m);
+}
+
 /* A model that was made for something else says so. */
 static void refuses_other_models(void **state)
 {
@@ -313,4 +347,5 @@ static void refuses_other_models(void **state)
 UNIT_MAIN(CASE(shares_have_intervals), CASE(clusters_have_intervals), CASE(carries_have_a_length),
           CASE(sums_are_held_out_and_balanced), CASE(sums_are_uniform),
           CASE(batches_change_nothing), CASE(agrees_with_the_training_script),
-          CASE(the_demo_model_adds), CASE(refuses_other_models))
+          CASE(the_demo_model_adds), CASE(sums_are_segments),
+          CASE(refuses_other_models))
