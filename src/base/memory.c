@@ -45,7 +45,8 @@ void *x_realloc(void *p, size_t bytes)
 char *x_strndup(const char *s, size_t n)
 {
     char *p = x_alloc(n + 1);
-    memcpy(p, s, n);
+    if (n) /* an empty text may have no place */
+        memcpy(p, s, n);
     return p;
 }
 
