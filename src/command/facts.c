@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "graph/foreign.h"
 #include "graph/glob.h"
 
@@ -30,14 +31,6 @@ static void formats_of(const struct weights *w, struct buf *out)
         bytes[best] = 0;
     }
     free(bytes);
-}
-
-static void int_cell(struct table *t, int64_t v)
-{
-    if (v > 0)
-        table_int(t, v);
-    else
-        table_skip(t);
 }
 
 void facts_model(const struct session_model *m, struct result *out)
@@ -67,13 +60,13 @@ void facts_model(const struct session_model *m, struct result *out)
         table_skip(t);
     table_str(t, buf_str(&formats));
     table_int(t, (int64_t)w->n);
-    int_cell(t, g ? g->n_blocks : 0);
-    int_cell(t, g ? g->width : 0);
-    int_cell(t, g ? g->heads : 0);
-    int_cell(t, g ? g->kv_heads : 0);
-    int_cell(t, g ? g->head_size : 0);
-    int_cell(t, g ? g->context : 0);
-    int_cell(t, m->model->tokenizer ? tokenizer_size(m->model->tokenizer) : g ? g->vocab : 0);
+    put_positive(t, g ? g->n_blocks : 0);
+    put_positive(t, g ? g->width : 0);
+    put_positive(t, g ? g->heads : 0);
+    put_positive(t, g ? g->kv_heads : 0);
+    put_positive(t, g ? g->head_size : 0);
+    put_positive(t, g ? g->context : 0);
+    put_positive(t, m->model->tokenizer ? tokenizer_size(m->model->tokenizer) : g ? g->vocab : 0);
     buf_free(&formats);
     if (!g)
         result_note(out, "it cannot run: %s", m->model->no_graph.msg);
@@ -238,9 +231,6 @@ void facts_tokenizer(const struct session_model *m, struct result *out)
     table_int(t, tokenizer_size(k));
     const int32_t ids[] = { tokenizer_bos(k), tokenizer_eos(k), tokenizer_unk(k) };
     for (int i = 0; i < 3; i++)
-        if (ids[i] >= 0)
-            table_int(t, ids[i]);
-        else
-            table_skip(t);
+        put_index(t, ids[i]);
     table_bool(t, tokenizer_adds_bos(k));
 }

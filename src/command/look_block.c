@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* One quantization block, field by field. */
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/memory.h"

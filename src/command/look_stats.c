@@ -106,10 +106,7 @@ static enum st summary_row(const struct source *from, const char *name, const st
         return st;
     table_row(t);
     table_str(t, name);
-    if (w)
-        table_str(t, format_info(w->format)->name);
-    else
-        table_skip(t);
+    table_str(t, w ? format_info(w->format)->name : NULL);
     table_int(t, s.n);
     table_int(t, s.nan);
     table_int(t, s.inf);

@@ -2,7 +2,6 @@
 /* Storage: what stands in the file, byte by byte and block by block, and codes with their scales.
  */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "command/cells.h"
 #include "command/plan_parts.h"
 
 #include <math.h>
@@ -90,8 +91,8 @@ static void show_totals(struct totals *t, const char *table, const char *column,
         table_int(x, (int64_t)r->changed);
         table_int(x, (int64_t)r->bytes);
         table_float(x, all ? (double)r->bytes / (double)all : 0);
-        quant_put(x, r->elements ? 8 * (double)r->bytes / (double)r->elements : (double)NAN);
-        quant_put(x, quant_sqnr(r->signal, r->noise));
+        put_number(x, r->elements ? 8 * (double)r->bytes / (double)r->elements : (double)NAN);
+        put_number(x, quant_sqnr(r->signal, r->noise));
         free(r->name);
     }
     free(t->list);
@@ -142,10 +143,10 @@ static void show_rows(const struct row *rows, size_t n, struct result *out)
             table_fmt(t, "%s%s", format_info(r->from)->name, r->from_reference ? " (ref)" : "");
         else
             table_skip(t);
-        quant_put(t, elements > 0 ? 8 * (double)r->bytes / elements : (double)NAN);
+        put_number(t, elements > 0 ? 8 * (double)r->bytes / elements : (double)NAN);
         table_int(t, (int64_t)r->bytes);
         table_int(t, (int64_t)r->w->bytes);
-        quant_put(t, quant_sqnr(r->signal, r->noise));
+        put_number(t, quant_sqnr(r->signal, r->noise));
     }
     buf_free(&b);
 }
@@ -187,8 +188,8 @@ static void show(const struct row *rows, size_t n, const uint64_t *file, struct 
         table_int(t, (int64_t)*file);
     else
         table_skip(t);
-    quant_put(t, elements ? 8 * (double)bytes / (double)elements : (double)NAN);
-    quant_put(t, inner_elements ? 8 * (double)inner / (double)inner_elements : (double)NAN);
+    put_number(t, elements ? 8 * (double)bytes / (double)elements : (double)NAN);
+    put_number(t, inner_elements ? 8 * (double)inner / (double)inner_elements : (double)NAN);
 }
 
 enum st info_plan(struct session *s, const struct call *c, struct result *out, struct err *e)

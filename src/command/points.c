@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "command/points.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -68,20 +67,4 @@ enum st points_named(struct session *s, const struct call *c, int i, struct sess
     free(list);
     free(a);
     return st ? st_at(e, w->column, w->length) : ST_OK;
-}
-
-void put_number(struct table *t, double x)
-{
-    if (isnan(x))
-        table_skip(t);
-    else
-        table_float(t, x);
-}
-
-void put_index(struct table *t, int64_t i)
-{
-    if (i < 0)
-        table_skip(t);
-    else
-        table_int(t, i);
 }

@@ -10,8 +10,4 @@
 NODISCARD enum st points_named(struct session *s, const struct call *c, int i,
                                struct session_run **r, int **values, size_t *n, struct err *e);
 
-/* A cell that is absent where the number is NaN, or the index negative. */
-void put_number(struct table *t, double x);
-void put_index(struct table *t, int64_t i);
-
 #endif

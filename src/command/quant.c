@@ -6,18 +6,11 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "command/verbs_change.h"
 #include "session/export.h"
 #include "session/measured.h"
 #include "session/round.h"
-
-void quant_put(struct table *t, double x)
-{
-    if (isnan(x))
-        table_skip(t);
-    else
-        table_float(t, x);
-}
 
 static void put_weight(struct table *t, const struct weight *w)
 {
@@ -81,11 +74,11 @@ static void now_table(const struct quantized *q, const struct quant_item *list, 
     table_int(t, (int64_t)q->bytes_before);
     put_size(t, z->known, z->now);
     put_size(t, z->known_before, z->before);
-    quant_put(t, quant_sqnr(q->signal, q->noise));
-    quant_put(t, q->worst_of ? q->worst : (double)NAN);
+    put_number(t, quant_sqnr(q->signal, q->noise));
+    put_number(t, q->worst_of ? q->worst : (double)NAN);
     put_weight(t, q->worst_of);
-    quant_put(t, quant_sqnr(q->local.signal, q->local.noise));
-    quant_put(t, q->local_worst_of ? q->local_worst : (double)NAN);
+    put_number(t, quant_sqnr(q->local.signal, q->local.noise));
+    put_number(t, q->local_worst_of ? q->local_worst : (double)NAN);
     put_weight(t, q->local_worst_of);
     if (!q->local.layers)
         return;
@@ -106,8 +99,7 @@ static void measured_table(const struct session *s, const struct measured *m, st
     const double v[] = { m->now.kl.value, m->now.kl.low, m->now.kl.high, m->was.value,
                          m->change.value, m->change.low, m->change.high, m->now.top1.value };
     table_row(t);
-    for (size_t i = 0; i < sizeof v / sizeof *v; i++)
-        quant_put(t, v[i]);
+    put_numbers(t, v, sizeof v / sizeof *v);
     table_str(t, compute_name(m->mode));
     table_str(t, s->data.path);
     table_int(t, m->now.scored);

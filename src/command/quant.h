@@ -16,7 +16,4 @@ NODISCARD enum st quant_apply(struct session *s, struct session_model *m,
 NODISCARD enum st quant_points(struct session *s, struct str address, const struct numeric *f,
                                const char *text, struct result *out, struct err *e);
 
-/* dB, or nothing when it is undefined. */
-void quant_put(struct table *t, double x);
-
 #endif

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "command/cells.h"
 #include "command/facts.h"
 #include "command/look.h"
 #include "command/why.h"
@@ -54,10 +55,7 @@ static void stop_table(struct session_run *r, const struct stop *stop, struct re
     table_quiet(t);
     table_row(t);
     table_str(t, stop_name(stop->reason));
-    if (stop->breakpoint)
-        table_int(t, stop->breakpoint);
-    else
-        table_skip(t);
+    put_positive(t, stop->breakpoint);
     table_str(t, buf_str(&position));
     if (at.node) {
         const int value = stop->inside >= 0 ? stop->inside : g->nodes[at.node - 1].out;

@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The further tables of `kl`: how two models agree, and the figures as other engines print them. */
-#include "command/points.h"
+#include "command/cells.h"
 #include "command/verbs_kl.h"
-
-static void put_all(struct table *t, const double *x, int n)
-{
-    for (int i = 0; i < n; i++)
-        put_number(t, x[i]);
-}
 
 void show_agreement(const struct agreement *a, struct result *out)
 {
@@ -18,8 +12,9 @@ void show_agreement(const struct agreement *a, struct result *out)
                   { COL_FLOAT, "top_3", "", 5 }, { COL_FLOAT, "top_4", "", 5 },
                   { COL_FLOAT, "top_5", "", 5 });
     table_row(t);
-    put_all(t, (const double[]){ a->delta_p_mean, a->delta_p_rms, a->correlation, a->accepted }, 4);
-    put_all(t, a->top, AGREE_TOP);
+    put_numbers(t, (const double[]){ a->delta_p_mean, a->delta_p_rms, a->correlation, a->accepted },
+                4);
+    put_numbers(t, a->top, AGREE_TOP);
     t = result_table(out, "confidence", TABLE_ROWS);
     TABLE_COLUMNS(t, { COL_FLOAT, "from", "", 2 }, { COL_FLOAT, "to", "", 2 },
                   { COL_INT, "tokens" }, { COL_FLOAT, "kl", "nat/token", 4 },
@@ -50,29 +45,29 @@ void show_peer_figures(const struct peer_figures *p, struct result *out)
         { COL_FLOAT, "delta_p_rms_error", "%", 4 }, { COL_FLOAT, "same_top", "%", 5 },
         { COL_FLOAT, "same_top_error", "%", 4 }, { COL_INT, "scored", "token" });
     table_row(t);
-    put_all(t,
-            (const double[]){ p->ppl,
-                              p->ppl_error,
-                              p->base_ppl,
-                              p->base_ppl_error,
-                              p->correlation,
-                              p->log_ratio,
-                              p->log_ratio_error,
-                              p->kl,
-                              p->kl_error,
-                              p->kl_max,
-                              p->kl_p999,
-                              p->kl_p99,
-                              p->kl_median,
-                              p->kl_p1,
-                              p->kl_min,
-                              p->delta_p,
-                              p->delta_p_error,
-                              p->delta_p_rms,
-                              p->delta_p_rms_error,
-                              p->same_top,
-                              p->same_top_error },
-            21);
+    put_numbers(t,
+                (const double[]){ p->ppl,
+                                  p->ppl_error,
+                                  p->base_ppl,
+                                  p->base_ppl_error,
+                                  p->correlation,
+                                  p->log_ratio,
+                                  p->log_ratio_error,
+                                  p->kl,
+                                  p->kl_error,
+                                  p->kl_max,
+                                  p->kl_p999,
+                                  p->kl_p99,
+                                  p->kl_median,
+                                  p->kl_p1,
+                                  p->kl_min,
+                                  p->delta_p,
+                                  p->delta_p_error,
+                                  p->delta_p_rms,
+                                  p->delta_p_rms_error,
+                                  p->same_top,
+                                  p->same_top_error },
+                21);
     table_int(t, p->n);
     result_note(out, "compat: terms with ln p > -16 alone; errors take tokens as independent");
 }

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/points.h"
+#include "command/cells.h"
 #include "command/verbs_analyse.h"
+#include "command/command.h"
 #include "command/verbs_attention.h"
 #include "command/verbs_outliers.h"
 #include "kernels/statistics.h"
@@ -286,8 +287,7 @@ static void lens_row(struct table *t, const struct session_run *r, const struct 
         table_int(t, p.rank);
         table_float(t, p.prob);
     } else
-        for (int k = 0; k < 2; k++)
-            table_skip(t);
+        put_absent(t, 2);
     n = prediction_top(row, l->vocab, n, top);
     for (int64_t k = 0; k < n; k++) {
         put_text(t, r, top[k].id);

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command/points.h"
+#include "command/cells.h"
+#include "command/command.h"
 #include "session/lookup.h"
 #include "session/reference.h"
 #include "study/attention.h"

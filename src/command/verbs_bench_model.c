@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "command/command.h"
 #include "command/verbs_bench.h"
 #include "kernels/level.h"
@@ -131,18 +132,16 @@ static void model_table(const struct model *m, const struct run_options *o, doub
                   { COL_INT, "per_token", "B" }, { COL_INT, "memory_peak", "B" },
                   { COL_INT, "process_peak", "B" });
     table_row(t);
-    isnan(open) ? table_skip(t) : table_float(t, open);
-    isnan(r->first_token) ? table_skip(t) : table_float(t, r->first_token);
-    const double reads = (double)r->bytes_per_token * r->generate.median * 1e-9;
-    isnan(reads) ? table_skip(t) : table_float(t, reads);
+    put_number(t, open);
+    put_number(t, r->first_token);
+    put_number(t, (double)r->bytes_per_token * r->generate.median * 1e-9);
     table_str(t, compute_name(o->mode));
     table_str(t, level_now()->name);
     table_int(t, pool_threads(o->pool));
     table_int(t, (int64_t)m->weights->n_bytes);
     table_int(t, (int64_t)r->bytes_per_token);
     table_int(t, (int64_t)mem_peak());
-    const uint64_t peak = bench_process_peak();
-    peak ? table_int(t, (int64_t)peak) : table_skip(t);
+    put_positive(t, (int64_t)bench_process_peak());
 }
 
 enum st run_bench_model(struct session *s, const struct call *c, struct result *out, struct err *e)

@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/points.h"
+#include "command/cells.h"
+#include "command/command.h"
 #include "command/verbs_analyse.h"
 #include "command/verbs_bisect.h"
 #include "command/verbs_change.h"
@@ -197,8 +198,7 @@ static void show_places(const struct bisect *b, struct result *out)
         table_str(t, bisect_level_name(p->level));
         put_number(t, p->alone);
         put_number(t, p->without);
-        if (p->rows)
-            table_int(t, p->rows);
+        put_positive(t, p->rows);
     }
 }
 
@@ -229,13 +229,6 @@ static void show_steps(const struct bisect *b, bool all, struct result *out)
     }
 }
 
-static void put_bounds(struct table *t, const struct clustered_mean *m)
-{
-    put_number(t, m->value);
-    put_number(t, m->low);
-    put_number(t, m->high);
-}
-
 struct shown {
     const struct bisect *b;
     const struct bisect_call *call;
@@ -264,9 +257,9 @@ static void show_verdict(const struct session *s, const struct shown *k, struct 
     table_row(t);
     table_str(t, buf_str(&metric));
     buf_free(&metric);
-    put_bounds(t, &b->before);
-    put_bounds(t, &b->after);
-    put_bounds(t, &b->share);
+    put_mean(t, &b->before);
+    put_mean(t, &b->after);
+    put_mean(t, &b->share);
     table_float(t, k->call->share);
     put_number(t, b->all);
     put_number(t, b->only);

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "command/points.h"
+#include "command/cells.h"
+#include "command/command.h"
 #include "command/verbs_change.h"
 #include "command/verbs_kl.h"
 #include "file/lint.h"

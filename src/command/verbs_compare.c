@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "command/command.h"
 #include "command/verbs_capture.h"
 #include "session/control.h"
@@ -105,14 +106,6 @@ void error_columns(struct table *t)
     table_column(t, COL_FLOAT, "maxerr", "");
     table_digits(t, 3);
     table_column(t, COL_STRING, "at", "");
-}
-
-static void put_number(struct table *t, double x)
-{
-    if (isnan(x))
-        table_skip(t);
-    else
-        table_float(t, x);
 }
 
 void error_cells(struct table *t, const char *point, const struct point_error *p)

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "command/cells.h"
 #include "command/verbs_analyse.h"
 #include "study/dla.h"
 
@@ -84,10 +85,7 @@ static void show_dla(const struct session_run *r, const struct dla *d, struct re
         const struct dla_part *p = &d->parts[i];
         table_row(t);
         table_str(t, p->value < 0 ? "biases" : run_graph(r->run)->values[p->value].name);
-        if (p->head < 0)
-            table_skip(t);
-        else
-            table_int(t, p->head);
+        put_index(t, p->head);
         table_float(t, p->x);
         if (p->head < 0)
             table_float(t, sum += p->x);
@@ -119,8 +117,7 @@ static void show_neurons(const struct session_run *r, const struct dla *d, struc
     }
     table_row(t);
     table_str(t, "others");
-    table_skip(t);
-    table_skip(t);
+    put_absent(t, 2);
     table_float(t, d->others);
     table_float(t, listed + d->others);
     result_note(out, "%zu of %" PRId64 " neurons", d->n_neurons, d->all_neurons);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "command/command.h"
 #include "command/stops.h"
 #include "command/verbs_change.h"
@@ -74,10 +75,7 @@ static void put_summary(const struct imatrix *m, const char *path, struct result
     table_str(t, m->form == IMATRIX_DAT ? "older" : "GGUF");
     table_int(t, (int64_t)m->n);
     table_int(t, m->chunks);
-    if (m->chunk_size)
-        table_int(t, m->chunk_size);
-    else
-        table_skip(t);
+    put_positive(t, m->chunk_size);
     table_str(t, buf_str(&texts));
     buf_free(&texts);
 }

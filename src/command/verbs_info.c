@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "command/plan_parts.h"
 #include "command/command.h"
 #include "command/facts.h"
@@ -219,17 +220,11 @@ static enum st info_kernels(struct session *s, const struct call *c, struct resu
                      : missing.n              ? "not on this machine"
                      : l->slow && l->slow() ? "slower on this machine"
                                               : "available");
-        if (now && s->kernels_by)
-            table_str(t, s->kernels_by);
-        else
-            table_skip(t);
+        table_str(t, now ? s->kernels_by : NULL);
         table_int(t, pool_threads(session_pool(s)));
         table_str(t, l->brief);
         table_str(t, needs.n ? buf_str(&needs) : "nothing");
-        if (missing.n)
-            table_str(t, buf_str(&missing));
-        else
-            table_skip(t);
+        table_str(t, missing.n ? buf_str(&missing) : NULL);
         buf_free(&needs);
         buf_free(&missing);
     }
@@ -257,10 +252,7 @@ static enum st info_breaks(struct session *s, const struct call *c, struct resul
         else
             table_skip(t);
         table_int(t, b->hits);
-        if (b->ignore)
-            table_int(t, b->ignore);
-        else
-            table_skip(t);
+        put_positive(t, b->ignore);
         table_str(t, b->commands);
         buf_free(&what);
     }

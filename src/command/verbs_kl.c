@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "command/command.h"
 #include "command/stops.h"
 #include "command/verbs_kl.h"
@@ -150,24 +151,6 @@ static enum st run_data(struct session *s, const struct call *c, struct result *
     return ST_OK;
 }
 
-static void put_mean(struct table *t, const struct clustered_mean *m)
-{
-    const double v[] = { m->value, m->low, m->high };
-    for (int i = 0; i < 3; i++)
-        if (isnan(v[i]))
-            table_skip(t);
-        else
-            table_float(t, v[i]);
-}
-
-static void put_figure(struct table *t, double x)
-{
-    if (isnan(x))
-        table_skip(t);
-    else
-        table_float(t, x);
-}
-
 /* What a measurement was about. */
 struct about {
     const struct subject *x;
@@ -201,8 +184,7 @@ static void put_kl(struct table *t, const struct divergence *d, double floor)
         return;
     }
     table_str(t, "<floor");
-    table_skip(t);
-    table_skip(t);
+    put_absent(t, 2);
 }
 
 static void kl_table(const struct divergence *d, const struct about *a, struct result *out)
@@ -210,8 +192,7 @@ static void kl_table(const struct divergence *d, const struct about *a, struct r
     struct table *t = result_table(out, "kl", TABLE_RECORD);
     put_kl(t, d, a->floor);
     const double kl[] = { d->kl_median, d->kl_p90, d->kl_p99, d->kl_p999, d->kl_max };
-    for (int i = 0; i < 5; i++)
-        put_figure(t, kl[i]);
+    put_numbers(t, kl, 5);
     put_mean(t, &d->top1);
     put_mean(t, &d->log_ratio);
     table_float(t, exp(d->nll));
@@ -220,7 +201,7 @@ static void kl_table(const struct divergence *d, const struct about *a, struct r
     table_str(t, compute_name(a->mode));
     table_str(t, a->x->ref->name);
     table_str(t, compute_name(a->mode));
-    put_figure(t, a->floor);
+    put_number(t, a->floor);
     table_str(t, a->text);
     table_str(t, a->part);
     table_int(t, d->scored);

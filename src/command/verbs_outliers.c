@@ -2,11 +2,11 @@
 /* `outliers`: channels and tokens that stand out at a set of points, ranked over all of them. */
 #include "command/verbs_outliers.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "session/lookup.h"
 #include "study/outliers.h"
 
@@ -36,14 +36,6 @@ static void begin_points(struct survey *v, struct result *out)
     TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_FLOAT, "rms", "", 4 },
                   { COL_FLOAT, "ratio", "", 4 }, { COL_INT, "chan" }, { COL_INT, "tok" },
                   { COL_FLOAT, "rest", "", 4 }, { COL_INT, "persistent" }, { COL_INT, "massive" });
-}
-
-static void put_index(struct table *t, int64_t i)
-{
-    if (i < 0)
-        table_skip(t);
-    else
-        table_int(t, i);
 }
 
 /* One point: a row of its own, its channels and tokens to the rankings. */
@@ -193,10 +185,7 @@ static void show_channels(struct survey *v, const struct session_run *r, struct 
         table_int(t, o->chan);
         table_str(t, outlier_kind_name(o->kind));
         table_float(t, o->ratio);
-        if (isnan(o->ratio_rest))
-            table_skip(t);
-        else
-            table_float(t, o->ratio_rest);
+        put_number(t, o->ratio_rest);
         table_int(t, o->hits + o->first);
         table_float(t, (double)o->value);
         put_token(t, r, o->tok);

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "command/points.h"
+#include "command/cells.h"
+#include "command/command.h"
 #include "command/verbs_bisect.h"
 #include "command/verbs_change.h"
 #include "session/measure.h"

@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/points.h"
+#include "command/cells.h"
+#include "command/command.h"
 #include "session/lookup.h"
 #include "study/qerr.h"
 

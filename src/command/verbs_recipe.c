@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "command/quant.h"
 #include "file/recipe.h"
 #include "file/save.h"
@@ -265,7 +266,7 @@ static void put_tensors(const struct session *s, const struct session_model *m,
         table_strn(t, w->name);
         without += x->rule_of[i] < 0;
         if (x->rule_of[i] < 0)
-            table_skip(t), table_skip(t), table_skip(t);
+            put_absent(t, 3);
         else {
             const enum format to = x->r->list[x->rule_of[i]].format;
             const enum format stored = encode_fallback(to, w->cols);

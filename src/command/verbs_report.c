@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "command/points.h"
+#include "command/cells.h"
+#include "command/command.h"
 #include "command/verbs_kl.h"
 #include "session/measure.h"
 #include "study/floor.h"
@@ -124,13 +125,6 @@ static void put_size(struct table *t, const struct weights *w)
     put_number(t, w->n_params ? 8 * (double)w->n_bytes / (double)w->n_params : NAN);
 }
 
-static void put_mean(struct table *t, const struct clustered_mean *m)
-{
-    table_float(t, m->value);
-    put_number(t, m->low);
-    put_number(t, m->high);
-}
-
 static void put_entry(struct table *t, const struct entry *x, double floor, struct result *out)
 {
     table_row(t);
@@ -142,8 +136,7 @@ static void put_entry(struct table *t, const struct entry *x, double floor, stru
     }
     table_float(t, exp(x->d.nll));
     if (x->d.kl.value < floor) {
-        for (int i = 0; i < 3; i++)
-            table_skip(t);
+        put_absent(t, 3);
         result_note(out, "the kl of %s is below fast_floor", x->m.path);
     } else
         put_mean(t, &x->d.kl);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "command/points.h"
 #include "command/verbs_attention.h"
 #include "command/verbs_analyse.h"

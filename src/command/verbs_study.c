@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "command/verbs_task.h"
 #include "command/command.h"
 #include "command/stops.h"
@@ -129,14 +130,6 @@ static enum st run_gen(struct session *s, const struct call *c, struct result *o
     return st;
 }
 
-static void put_float(struct table *t, double v)
-{
-    if (isnan(v))
-        table_skip(t);
-    else
-        table_float(t, v);
-}
-
 /* save: the word after `save`, 0 = none. */
 static enum st parse_ppl(const struct call *c, int64_t *context, int64_t *chunks, int *save,
                          struct err *e)
@@ -191,7 +184,7 @@ static void ppl_table(const struct perplexity *p, const char *file, enum compute
     table_float(t, p->nll);
     table_str(t, compute_name(mode));
     if (mode == COMPUTE_FAST) {
-        put_float(t, floor->scored ? floor->kl : (double)NAN);
+        put_number(t, floor->scored ? floor->kl : (double)NAN);
         table_str(t, level_now()->name);
     }
     table_str(t, file);
@@ -288,13 +281,11 @@ static void share_columns(struct table *t)
     table_digits(t, 4);
 }
 
-static void put_share(struct table *t, const struct share *s)
+static void share_cells(struct table *t, const struct share *s)
 {
     table_int(t, s->hits);
     table_int(t, s->n);
-    put_float(t, s->value);
-    put_float(t, s->low);
-    put_float(t, s->high);
+    put_share(t, s);
 }
 
 struct task_call {
@@ -306,27 +297,19 @@ static void task_summary(const struct add_report *r, const struct task_call *cal
                          enum compute mode, double seconds, struct result *out)
 {
     struct table *t = result_table(out, "task", TABLE_RECORD);
-    static const char *const figures[] = { "exact",      "exact_low", "exact_high",
-                                           "digit_logp", "logp_low",  "logp_high" };
-    const double values[] = { r->exact.value, r->exact.low, r->exact.high,
-                              r->logp.value,  r->logp.low,  r->logp.high };
-    table_column(t, COL_STRING, "task", "");
-    table_column(t, COL_INT, "sums", "");
-    for (int i = 0; i < 6; i++) {
-        table_column(t, COL_FLOAT, figures[i], i < 3 ? "" : "nat");
-        table_digits(t, 5);
-    }
-    table_column(t, COL_STRING, "compute", "");
-    table_column(t, COL_INT, "seed", "");
-    table_column(t, COL_FLOAT, "speed", "sum/s");
+    TABLE_COLUMNS(t, { COL_STRING, "task" }, { COL_INT, "sums" }, { COL_FLOAT, "exact", "", 5 },
+                  { COL_FLOAT, "exact_low", "", 5 }, { COL_FLOAT, "exact_high", "", 5 },
+                  { COL_FLOAT, "digit_logp", "nat", 5 }, { COL_FLOAT, "logp_low", "nat", 5 },
+                  { COL_FLOAT, "logp_high", "nat", 5 }, { COL_STRING, "compute" },
+                  { COL_INT, "seed" }, { COL_FLOAT, "speed", "sum/s" });
     table_row(t);
     table_str(t, "add");
     table_int(t, r->exact.n);
-    for (int i = 0; i < 6; i++)
-        put_float(t, values[i]);
+    put_share(t, &r->exact);
+    put_mean(t, &r->logp);
     table_str(t, compute_name(mode));
     table_int(t, (int64_t)call->seed);
-    put_float(t, seconds > 0 ? (double)r->exact.n / seconds : (double)NAN);
+    put_number(t, seconds > 0 ? (double)r->exact.n / seconds : (double)NAN);
 }
 
 static void task_digits(const struct add_task *task, const struct add_report *r, struct result *out)
@@ -342,8 +325,8 @@ static void task_digits(const struct add_task *task, const struct add_report *r,
             table_fmt(t, "10^%d", i);
         else
             table_str(t, "end");
-        put_share(t, &r->token[i]);
-        put_float(t, r->token_logp[i]);
+        share_cells(t, &r->token[i]);
+        put_number(t, r->token_logp[i]);
     }
     t = result_table(out, "carries", TABLE_ROWS);
     table_column(t, COL_INT, "carry", "places");
@@ -351,7 +334,7 @@ static void task_digits(const struct add_task *task, const struct add_report *r,
     for (int i = 0; i <= task->digits; i++) {
         table_row(t);
         table_int(t, i);
-        put_share(t, &r->carry[i]);
+        share_cells(t, &r->carry[i]);
     }
 }
 

@@ -2,10 +2,10 @@
 /* `task FILE.jsonl`: questions with known answers, and what a change does to them. */
 #include "command/verbs_task.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/cells.h"
 #include "command/verbs_change.h"
 #include "file/text_file.h"
 #include "study/answers.h"
@@ -17,15 +17,13 @@ struct answered {
     size_t done;
 };
 
-static void put_share(struct table *t, const struct answered *a, size_t n)
+static void put_right(struct table *t, const struct answered *a, size_t n)
 {
     int64_t hits = 0;
     for (size_t i = 0; i < n; i++)
         hits += a->right[i];
     const struct share s = share_of(hits, (int64_t)n);
-    table_float(t, s.value);
-    table_float(t, s.low);
-    table_float(t, s.high);
+    put_share(t, &s);
 }
 
 static void put_answers(const struct questions *q, const char *path, const struct answered *a,
@@ -41,21 +39,20 @@ static void put_answers(const struct questions *q, const char *path, const struc
     table_row(t);
     table_str(t, path);
     table_int(t, (int64_t)n);
-    put_share(t, a, n);
+    put_right(t, a, n);
     int64_t wrong = 0, mended = 0;
     for (size_t i = 0; ref && i < n; i++) {
         wrong += ref->right[i] && !a->right[i];
         mended += !ref->right[i] && a->right[i];
     }
     if (ref) {
-        put_share(t, ref, n);
+        put_right(t, ref, n);
         table_int(t, wrong);
         table_int(t, mended);
         table_float(t, (double)(wrong + mended) / (double)n);
         table_float(t, mcnemar_p(wrong, mended));
     } else
-        for (int i = 0; i < 7; i++)
-            table_skip(t);
+        put_absent(t, 7);
     table_str(t, compute_name(mode));
     if (!(wrong + mended))
         return;

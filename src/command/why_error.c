@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* `why` of an error: where the difference to the reference comes from, as tables. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 
+#include "command/cells.h"
 #include "command/why.h"
 #include "session/reference.h"
 #include "study/why_error.h"
@@ -30,8 +30,7 @@ static void show_steps(struct run *r, const struct error_trace *w, struct result
             table_float(t, s->inherited + s->scale);
             table_float(t, s->rest);
         } else
-            for (int k = 0; k < 3; k++)
-                table_skip(t);
+            put_absent(t, 3);
         table_str(t, error_verdict_name(s->verdict));
     }
 }
@@ -62,8 +61,7 @@ static void show_terms(struct run *r, const struct error_step *s, struct result 
         } else {
             table_strn(t, term->run.slot >= 0 ? node->w[term->run.slot]->name : STR("constant"));
             table_fmt(t, "row=%" PRId64 ", col=%" PRId64, term->run.row, term->run.col);
-            table_skip(t);
-            table_skip(t);
+            put_absent(t, 2);
         }
         table_float(t, term->run.factor);
         table_float(t, term->ref.factor);

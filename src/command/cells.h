@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Cells of a table that are absent where there is nothing to say. */
+#ifndef QDB_COMMAND_CELLS_H
+#define QDB_COMMAND_CELLS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/table.h"
+#include "study/interval.h"
+
+/* Absent where the number is NaN. */
+void put_number(struct table *t, double x);
+void put_numbers(struct table *t, const double *x, size_t n);
+/* Absent where the index is negative. */
+void put_index(struct table *t, int64_t i);
+/* Absent unless it is positive. */
+void put_positive(struct table *t, int64_t i);
+/* Three cells: the value and the two ends of its interval. */
+void put_share(struct table *t, const struct share *s);
+void put_mean(struct table *t, const struct clustered_mean *m);
+/* n cells that are absent. */
+void put_absent(struct table *t, int n);
+
+#endif
