@@ -56,7 +56,6 @@ static const struct row {
     { TL, "blocks.#.mlp.hook_pre_linear", "blk.#.ffn_up.out", DERIVE_SAME, WITH_GATE },
     { TL, "blocks.#.mlp.hook_post", "blk.#.ffn_act.out", DERIVE_SAME, 0 },
     { TL, "blocks.#.hook_mlp_out", "blk.#.ffn_down.out", DERIVE_SAME, 0 },
-    { TL, "blocks.#.hook_mlp_out", "blk.#.ffn_moe.out", DERIVE_SAME, 0 },
     { TL, "blocks.#.hook_resid_post", "blk.#.out", DERIVE_SAME, 0 },
     { TL, "ln_final.hook_scale", "output_norm.out", DERIVE_DIVISOR, 0 },
     { TL, "ln_final.hook_normalized", "output_norm.out", DERIVE_BARE, 0 },
@@ -91,7 +90,6 @@ static const struct row {
     { LC, "ffn_gate_par-#", "blk.#.ffn_act.out", DERIVE_SAME, WITH_GATE }, /* until 2025 */
     { LC, "ffn_swiglu-#", "blk.#.ffn_act.out", DERIVE_SAME, WITH_GATE },
     { LC, "ffn_gelu-#", "blk.#.ffn_act.out", DERIVE_SAME, WITHOUT_GATE },
-    { LC, "ffn_moe_out-#", "blk.#.ffn_moe.out", DERIVE_SAME, 0 },
     { LC, "ffn_down-#", "blk.#.ffn_down.out", DERIVE_NO_BIAS, WITH_BIAS },
     { LC, "ffn_out-#", "blk.#.ffn_down.out", DERIVE_SAME, 0 },
     { LC, "l_out-#", "blk.#.out", DERIVE_SAME, 0 },
