@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/harness/gguf_build.h"
 #include "tests/harness/unit.h"
 
 static char folder[256];
@@ -40,4 +41,14 @@ void scratch_write(const char *name, const void *p, size_t n)
     assert_non_null(f);
     assert_int_equal(fwrite(p, 1, n, f), n);
     assert_int_equal(fclose(f), 0);
+}
+
+void scratch_tensors(const char *name, const char *header, size_t n)
+{
+    struct buf b = { 0 };
+    build_put_string(&b, str_from(header));
+    while (n--)
+        buf_addc(&b, '\0');
+    scratch_write(name, b.p, b.n);
+    buf_free(&b);
 }

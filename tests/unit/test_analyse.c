@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/command.h"
 #include "kernels/statistics.h"
 #include "study/attention.h"
 #include "study/lens.h"
 #include "study/outliers.h"
 #include "study/predict.h"
+#include "tests/harness/commands.h"
 #include "tests/harness/models.h"
 
 static const int32_t ids[] = { 1, 17, 4, 9, 30, 2, 17, 4, 11, 8, 23 };
@@ -428,50 +428,14 @@ static void few_rows_are_fine(void **state)
 /* --- verbs -------------------------------------------------------------------------------------
  */
 
-static struct result say(struct session *s, const char *line)
-{
-    struct result out = { 0 };
-    struct err e = ERR_INIT;
-    assert_ok(command_run(s, str_from(line), false, &out, &e), &e);
-    return out;
-}
-
-static void quiet(struct session *s, const char *line)
-{
-    struct result out = say(s, line);
-    result_free(&out);
-}
-
-static void assert_refused(struct session *s, const char *line, enum st st, int column,
-                           const char *what)
-{
-    struct result out = { 0 };
-    struct err e = ERR_INIT;
-    assert_fails(command_run(s, str_from(line), false, &out, &e), st, &e);
-    if (column >= 0 && e.column != column)
-        fail_msg("%s: caret at %d, expected %d (%s)", line, e.column, column, e.msg);
-    if (!strstr(e.msg, what) && !strstr(e.hint, what))
-        fail_msg("%s: `%s` (%s) does not say `%s`", line, e.msg, e.hint, what);
-    result_free(&out);
-}
-
 static struct session *session_with(const char *path, const char *prompt)
 {
     struct session *s = session_new();
     struct session_model *m;
     struct err e = ERR_INIT;
     assert_ok(session_open(s, path, NULL, &m, &e), &e);
-    quiet(s, prompt);
+    command(s, "%s", prompt);
     return s;
-}
-
-static double number(const struct table *t, size_t row, const char *column)
-{
-    const int c = table_find(t, column);
-    assert_true(c >= 0 && row < t->n_rows);
-    assert_false(table_cell(t, row, (size_t)c)->absent);
-    return t->columns[c].type == COL_FLOAT ? table_cell(t, row, (size_t)c)->f
-                                           : (double)table_cell(t, row, (size_t)c)->i;
 }
 
 static void verbs_show_the_figures(void **state)
@@ -479,10 +443,10 @@ static void verbs_show_the_figures(void **state)
     (void)state;
     struct session *s = session_with(golden_path("models/llama-gqa-tied.gguf"),
                                      "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
-    quiet(s, "run");
+    command(s, "run");
     struct run *r = s->models.run->run;
     const int64_t vocab = run_graph(r)->vocab;
-    struct result out = say(s, "topk 3 tok=-2"), two;
+    struct result out = answer(s, "topk 3 tok=-2"), two;
     struct tensor x = models_read(r, 0, "output.out");
     const float *row = x.data + (IDS - 2) * vocab;
     struct prediction top[3];
@@ -490,27 +454,28 @@ static void verbs_show_the_figures(void **state)
     const struct table *t = out.tables[0];
     assert_int_equal(t->n_rows, 3);
     for (size_t i = 0; i < 3; i++) {
-        assert_true(number(t, i, "id") == top[i].id
-                    && number(t, i, "logit") == (double)row[top[i].id]);
-        assert_true(number(t, i, "prob") == top[i].prob && number(t, i, "rank") == (double)i + 1);
+        assert_true(number_at(t, i, "id") == top[i].id
+                    && number_at(t, i, "logit") == (double)row[top[i].id]);
+        assert_true(number_at(t, i, "prob") == top[i].prob
+                    && number_at(t, i, "rank") == (double)i + 1);
     }
     result_free(&out);
-    two = say(s, "logits id=7 id=3 tok=9");
-    assert_true(number(two.tables[0], 0, "logit") == (double)row[7]);
-    assert_true(number(two.tables[0], 1, "logit") == (double)row[3]);
-    assert_true(number(two.tables[1], 0, "difference") == (double)row[7] - (double)row[3]);
+    two = answer(s, "logits id=7 id=3 tok=9");
+    assert_true(number_at(two.tables[0], 0, "logit") == (double)row[7]);
+    assert_true(number_at(two.tables[0], 1, "logit") == (double)row[3]);
+    assert_true(number_at(two.tables[1], 0, "difference") == (double)row[7] - (double)row[3]);
     result_free(&two);
-    out = say(s, "lens 2");
+    out = answer(s, "lens 2");
     t = out.tables[0];
     assert_int_equal(t->n_rows, run_graph(r)->n_blocks + 1);
-    assert_true(number(t, t->n_rows - 1, "kl") == 0 && number(t, t->n_rows - 1, "rank") == 1);
-    assert_true(number(t, t->n_rows - 1, "prob") == number(t, t->n_rows - 1, "p1"));
+    assert_true(number_at(t, t->n_rows - 1, "kl") == 0 && number_at(t, t->n_rows - 1, "rank") == 1);
+    assert_true(number_at(t, t->n_rows - 1, "prob") == number_at(t, t->n_rows - 1, "p1"));
     result_free(&out);
-    out = say(s, "entropy blk.1.attn.prob");
+    out = answer(s, "entropy blk.1.attn.prob");
     assert_int_equal(out.tables[0]->n_rows, run_graph(r)->heads);
-    assert_true(number(out.tables[0], 0, "block") == 1);
+    assert_true(number_at(out.tables[0], 0, "block") == 1);
     result_free(&out);
-    out = say(s, "attn blk.1 head=2 tok=3:6");
+    out = answer(s, "attn blk.1 head=2 tok=3:6");
     x = models_read(r, 0, "blk.1.attn.prob");
     assert_int_equal(out.tables[0]->n_rows, 3);
     assert_int_equal(out.tables[0]->n_columns, 1 + IDS);
@@ -529,11 +494,11 @@ static void a_reference_is_put_beside(void **state)
                                      "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
     char ref[300];
     snprintf(ref, sizeof ref, "ref \"%s\"", golden_path("models/llama-gqa-tied.gguf"));
-    quiet(s, "run");
-    struct result alone = say(s, "entropy");
+    command(s, "run");
+    struct result alone = answer(s, "entropy");
     assert_int_equal(table_find(alone.tables[0], "change"), -1);
-    quiet(s, ref);
-    struct result out = say(s, "entropy"), lens = say(s, "lens 1");
+    command(s, "%s", ref);
+    struct result out = answer(s, "entropy"), lens = answer(s, "lens 1");
     struct model *m = models_open(golden_path("models/llama-gqa-tied.gguf"));
     struct run *r = run_of(m, 0, true);
     struct head_figures *list;
@@ -543,19 +508,19 @@ static void a_reference_is_put_beside(void **state)
     assert_ok(attention_heads(r, -1, NULL, &list, &n, &e), &e);
     assert_int_equal(out.tables[0]->n_rows, n);
     for (size_t i = 0; i < n; i++) {
-        const double x = number(out.tables[0], i, "normalised");
-        assert_true(x == number(alone.tables[0], i, "normalised"));
-        assert_close(number(out.tables[0], i, "ref"), list[i].normalised, 1e-6);
-        assert_close(number(out.tables[0], i, "change"), x - list[i].normalised, 1e-6);
+        const double x = number_at(out.tables[0], i, "normalised");
+        assert_true(x == number_at(alone.tables[0], i, "normalised"));
+        assert_close(number_at(out.tables[0], i, "ref"), list[i].normalised, 1e-6);
+        assert_close(number_at(out.tables[0], i, "change"), x - list[i].normalised, 1e-6);
     }
     assert_ok(lens_of(r, IDS - 1, NULL, &theirs, &e), &e);
     assert_ok(lens_of(s->models.run->run, IDS - 1, NULL, &mine, &e), &e);
     for (int i = 0; i < mine.n; i++)
-        assert_close(number(lens.tables[0], (size_t)i, "kl_ref"),
+        assert_close(number_at(lens.tables[0], (size_t)i, "kl_ref"),
                      kl_of_logits(theirs.logits + i * mine.vocab, mine.logits + i * mine.vocab,
                                   mine.vocab, -INFINITY),
                      1e-5);
-    assert_true(number(lens.tables[0], (size_t)mine.n - 1, "kl_ref") > 1e-6);
+    assert_true(number_at(lens.tables[0], (size_t)mine.n - 1, "kl_ref") > 1e-6);
     lens_free(&mine);
     lens_free(&theirs);
     free(list);
@@ -573,35 +538,35 @@ static void outliers_look_at_points(void **state)
     struct session *s = session_with(golden_path("models/llama-gqa-tied.gguf"),
                                      "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
     const int blocks = s->models.model->model->graph->n_blocks;
-    assert_refused(s, "outliers", ST_STATE, -1, "no block");
-    assert_refused(s, "outliers blk.0.out", ST_STATE, 9, "not been computed");
-    quiet(s, "until blk.0.out");
-    struct result out = say(s, "outliers");
+    refused(s, ST_STATE, ANYWHERE, "no block", "outliers");
+    refused(s, ST_STATE, 9, "not been computed", "outliers blk.0.out");
+    command(s, "until blk.0.out");
+    struct result out = answer(s, "outliers");
     assert_int_equal(out.tables[0]->n_rows, 3);
     assert_int_equal(out.n_notes, 1);
     result_free(&out);
-    quiet(s, "continue");
-    out = say(s, "outliers k 1.5 4");
+    command(s, "continue");
+    out = answer(s, "outliers k 1.5 4");
     assert_int_equal(out.tables[0]->n_rows, 3 * blocks);
     assert_int_equal(out.tables[1]->n_rows, 4);
-    assert_true(number(out.tables[1], 0, "ratio") >= number(out.tables[1], 3, "ratio"));
+    assert_true(number_at(out.tables[1], 0, "ratio") >= number_at(out.tables[1], 3, "ratio"));
     assert_int_equal(out.n_notes, 0);
     result_free(&out);
-    out = say(s, "outliers blk.*.attn_q.out");
+    out = answer(s, "outliers blk.*.attn_q.out");
     assert_int_equal(out.tables[0]->n_rows, blocks);
     result_free(&out);
     /* the figures are those of the scan over all spans */
     struct tensor x = models_read(s->models.run->run, 0, "blk.1.ffn_act.out");
     struct outlier_scan scan;
     outlier_scan_of(x.data, IDS, shape_per_token(&x.shape), 6, &scan);
-    quiet(s, "set span 4");
-    quiet(s, "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
-    quiet(s, "run");
-    out = say(s, "outliers blk.1.ffn_down.in");
-    assert_true(number(out.tables[0], 0, "rms") == scan.rest.rms);
-    assert_true(number(out.tables[0], 0, "ratio") == scan.all.ratio);
-    assert_true(number(out.tables[0], 0, "chan") == (double)scan.all.absmax_col);
-    assert_true(number(out.tables[0], 0, "rest") == scan.rest.ratio);
+    command(s, "set span 4");
+    command(s, "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
+    command(s, "run");
+    out = answer(s, "outliers blk.1.ffn_down.in");
+    assert_true(number_at(out.tables[0], 0, "rms") == scan.rest.rms);
+    assert_true(number_at(out.tables[0], 0, "ratio") == scan.all.ratio);
+    assert_true(number_at(out.tables[0], 0, "chan") == (double)scan.all.absmax_col);
+    assert_true(number_at(out.tables[0], 0, "rest") == scan.rest.ratio);
     outlier_scan_free(&scan);
     result_free(&out);
     session_free(s);
@@ -614,32 +579,32 @@ static void says_what_is_wrong(void **state)
     static const char *const verbs[] = { "outliers", "topk",    "logits id=1",
                                          "lens",     "entropy", "attn blk.0 head=0" };
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-        assert_refused(s, verbs[i], ST_STATE, -1, "no model");
+        refused(s, ST_STATE, ANYWHERE, "no model", "%s", verbs[i]);
     session_free(s);
     s = session_with(golden_path("models/llama-gqa-tied.gguf"), "prompt -t 1,17,4");
-    assert_refused(s, "topk", ST_STATE, -1, "has not been computed");
-    assert_refused(s, "entropy", ST_STATE, -1, "has not been computed");
-    assert_refused(s, "attn blk.0 head=0", ST_STATE, -1, "has not been computed");
-    quiet(s, "run");
-    assert_refused(s, "topk many", ST_SYNTAX, 5, "a number");
-    assert_refused(s, "topk 0", ST_RANGE, 5, "1..");
-    assert_refused(s, "topk tok=3", ST_RANGE, 5, "-3..2");
-    assert_refused(s, "lens 3 tok=x", ST_RANGE, 7, "-3..2");
-    assert_refused(s, "logits", ST_SYNTAX, -1, "which token");
-    assert_refused(s, "logits id=1 id=2 id=3", ST_SYNTAX, 17, "two");
-    assert_refused(s, "logits id=99999", ST_RANGE, 7, "0..");
-    assert_refused(s, "entropy blk.99", ST_RANGE, 8, "blk.0 to");
-    assert_refused(s, "attn", ST_SYNTAX, -1, "which block");
-    assert_refused(s, "attn blk.0", ST_SYNTAX, -1, "head=0");
-    assert_refused(s, "attn blk.0 head=99", ST_RANGE, -1, "head");
-    assert_refused(s, "attn blk.0 head=0:2", ST_SYNTAX, 11, "one head");
-    assert_refused(s, "attn blk.0 head=0 chan=1", ST_SYNTAX, 18, "head=H");
-    assert_refused(s, "outliers blk.0.out[tok=1]", ST_SYNTAX, 9, "names of points");
-    assert_refused(s, "outliers nothing", ST_NOTFOUND, 9, "nothing");
-    assert_refused(s, "outliers output.out", ST_UNSUPPORTED, 9, "channels");
-    assert_refused(s, "outliers output_norm.weight", ST_UNSUPPORTED, 9, "channels");
-    assert_refused(s, "outliers k", ST_SYNTAX, -1, "missing");
-    assert_refused(s, "outliers k -1", ST_RANGE, 11, "above 0");
+    refused(s, ST_STATE, ANYWHERE, "has not been computed", "topk");
+    refused(s, ST_STATE, ANYWHERE, "has not been computed", "entropy");
+    refused(s, ST_STATE, ANYWHERE, "has not been computed", "attn blk.0 head=0");
+    command(s, "run");
+    refused(s, ST_SYNTAX, 5, "a number", "topk many");
+    refused(s, ST_RANGE, 5, "1..", "topk 0");
+    refused(s, ST_RANGE, 5, "-3..2", "topk tok=3");
+    refused(s, ST_RANGE, 7, "-3..2", "lens 3 tok=x");
+    refused(s, ST_SYNTAX, ANYWHERE, "which token", "logits");
+    refused(s, ST_SYNTAX, 17, "two", "logits id=1 id=2 id=3");
+    refused(s, ST_RANGE, 7, "0..", "logits id=99999");
+    refused(s, ST_RANGE, 8, "blk.0 to", "entropy blk.99");
+    refused(s, ST_SYNTAX, ANYWHERE, "which block", "attn");
+    refused(s, ST_SYNTAX, ANYWHERE, "head=0", "attn blk.0");
+    refused(s, ST_RANGE, ANYWHERE, "head", "attn blk.0 head=99");
+    refused(s, ST_SYNTAX, 11, "one head", "attn blk.0 head=0:2");
+    refused(s, ST_SYNTAX, 18, "head=H", "attn blk.0 head=0 chan=1");
+    refused(s, ST_SYNTAX, 9, "names of points", "outliers blk.0.out[tok=1]");
+    refused(s, ST_NOTFOUND, 9, "nothing", "outliers nothing");
+    refused(s, ST_UNSUPPORTED, 9, "channels", "outliers output.out");
+    refused(s, ST_UNSUPPORTED, 9, "channels", "outliers output_norm.weight");
+    refused(s, ST_SYNTAX, ANYWHERE, "missing", "outliers k");
+    refused(s, ST_RANGE, 11, "above 0", "outliers k -1");
     session_free(s);
 }
 
@@ -654,16 +619,16 @@ static void tokens_by_text(void **state)
     struct err e = ERR_INIT;
     assert_ok(session_open(s, path, NULL, &m, &e), &e);
     snprintf(line, sizeof line, "prompt \"Once upon a time\"");
-    quiet(s, line);
-    quiet(s, "run");
-    struct result out = say(s, "logits \",\" \" a\"");
-    assert_true(number(out.tables[0], 0, "rank") == 1); /* "Once upon a time," */
-    const double difference = number(out.tables[0], 0, "logprob")
-                              - number(out.tables[0], 1, "logprob");
-    assert_close(number(out.tables[1], 0, "difference"), difference, 1e-12);
+    command(s, "%s", line);
+    command(s, "run");
+    struct result out = answer(s, "logits \",\" \" a\"");
+    assert_true(number_at(out.tables[0], 0, "rank") == 1); /* "Once upon a time," */
+    const double difference = number_at(out.tables[0], 0, "logprob")
+                              - number_at(out.tables[0], 1, "logprob");
+    assert_close(number_at(out.tables[1], 0, "difference"), difference, 1e-12);
     result_free(&out);
-    assert_refused(s, "logits \" unbelievable\"", ST_RANGE, 7, "one token is needed");
-    assert_refused(s, "logits \"\"", ST_RANGE, 7, "this is 0");
+    refused(s, ST_RANGE, 7, "one token is needed", "logits \" unbelievable\"");
+    refused(s, ST_RANGE, 7, "this is 0", "logits \"\"");
     session_free(s);
 }
 

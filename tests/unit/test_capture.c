@@ -6,35 +6,12 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/command.h"
 #include "session/capture.h"
 #include "session/lookup.h"
+#include "tests/harness/commands.h"
 #include "tests/harness/scratch.h"
 
 static struct session *s;
-
-static struct result do_line(const char *line)
-{
-    struct result out = { 0 };
-    struct err e = ERR_INIT;
-    if (command_run(s, str_from(line), false, &out, &e))
-        fail_msg("%s: %s", line, e.msg);
-    return out;
-}
-
-static void quiet(const char *line)
-{
-    struct result out = do_line(line);
-    result_free(&out);
-}
-
-/* A command with a path of ours between its halves. */
-static void with_path(const char *before, const char *name, const char *after)
-{
-    char line[400];
-    snprintf(line, sizeof line, "%s'%s'%s", before, scratch_path(name), after);
-    quiet(line);
-}
 
 static void begin(void)
 {
@@ -43,10 +20,10 @@ static void begin(void)
     scratch_begin();
     s = session_new();
     assert_ok(session_open(s, golden_path("models/llama-gqa-tied.gguf"), NULL, &m, &e), &e);
-    quiet("set seed 7");
-    quiet("prompt -t 3,70,5,9,200");
-    quiet("set tensor blk.1.mid[tok=2] = *2");
-    quiet("run");
+    command(s, "set seed 7");
+    command(s, "prompt -t 3,70,5,9,200");
+    command(s, "set tensor blk.1.mid[tok=2] = *2");
+    command(s, "run");
 }
 
 static void end(void)
@@ -73,10 +50,10 @@ static void holds_the_same_numbers(void **state)
     begin();
     for (int i = 0; i < 4; i++)
         was[i] = read_point(points[i]);
-    with_path("save capture ", "c", " **");
+    command(s, "save capture '%s' **", scratch_path("c"));
     session_free(s);
     s = session_new();
-    with_path("open ", "c", "");
+    command(s, "open '%s'", scratch_path("c"));
     for (int i = 0; i < 4; i++) {
         struct view now = read_point(points[i]);
         assert_true(shape_equal(&now.shape, &was[i].shape));
@@ -90,7 +67,7 @@ static void holds_the_same_numbers(void **state)
     assert_true(part.data[2] == whole.data[(4 * 4 + 3) * 8]);
     view_free(&part);
     view_free(&whole);
-    struct result out = do_line("info capture");
+    struct result out = answer(s, "info capture");
     const struct table *t = out.tables[0];
     static const char *const facts[] = { "1", NULL, "llama-gqa-tied.gguf", NULL, "3,70,5,9,200",
                                          NULL, "set seed 7", "set tensor blk.1.mid[tok=2] = *2" };
@@ -121,12 +98,12 @@ static void answers_or_refuses(void **state)
         "save capture /dev/null", "bisect", "tokens \"a\"", "dla", "sparsity", "attn blk.0",
     };
     begin();
-    with_path("save capture ", "c", " blk.*.out");
+    command(s, "save capture '%s' blk.*.out", scratch_path("c"));
     session_free(s);
     s = session_new();
-    with_path("open ", "c", "");
+    command(s, "open '%s'", scratch_path("c"));
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-        quiet(good[i]);
+        command(s, "%s", good[i]);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct result out = { 0 };
         struct err e = ERR_INIT;
@@ -146,16 +123,16 @@ static void is_a_reference(void **state)
 {
     (void)state;
     begin();
-    with_path("save capture ", "c", " blk.*.{mid,out}");
-    quiet("undo");
-    quiet("run");
-    with_path("save capture ", "d", " blk.*.out");
-    with_path("ref trace ", "c", "");
-    struct result out = do_line("diverge maxerr 0.01");
+    command(s, "save capture '%s' blk.*.{mid,out}", scratch_path("c"));
+    command(s, "undo");
+    command(s, "run");
+    command(s, "save capture '%s' blk.*.out", scratch_path("d"));
+    command(s, "ref trace '%s'", scratch_path("c"));
+    struct result out = answer(s, "diverge maxerr 0.01");
     assert_int_equal(out.status, RESULT_FOUND);
     result_free(&out);
-    with_path("open ", "d", "");
-    out = do_line("compare blk.*.out");
+    command(s, "open '%s'", scratch_path("d"));
+    out = answer(s, "compare blk.*.out");
     assert_int_equal(out.tables[0]->n_rows, 2);
     assert_true(table_cell(out.tables[0], 0, 2)->f == 0);
     assert_true(table_cell(out.tables[0], 1, 6)->f > 0.01); /* of the token that was changed */
@@ -165,17 +142,9 @@ static void is_a_reference(void **state)
 
 static void refuse(const char *header, size_t bytes, const char *text)
 {
-    struct buf b = { 0 };
-    const size_t n = strlen(header);
-    for (int i = 0; i < 8; i++)
-        buf_addc(&b, (char)((uint64_t)n >> (8 * i)));
-    buf_adds(&b, header);
-    for (size_t i = 0; i < bytes; i++)
-        buf_addc(&b, '\0');
-    scratch_write("bad", b.p, b.n);
-    buf_free(&b);
     struct session_model *m;
     struct err e = ERR_INIT;
+    scratch_tensors("bad", header, bytes);
     assert_true(session_open(s, scratch_path("bad"), NULL, &m, &e) != ST_OK);
     if (!strstr(e.msg, text))
         fail_msg("%s: %s", header, e.msg);

@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/command.h"
 #include "session/changes.h"
 #include "session/control.h"
 #include "session/session.h"
 #include "study/evaluate.h"
+#include "tests/harness/commands.h"
 
 static const int32_t clean_ids[] = { 5, 9, 3, 7, 11, 2, 8, 4 };
 static const int32_t other_ids[] = { 5, 6, 3, 1, 11, 2, 10, 4 };
@@ -47,23 +47,6 @@ static struct fixture begin(const char *model, int64_t span)
 }
 
 static const char llama[] = "models/llama-gqa-tied.gguf";
-
-static void command(struct fixture *f, const char *line)
-{
-    struct result out = { 0 };
-    assert_ok(command_run(f->s, str_from(line), false, &out, &f->e), &f->e);
-    result_free(&out);
-}
-
-static void refused(struct fixture *f, const char *line, enum st want, int column)
-{
-    struct result out = { 0 };
-    const size_t n = f->s->changes.n;
-    assert_fails(command_run(f->s, str_from(line), false, &out, &f->e), want, &f->e);
-    assert_int_equal(f->e.column, column);
-    assert_int_equal(f->s->changes.n, n);
-    result_free(&out);
-}
 
 static void finish_run(struct fixture *f, struct session_run *r)
 {
@@ -140,7 +123,7 @@ static void an_edit_changes_its_slice_and_what_follows(void **unused)
     struct fixture f = begin(llama, 0);
     const int v = point(&f, "blk.0.ffn_down.out"), sum = point(&f, "blk.0.out");
     struct trace before = trace(&f, f.r);
-    command(&f, "set tensor blk.0.ffn_down.out[tok=2:7:2, chan=-3:] = *-2");
+    command(f.s, "set tensor blk.0.ffn_down.out[tok=2:7:2, chan=-3:] = *-2");
     assert_true(session_changed(f.s));
     assert_int_equal(run_position(f.r->run).node, f.g->values[v].node);
     struct trace after = trace(&f, f.r);
@@ -165,7 +148,7 @@ static void an_edit_changes_its_slice_and_what_follows(void **unused)
     assert_memory_equal(by_hand.data, after.data + after.start[sum],
                         (size_t)shape_count(&by_hand.shape) * sizeof(float));
     assert_false(same_value(&before, &after, f.g->logits));
-    command(&f, "undo");
+    command(f.s, "undo");
     assert_false(session_changed(f.s));
     struct trace again = trace(&f, f.r);
     assert_true(same(&before, &again));
@@ -183,12 +166,12 @@ static void edits_set_add_and_copy(void **unused)
     const int v = point(&f, "blk.1.out"), u = point(&f, "blk.0.out");
     finish_run(&f, f.r);
     struct tensor old = value(&f, f.r, 0, v), first = value(&f, f.r, 0, u);
-    command(&f, "set tensor blk.1.out[tok=0]=1.5");
-    command(&f, "set tensor blk.1.out[tok=1] = nan");
-    command(&f, "set tensor blk.1.out[tok=2] = +0.25");
-    command(&f, "set tensor blk.1.out[tok=3] = blk.0.out[tok=5]");
-    command(&f, "set tensor blk.1.out[tok=4] = blk.0.out[tok=6, chan=0]");
-    command(&f, "set tensor blk.1.out[tok=-3] = zero");
+    command(f.s, "set tensor blk.1.out[tok=0]=1.5");
+    command(f.s, "set tensor blk.1.out[tok=1] = nan");
+    command(f.s, "set tensor blk.1.out[tok=2] = +0.25");
+    command(f.s, "set tensor blk.1.out[tok=3] = blk.0.out[tok=5]");
+    command(f.s, "set tensor blk.1.out[tok=4] = blk.0.out[tok=6, chan=0]");
+    command(f.s, "set tensor blk.1.out[tok=-3] = zero");
     finish_run(&f, f.r);
     struct tensor now = value(&f, f.r, 0, v);
     const int64_t w = f.g->width;
@@ -203,15 +186,15 @@ static void edits_set_add_and_copy(void **unused)
     }
     assert_int_equal(f.s->changes.n, 6);
     mem_free(now.data);
-    command(&f, "undo change 2"); /* one in the middle */
+    command(f.s, "undo change 2"); /* one in the middle */
     finish_run(&f, f.r);
     now = value(&f, f.r, 0, v);
     assert_memory_equal(now.data + w, old.data + w, (size_t)w * sizeof(float));
     assert_true(now.data[0] == 1.5f);
-    refused(&f, "undo change 2", ST_NOTFOUND, 12);
-    command(&f, "undo 5");
+    refused(f.s, ST_NOTFOUND, 12, "", "undo change 2");
+    command(f.s, "undo 5");
     assert_false(session_changed(f.s));
-    refused(&f, "undo", ST_STATE, 0);
+    refused(f.s, ST_STATE, 0, "", "undo");
     mem_free(old.data);
     mem_free(first.data);
     mem_free(now.data);
@@ -225,7 +208,7 @@ static void a_mean_is_over_the_chosen_tokens(void **unused)
     const int v = point(&f, "blk.0.attn.z");
     finish_run(&f, f.r);
     struct tensor old = value(&f, f.r, 0, v);
-    command(&f, "ablate blk.0.attn.z[tok=2:4, head=1] mean");
+    command(f.s, "ablate blk.0.attn.z[tok=2:4, head=1] mean");
     finish_run(&f, f.r);
     struct tensor now = value(&f, f.r, 0, v);
     const int64_t heads = old.shape.d[1].n, size = old.shape.d[2].n;
@@ -254,12 +237,12 @@ static void a_skip_is_a_zeroed_output(void **unused)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct fixture f = begin(cases[i].model, 3);
-        command(&f, cases[i].skip);
+        command(f.s, "%s", cases[i].skip);
         struct trace skipped = trace(&f, f.r);
-        command(&f, "reset");
-        command(&f, cases[i].edit);
+        command(f.s, "reset");
+        command(f.s, "%s", cases[i].edit);
         if (cases[i].also)
-            command(&f, cases[i].also);
+            command(f.s, "%s", cases[i].also);
         struct trace edited = trace(&f, f.r);
         assert_true(same(&skipped, &edited));
         trace_free(&skipped);
@@ -267,15 +250,15 @@ static void a_skip_is_a_zeroed_output(void **unused)
         session_free(f.s);
     }
     struct fixture f = begin(llama, 0); /* the stream passes a skipped block unchanged */
-    command(&f, "skip blk.1");
+    command(f.s, "skip blk.1");
     finish_run(&f, f.r);
     struct tensor in = value(&f, f.r, 0, f.g->blocks[1].input),
                   out = value(&f, f.r, 0, f.g->blocks[1].output);
     assert_memory_equal(in.data, out.data, (size_t)shape_count(&in.shape) * sizeof(float));
-    refused(&f, "skip blk.99", ST_NOTFOUND, 5);
-    refused(&f, "skip blk.0.nose", ST_NOTFOUND, 5);
-    refused(&f, "skip blk.0.", ST_NOTFOUND, 5);
-    refused(&f, "skip output", ST_SYNTAX, 5);
+    refused(f.s, ST_NOTFOUND, 5, "", "skip blk.99");
+    refused(f.s, ST_NOTFOUND, 5, "", "skip blk.0.nose");
+    refused(f.s, ST_NOTFOUND, 5, "", "skip blk.0.");
+    refused(f.s, ST_SYNTAX, 5, "", "skip output");
     mem_free(in.data);
     mem_free(out.data);
     session_free(f.s);
@@ -290,16 +273,16 @@ static void patches_restore_a_clean_run(void **unused)
         struct session_run *bad = prompt(&f, other_ids, N_IDS, "bad");
         struct trace want = trace(&f, clean), have = trace(&f, bad);
         assert_false(same(&want, &have));
-        command(&f, "patch embd.out from clean");
+        command(f.s, "patch embd.out from clean");
         assert_int_equal(run_position(clean->run).span, run_n_spans(clean->run) - 1);
         struct trace now = trace(&f, bad);
         assert_true(same(&want, &now)); /* all that differed has been patched */
         trace_free(&now);
-        command(&f, "undo");
+        command(f.s, "undo");
         now = trace(&f, bad);
         assert_true(same(&have, &now));
         trace_free(&now);
-        command(&f, "patch blk.1.* from clean"); /* every point of a block, fused ones too */
+        command(f.s, "patch blk.1.* from clean"); /* every point of a block, fused ones too */
         finish_run(&f, bad);
         for (int s = 0; s < run_n_spans(bad->run); s++) {
             struct tensor x;
@@ -323,10 +306,10 @@ static void a_patch_takes_the_slice_only(void **unused)
     finish_run(&f, clean);
     finish_run(&f, bad);
     struct tensor from = value(&f, clean, 0, v), old = value(&f, bad, 0, v);
-    refused(&f, "patch blk.0.out from clean", ST_RANGE, 6);
-    refused(&f, "patch blk.0.out from nobody", ST_NOTFOUND, 21);
-    refused(&f, "patch bad!blk.0.out from bad", ST_STATE, 25);
-    command(&f, "patch bad!blk.0.out[tok=-1] from clean"); /* the last of each */
+    refused(f.s, ST_RANGE, 6, "", "patch blk.0.out from clean");
+    refused(f.s, ST_NOTFOUND, 21, "", "patch blk.0.out from nobody");
+    refused(f.s, ST_STATE, 25, "", "patch bad!blk.0.out from bad");
+    command(f.s, "patch bad!blk.0.out[tok=-1] from clean"); /* the last of each */
     finish_run(&f, bad);
     struct tensor now = value(&f, bad, 0, v);
     const int64_t w = f.g->width;
@@ -348,8 +331,8 @@ static void changes_survive_time_and_new_runs(void **unused)
     (void)unused;
     struct fixture f = begin(llama, 3);
     struct stop stop;
-    command(&f, "set tensor blk.0.out[tok=-1] = *3");
-    command(&f, "ablate blk.*.attn.prob[head=0, key=0]");
+    command(f.s, "set tensor blk.0.out[tok=-1] = *3");
+    command(f.s, "ablate blk.*.attn.prob[head=0, key=0]");
     struct trace first = trace(&f, f.r);
     for (int i = 0; i < 60; i++)
         assert_ok(control_reverse(f.s, f.r, LEVEL_NODE, 1, &stop, &f.e), &f.e);
@@ -377,7 +360,7 @@ static void an_edit_inside_a_fused_kernel_opens_it(void **unused)
 {
     (void)unused;
     struct fixture f = begin(llama, 0);
-    command(&f, "ablate blk.0.attn.prob");
+    command(f.s, "ablate blk.0.attn.prob");
     finish_run(&f, f.r);
     struct tensor z = value(&f, f.r, 0, point(&f, "blk.0.attn.z"));
     for (int64_t i = 0, n = shape_count(&z.shape); i < n; i++)
@@ -390,15 +373,15 @@ static void later_checkpoints_are_stale(void **unused)
 {
     (void)unused;
     struct fixture f = begin(llama, 0);
-    command(&f, "until blk.0.out");
-    command(&f, "checkpoint early");
-    command(&f, "until blk.1.out");
-    command(&f, "checkpoint late");
+    command(f.s, "until blk.0.out");
+    command(f.s, "checkpoint early");
+    command(f.s, "until blk.1.out");
+    command(f.s, "checkpoint late");
     assert_false(session_stale(f.s, &f.s->marks[0]));
-    command(&f, "ablate blk.1.ffn_down.out[chan=0]");
+    command(f.s, "ablate blk.1.ffn_down.out[chan=0]");
     assert_false(session_stale(f.s, &f.s->marks[0]));
     assert_true(session_stale(f.s, &f.s->marks[1]));
-    command(&f, "undo");
+    command(f.s, "undo");
     assert_false(session_stale(f.s, &f.s->marks[1]));
     session_free(f.s);
 }
@@ -483,16 +466,16 @@ static void evaluations_see_the_changes(void **unused)
     size_t left_out;
     finish_run(&f, f.r);
     const struct model *m = f.s->models.model->model;
-    command(&f, "set tensor blk.0.out[tok=1] = zero");
-    command(&f, "set tensor main!blk.0.out = zero");
+    command(f.s, "set tensor blk.0.out[tok=1] = zero");
+    command(f.s, "set tensor main!blk.0.out = zero");
     assert_true(kl_to(&f, m, &left_out) == 0);
     assert_int_equal(left_out, 2);
-    command(&f, "ablate blk.0.attn.z[head=1] mean");
+    command(f.s, "ablate blk.0.attn.z[head=1] mean");
     const double head = kl_to(&f, m, &left_out);
     assert_true(head > 0 && left_out == 2);
-    command(&f, "skip blk.0.attn");
+    command(f.s, "skip blk.0.attn");
     assert_true(kl_to(&f, m, &left_out) > head);
-    command(&f, "undo 4");
+    command(f.s, "undo 4");
     assert_true(kl_to(&f, m, &left_out) == 0);
     session_free(f.s);
 }
@@ -502,26 +485,26 @@ static void bad_changes_change_nothing(void **unused)
     (void)unused;
     struct fixture f = begin(llama, 0);
     finish_run(&f, f.r);
-    refused(&f, "set tensor", ST_SYNTAX, 10);
-    refused(&f, "set tensor blk.0.out", ST_SYNTAX, 20);
-    refused(&f, "set tensor blk.0.out = ", ST_SYNTAX, 22);
-    refused(&f, "set tensor blk.0.out = file", ST_SYNTAX, 27);
-    refused(&f, "set tensor blk.0.out = file a b", ST_SYNTAX, 31);
-    refused(&f, "set tensor blk.0.ot = 0", ST_NOTFOUND, 11);
-    refused(&f, "set tensor blk.0.out[tok=8] = 0", ST_RANGE, 21);
-    refused(&f, "set tensor blk.0.out[head=1] = 0", ST_SYNTAX, 21);
-    refused(&f, "set tensor blk.0.out[chan=top2(absmax)] = 0", ST_UNSUPPORTED, 21);
-    refused(&f, "set tensor blk.0.out@s0 = 0", ST_SYNTAX, 21);
-    refused(&f, "set tensor blk.0.attn_q.weight = 0", ST_UNSUPPORTED, 11);
-    refused(&f, "set tensor blk.0.out = 1e99", ST_RANGE, 23);
-    refused(&f, "set tensor blk.0.out = *x", ST_SYNTAX, 23);
-    refused(&f, "set tensor blk.0.out = blk.0.out[tok=1:3]", ST_RANGE, 23);
-    refused(&f, "set tensor blk.0.out = file /nonexistent.npy", ST_IO, 28);
-    refused(&f, "ablate", ST_SYNTAX, 6);
-    refused(&f, "ablate blk.0.out median", ST_SYNTAX, 17);
-    refused(&f, "ablate nobody!blk.0.out", ST_NOTFOUND, 7);
+    refused(f.s, ST_SYNTAX, 10, "", "set tensor");
+    refused(f.s, ST_SYNTAX, 20, "", "set tensor blk.0.out");
+    refused(f.s, ST_SYNTAX, 22, "", "set tensor blk.0.out = ");
+    refused(f.s, ST_SYNTAX, 27, "", "set tensor blk.0.out = file");
+    refused(f.s, ST_SYNTAX, 31, "", "set tensor blk.0.out = file a b");
+    refused(f.s, ST_NOTFOUND, 11, "", "set tensor blk.0.ot = 0");
+    refused(f.s, ST_RANGE, 21, "", "set tensor blk.0.out[tok=8] = 0");
+    refused(f.s, ST_SYNTAX, 21, "", "set tensor blk.0.out[head=1] = 0");
+    refused(f.s, ST_UNSUPPORTED, 21, "", "set tensor blk.0.out[chan=top2(absmax)] = 0");
+    refused(f.s, ST_SYNTAX, 21, "", "set tensor blk.0.out@s0 = 0");
+    refused(f.s, ST_UNSUPPORTED, 11, "", "set tensor blk.0.attn_q.weight = 0");
+    refused(f.s, ST_RANGE, 23, "", "set tensor blk.0.out = 1e99");
+    refused(f.s, ST_SYNTAX, 23, "", "set tensor blk.0.out = *x");
+    refused(f.s, ST_RANGE, 23, "", "set tensor blk.0.out = blk.0.out[tok=1:3]");
+    refused(f.s, ST_IO, 28, "", "set tensor blk.0.out = file /nonexistent.npy");
+    refused(f.s, ST_SYNTAX, 6, "", "ablate");
+    refused(f.s, ST_SYNTAX, 17, "", "ablate blk.0.out median");
+    refused(f.s, ST_NOTFOUND, 7, "", "ablate nobody!blk.0.out");
     assert_true(run_done(f.r->run)); /* it has not moved */
-    command(&f, "ablate **");        /* everything there is */
+    command(f.s, "ablate **");       /* everything there is */
     assert_int_equal(f.s->changes.list[0]->n_targets, f.g->n_values);
     struct trace t = trace(&f, f.r);
     for (size_t i = 0; i < t.n; i++)

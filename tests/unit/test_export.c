@@ -8,45 +8,17 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
-#include "command/command.h"
 #include "file/diff.h"
 #include "session/export.h"
+#include "tests/harness/commands.h"
 #include "tests/harness/gguf_build.h"
 #include "tests/harness/models.h"
 #include "tests/harness/scratch.h"
 
 static const char llama[] = "models/llama-gqa-tied.gguf";
 
-struct fixture {
-    struct session *s;
-    struct session_model *m;
-    struct err e;
-};
-
-static struct fixture begin(const char *path)
-{
-    struct fixture f = { .s = session_new(), .e = ERR_INIT };
-    scratch_begin();
-    assert_ok(session_open(f.s, path, NULL, &f.m, &f.e), &f.e);
-    return f;
-}
-
-static void end(struct fixture *f)
-{
-    session_free(f->s);
-    scratch_end();
-}
-
-static void command(struct fixture *f, const char *line, enum st want)
-{
-    struct result out = { 0 };
-    unit_assert_st(command_run(f->s, str_from(line), false, &out, &f->e), want, &f->e, line,
-                   __FILE__, __LINE__);
-    result_free(&out);
-}
-
 /* Write to NAME, check the predicted size, and give the size. */
-static uint64_t export(struct fixture *f, const char *name, uint64_t split, size_t *parts)
+static uint64_t export(struct sitting *f, const char *name, uint64_t split, size_t *parts)
 {
     struct export x;
     struct gguf_exported done;
@@ -92,7 +64,7 @@ static void same(const char *a, const char *b, size_t keys)
 static void without_changes_nothing_changes(void **state)
 {
     (void)state;
-    struct fixture f = begin(golden_path(llama));
+    struct sitting f = sitting_begin(golden_path(llama));
     size_t parts;
     export(&f, "out.gguf", 0, &parts);
     assert_int_equal(parts, 1);
@@ -100,13 +72,13 @@ static void without_changes_nothing_changes(void **state)
     /* again, over itself */
     export(&f, "out.gguf", 0, &parts);
     same(golden_path(llama), scratch_path("out.gguf"), 0);
-    end(&f);
+    sitting_end(&f);
 }
 
 static void splits_and_joins(void **state)
 {
     (void)state;
-    struct fixture f = begin(golden_path(llama));
+    struct sitting f = sitting_begin(golden_path(llama));
     size_t parts, one;
     char first[64], *whole, *joined;
     export(&f, "out.gguf", 0, &one);
@@ -115,8 +87,8 @@ static void splits_and_joins(void **state)
     snprintf(first, sizeof first, "cut-00001-of-%05zu.gguf", parts);
     same(scratch_path(first), scratch_path("out.gguf"), 3);
     snprintf(first, sizeof first, "cut-00002-of-%05zu.gguf", parts);
-    command(&f, "close", ST_OK);
-    assert_ok(session_open(f.s, scratch_path(first), NULL, &f.m, &f.e), &f.e);
+    command(f.s, "close");
+    sitting_open(&f, scratch_path(first));
     export(&f, "joined.gguf", 0, &one);
     assert_int_equal(one, 1);
     size_t n[2];
@@ -126,11 +98,11 @@ static void splits_and_joins(void **state)
     assert_memory_equal(whole, joined, n[0]);
     free(whole);
     free(joined);
-    end(&f);
+    sitting_end(&f);
 }
 
 /* Every matrix of the model in q8_0, made here: scales of 1/64, codes at random. */
-static size_t change_all(struct fixture *f)
+static size_t change_all(struct sitting *f)
 {
     struct change *c = change_of_weights(f->m);
     const struct weights *w = f->m->model->weights;
@@ -160,7 +132,7 @@ static void with_forms_gives_the_bits_of_the_run(void **state)
 {
     (void)state;
     static const int32_t ids[] = { 5, 9, 3, 7, 11, 2, 8, 4 };
-    struct fixture f = begin(golden_path(llama));
+    struct sitting f = sitting_begin(golden_path(llama));
     size_t parts, changed = change_all(&f);
     assert_true(changed > 5);
     struct session_run *r;
@@ -186,23 +158,23 @@ static void with_forms_gives_the_bits_of_the_run(void **state)
     free(want);
     run_free(run);
     model_free(m);
-    end(&f);
+    sitting_end(&f);
 }
 
 static void refuses_changes_of_activations_by_name(void **state)
 {
     (void)state;
-    struct fixture f = begin(golden_path(llama));
-    command(&f, "prompt \"a\"", ST_OK);
-    command(&f, "skip blk.0", ST_OK);
+    struct sitting f = sitting_begin(golden_path(llama));
+    command(f.s, "prompt \"a\"");
+    command(f.s, "skip blk.0");
     struct export x;
     assert_fails(export_plan(f.s, f.m, scratch_path("x"), 0, &x, &f.e), ST_STATE, &f.e);
     assert_non_null(strstr(f.e.msg, "skip blk.0"));
     assert_non_null(strstr(f.e.hint, "undo 1"));
-    command(&f, "undo", ST_OK);
+    command(f.s, "undo");
     assert_ok(export_plan(f.s, f.m, scratch_path("x"), 0, &x, &f.e), &f.e);
     export_free(&x);
-    end(&f);
+    sitting_end(&f);
 }
 
 /* A file of an architecture that nobody knows, with a tensor of a type that nobody knows, parted
@@ -213,7 +185,7 @@ static void passes_through_what_it_does_not_know(void **state)
     static const uint64_t ne[] = { 5, 3 };
     uint8_t odd[96];
     struct build b = BUILD_INIT;
-    struct fixture f = { 0 };
+    struct sitting f = sitting_begin(NULL);
     size_t n, parts, m;
     memset(odd, 0x5a, sizeof odd);
     build_string(&b, "general.architecture", "never-seen");
@@ -222,10 +194,8 @@ static void passes_through_what_it_does_not_know(void **state)
     build_f32(&b, "last", 8, 2, NULL);
     uint8_t *image = build_image(&b, &n);
     build_free(&b);
-    scratch_begin();
     scratch_write("in.gguf", image, n);
-    f.s = session_new();
-    assert_ok(session_open(f.s, scratch_path("in.gguf"), NULL, &f.m, &f.e), &f.e);
+    sitting_open(&f, scratch_path("in.gguf"));
     assert_null(f.m->model->graph);
     export(&f, "out.gguf", 0, &parts);
     char *out = unit_read(scratch_path("out.gguf"), &m);
@@ -233,7 +203,7 @@ static void passes_through_what_it_does_not_know(void **state)
     assert_memory_equal(out, image, n);
     free(out);
     free(image);
-    end(&f);
+    sitting_end(&f);
 }
 
 static void refuses_damaged_tensors_by_name(void **state)
@@ -241,22 +211,20 @@ static void refuses_damaged_tensors_by_name(void **state)
     (void)state;
     static const uint64_t ne[] = { 32, 4 };
     struct build b = BUILD_INIT;
-    struct fixture f = { 0 };
+    struct sitting f = sitting_begin(NULL);
     size_t n;
     build_string(&b, "general.architecture", "llama");
     build_f32(&b, "sound", 4, 4, NULL);
     build_record(&b, "lost", 0, 2, ne, 1 << 20);
     uint8_t *image = build_image(&b, &n);
     build_free(&b);
-    scratch_begin();
     scratch_write("in.gguf", image, n);
     free(image);
-    f.s = session_new();
-    assert_ok(session_open(f.s, scratch_path("in.gguf"), NULL, &f.m, &f.e), &f.e);
+    sitting_open(&f, scratch_path("in.gguf"));
     struct export x;
     assert_fails(export_plan(f.s, f.m, scratch_path("x"), 0, &x, &f.e), ST_FORMAT, &f.e);
     assert_non_null(strstr(f.e.msg, "lost"));
-    end(&f);
+    sitting_end(&f);
 }
 
 UNIT_MAIN(CASE(without_changes_nothing_changes), CASE(splits_and_joins),

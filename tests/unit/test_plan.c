@@ -7,82 +7,12 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/command.h"
 #include "quant/mix.h"
 #include "quant/plan_file.h"
+#include "tests/harness/commands.h"
 #include "tests/harness/scratch.h"
 
-struct fixture {
-    struct session *s;
-    struct session_model *m;
-    struct err e;
-};
-
-static struct fixture begin(const char *path)
-{
-    struct fixture f = { .s = session_new(), .e = ERR_INIT };
-    scratch_begin();
-    assert_ok(session_open(f.s, path, NULL, &f.m, &f.e), &f.e);
-    return f;
-}
-
-static void end(struct fixture *f)
-{
-    session_free(f->s);
-    scratch_end();
-}
-
-/* `line` with %s = a file of the scratch folder; the result is the caller's. */
-static struct result result(struct fixture *f, const char *line, const char *file)
-{
-    struct result out = { 0 };
-    struct buf b = { 0 };
-    buf_printf(&b, "%s%s", line, file ? scratch_path(file) : "");
-    assert_ok(command_run(f->s, str_from(buf_str(&b)), false, &out, &f->e), &f->e);
-    buf_free(&b);
-    return out;
-}
-
-static void command(struct fixture *f, const char *line, const char *file)
-{
-    struct result out = result(f, line, file);
-    result_free(&out);
-}
-
-static void refused(struct fixture *f, const char *line, const char *file, enum st want,
-                    const char *says)
-{
-    struct result out = { 0 };
-    struct buf b = { 0 };
-    const size_t n = f->s->changes.n;
-    buf_printf(&b, "%s%s", line, file ? scratch_path(file) : "");
-    f->e = (struct err)ERR_INIT;
-    assert_fails(command_run(f->s, str_from(buf_str(&b)), false, &out, &f->e), want, &f->e);
-    if (!strstr(f->e.msg, says) && !strstr(f->e.hint, says))
-        fail_msg("%s: \"%s\" (%s) does not say \"%s\"", line, f->e.msg, f->e.hint, says);
-    assert_int_equal(f->s->changes.n, n);
-    buf_free(&b);
-    result_free(&out);
-}
-
-static const struct table *table(const struct result *r, const char *name)
-{
-    for (size_t i = 0; i < r->n_tables; i++)
-        if (!strcmp(r->tables[i]->name, name))
-            return r->tables[i];
-    return NULL;
-}
-
-static const struct cell *cell(const struct result *r, const char *name, const char *column)
-{
-    const struct table *t = table(r, name);
-    assert_non_null(t);
-    const int c = table_find(t, column);
-    assert_true(c >= 0);
-    return table_cell(t, 0, (size_t)c);
-}
-
-static enum format format_now(const struct fixture *f, size_t i)
+static enum format format_now(const struct sitting *f, size_t i)
 {
     const struct weight *w = &f->m->model->weights->list[i];
     const struct form *by = changes_form(f->s, f->m, w);
@@ -92,10 +22,10 @@ static enum format format_now(const struct fixture *f, size_t i)
 static void a_mix_is_what_its_table_says_and_is_read_off_its_file(void **unused)
 {
     (void)unused;
-    struct fixture f = begin("--demo=add");
+    struct sitting f = sitting_begin("--demo=add");
     const struct weights *w = f.m->model->weights;
     enum format *want = x_alloc((w->n + 1) * sizeof *want);
-    struct result out = result(&f, "plan stock q4_k_m", NULL);
+    struct result out = answer(f.s, "plan stock q4_k_m");
     assert_ok(mix_formats(mix_find(STR("Q4_K_M")), w, false, want, NULL, &f.e), &f.e);
     uint64_t bytes = 0;
     for (size_t i = 0; i < w->n; i++) {
@@ -105,78 +35,79 @@ static void a_mix_is_what_its_table_says_and_is_read_off_its_file(void **unused)
         bytes += row * w->list[i].rows;
     }
     result_free(&out);
-    out = result(&f, "info plan", NULL);
-    assert_int_equal(cell(&out, "plan", "bytes")->i, bytes);
-    assert_true(fabs(cell(&out, "plan", "bpw")->f - 8.0 * (double)bytes / (double)w->n_params)
+    out = answer(f.s, "info plan");
+    assert_int_equal(cell_named(&out, "plan", "bytes")->i, bytes);
+    assert_true(fabs(cell_named(&out, "plan", "bpw")->f - 8.0 * (double)bytes / (double)w->n_params)
                 < 1e-12);
-    assert_true(cell(&out, "plan", "bpw_inner")->f < cell(&out, "plan", "bpw")->f);
-    const int64_t file = cell(&out, "plan", "file")->i;
+    assert_true(cell_named(&out, "plan", "bpw_inner")->f < cell_named(&out, "plan", "bpw")->f);
+    const int64_t file = cell_named(&out, "plan", "file")->i;
     result_free(&out);
-    command(&f, "export gguf ", "mix.gguf");
+    command(f.s, "export gguf %s", scratch_path("mix.gguf"));
     size_t size;
     free(unit_read(scratch_path("mix.gguf"), &size));
     assert_int_equal(size, file);
-    command(&f, "undo", NULL);
-    out = result(&f, "plan infer ", "mix.gguf");
-    assert_string_equal(cell(&out, "mixes", "mix")->s, "Q4_K_M");
-    assert_int_equal(cell(&out, "mixes", "deviations")->i, 0);
+    command(f.s, "undo");
+    out = answer(f.s, "plan infer %s", scratch_path("mix.gguf"));
+    assert_string_equal(cell_named(&out, "mixes", "mix")->s, "Q4_K_M");
+    assert_int_equal(cell_named(&out, "mixes", "deviations")->i, 0);
     result_free(&out);
     for (size_t i = 0; i < w->n; i++)
         assert_int_equal(format_now(&f, i), want[i] == FORMAT_NONE ? w->list[i].format : want[i]);
     free(want);
-    end(&f);
+    sitting_end(&f);
 }
 
 static void what_is_saved_is_loaded_as_the_same(void **unused)
 {
     (void)unused;
-    struct fixture f = begin("--demo=add");
-    command(&f, "quant ** q4_0", NULL);
-    command(&f, "quant blk.0.** int4:g32:asym:s=f16", NULL);
-    command(&f, "quant blk.1.attn_q.weight bits 0", NULL);
-    command(&f, "plan save ", "a.plan");
-    command(&f, "plan save first", NULL);
+    struct sitting f = sitting_begin("--demo=add");
+    command(f.s, "quant ** q4_0");
+    command(f.s, "quant blk.0.** int4:g32:asym:s=f16");
+    command(f.s, "quant blk.1.attn_q.weight bits 0");
+    command(f.s, "plan save %s", scratch_path("a.plan"));
+    command(f.s, "plan save first");
     size_t n;
     char *before = unit_read(scratch_path("a.plan"), &n);
-    command(&f, "quant blk.2.** q8_0", NULL);
-    command(&f, "quant blk.3.** orig", NULL);
-    command(&f, "quant output.weight f32", NULL);
-    struct result out = result(&f, "plan diff first", NULL);
+    command(f.s, "quant blk.2.** q8_0");
+    command(f.s, "quant blk.3.** orig");
+    command(f.s, "quant output.weight f32");
+    struct result out = answer(f.s, "plan diff first");
     assert_int_equal(out.status, RESULT_FOUND);
-    assert_int_equal(table(&out, "differences")->n_rows, 7 + 7 + 1);
+    assert_int_equal(table_named(&out, "differences")->n_rows, 7 + 7 + 1);
     result_free(&out);
-    command(&f, "plan load ", "a.plan");
-    command(&f, "plan save ", "b.plan");
+    command(f.s, "plan load %s", scratch_path("a.plan"));
+    command(f.s, "plan save %s", scratch_path("b.plan"));
     char *after = unit_read(scratch_path("b.plan"), &n);
     assert_string_equal(before, after);
-    out = result(&f, "plan diff first now", NULL);
+    out = answer(f.s, "plan diff first now");
     assert_int_equal(out.status, RESULT_OK);
     result_free(&out);
-    command(&f, "plan save none", NULL); /* a plan of nothing takes everything back */
-    command(&f, "reset", NULL);
-    command(&f, "plan save nothing", NULL);
-    command(&f, "plan load first", NULL);
-    command(&f, "plan load nothing", NULL);
+    command(f.s, "plan save none"); /* a plan of nothing takes everything back */
+    command(f.s, "reset");
+    command(f.s, "plan save nothing");
+    command(f.s, "plan load first");
+    command(f.s, "plan load nothing");
     for (size_t i = 0; i < f.m->model->weights->n; i++)
         assert_null(changes_form(f.s, f.m, &f.m->model->weights->list[i]));
     free(before);
     free(after);
-    end(&f);
+    sitting_end(&f);
 }
 
 static void dry_makes_nothing_and_counts_the_same(void **unused)
 {
     (void)unused;
-    struct fixture f = begin("--demo=add");
-    struct result dry = result(&f, "plan stock Q3_K_M dry", NULL);
+    struct sitting f = sitting_begin("--demo=add");
+    struct result dry = answer(f.s, "plan stock Q3_K_M dry");
     assert_int_equal(f.s->changes.n, 0);
-    command(&f, "plan stock Q3_K_M", NULL);
-    struct result now = result(&f, "info plan", NULL);
-    assert_int_equal(cell(&dry, "plan", "bytes")->i, cell(&now, "plan", "bytes")->i);
-    assert_int_equal(cell(&dry, "plan", "changed")->i, cell(&now, "plan", "changed")->i);
+    command(f.s, "plan stock Q3_K_M");
+    struct result now = answer(f.s, "info plan");
+    assert_int_equal(cell_named(&dry, "plan", "bytes")->i, cell_named(&now, "plan", "bytes")->i);
+    assert_int_equal(cell_named(&dry, "plan", "changed")->i,
+                     cell_named(&now, "plan", "changed")->i);
     result_free(&dry);
     result_free(&now);
-    end(&f);
+    sitting_end(&f);
 }
 
 static void plans_that_do_not_fit_are_refused(void **unused)
@@ -199,25 +130,23 @@ static void plans_that_do_not_fit_are_refused(void **unused)
         { "qdb plan 1\nq4_k rtn 256x256 a\nq4_0 rtn 256x256 a\n", ST_FORMAT, "lines 2 and 3" },
         { "qdb plan 1\nq8_k rtn 256x256 blk.0.attn_q.weight\n", ST_UNSUPPORTED, "written" },
     };
-    struct fixture f = begin("--demo=add");
+    struct sitting f = sitting_begin("--demo=add");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         scratch_write("x.plan", bad[i].text, strlen(bad[i].text));
-        refused(&f, "plan load ", "x.plan", bad[i].st, bad[i].says);
+        refused(f.s, bad[i].st, ANYWHERE, bad[i].says, "plan load %s", scratch_path("x.plan"));
     }
-    refused(&f, "plan load ", "none.plan", ST_IO, "No such file");
-    refused(&f, "plan load nobody", NULL, ST_NOTFOUND, "no plan");
-    refused(&f, "plan load", NULL, ST_SYNTAX, "which plan");
-    refused(&f, "plan stock Q4_K_X", NULL, ST_NOTFOUND, "no mix");
-    refused(&f, "plan stock IQ2_XXS", NULL, ST_UNSUPPORTED, "cannot be written");
-    refused(&f, "plan magic", NULL, ST_SYNTAX, "expected stock");
-    refused(&f, "plan stock Q8_0 wet", NULL, ST_SYNTAX, "dry");
+    refused(f.s, ST_IO, ANYWHERE, "No such file", "plan load %s", scratch_path("none.plan"));
+    refused(f.s, ST_NOTFOUND, ANYWHERE, "no plan", "plan load nobody");
+    refused(f.s, ST_SYNTAX, ANYWHERE, "which plan", "plan load");
+    refused(f.s, ST_NOTFOUND, ANYWHERE, "no mix", "plan stock Q4_K_X");
+    refused(f.s, ST_UNSUPPORTED, ANYWHERE, "cannot be written", "plan stock IQ2_XXS");
+    refused(f.s, ST_SYNTAX, ANYWHERE, "expected stock", "plan magic");
+    refused(f.s, ST_SYNTAX, ANYWHERE, "dry", "plan stock Q8_0 wet");
     scratch_write("x.gguf", "GGUF", 4);
-    refused(&f, "plan infer ", "x.gguf", ST_FORMAT, "");
-    struct buf other = { 0 };
-    buf_printf(&other, "plan infer %s", golden_path("models/llama-gqa-tied.gguf"));
-    refused(&f, buf_str(&other), NULL, ST_NOTFOUND, "no weight of this model");
-    buf_free(&other);
-    end(&f);
+    refused(f.s, ST_FORMAT, ANYWHERE, "", "plan infer %s", scratch_path("x.gguf"));
+    refused(f.s, ST_NOTFOUND, ANYWHERE, "no weight of this model", "plan infer %s",
+            golden_path("models/llama-gqa-tied.gguf"));
+    sitting_end(&f);
 }
 
 /* Any list of lines is read as it was written. */

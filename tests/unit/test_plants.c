@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "command/command.h"
 #include "file/lint.h"
 #include "kernels/codec.h"
 #include "kernels/statistics.h"
@@ -18,6 +17,7 @@
 #include "study/overflow.h"
 #include "study/qerr.h"
 #include "study/why.h"
+#include "tests/harness/commands.h"
 #include "tests/harness/plant.h"
 
 enum { PLANTS = 200, FEW = 20 /* in a model of QDB_DATA */, N_IDS = 8 };
@@ -435,14 +435,6 @@ static void overflow_score(struct run *r, struct run *ref, int value, int64_t ch
     add_score(score, claims, right);
 }
 
-static void command(struct session *s, const char *line)
-{
-    struct result out = { 0 };
-    struct err e = ERR_INIT;
-    assert_ok(command_run(s, str_from(line), false, &out, &e), &e);
-    result_free(&out);
-}
-
 /* In q8_0 and mode native, the large channel drowns its block: the first point that diverges from
  * the file as it is is one of the two that read the channel. */
 static void native_score(const char *path, int block, struct score *score)
@@ -450,10 +442,8 @@ static void native_score(const char *path, int block, struct score *score)
     struct session *s = session_new();
     char line[600];
     command(s, "set compute native");
-    snprintf(line, sizeof line, "open \"%s\"", path);
-    command(s, line);
-    snprintf(line, sizeof line, "quant blk.%d.ffn_{gate,up}.weight q8_0", block);
-    command(s, line);
+    command(s, "open \"%s\"", path);
+    command(s, "quant blk.%d.ffn_{gate,up}.weight q8_0", block);
     command(s, "prompt -t 5,9,3,7,11,2,8,4");
     command(s, "diverge relerr 0.02");
     bool right = false;

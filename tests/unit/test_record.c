@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/command.h"
 #include "engine/record.h"
 #include "session/session.h"
+#include "tests/harness/commands.h"
 #include "tests/harness/models.h"
 
 static const int32_t ids[] = { 3, 70, 5, 9, 200, 17 };
@@ -139,13 +139,6 @@ static void forgets_what_changes(void **state)
     end(r, m);
 }
 
-static enum st command(struct session *s, const char *line, struct result *out)
-{
-    struct err e = ERR_INIT;
-    *out = (struct result){ 0 };
-    return command_run(s, str_from(line), false, out, &e);
-}
-
 static void is_a_setting_and_a_verb(void **state)
 {
     (void)state;
@@ -153,26 +146,19 @@ static void is_a_setting_and_a_verb(void **state)
     struct session *s = session_new();
     struct err e = ERR_INIT;
     struct session_model *m;
-    struct result out;
     assert_ok(session_open(s, golden_path("models/llama-gqa-tied.gguf"), NULL, &m, &e), &e);
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        assert_int_equal(command(s, good[i], &out), ST_OK);
-        result_free(&out);
-    }
-    assert_int_equal(command(s, "info record", &out), ST_OK);
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        command(s, "%s", good[i]);
+    struct result out = answer(s, "info record");
     assert_int_equal(out.tables[0]->n_rows, 4);
     assert_string_equal(table_cell(out.tables[0], 3, 0)->s, "blk.1.out");
     result_free(&out);
-    assert_int_equal(command(s, "record nothing.here", &out), ST_NOTFOUND);
-    result_free(&out);
-    assert_int_equal(command(s, "record a b c", &out), ST_SYNTAX);
-    result_free(&out);
+    refused(s, ST_NOTFOUND, ANYWHERE, "", "record nothing.here");
+    refused(s, ST_SYNTAX, ANYWHERE, "", "record a b c");
     assert_string_equal(setting_text(&s->settings, SETTING_RECORD), "blk.*.{mid,out}");
-    assert_int_equal(command(s, "set record l_out-1", &out), ST_OK);
-    result_free(&out);
+    command(s, "set record l_out-1");
     assert_int_equal(run_record_use(s->models.run->run).points, 1);
-    assert_int_equal(command(s, "record off", &out), ST_OK);
-    result_free(&out);
+    command(s, "record off");
     assert_int_equal(run_record_use(s->models.run->run).points, 0);
     session_free(s);
 }

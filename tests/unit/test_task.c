@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
-#include "command/command.h"
 #include "study/task_add.h"
+#include "tests/harness/commands.h"
 #include "tests/harness/models.h"
 
 static void assert_near(double got, double want, double tolerance)
@@ -263,38 +263,29 @@ static void agrees_with_the_training_script(void **state)
     model_free(m);
 }
 
-static double figure(const struct table *t, size_t row, const char *column)
-{
-    const int c = table_find(t, column);
-    assert_true(c >= 0);
-    return t->columns[c].type == COL_FLOAT ? table_cell(t, row, (size_t)c)->f
-                                           : (double)table_cell(t, row, (size_t)c)->i;
-}
-
 static void the_demo_model_adds(void **state)
 {
     (void)state;
     const char *path = demo();
     struct session *s = session_new();
     struct session_model *m;
-    struct result out = { 0 };
     struct err e = ERR_INIT;
     assert_ok(session_open(s, path, NULL, &m, &e), &e);
-    assert_ok(command_run(s, STR("task add 240 seed 4"), false, &out, &e), &e);
+    struct result out = answer(s, "task add 240 seed 4");
     const struct table *task = out.tables[0], *carries = out.tables[2];
-    assert_int_equal(figure(task, 0, "sums"), 240);
-    assert_true(figure(task, 0, "exact") >= 0.98);
-    assert_true(figure(task, 0, "digit_logp") < 0 && figure(task, 0, "digit_logp") > -0.05);
-    assert_true(figure(task, 0, "logp_low") < figure(task, 0, "digit_logp"));
+    assert_int_equal(number_at(task, 0, "sums"), 240);
+    assert_true(number_at(task, 0, "exact") >= 0.98);
+    assert_true(number_at(task, 0, "digit_logp") < 0 && number_at(task, 0, "digit_logp") > -0.05);
+    assert_true(number_at(task, 0, "logp_low") < number_at(task, 0, "digit_logp"));
     assert_int_equal(carries->n_rows, 6);
     for (size_t i = 0; i < 6; i++)
-        assert_int_equal(figure(carries, i, "of"), 40);
+        assert_int_equal(number_at(carries, i, "of"), 40);
     result_free(&out);
-    assert_fails(command_run(s, STR("task"), false, &out, &e), ST_SYNTAX, &e);
-    assert_fails(command_run(s, STR("task sort"), false, &out, &e), ST_SYNTAX, &e);
-    assert_fails(command_run(s, STR("task add many"), false, &out, &e), ST_SYNTAX, &e);
-    assert_fails(command_run(s, STR("task add 0"), false, &out, &e), ST_RANGE, &e);
-    assert_fails(command_run(s, STR("task add seed"), false, &out, &e), ST_SYNTAX, &e);
+    refused(s, ST_SYNTAX, ANYWHERE, "", "task");
+    refused(s, ST_SYNTAX, ANYWHERE, "", "task sort");
+    refused(s, ST_SYNTAX, ANYWHERE, "", "task add many");
+    refused(s, ST_RANGE, ANYWHERE, "", "task add 0");
+    refused(s, ST_SYNTAX, ANYWHERE, "", "task add seed");
     session_free(s);
 }
 

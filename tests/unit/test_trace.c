@@ -9,11 +9,11 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
-#include "command/command.h"
 #include "file/npy.h"
 #include "file/trace.h"
 #include "session/lookup.h"
 #include "session/session.h"
+#include "tests/harness/commands.h"
 #include "tests/harness/scratch.h"
 
 static struct session *s;
@@ -28,38 +28,12 @@ static void open_model(const char *name)
     assert_ok(session_open(s, golden_path(path), NULL, &m, &e), &e);
 }
 
-static enum st try_line(const char *line, struct result *out, struct err *e)
-{
-    *out = (struct result){ 0 };
-    return command_run(s, str_from(line), false, out, e);
-}
-
-static struct result do_line(const char *line)
-{
-    struct result out;
-    struct err e = ERR_INIT;
-    if (try_line(line, &out, &e))
-        fail_msg("%s: %s (%s)", line, e.msg, e.where);
-    return out;
-}
-
-static void quiet(const char *line)
-{
-    struct result out = do_line(line);
-    result_free(&out);
-}
-
-static void ref_trace(const char *folder)
-{
-    char line[400];
-    snprintf(line, sizeof line, "ref trace '%s'", folder);
-    quiet(line);
-}
+static void ref_trace(const char *folder) { command(s, "ref trace '%s'", folder); }
 
 /* The first point beyond the tolerance, "" if there is none; made: what it makes itself. */
 static void diverge(const char *line, char point[64], double *made)
 {
-    struct result out = do_line(line);
+    struct result out = answer(s, "%s", line);
     const struct table *t = out.tables[0];
     point[0] = '\0';
     if (out.status == RESULT_FOUND) {
@@ -77,11 +51,11 @@ static void agree(const char *model, const char *engine, int points, double tole
     open_model(model);
     snprintf(folder, sizeof folder, "traces/%s.%s", model, engine);
     ref_trace(golden_path(folder));
-    quiet("prompt -r");
+    command(s, "prompt -r");
     snprintf(line, sizeof line, "diverge -all relerr %g", tolerance);
     diverge(line, point, &made);
     assert_string_equal(point, "");
-    struct result out = do_line(line);
+    struct result out = answer(s, "%s", line);
     snprintf(note, sizeof note, "%d points of the trace were compared", points);
     assert_string_equal(out.notes[0], note);
     result_free(&out);
@@ -106,12 +80,12 @@ static void one_bad_point_is_found(void **state)
     (void)state;
     scratch_begin();
     open_model("llama-gqa-tied");
-    quiet("prompt -t 3,70,5,9,200");
-    quiet("run");
+    command(s, "prompt -t 3,70,5,9,200");
+    command(s, "run");
     char line[400], point[64];
     const char *folder = scratch_path("good/");
     snprintf(line, sizeof line, "dump ** to '%s'", folder);
-    quiet(line);
+    command(s, "%s", line);
     struct err e = ERR_INIT;
     struct trace t;
     assert_ok(trace_open(folder, &t, &e), &e);
@@ -155,14 +129,14 @@ static void shapes_of_other_scripts(void **state)
     (void)state;
     scratch_begin();
     open_model("llama-gqa-tied");
-    quiet("prompt -t 3,70,5");
-    quiet("run");
+    command(s, "prompt -t 3,70,5");
+    command(s, "run");
     assert_int_equal(mkdir(scratch_path("t"), 0777), 0);
     static const char manifest[] =
         "{\"tokens\": [3, 70, 5], \"x\": {\"y\": [1, \"]\"]},\n \"version\": 1, \"format\": "
         "\"qdb-trace\"}";
     scratch_write("t/trace.json", manifest, sizeof manifest - 1);
-    quiet("set elements 100");
+    command(s, "set elements 100");
     struct err e = ERR_INIT;
     struct view q;
     assert_ok(lookup_text(s, STR("blk.1.attn_q.out"), &q, &e), &e);
@@ -172,16 +146,16 @@ static void shapes_of_other_scripts(void **state)
                         &e), &e);
     view_free(&q);
     ref_trace(scratch_path("t"));
-    quiet("set span 2");
-    quiet("prompt -r");
-    quiet("run");
-    struct result out = do_line("compare blk.1.attn_{q,k}.out");
+    command(s, "set span 2");
+    command(s, "prompt -r");
+    command(s, "run");
+    struct result out = answer(s, "compare blk.1.attn_{q,k}.out");
     assert_int_equal(out.tables[0]->n_rows, 2);
     assert_true(table_cell(out.tables[0], 0, 2)->f < 1e-6);
     assert_true(table_cell(out.tables[0], 1, 2)->f < 1e-6);
     assert_string_equal(out.notes[0], "2 left out: they are not in the trace");
     result_free(&out);
-    out = do_line("ref");
+    out = answer(s, "ref");
     assert_string_equal(out.notes[1], "1 of its arrays has no name of a point: "
                                       "blocks.1.attn.hook_q2");
     result_free(&out);
@@ -195,121 +169,111 @@ static void a_catch_reads_the_trace(void **state)
     (void)state;
     open_model("llama-gqa-tied-q4_0");
     ref_trace(golden_path("traces/llama-gqa-tied.lens"));
-    quiet("catch diverge(0.01)");
-    quiet("prompt -r");
-    struct result out = do_line("run");
+    command(s, "catch diverge(0.01)");
+    command(s, "prompt -r");
+    struct result out = answer(s, "run");
     assert_int_equal(out.status, RESULT_FOUND);
     result_free(&out);
     session_free(s);
 }
 
-static void refuse(const char *line, enum st want, const char *text)
+#define GOOD   "{\"format\": \"qdb-trace\", \"version\": 1, \"tokens\": [3, 70]}"
+#define TENSOR "{\"dtype\":\"F32\",\"shape\":[2,32],\"data_offsets\":[0,256]}"
+
+/* What a folder is made of and what is said about it. */
+static const struct bad_folder {
+    const char *manifest, *header;
+    size_t bytes;
+    enum st st;
+    const char *text;
+} bad_folders[] = {
+    { "", NULL, 0, ST_IO, "" },
+    { "[1]", NULL, 0, ST_FORMAT, "byte 0: expected an object" },
+    { "{\"tokens\": [1, 2", NULL, 0, ST_FORMAT, "byte 16: " },
+    { "{\"tokens\": [1, -2]}", NULL, 0, ST_FORMAT, "a number out of range" },
+    { "{\"tokens\": [1.5]}", NULL, 0, ST_FORMAT, "expected a whole number" },
+    { "{\"version\": 1, \"tokens\": [1]}", NULL, 0, ST_FORMAT, "qdb-trace" },
+    { "{\"format\": \"qdb-trace\", \"version\": 2, \"tokens\": [1]}", NULL, 0, ST_UNSUPPORTED,
+      "version 2" },
+    { "{\"format\": \"qdb-trace\", \"version\": 1, \"tokens\": []}", NULL, 0, ST_FORMAT, "tokens" },
+    { GOOD "x", NULL, 0, ST_FORMAT, "text after the end" },
+    { GOOD, NULL, 0, ST_FORMAT, "no .safetensors or .npy" },
+    { GOOD, "{", 0, ST_FORMAT, "byte 9: " },
+    { GOOD, "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[2,32]}}", 256, ST_FORMAT, "each once" },
+    { GOOD, "{\"l_out-0\":" TENSOR "}", 252, ST_FORMAT, "offsets outside the file" },
+    { GOOD, "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[2,31],\"data_offsets\":[0,256]}}", 256,
+      ST_FORMAT, "do not fit the shape" },
+    { GOOD,
+      "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,16],"
+      "\"data_offsets\":[0,256]}}",
+      256, ST_FORMAT, "a shape too large" },
+    { GOOD, "{\"l_out-0\":" TENSOR ",\"l_out-0\":" TENSOR "}", 256, ST_FORMAT,
+      "two tensors are named" },
+    { GOOD, "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[3,32],\"data_offsets\":[0,384]}}", 384,
+      ST_RANGE, "l_out-0 of the trace has 3 x 32 entries; here it is tok 2, chan 32" },
+    { GOOD, "{\"l_out-0\":{\"dtype\":\"I32\",\"shape\":[2,32],\"data_offsets\":[0,256]}}", 256,
+      ST_FORMAT, "no .safetensors or .npy" },
+    { GOOD, "{\"x\":" TENSOR "}", 256, ST_FORMAT,
+      "none of its 1 arrays has the name of a point of this model: x" },
+};
+
+/* A folder t to hold a trace, and a model. */
+static void begin_folder(void)
 {
-    struct result out;
-    struct err e = ERR_INIT;
-    const enum st st = try_line(line, &out, &e);
-    if (st != want || !strstr(e.msg, text))
-        fail_msg("%s: %s: %s", line, st_name(st), e.msg);
-    assert_true(e.msg[0]);
-    result_free(&out);
+    scratch_begin();
+    assert_int_equal(mkdir(scratch_path("t"), 0777), 0);
+    open_model("llama-gqa-tied");
 }
 
-#define GOOD "{\"format\": \"qdb-trace\", \"version\": 1, \"tokens\": [3, 70]}"
-
-/* A header and n bytes of zeros as a safetensors file. */
-static void write_tensors(const char *name, const char *header, size_t n)
+static void end_folder(void)
 {
-    struct buf b = { 0 };
-    const size_t length = strlen(header);
-    for (int i = 0; i < 8; i++)
-        buf_addc(&b, (char)((uint64_t)length >> (8 * i)));
-    buf_adds(&b, header);
-    for (size_t i = 0; i < n; i++)
-        buf_addc(&b, '\0');
-    scratch_write(name, b.p, b.n);
-    buf_free(&b);
+    session_free(s);
+    scratch_end();
 }
 
 static void bad_folders_are_refused(void **state)
 {
     (void)state;
-    static const struct {
-        const char *manifest, *header;
-        size_t bytes;
-        enum st st;
-        const char *text;
-    } cases[] = {
-        { "", NULL, 0, ST_IO, "" },
-        { "[1]", NULL, 0, ST_FORMAT, "byte 0: expected an object" },
-        { "{\"tokens\": [1, 2", NULL, 0, ST_FORMAT, "byte 16: " },
-        { "{\"tokens\": [1, -2]}", NULL, 0, ST_FORMAT, "a number out of range" },
-        { "{\"tokens\": [1.5]}", NULL, 0, ST_FORMAT, "expected a whole number" },
-        { "{\"version\": 1, \"tokens\": [1]}", NULL, 0, ST_FORMAT, "qdb-trace" },
-        { "{\"format\": \"qdb-trace\", \"version\": 2, \"tokens\": [1]}", NULL, 0, ST_UNSUPPORTED,
-          "version 2" },
-        { "{\"format\": \"qdb-trace\", \"version\": 1, \"tokens\": []}", NULL, 0, ST_FORMAT,
-          "tokens" },
-        { GOOD "x", NULL, 0, ST_FORMAT, "text after the end" },
-        { GOOD, NULL, 0, ST_FORMAT, "no .safetensors or .npy" },
-        { GOOD, "{", 0, ST_FORMAT, "byte 9: " },
-        { GOOD, "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[2,32]}}", 256, ST_FORMAT,
-          "each once" },
-        { GOOD, "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[2,32],\"data_offsets\":[0,256]}}", 252,
-          ST_FORMAT, "offsets outside the file" },
-        { GOOD, "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[2,31],\"data_offsets\":[0,256]}}", 256,
-          ST_FORMAT, "do not fit the shape" },
-        { GOOD,
-          "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,16],"
-          "\"data_offsets\":[0,256]}}",
-          256, ST_FORMAT, "a shape too large" },
-        { GOOD,
-          "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[2,32],\"data_offsets\":[0,256]},"
-          "\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[2,32],\"data_offsets\":[0,256]}}",
-          256, ST_FORMAT, "two tensors are named" },
-        { GOOD, "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[3,32],\"data_offsets\":[0,384]}}", 384,
-          ST_RANGE, "l_out-0 of the trace has 3 x 32 entries; here it is tok 2, chan 32" },
-        { GOOD, "{\"l_out-0\":{\"dtype\":\"I32\",\"shape\":[2,32],\"data_offsets\":[0,256]}}", 256,
-          ST_FORMAT, "no .safetensors or .npy" },
-        { GOOD, "{\"x\":{\"dtype\":\"F32\",\"shape\":[2,32],\"data_offsets\":[0,256]}}", 256,
-          ST_FORMAT, "none of its 1 arrays has the name of a point of this model: x" },
-    };
-    char line[400];
-    scratch_begin();
-    assert_int_equal(mkdir(scratch_path("t"), 0777), 0);
-    open_model("llama-gqa-tied");
-    snprintf(line, sizeof line, "ref trace '%s'", scratch_path("t"));
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (cases[i].manifest[0])
-            scratch_write("t/trace.json", cases[i].manifest, strlen(cases[i].manifest));
-        if (cases[i].header)
-            write_tensors("t/a.safetensors", cases[i].header, cases[i].bytes);
-        refuse(line, cases[i].st, cases[i].text);
+    begin_folder();
+    for (size_t i = 0; i < sizeof bad_folders / sizeof *bad_folders; i++) {
+        const struct bad_folder *b = &bad_folders[i];
+        if (b->manifest[0])
+            scratch_write("t/trace.json", b->manifest, strlen(b->manifest));
+        if (b->header)
+            scratch_tensors("t/a.safetensors", b->header, b->bytes);
+        refused(s, b->st, ANYWHERE, b->text, "ref trace '%s'", scratch_path("t"));
         assert_null(s->models.trace);
     }
-    write_tensors("t/a.safetensors",
-                  "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[2,32],"
-                  "\"data_offsets\":[0,256]}}",
-                  256);
-    quiet(line);
-    quiet("prompt -t 3,71");
-    quiet("run");
-    refuse("compare blk.0.out", ST_RANGE, "token 1 of the run is 71, of the trace 70");
-    quiet("prompt -t 3,70,5");
-    quiet("run");
-    refuse("diverge", ST_RANGE, "the run has 3 tokens, the trace 2");
-    refuse("compare blk.0.mid", ST_RANGE, "the run has 3 tokens");
-    quiet("prompt -r");
-    quiet("run");
-    refuse("compare blk.0.mid", ST_STATE, "none of these points is in the trace");
-    refuse("kl", ST_STATE, "");
+    end_folder();
+}
+
+static void a_trace_of_other_tokens_is_refused(void **state)
+{
+    (void)state;
     static const float zeros[64];
     struct err e = ERR_INIT;
+    begin_folder();
+    scratch_write("t/trace.json", GOOD, strlen(GOOD));
+    scratch_tensors("t/a.safetensors", "{\"l_out-0\":" TENSOR "}", 256);
+    ref_trace(scratch_path("t"));
+    command(s, "prompt -t 3,71");
+    command(s, "run");
+    refused(s, ST_RANGE, ANYWHERE, "token 1 of the run is 71, of the trace 70",
+            "compare blk.0.out");
+    command(s, "prompt -t 3,70,5");
+    command(s, "run");
+    refused(s, ST_RANGE, ANYWHERE, "the run has 3 tokens, the trace 2", "diverge");
+    refused(s, ST_RANGE, ANYWHERE, "the run has 3 tokens", "compare blk.0.mid");
+    command(s, "prompt -r");
+    command(s, "run");
+    refused(s, ST_STATE, ANYWHERE, "none of these points is in the trace", "compare blk.0.mid");
+    refused(s, ST_STATE, ANYWHERE, "", "kl");
     assert_ok(npy_write(scratch_path("t/l_out-0.npy"), 2, (uint64_t[]){ 2, 32 }, zeros, &e), &e);
-    refuse(line, ST_FORMAT, "l_out-0 is there twice");
-    quiet("compare blk.0.out"); /* the reference there was stays */
-    session_free(s);
-    scratch_end();
+    refused(s, ST_FORMAT, ANYWHERE, "l_out-0 is there twice", "ref trace '%s'", scratch_path("t"));
+    command(s, "compare blk.0.out"); /* the reference there was stays */
+    end_folder();
 }
 
 UNIT_MAIN(CASE(other_engines_agree), CASE(one_bad_point_is_found), CASE(shapes_of_other_scripts),
-          CASE(a_catch_reads_the_trace), CASE(bad_folders_are_refused))
+          CASE(a_catch_reads_the_trace), CASE(bad_folders_are_refused),
+          CASE(a_trace_of_other_tokens_is_refused))
