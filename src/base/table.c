@@ -50,12 +50,11 @@ void table_columns(struct table *t, const struct column_spec *list, size_t n)
     for (size_t i = 0; i < n; i++) {
         table_column(t, list[i].type, list[i].name, list[i].unit ? list[i].unit : "");
         table_digits(t, list[i].digits);
+        t->columns[t->n_columns - 1].quiet = list[i].quiet;
     }
 }
 
 void table_digits(struct table *t, int digits) { t->columns[t->n_columns - 1].digits = digits; }
-
-void table_quiet(struct table *t) { t->columns[t->n_columns - 1].quiet = true; }
 
 void table_row(struct table *t)
 {

@@ -57,6 +57,7 @@ struct column_spec {
     enum column_type type;
     const char *name, *unit; /* unit NULL if none */
     int digits;
+    bool quiet;
 };
 void table_columns(struct table *t, const struct column_spec *list, size_t n);
 /* TABLE_COLUMNS(t, { COL_STRING, "what" }, { COL_INT, "bytes", "B" }, { COL_FLOAT, "rms", "", 4 });
@@ -70,7 +71,6 @@ void table_columns(struct table *t, const struct column_spec *list, size_t n);
         table_columns((t), table_list_, sizeof table_list_ / sizeof *table_list_); \
     } while (0)
 void table_digits(struct table *t, int digits); /* of the column declared last */
-void table_quiet(struct table *t);              /* likewise */
 /* Begin a row; the put functions then fill its cells from left to right; the rest are absent. */
 void table_row(struct table *t);
 void table_str(struct table *t, const char *s); /* NULL = absent; copied */

@@ -73,11 +73,8 @@ void breaks_show(const struct session *s, const struct breakpoint *b, struct res
     struct table *t = result_table(out, "breakpoint", TABLE_LINE);
     struct buf what = { 0 };
     breakpoint_print(b, &what);
-    table_column(t, COL_STRING, "kind", "");
-    table_quiet(t);
-    table_column(t, COL_INT, "number", "");
-    table_column(t, COL_STRING, "what", "");
-    table_column(t, COL_INT, "matches", "points");
+    TABLE_COLUMNS(t, { COL_STRING, "kind", .quiet = true }, { COL_INT, "number" },
+                  { COL_STRING, "what" }, { COL_INT, "matches", "points" });
     table_row(t);
     table_str(t, b->temporary ? "tbreak" : break_kind_name(b->kind));
     table_int(t, b->number);

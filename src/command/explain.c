@@ -46,9 +46,7 @@ enum st run_apropos(struct session *s, const struct call *c, struct result *out,
     if (!c->n_words)
         return call_fail(c, 0, e, ST_SYNTAX, "apropos takes a word to search for");
     struct table *t = result_table(out, "apropos", TABLE_ROWS);
-    table_column(t, COL_STRING, "kind", "");
-    table_column(t, COL_STRING, "name", "");
-    table_column(t, COL_STRING, "meaning", "");
+    TABLE_COLUMNS(t, { COL_STRING, "kind" }, { COL_STRING, "name" }, { COL_STRING, "meaning" });
     for (size_t i = 0; i < verb_count(); i++) {
         const struct verb *v = verb_at(i);
         const char *texts[] = { v->name, v->brief, v->help, verb_args(v) };

@@ -94,10 +94,8 @@ enum st setting_help(enum setting_id id, struct session *s, struct result *out)
 static struct table *verb_table(struct result *out)
 {
     struct table *t = result_table(out, "commands", TABLE_ROWS);
-    table_column(t, COL_STRING, "command", "");
-    table_column(t, COL_STRING, "short", "");
-    table_column(t, COL_STRING, "arguments", "");
-    table_column(t, COL_STRING, "meaning", "");
+    TABLE_COLUMNS(t, { COL_STRING, "command" }, { COL_STRING, "short" },
+                  { COL_STRING, "arguments" }, { COL_STRING, "meaning" });
     return t;
 }
 

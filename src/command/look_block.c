@@ -61,14 +61,10 @@ static void block_tables(const struct weight *w, int64_t element, const struct b
     int64_t at[SHAPE_MAX];
     look_split(&shape, element, at);
     struct table *t = result_table(out, "block", TABLE_RECORD);
-    table_column(t, COL_ADDRESS, "weight", "");
-    table_column(t, COL_STRING, "format", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "weight" }, { COL_STRING, "format" });
     look_place_columns(t, &shape);
-    table_column(t, COL_INT, "blkq", "");
-    table_column(t, COL_INT, "elements", "");
-    table_column(t, COL_INT, "bytes", "B");
-    table_column(t, COL_FLOAT, "bits_per_weight", "bit");
-    table_column(t, COL_FLOAT, "code_entropy", "bit");
+    TABLE_COLUMNS(t, { COL_INT, "blkq" }, { COL_INT, "elements" }, { COL_INT, "bytes", "B" },
+                  { COL_FLOAT, "bits_per_weight", "bit" }, { COL_FLOAT, "code_entropy", "bit" });
     table_row(t);
     table_strn(t, w->name);
     table_str(t, f->name);
@@ -79,8 +75,7 @@ static void block_tables(const struct weight *w, int64_t element, const struct b
     table_float(t, 8.0 * f->bytes / f->block);
     table_float(t, entropy_of_block(v));
     t = result_table(out, "fields", TABLE_ROWS);
-    table_column(t, COL_STRING, "field", "");
-    table_column(t, COL_STRING, "stored", "");
+    TABLE_COLUMNS(t, { COL_STRING, "field" }, { COL_STRING, "stored" });
     for (int i = 0; i < v->n_fields; i++) {
         table_row(t);
         table_str(t, v->fields[i].name);
@@ -88,12 +83,8 @@ static void block_tables(const struct weight *w, int64_t element, const struct b
     }
     t = result_table(out, "elements", TABLE_ROWS);
     table_column(t, COL_INT, axis_info(shape.d[last].axis)->name, "");
-    table_column(t, COL_INT, "code", "");
-    table_column(t, COL_FLOAT, "level", "");
-    table_column(t, COL_INT, "sub", "");
-    table_column(t, COL_FLOAT, "scale", "");
-    table_column(t, COL_FLOAT, "offset", "");
-    table_column(t, COL_FLOAT, "value", "");
+    TABLE_COLUMNS(t, { COL_INT, "code" }, { COL_FLOAT, "level" }, { COL_INT, "sub" },
+                  { COL_FLOAT, "scale" }, { COL_FLOAT, "offset" }, { COL_FLOAT, "value" });
     for (int i = 0; i < v->n && i < most; i++) {
         const int sub = i / v->sub_size;
         table_row(t);

@@ -106,9 +106,7 @@ enum st run_undisplay(struct session *s, const struct call *c, struct result *ou
 void displays_list(const struct session *s, struct result *out)
 {
     struct table *t = result_table(out, "displays", TABLE_ROWS);
-    table_column(t, COL_INT, "number", "");
-    table_column(t, COL_STRING, "format", "");
-    table_column(t, COL_STRING, "expression", "");
+    TABLE_COLUMNS(t, { COL_INT, "number" }, { COL_STRING, "format" }, { COL_STRING, "expression" });
     for (size_t i = 0; i < s->displays.n; i++) {
         const struct display *d = &s->displays.list[i];
         char format[32], letter[2] = { d->letter, '\0' };

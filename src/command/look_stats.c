@@ -245,8 +245,7 @@ static void show_bins(const struct bins *b, bool log, struct result *out)
 {
     struct table *t = result_table(out, "histogram", TABLE_HIST);
     table_column(t, COL_FLOAT, log ? "abs from" : "from", "");
-    table_column(t, COL_FLOAT, "to", "");
-    table_column(t, COL_INT, "count", "");
+    TABLE_COLUMNS(t, { COL_FLOAT, "to" }, { COL_INT, "count" });
     if (!b->any) {
         result_note(out, log ? "no value but zeros" : "no finite value");
         return;

@@ -217,8 +217,7 @@ static void show_bytes(const struct source *src, int64_t from, int64_t *end, boo
     look_block_at(w, from, &inside);
     struct table *t = result_table(out, "storage", TABLE_ROWS);
     look_place_columns(t, &src->shape);
-    table_column(t, COL_INT, "offset", "B");
-    table_column(t, COL_STRING, "bytes", "");
+    TABLE_COLUMNS(t, { COL_INT, "offset", "B" }, { COL_STRING, "bytes" });
     int64_t i = from - inside;
     while (i < *end) { /* plain numbers share a line, a larger block takes several */
         int64_t blocks = line / f->bytes > 1 ? line / f->bytes : 1;
@@ -263,8 +262,7 @@ static enum st show_codes(const struct source *src, int64_t from, int64_t end, b
     struct table *t = result_table(out, "codes", TABLE_ROWS);
     look_place_columns(t, &src->shape);
     if (scales) {
-        table_column(t, COL_FLOAT, "scale", "");
-        table_column(t, COL_FLOAT, "offset", "");
+        TABLE_COLUMNS(t, { COL_FLOAT, "scale" }, { COL_FLOAT, "offset" });
     }
     table_column(t, COL_STRING, "codes", "");
     for (int64_t i = from, inside; i < end;) {

@@ -40,19 +40,10 @@ static void stop_table(struct session_run *r, const struct stop *stop, struct re
     struct buf position = { 0 };
     position_print(r->run, at, &position);
     struct table *t = result_table(out, "stop", TABLE_LINE);
-    table_column(t, COL_STRING, "reason", "");
-    table_column(t, COL_INT, "number", "");
-    table_column(t, COL_ADDRESS, "position", "");
-    table_column(t, COL_ADDRESS, "point", "");
-    table_quiet(t);
-    table_column(t, COL_STRING, "axes", "");
-    table_column(t, COL_STRING, "statistic", "");
-    table_column(t, COL_FLOAT, "value", "");
-    table_column(t, COL_STRING, "at", "");
-    table_column(t, COL_INT, "nan", "");
-    table_quiet(t);
-    table_column(t, COL_INT, "inf", "");
-    table_quiet(t);
+    TABLE_COLUMNS(t, { COL_STRING, "reason" }, { COL_INT, "number" }, { COL_ADDRESS, "position" },
+                  { COL_ADDRESS, "point", .quiet = true }, { COL_STRING, "axes" },
+                  { COL_STRING, "statistic" }, { COL_FLOAT, "value" }, { COL_STRING, "at" },
+                  { COL_INT, "nan", .quiet = true }, { COL_INT, "inf", .quiet = true });
     table_row(t);
     table_str(t, stop_name(stop->reason));
     put_positive(t, stop->breakpoint);
@@ -108,10 +99,8 @@ void show_where(const struct session_run *r, struct result *out)
                                 at.span < run_n_spans(r->run) ? at.span : run_n_spans(r->run) - 1);
     struct buf b = { 0 };
     struct table *t = result_table(out, "where", TABLE_ROWS);
-    table_column(t, COL_STRING, "level", "");
-    table_column(t, COL_STRING, "what", "");
-    table_column(t, COL_INT, "done", "");
-    table_column(t, COL_INT, "of", "");
+    TABLE_COLUMNS(t, { COL_STRING, "level" }, { COL_STRING, "what" }, { COL_INT, "done" },
+                  { COL_INT, "of" });
     table_row(t);
     table_str(t, "span");
     session_token_text(r, run_tokens(r->run)[span.first], &b);
@@ -150,12 +139,8 @@ void show_nodes(const struct graph *g, int first, int end, int here, struct str 
                 struct result *out)
 {
     struct table *t = result_table(out, "nodes", TABLE_ROWS);
-    table_column(t, COL_STRING, "at", "");
-    table_column(t, COL_INT, "node", "");
-    table_column(t, COL_ADDRESS, "point", "");
-    table_column(t, COL_STRING, "op", "");
-    table_column(t, COL_STRING, "axes", "");
-    table_column(t, COL_STRING, "weight", "");
+    TABLE_COLUMNS(t, { COL_STRING, "at" }, { COL_INT, "node" }, { COL_ADDRESS, "point" },
+                  { COL_STRING, "op" }, { COL_STRING, "axes" }, { COL_STRING, "weight" });
     for (int i = first; i < end; i++) {
         const struct node *n = &g->nodes[i];
         if (glob.n && !graph_names(g, glob, n->out))

@@ -93,12 +93,8 @@ static void note_after(const struct session_run *r, int64_t tok, struct result *
 static struct table *prediction_table(const char *name, struct result *out)
 {
     struct table *t = result_table(out, name, TABLE_ROWS);
-    table_column(t, COL_INT, "rank", "");
-    table_column(t, COL_INT, "id", "");
-    table_column(t, COL_STRING, "text", "");
-    table_column(t, COL_FLOAT, "logit", "");
-    table_column(t, COL_FLOAT, "logprob", "nat");
-    table_column(t, COL_FLOAT, "prob", "");
+    TABLE_COLUMNS(t, { COL_INT, "rank" }, { COL_INT, "id" }, { COL_STRING, "text" },
+                  { COL_FLOAT, "logit" }, { COL_FLOAT, "logprob", "nat" }, { COL_FLOAT, "prob" });
     return t;
 }
 
@@ -191,11 +187,8 @@ static void show_difference(const struct session_run *r, const struct prediction
                             const struct prediction *b, struct result *out)
 {
     struct table *t = result_table(out, "difference", TABLE_LINE);
-    table_column(t, COL_STRING, "what", "");
-    table_column(t, COL_STRING, "a", "");
-    table_column(t, COL_STRING, "minus", "");
-    table_column(t, COL_STRING, "b", "");
-    table_column(t, COL_FLOAT, "difference", "nat");
+    TABLE_COLUMNS(t, { COL_STRING, "what" }, { COL_STRING, "a" }, { COL_STRING, "minus" },
+                  { COL_STRING, "b" }, { COL_FLOAT, "difference", "nat" });
     table_row(t);
     table_str(t, "logit of");
     put_text(t, r, a->id);
@@ -248,16 +241,12 @@ static enum st run_logits(struct session *s, const struct call *c, struct result
 static struct table *lens_table(int64_t n, bool ref, struct result *out)
 {
     struct table *t = result_table(out, "lens", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "point", "");
-    table_column(t, COL_FLOAT, "kl", "nat");
-    table_digits(t, 4);
+    TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_FLOAT, "kl", "nat", 4 });
     if (ref) {
         table_column(t, COL_FLOAT, "kl_ref", "nat");
         table_digits(t, 4);
     }
-    table_column(t, COL_INT, "rank", "");
-    table_column(t, COL_FLOAT, "prob", "");
-    table_digits(t, 4);
+    TABLE_COLUMNS(t, { COL_INT, "rank" }, { COL_FLOAT, "prob", "", 4 });
     for (int64_t i = 1; i <= n; i++) {
         char name[24];
         snprintf(name, sizeof name, "top%d", (int)i);

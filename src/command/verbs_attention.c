@@ -45,11 +45,10 @@ static void show_heads(const struct head_figures *list, size_t n, const struct h
                   { COL_FLOAT, "sink", "", 4 }, { COL_FLOAT, "max", "", 4 },
                   { COL_FLOAT, "distance", "tok", 4 }, { COL_FLOAT, "value", "", 4 });
     if (floor)
-        table_columns(t, (const struct column_spec[]){ { COL_FLOAT, "floor", "nat", 4 } }, 1);
+        TABLE_COLUMNS(t, { COL_FLOAT, "floor", "nat", 4 });
     if (ref)
-        table_columns(t, (const struct column_spec[]){ { COL_FLOAT, "ref", "", 4 },
-                                                       { COL_FLOAT, "change", "", 3 },
-                                                       { COL_STRING, "verdict", "", 0 } }, 3);
+        TABLE_COLUMNS(t, { COL_FLOAT, "ref", "", 4 }, { COL_FLOAT, "change", "", 3 },
+                      { COL_STRING, "verdict" });
     for (size_t i = 0; i < n; i++) {
         const struct head_figures *h = &list[i];
         const double figures[] = {

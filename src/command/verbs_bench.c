@@ -208,8 +208,7 @@ static void limits_table(const struct bench_machine *m, int threads, struct resu
     for (enum bench_limit l = 0; l < LIMIT__COUNT; l++)
         if (m->limit[l] > 0)
             table_column(t, COL_FLOAT, bench_limit_name(l), limit_unit(l));
-    table_column(t, COL_STRING, "level", "");
-    table_column(t, COL_INT, "threads", "");
+    TABLE_COLUMNS(t, { COL_STRING, "level" }, { COL_INT, "threads" });
     table_row(t);
     for (enum bench_limit l = 0; l < LIMIT__COUNT; l++)
         if (m->limit[l] > 0)

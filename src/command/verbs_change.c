@@ -20,8 +20,7 @@
 static void change_columns(struct table *t)
 {
     const bool line = t->form == TABLE_LINE;
-    table_column(t, COL_INT, "number", "");
-    table_column(t, COL_STRING, "what", "");
+    TABLE_COLUMNS(t, { COL_INT, "number" }, { COL_STRING, "what" });
     table_column(t, COL_INT, "points", line ? "points" : "");
     table_column(t, COL_INT, "weights", line ? "weights" : "");
     table_column(t, COL_INT, "runs", line ? "runs" : "");
@@ -96,8 +95,7 @@ void change_enter(struct session *s, const char *text, struct change *change, st
     struct position *before = places(s);
     changes_add(s, change, text);
     struct table *t = result_table(out, "change", TABLE_LINE);
-    table_column(t, COL_STRING, "kind", "");
-    table_quiet(t);
+    TABLE_COLUMNS(t, { COL_STRING, "kind", .quiet = true });
     change_columns(t);
     table_row(t);
     table_str(t, "change");

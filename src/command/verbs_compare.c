@@ -92,20 +92,10 @@ static enum st run_ref(struct session *s, const struct call *c, struct result *o
 
 void error_columns(struct table *t)
 {
-    table_column(t, COL_ADDRESS, "point", "");
-    table_column(t, COL_FLOAT, "sqnr", "dB");
-    table_digits(t, 4);
-    table_column(t, COL_FLOAT, "relerr", "");
-    table_digits(t, 3);
-    table_column(t, COL_FLOAT, "cos", "");
-    table_digits(t, 6);
-    table_column(t, COL_FLOAT, "first", "");
-    table_digits(t, 3);
-    table_column(t, COL_FLOAT, "massive", "");
-    table_digits(t, 3);
-    table_column(t, COL_FLOAT, "maxerr", "");
-    table_digits(t, 3);
-    table_column(t, COL_STRING, "at", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_FLOAT, "sqnr", "dB", 4 },
+                  { COL_FLOAT, "relerr", "", 3 }, { COL_FLOAT, "cos", "", 6 },
+                  { COL_FLOAT, "first", "", 3 }, { COL_FLOAT, "massive", "", 3 },
+                  { COL_FLOAT, "maxerr", "", 3 }, { COL_STRING, "at" });
 }
 
 void error_cells(struct table *t, const char *point, const struct point_error *p)
@@ -204,12 +194,15 @@ static enum st run_compare(struct session *s, const struct call *c, struct resul
 
 enum which { BY_RELERR, BY_SQNR, BY_COS, BY_MAXERR };
 
-static const struct {
-    const char *name;
+static const struct measure {
+    const char *name, *unit;
     double tolerance;
     bool low; /* values below the tolerance are beyond it */
 } statistics[] = {
-    { "relerr", 0.25, false }, { "sqnr", 12, true }, { "cos", 0.97, true }, { "maxerr", 1, false }
+    { "relerr", "", 0.25, false },
+    { "sqnr", "dB", 12, true },
+    { "cos", "", 0.97, true },
+    { "maxerr", "", 1, false },
 };
 
 static double pick(enum which by, const struct point_error *p)
@@ -223,20 +216,32 @@ static bool beyond(enum which by, double x, double tolerance)
     return statistics[by].low ? x < tolerance : x > tolerance;
 }
 
-static enum st diverge_arguments(const struct call *c, enum which *by, double *tolerance, bool *all,
-                                 struct err *e)
+/* The way through a run to the first point beyond a tolerance. */
+struct curve {
+    struct session *s;
+    struct session_run *r;
+    struct ref_source ref;
+    enum which by;
+    double tolerance;
+    bool all; /* a row for every point */
+    bool found;
+    int seen;
+    struct table *t;
+};
+
+static enum st diverge_arguments(const struct call *c, struct curve *way, struct err *e)
 {
     int i = 0;
-    *all = i < c->n_words && str_is(c->words[i].text, "-all");
-    i += *all;
+    way->all = i < c->n_words && str_is(c->words[i].text, "-all");
+    i += way->all;
     for (int k = 0; i < c->n_words && k < 4; k++)
         if (str_is(c->words[i].text, statistics[k].name)) {
-            *by = (enum which)k;
+            way->by = (enum which)k;
             i++;
             break;
         }
-    *tolerance = statistics[*by].tolerance;
-    if (i < c->n_words && parse_f64(c->words[i].text, tolerance, e))
+    way->tolerance = statistics[way->by].tolerance;
+    if (i < c->n_words && parse_f64(c->words[i].text, &way->tolerance, e))
         return call_fail(c, i, e, ST_SYNTAX, "expected relerr, sqnr, cos or maxerr, and a number");
     if (i + 1 < c->n_words)
         return call_fail(c, i + 1, e, ST_SYNTAX, "expected the end of the command");
@@ -276,73 +281,92 @@ static void remember(struct session *s, const struct session_run *r, struct ref_
         s->hit = (struct element){ r, span, value, at, true };
 }
 
-static enum st run_diverge(struct session *s, const struct call *c, struct result *out,
-                           struct err *e)
+static void first_beyond(struct curve *c, int span, int v, const struct point_error *p,
+                         const struct point_error *made, struct result *out)
 {
-    struct session_run *r;
-    struct ref_source ref;
-    enum which by = BY_RELERR;
-    double tolerance;
-    bool all, found = false;
-    int seen = 0;
-    enum st st = session_need_run(s, &r, e);
-    if (!st)
-        st = diverge_arguments(c, &by, &tolerance, &all, e);
-    if (!st && !run_done(r->run)) {
-        struct stop stop;
-        st = control_goto(s, r, run_end(r->run), &stop, e);
-    }
-    if (!st)
-        st = session_reference(s, r, run_end(r->run), s->progress, &ref, e);
+    const struct measure *of = &statistics[c->by];
+    out->status = RESULT_FOUND;
+    remember(c->s, c->r, &c->ref, span, v);
+    result_note(out, "%s is the first point with %s %s %g", run_graph(c->r->run)->values[v].name,
+                of->name, of->low ? "below" : "above", c->tolerance);
+    if (p->nonfinite)
+        result_note(out, "%" PRId64 " of its values are NaN or infinite", p->nonfinite);
+    else if (made && c->by == BY_RELERR)
+        result_note(out,
+                    "%.3g is made here, by this op on the reference's input; the rest was "
+                    "inherited",
+                    made->relerr);
+}
+
+static enum st curve_point(struct curve *c, int span, int v, struct result *out, struct err *e)
+{
+    struct run *run = c->r->run;
+    struct point_error p, made;
+    enum st st = compare_point(run, &c->ref, span, v, &p, e);
     if (st)
         return st;
-    const struct graph *g = run_graph(r->run);
-    struct table *t = result_table(out, "diverge", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "point", "");
-    table_column(t, COL_FLOAT, statistics[by].name, by == BY_SQNR ? "dB" : "");
-    table_digits(t, 4);
-    table_column(t, COL_FLOAT, "made_here", by == BY_SQNR ? "dB" : "");
-    table_digits(t, 4);
-    const double total = (double)run_n_spans(r->run) * g->n_nodes;
-    for (int span = 0; span < run_n_spans(r->run) && !found && !st; span++)
-        for (int node = 0; node < g->n_nodes && !found && !st; node++) {
+    const double x = pick(c->by, &p);
+    c->found = beyond(c->by, x, c->tolerance) || p.nonfinite;
+    if (!c->found && !c->all && !on_the_curve(run_graph(run), v))
+        return ST_OK;
+    const bool own = !compare_made_here(run, &c->ref, span, v, &made, NULL);
+    curve_row(run, span, v, x, own ? pick(c->by, &made) : NAN, c->t);
+    if (c->found)
+        first_beyond(c, span, v, &p, own ? &made : NULL, out);
+    return ST_OK;
+}
+
+static enum st follow_curve(struct curve *c, struct result *out, struct err *e)
+{
+    struct run *run = c->r->run;
+    const struct graph *g = run_graph(run);
+    const double total = (double)run_n_spans(run) * g->n_nodes;
+    enum st st = ST_OK;
+    for (int span = 0; span < run_n_spans(run) && !c->found && !st; span++)
+        for (int node = 0; node < g->n_nodes && !c->found && !st; node++) {
             const int v = g->nodes[node].out;
-            struct point_error p, made;
-            if (ref.trace ? !source_has(&ref, r->run, span, v) : run_skips(r->run, v))
+            if (c->ref.trace ? !source_has(&c->ref, run, span, v) : run_skips(run, v))
                 continue;
-            seen++;
-            if (!progress_tick(s->progress, "diverge", (double)span * g->n_nodes + node, total)) {
+            c->seen++;
+            if (!progress_tick(c->s->progress, "diverge", (double)span * g->n_nodes + node,
+                               total)) {
                 out->status = RESULT_PARTIAL;
                 return st_fail(e, ST_CANCELLED, "interrupted");
             }
-            if ((st = compare_point(r->run, &ref, span, v, &p, e)))
-                break;
-            const double x = pick(by, &p);
-            found = beyond(by, x, tolerance) || p.nonfinite;
-            if (!found && !all && !on_the_curve(g, v))
-                continue;
-            const bool own = !compare_made_here(r->run, &ref, span, v, &made, NULL);
-            curve_row(r->run, span, v, x, own ? pick(by, &made) : NAN, t);
-            if (!found)
-                continue;
-            out->status = RESULT_FOUND;
-            remember(s, r, &ref, span, v);
-            result_note(out, "%s is the first point with %s %s %g", g->values[v].name,
-                        statistics[by].name, statistics[by].low ? "below" : "above", tolerance);
-            if (p.nonfinite)
-                result_note(out, "%" PRId64 " of its values are NaN or infinite", p.nonfinite);
-            else if (own && by == BY_RELERR)
-                result_note(out,
-                            "%.3g is made here, by this op on the reference's input; the rest "
-                            "was inherited",
-                            made.relerr);
+            st = curve_point(c, span, v, out, e);
         }
-    if (!st && ref.trace)
-        result_note(out, "%d %s of the trace were compared", seen,
-                    text_plural((uint64_t)seen, "point", "points"));
-    if (!st && !found)
-        result_note(out, "no point has %s %s %g", statistics[by].name,
-                    statistics[by].low ? "below" : "above", tolerance);
+    return st;
+}
+
+static enum st run_diverge(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
+{
+    struct curve way = { .s = s, .by = BY_RELERR };
+    enum st st = session_need_run(s, &way.r, e);
+    if (!st)
+        st = diverge_arguments(c, &way, e);
+    if (!st && !run_done(way.r->run)) {
+        struct stop stop;
+        st = control_goto(s, way.r, run_end(way.r->run), &stop, e);
+    }
+    if (!st)
+        st = session_reference(s, way.r, run_end(way.r->run), s->progress, &way.ref, e);
+    if (st)
+        return st;
+    const struct measure *of = &statistics[way.by];
+    way.t = result_table(out, "diverge", TABLE_ROWS);
+    table_column(way.t, COL_ADDRESS, "point", "");
+    table_column(way.t, COL_FLOAT, of->name, of->unit);
+    table_digits(way.t, 4);
+    table_column(way.t, COL_FLOAT, "made_here", of->unit);
+    table_digits(way.t, 4);
+    st = follow_curve(&way, out, e);
+    if (!st && way.ref.trace)
+        result_note(out, "%d %s of the trace were compared", way.seen,
+                    text_plural((uint64_t)way.seen, "point", "points"));
+    if (!st && !way.found)
+        result_note(out, "no point has %s %s %g", of->name, of->low ? "below" : "above",
+                    way.tolerance);
     return st;
 }
 

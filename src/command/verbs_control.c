@@ -224,8 +224,7 @@ static enum st run_when(struct session *s, const struct call *c, struct result *
     if (st)
         return st;
     struct table *t = result_table(out, "when", TABLE_RECORD);
-    table_column(t, COL_ADDRESS, "position", "");
-    table_column(t, COL_STRING, "run", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "position" }, { COL_STRING, "run" });
     struct buf b = { 0 };
     position_print(r->run, run_position(r->run), &b);
     table_row(t);

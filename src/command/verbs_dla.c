@@ -76,10 +76,8 @@ static enum st top_token(struct session_run *r, int64_t tok, int32_t *id, struct
 static void show_dla(const struct session_run *r, const struct dla *d, struct result *out)
 {
     struct table *t = result_table(out, "dla", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "point", "");
-    table_column(t, COL_INT, "head", "");
-    table_column(t, COL_FLOAT, "adds", "");
-    table_column(t, COL_FLOAT, "sum", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_INT, "head" }, { COL_FLOAT, "adds" },
+                  { COL_FLOAT, "sum" });
     double sum = 0;
     for (size_t i = 0; i < d->n; i++) {
         const struct dla_part *p = &d->parts[i];
@@ -91,9 +89,7 @@ static void show_dla(const struct session_run *r, const struct dla *d, struct re
             table_float(t, sum += p->x);
     }
     t = result_table(out, "logit", TABLE_RECORD);
-    table_column(t, COL_FLOAT, "sum", "");
-    table_column(t, COL_FLOAT, "logit", "");
-    table_column(t, COL_FLOAT, "rest", "");
+    TABLE_COLUMNS(t, { COL_FLOAT, "sum" }, { COL_FLOAT, "logit" }, { COL_FLOAT, "rest" });
     table_row(t);
     table_float(t, d->sum);
     table_float(t, d->logit);

@@ -116,10 +116,8 @@ static enum st run_lint(struct session *s, const struct call *c, struct result *
     struct lint found;
     st = lint_weights(w, 0, s->progress, &found, e);
     struct table *t = result_table(out, "findings", TABLE_ROWS);
-    table_column(t, COL_STRING, "severity", "");
-    table_column(t, COL_STRING, "check", "");
-    table_column(t, COL_STRING, "subject", "");
-    table_column(t, COL_STRING, "message", "");
+    TABLE_COLUMNS(t, { COL_STRING, "severity" }, { COL_STRING, "check" }, { COL_STRING, "subject" },
+                  { COL_STRING, "message" });
     for (size_t i = 0; i < found.n; i++) {
         table_row(t);
         table_str(t, lint_severity_name(found.list[i].severity));
@@ -143,10 +141,8 @@ static void diff_keys(const struct diff *d, const struct weights *a, const struc
                       struct result *out)
 {
     struct table *t = result_table(out, "keys", TABLE_ROWS);
-    table_column(t, COL_STRING, "change", "");
-    table_column(t, COL_STRING, "key", "");
-    table_column(t, COL_STRING, "a", "");
-    table_column(t, COL_STRING, "b", "");
+    TABLE_COLUMNS(t, { COL_STRING, "change" }, { COL_STRING, "key" }, { COL_STRING, "a" },
+                  { COL_STRING, "b" });
     for (size_t i = 0; i < d->n_keys; i++) {
         table_row(t);
         table_str(t, diff_change_name(d->keys[i].change));
@@ -159,14 +155,9 @@ static void diff_keys(const struct diff *d, const struct weights *a, const struc
 static void diff_tensors(const struct diff *d, struct result *out)
 {
     struct table *t = result_table(out, "tensors", TABLE_ROWS);
-    table_column(t, COL_STRING, "change", "");
-    table_column(t, COL_ADDRESS, "tensor", "");
-    table_column(t, COL_STRING, "a", "");
-    table_column(t, COL_STRING, "b", "");
-    table_column(t, COL_FLOAT, "relative_l2", "");
-    table_column(t, COL_FLOAT, "sqnr", "dB");
-    table_column(t, COL_FLOAT, "max_abs", "");
-    table_column(t, COL_STRING, "remark", "");
+    TABLE_COLUMNS(t, { COL_STRING, "change" }, { COL_ADDRESS, "tensor" }, { COL_STRING, "a" },
+                  { COL_STRING, "b" }, { COL_FLOAT, "relative_l2" }, { COL_FLOAT, "sqnr", "dB" },
+                  { COL_FLOAT, "max_abs" }, { COL_STRING, "remark" });
     for (size_t i = 0; i < d->n_tensors; i++) {
         const struct diff_tensor *x = &d->tensors[i];
         if (x->change == DIFF_SAME)

@@ -345,8 +345,7 @@ static enum st info_arch(struct session *s, const struct call *c, struct result 
 {
     (void)s, (void)c, (void)e;
     struct table *t = result_table(out, "architectures", TABLE_ROWS);
-    table_column(t, COL_STRING, "architecture", "");
-    table_column(t, COL_STRING, "meaning", "");
+    TABLE_COLUMNS(t, { COL_STRING, "architecture" }, { COL_STRING, "meaning" });
     for (size_t i = 0; architecture_at(i); i++) {
         table_row(t);
         table_str(t, architecture_at(i)->name);
@@ -420,8 +419,7 @@ static const char *topic_name(const void *data, size_t i)
 static enum st list_topics(struct result *out)
 {
     struct table *t = result_table(out, "topics", TABLE_ROWS);
-    table_column(t, COL_STRING, "topic", "");
-    table_column(t, COL_STRING, "meaning", "");
+    TABLE_COLUMNS(t, { COL_STRING, "topic" }, { COL_STRING, "meaning" });
     for (int i = 0; i < N_TOPICS; i++) {
         table_row(t);
         table_str(t, topics[i].name);

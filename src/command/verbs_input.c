@@ -13,10 +13,8 @@ static void show_tokens(const struct session_model *m, const int32_t *ids, size_
                         struct result *out)
 {
     struct table *t = result_table(out, "tokens", TABLE_ROWS);
-    table_column(t, COL_INT, "tok", "");
-    table_column(t, COL_INT, "id", "");
-    table_column(t, COL_STRING, "text", "");
-    table_column(t, COL_STRING, "kind", "");
+    TABLE_COLUMNS(t, { COL_INT, "tok" }, { COL_INT, "id" }, { COL_STRING, "text" },
+                  { COL_STRING, "kind" });
     static const char *const kinds[] = { "", "", "unknown", "control", "user", "unused", "byte" };
     const struct session_run view = { .model = (struct session_model *)m };
     struct buf b = { 0 };

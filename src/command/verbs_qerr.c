@@ -166,11 +166,9 @@ static void show_entries(const struct qerr_call *q, struct result *out)
         table_column(t, COL_INT, "row", "");
     if (q->by != BY_ROW)
         table_column(t, COL_INT, blocks ? "blkq" : "col", "");
-    table_columns(t, (const struct column_spec[]){ { COL_FLOAT, "relerr", "", 3 },
-                                                   { COL_FLOAT, "sqnr", "dB", 4 } }, 2);
+    TABLE_COLUMNS(t, { COL_FLOAT, "relerr", "", 3 }, { COL_FLOAT, "sqnr", "dB", 4 });
     if (blocks)
-        table_columns(t, (const struct column_spec[]){ { COL_FLOAT, "rmse/scale", "", 3 },
-                                                       { COL_FLOAT, "maxerr", "", 3 } }, 2);
+        TABLE_COLUMNS(t, { COL_FLOAT, "rmse/scale", "", 3 }, { COL_FLOAT, "maxerr", "", 3 });
     table_column(t, COL_INT, "nonfinite", "");
     for (size_t i = 0; i < q->n; i++) {
         const struct entry *x = &q->entries[i];

@@ -32,10 +32,8 @@ enum st run_show(struct session *s, const struct call *c, struct result *out, st
             return st_at(e, c->words[i].column, c->words[i].length);
     }
     struct table *t = result_table(out, "settings", c->n_words == 1 ? TABLE_RECORD : TABLE_ROWS);
-    table_column(t, COL_STRING, "setting", "");
-    table_column(t, COL_STRING, "value", "");
-    table_column(t, COL_STRING, "choices", "");
-    table_column(t, COL_STRING, "meaning", "");
+    TABLE_COLUMNS(t, { COL_STRING, "setting" }, { COL_STRING, "value" }, { COL_STRING, "choices" },
+                  { COL_STRING, "meaning" });
     for (int i = 0; i < c->n_words; i++)
         if (!setting_find(c->words[i].text, &id, e))
             add_setting(s, t, id);

@@ -14,19 +14,13 @@
 static void point_columns(struct table *t, bool growth)
 {
     table_column(t, COL_ADDRESS, "point", "");
-    table_columns(t, (const struct column_spec[]){ { COL_FLOAT, "l2", "", 4 } }, 1);
+    TABLE_COLUMNS(t, { COL_FLOAT, "l2", "", 4 });
     if (growth)
-        table_columns(t, (const struct column_spec[]){ { COL_FLOAT, "growth", "", 3 } }, 1);
-    table_columns(t,
-                  (const struct column_spec[]){ { COL_FLOAT, "first", "", 4 },
-                                                { COL_FLOAT, "rms", "", 4 },
-                                                { COL_FLOAT, "kurt", "", 4 },
-                                                { COL_FLOAT, "rest", "", 4 },
-                                                { COL_FLOAT, "infnorm", "", 4 },
-                                                { COL_INT, "tok", "", 0 },
-                                                { COL_INT, "chan", "", 0 },
-                                                { COL_INT, "nonfinite", "", 0 } },
-                  8);
+        TABLE_COLUMNS(t, { COL_FLOAT, "growth", "", 3 });
+    TABLE_COLUMNS(t, { COL_FLOAT, "first", "", 4 }, { COL_FLOAT, "rms", "", 4 },
+                  { COL_FLOAT, "kurt", "", 4 }, { COL_FLOAT, "rest", "", 4 },
+                  { COL_FLOAT, "infnorm", "", 4 }, { COL_INT, "tok" }, { COL_INT, "chan" },
+                  { COL_INT, "nonfinite" });
 }
 
 static void point_row(struct table *t, const char *name, const struct point_norms *p,

@@ -118,8 +118,7 @@ static enum st run_gen(struct session *s, const struct call *c, struct result *o
     if (k && tokenizer_decode(k, ids, n, false, false, &text, NULL))
         buf_clear(&text);
     struct table *t = result_table(out, "text", TABLE_RECORD);
-    table_column(t, COL_STRING, "text", "");
-    table_column(t, COL_INT, "tokens", "");
+    TABLE_COLUMNS(t, { COL_STRING, "text" }, { COL_INT, "tokens" });
     table_row(t);
     table_strn(t, str_of(buf_str(&text), text.n));
     table_int(t, (int64_t)n);
@@ -160,24 +159,14 @@ static void ppl_table(const struct perplexity *p, const char *file, enum compute
                       const struct fast_floor *floor, int64_t context, struct result *out)
 {
     struct table *t = result_table(out, "perplexity", TABLE_RECORD);
-    table_column(t, COL_FLOAT, "perplexity", "");
-    table_digits(t, 6);
-    table_column(t, COL_FLOAT, "error", "");
-    table_column(t, COL_FLOAT, "nll", "nat/token");
-    table_digits(t, 6);
-    table_column(t, COL_STRING, "compute", "");
+    TABLE_COLUMNS(t, { COL_FLOAT, "perplexity", "", 6 }, { COL_FLOAT, "error" },
+                  { COL_FLOAT, "nll", "nat/token", 6 }, { COL_STRING, "compute" });
     if (mode == COMPUTE_FAST) {
-        table_column(t, COL_FLOAT, "fast_floor", "nat/token");
-        table_digits(t, 3);
-        table_column(t, COL_STRING, "level", "");
+        TABLE_COLUMNS(t, { COL_FLOAT, "fast_floor", "nat/token", 3 }, { COL_STRING, "level" });
     }
-    table_column(t, COL_STRING, "text", "");
-    table_column(t, COL_INT, "context", "token");
-    table_column(t, COL_INT, "chunks", "");
-    table_column(t, COL_INT, "chunks_of", "");
-    table_column(t, COL_INT, "scored", "token");
-    table_column(t, COL_INT, "tokens", "");
-    table_column(t, COL_FLOAT, "speed", "tok/s");
+    TABLE_COLUMNS(t, { COL_STRING, "text" }, { COL_INT, "context", "token" }, { COL_INT, "chunks" },
+                  { COL_INT, "chunks_of" }, { COL_INT, "scored", "token" }, { COL_INT, "tokens" },
+                  { COL_FLOAT, "speed", "tok/s" });
     table_row(t);
     table_float(t, p->value);
     table_float(t, p->error);
@@ -271,14 +260,8 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
 
 static void share_columns(struct table *t)
 {
-    table_column(t, COL_INT, "right", "");
-    table_column(t, COL_INT, "of", "");
-    table_column(t, COL_FLOAT, "share", "");
-    table_digits(t, 4);
-    table_column(t, COL_FLOAT, "low", "");
-    table_digits(t, 4);
-    table_column(t, COL_FLOAT, "high", "");
-    table_digits(t, 4);
+    TABLE_COLUMNS(t, { COL_INT, "right" }, { COL_INT, "of" }, { COL_FLOAT, "share", "", 4 },
+                  { COL_FLOAT, "low", "", 4 }, { COL_FLOAT, "high", "", 4 });
 }
 
 static void share_cells(struct table *t, const struct share *s)
@@ -349,11 +332,8 @@ static void task_wrong(const struct session_model *m, const struct add_sum *sums
             continue;
         if (!shown++) {
             t = result_table(out, "wrong", TABLE_ROWS);
-            table_column(t, COL_INT, "a", "");
-            table_column(t, COL_INT, "b", "");
-            table_column(t, COL_INT, "sum", "");
-            table_column(t, COL_STRING, "first_wrong", "");
-            table_column(t, COL_STRING, "said", "");
+            TABLE_COLUMNS(t, { COL_INT, "a" }, { COL_INT, "b" }, { COL_INT, "sum" },
+                          { COL_STRING, "first_wrong" }, { COL_STRING, "said" });
         }
         table_row(t);
         table_int(t, sums[i].a);

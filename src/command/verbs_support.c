@@ -121,8 +121,7 @@ static enum st run_shell(struct session *s, const struct call *c, struct result 
 static void show_aliases(const struct session *s, struct result *out)
 {
     struct table *t = result_table(out, "aliases", TABLE_ROWS);
-    table_column(t, COL_STRING, "alias", "");
-    table_column(t, COL_STRING, "command", "");
+    TABLE_COLUMNS(t, { COL_STRING, "alias" }, { COL_STRING, "command" });
     for (size_t i = 0; i < s->n_aliases; i++) {
         table_row(t);
         table_str(t, s->aliases[i].name);
@@ -185,8 +184,7 @@ static enum st run_history(struct session *s, const struct call *c, struct resul
     while (s->front && s->front->history && s->front->history(s->front, n))
         n++;
     struct table *t = result_table(out, "history", TABLE_ROWS);
-    table_column(t, COL_INT, "line", "");
-    table_column(t, COL_STRING, "command", "");
+    TABLE_COLUMNS(t, { COL_INT, "line" }, { COL_STRING, "command" });
     for (size_t i = n > (size_t)most ? n - (size_t)most : 0; i < n; i++) {
         table_row(t);
         table_int(t, (int64_t)i + 1);

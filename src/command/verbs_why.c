@@ -42,11 +42,8 @@ static void show_steps(struct run *r, const struct why *w, struct result *out)
 {
     const struct graph *g = run_graph(r);
     struct table *t = result_table(out, "why", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "position", "");
-    table_column(t, COL_STRING, "at", "");
-    table_column(t, COL_STRING, "op", "");
-    table_column(t, COL_FLOAT, "value", "");
-    table_column(t, COL_STRING, "verdict", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "position" }, { COL_STRING, "at" }, { COL_STRING, "op" },
+                  { COL_FLOAT, "value" }, { COL_STRING, "verdict" });
     for (size_t i = 0; i < w->n; i++) {
         const struct why_step *s = &w->steps[i];
         const struct node *node = &g->nodes[g->values[s->value].node];
@@ -67,13 +64,8 @@ static void show_terms(struct run *r, const struct why_step *s, struct result *o
     if (!s->n_top)
         return;
     struct table *t = result_table(out, "terms", TABLE_ROWS);
-    table_column(t, COL_STRING, "of", "");
-    table_column(t, COL_STRING, "at", "");
-    table_column(t, COL_FLOAT, "activation", "");
-    table_column(t, COL_FLOAT, "factor", "");
-    table_column(t, COL_FLOAT, "product", "");
-    table_column(t, COL_FLOAT, "share", "");
-    table_digits(t, 3);
+    TABLE_COLUMNS(t, { COL_STRING, "of" }, { COL_STRING, "at" }, { COL_FLOAT, "activation" },
+                  { COL_FLOAT, "factor" }, { COL_FLOAT, "product" }, { COL_FLOAT, "share", "", 3 });
     for (int64_t i = 0; i < s->n_top; i++) {
         const struct op_term *term = &s->top[i];
         table_row(t);
@@ -161,9 +153,7 @@ static enum st show_heads(struct run *r, int span, int value, int64_t at, struct
     if (st || !n)
         return st;
     struct table *t = result_table(out, "heads", TABLE_ROWS);
-    table_column(t, COL_ADDRESS, "point", "");
-    table_column(t, COL_INT, "head", "");
-    table_column(t, COL_FLOAT, "adds", "");
+    TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_INT, "head" }, { COL_FLOAT, "adds" });
     for (size_t h = 0; h < n; h++) {
         table_row(t);
         table_str(t, run_graph(r)->values[value].name);
@@ -187,9 +177,7 @@ static enum st show_writes(struct run *r, const struct element *x, struct result
         return st;
     struct table *t = n > 1 ? result_table(out, "writes", TABLE_ROWS) : NULL;
     if (t) {
-        table_column(t, COL_ADDRESS, "point", "");
-        table_column(t, COL_FLOAT, "adds", "");
-        table_column(t, COL_FLOAT, "sum", "");
+        TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_FLOAT, "adds" }, { COL_FLOAT, "sum" });
     }
     for (size_t i = 0; i < n; i++) {
         sum += list[i].x;

@@ -121,8 +121,7 @@ void values_show(const char *as, const struct view *v, struct result *out)
             t = out->tables[i];
     if (!t) {
         t = result_table(out, "value", TABLE_ROWS);
-        table_column(t, COL_STRING, "as", "");
-        table_column(t, COL_STRING, "of", "");
+        TABLE_COLUMNS(t, { COL_STRING, "as" }, { COL_STRING, "of" });
         table_column(t, v->shape.rank ? COL_STRING : COL_FLOAT, last, "");
     }
     table_row(t);
@@ -160,10 +159,8 @@ void values_list(const struct values *v, struct result *out)
 {
     struct buf as = { 0 };
     struct table *t = result_table(out, "values", TABLE_ROWS);
-    table_column(t, COL_STRING, "as", "");
-    table_column(t, COL_STRING, "of", "");
-    table_column(t, COL_STRING, "axes", "");
-    table_column(t, COL_FLOAT, "value", "");
+    TABLE_COLUMNS(t, { COL_STRING, "as" }, { COL_STRING, "of" }, { COL_STRING, "axes" },
+                  { COL_FLOAT, "value" });
     for (size_t i = 0; i < v->n_history; i++) {
         buf_printf(&as, "$%zu", i + 1);
         list_one(buf_str(&as), &v->history[i], t);

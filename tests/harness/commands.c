@@ -26,6 +26,16 @@ void sitting_end(struct sitting *f)
     scratch_end();
 }
 
+struct session *prompted(const char *path, const int32_t *ids, int64_t n, struct session_run **r)
+{
+    struct session *s = session_new();
+    struct session_model *m;
+    struct err e = ERR_INIT;
+    assert_ok(session_open(s, path, NULL, &m, &e), &e);
+    assert_ok(session_prompt(s, ids, n, NULL, r, &e), &e);
+    return s;
+}
+
 static struct result typed(struct session *s, enum st want, struct err *e, const char *fmt,
                            va_list ap)
 {

@@ -16,6 +16,9 @@ struct sitting sitting_begin(const char *path); /* NULL: no model yet */
 void sitting_open(struct sitting *f, const char *path);
 void sitting_end(struct sitting *f);
 
+/* A session with one model open and a run of these tokens that has not moved. */
+struct session *prompted(const char *path, const int32_t *ids, int64_t n, struct session_run **r);
+
 /* What the command gives back; the caller frees it. */
 struct result answer(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void command(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -94,13 +94,10 @@ static void catch_score(const char *path, const struct weight *planted, int64_t 
                         struct score *score)
 {
     struct err e = ERR_INIT;
-    struct session *s = session_new();
-    struct session_model *m;
     struct session_run *r;
+    struct session *s = prompted(path, ids, N_IDS, &r);
     struct breakpoint *b;
     struct stop stop;
-    assert_ok(session_open(s, path, NULL, &m, &e), &e);
-    assert_ok(session_prompt(s, ids, N_IDS, NULL, &r, &e), &e);
     assert_ok(breakpoint_add(&s->breaks, BREAK_CATCH, NULL, &b, &e), &e);
     assert_ok(condition_parse(STR("nan"), &b->condition, &e), &e);
     assert_ok(control_forward(s, r, run_end(r->run), STOP_END, &stop, &e), &e);

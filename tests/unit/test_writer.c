@@ -12,6 +12,7 @@
 #include "kernels/level.h"
 #include "session/control.h"
 #include "study/writer.h"
+#include "tests/harness/commands.h"
 #include "tests/harness/plant.h"
 
 enum { PLANTS = 200, N_IDS = 8 };
@@ -95,15 +96,12 @@ static bool plant_q8_0(const struct original *o, char *copy, struct run *clean,
 static bool found(const char *path, const struct planted *p, bool by_block)
 {
     struct err e = ERR_INIT;
-    struct session *s = session_new();
-    struct session_model *m;
     struct session_run *r;
+    struct session *s = prompted(path, ids, N_IDS, &r);
     struct breakpoint *b;
     struct stop stop;
     struct writer w;
     char text[80];
-    assert_ok(session_open(s, path, NULL, &m, &e), &e);
-    assert_ok(session_prompt(s, ids, N_IDS, NULL, &r, &e), &e);
     const struct graph *g = run_graph(r->run);
     snprintf(text, sizeof text, "blk.%d.out[tok=%d, chan=%d]", g->n_blocks - 1, (int)p->tok,
              (int)p->chan);
