@@ -249,10 +249,10 @@ static void show_verdict(const struct session *s, const struct shown *k, struct 
                   { COL_FLOAT, "after_high", "", 5 }, { COL_FLOAT, "share", "", 4 },
                   { COL_FLOAT, "share_low", "", 4 }, { COL_FLOAT, "share_high", "", 4 },
                   { COL_FLOAT, "asked", "", 4 }, { COL_FLOAT, "all", "", 4 },
-                  { COL_FLOAT, "only", "", 4 }, { COL_INT, "places" }, { COL_INT, "differ" },
-                  { COL_INT, "measured" }, { COL_INT, "segments" }, { COL_INT, "scored", "token" },
-                  { COL_STRING, "text" }, { COL_STRING, "model" }, { COL_STRING, "reference" },
-                  { COL_STRING, "compute" });
+                  { COL_FLOAT, "only", "", 4 }, { COL_INT, "places" }, { COL_BOOL, "minimal" },
+                  { COL_INT, "differ" }, { COL_INT, "measured" }, { COL_INT, "segments" },
+                  { COL_INT, "scored", "token" }, { COL_STRING, "text" }, { COL_STRING, "model" },
+                  { COL_STRING, "reference" }, { COL_STRING, "compute" });
     metric_print(s, &s->metric, &metric);
     table_row(t);
     table_str(t, buf_str(&metric));
@@ -264,6 +264,7 @@ static void show_verdict(const struct session *s, const struct shown *k, struct 
     put_number(t, b->all);
     put_number(t, b->only);
     table_int(t, (int64_t)b->n_places);
+    table_bool(t, b->minimal);
     table_int(t, (int64_t)k->from->n);
     table_int(t, (int64_t)b->n_steps);
     table_int(t, b->before.clusters);
@@ -279,6 +280,11 @@ static void show_notes(const struct shown *k, struct result *out)
     const struct bisect *b = k->b;
     if (!b->complete)
         result_note(out, "interrupted: the places are those of the last level that was done");
+    if (b->complete && !b->minimal)
+        result_note(out,
+                    "some of the places may not be needed: leaving them out one by one ended "
+                    "after %d sets for each",
+                    BISECT_ROUNDS);
     if (!isnan(b->all) && !b->reached)
         result_note(out, "all weights together explain %.3g of it; the places explain %.3g of that",
                     b->all, k->call->share);
@@ -404,10 +410,11 @@ const struct verb verbs_bisect[] = {
           "At each level every place is mended alone, on 8 segments; the best is taken, then the "
           "best beside it, until the share is reached on all segments; then each is taken out that "
           "the others do without. Of at most 8 weights, the rows are ordered by their squared "
-          "error, the fewest of the worst that do are sought, and each of those is tried to be "
-          "left out; a weight that needs more than 16 stays whole (rows: how many differ). A row "
-          "that is mended in a weight of another format than the reference's turns the weight to "
-          "f32.\n"
+          "error, the fewest of the worst that do are sought; a weight that needs more than 16 "
+          "stays whole (rows: how many differ). Then each row, of all weights, is tried to be left "
+          "out, again and again until none can be (minimal: yes), for at most 4 measurements a "
+          "row. A row that is mended in a weight of another format than the reference's turns the "
+          "weight to f32.\n"
           "alone: share that the place explains when it alone is mended; without: share that the "
           "others of the set explain without it (of more than 8 places: alone on the 8 "
           "segments). `measured` lists the sets that were mended (-all: also those tried on 8 "

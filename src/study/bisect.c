@@ -136,12 +136,98 @@ static enum st one_level(struct search *s, bool *among, enum bisect_level level,
     struct group *g = groups_of(s, among, level, &n);
     s->level = level;
     enum st st = search_set(s, g, n, e);
+    s->out->minimal = !st;
     if (!st) {
         set_places(s, g, n);
         search_mend(s, g, n, NULL);
         memcpy(among, s->mended, s->t->n_weights * sizeof *among);
     }
     groups_free(g, n);
+    return st;
+}
+
+/* --- rows --------------------------------------------------------------------------------------
+ */
+
+/* Mend the places that are chosen, and nothing else; of a weight, all of its rows together. */
+static enum st mend_places(struct search *s, const bool *chosen, struct err *e)
+{
+    const struct bisect *b = s->out;
+    int64_t *rows = x_alloc((b->n_places + 1) * sizeof *rows);
+    enum st st = ST_OK;
+    for (size_t i = 0; i < s->t->n_weights && !st; i++) {
+        int64_t n = 0;
+        s->mended[i] = false;
+        form_drop(s->partly[i]);
+        s->partly[i] = NULL;
+        for (size_t k = 0; k < b->n_places; k++) {
+            const struct bisect_place *p = &b->places[k];
+            for (int m = 0; chosen[k] && m < p->n_members; m++)
+                if (p->members[m] == (int)i) {
+                    s->mended[i] = true;
+                    if (p->row >= 0)
+                        rows[n++] = p->row;
+                }
+        }
+        if (n)
+            st = search_mend_rows(s, (int)i, rows, n, e);
+    }
+    free(rows);
+    return st;
+}
+
+/* Mend all places but one, or that one alone; but == n_places: all. */
+static enum st mend_but(struct search *s, size_t but, bool alone, struct err *e)
+{
+    const size_t n = s->out->n_places;
+    bool *chosen = x_alloc(n * sizeof *chosen + 1);
+    for (size_t i = 0; i < n; i++)
+        chosen[i] = (i == but) == alone;
+    const enum st st = mend_places(s, chosen, e);
+    free(chosen);
+    return st;
+}
+
+static enum st without_place(struct search *s, size_t i, struct err *e)
+{
+    struct bisect_place *p = &s->out->places[i];
+    const enum st st = mend_but(s, i, false, e);
+    return st ? st
+              : search_try(s, s->before.segments, BISECT_WITHOUT, p->name,
+                           (int64_t)s->out->n_places - 1, &p->without, NULL, e);
+}
+
+/* What the others do without one place is not known any more. */
+static void drop_place(struct bisect *b, size_t i)
+{
+    free(b->places[i].name);
+    free(b->places[i].members);
+    b->n_places--;
+    memmove(&b->places[i], &b->places[i + 1], (b->n_places - i) * sizeof *b->places);
+    for (size_t k = 0; k < b->n_places; k++)
+        b->places[k].without = NAN;
+}
+
+/* Take places out that the others do without, the last of each weight first, since its rows are
+ * ordered by error, and go round until each has been tried beside all that are left. */
+static enum st remove_rows(struct search *s, struct err *e)
+{
+    struct bisect *b = s->out;
+    const size_t most = BISECT_ROUNDS * b->n_places;
+    size_t kept = 0, at = b->n_places, tried = 0;
+    enum st st = ST_OK;
+    while (!st && b->n_places > 1 && kept < b->n_places && tried < most) {
+        at = at ? at - 1 : b->n_places - 1;
+        s->expected = s->done + (double)(b->n_places - kept);
+        st = without_place(s, at, e);
+        tried++;
+        kept++;
+        if (!st && b->places[at].without >= s->target) {
+            drop_place(b, at);
+            kept = 0;
+        }
+    }
+    b->minimal = !st && (b->n_places < 2 || kept == b->n_places);
     return st;
 }
 
@@ -157,33 +243,11 @@ static enum st rows_level(struct search *s, const bool *among, struct err *e)
         memcpy(s->mended, among, s->t->n_weights * sizeof *among);
         st = search_rows(s, i, e);
     }
-    return st;
+    return st ? st : remove_rows(s, e);
 }
 
 /* --- the receipt -------------------------------------------------------------------------------
  */
-
-/* Mend what is part of a place: a row is mended by a form that has no other. */
-static enum st mend_place(struct search *s, const struct bisect_place *places, size_t n, size_t but,
-                          size_t alone, struct err *e)
-{
-    const struct bisect_task *t = s->t;
-    for (size_t i = 0; i < t->n_weights; i++) {
-        s->mended[i] = false;
-        form_drop(s->partly[i]);
-        s->partly[i] = NULL;
-    }
-    enum st st = ST_OK;
-    for (size_t i = 0; i < n && !st; i++) {
-        if (i == but || (alone < n && i != alone))
-            continue;
-        for (int k = 0; k < places[i].n_members; k++)
-            s->mended[places[i].members[k]] = true;
-        if (places[i].row >= 0)
-            st = search_mend_row(s, places[i].members[0], places[i].row, e);
-    }
-    return st;
-}
 
 /* Each place alone, and the set without it. */
 static enum st measure_places(struct search *s, struct err *e)
@@ -198,15 +262,14 @@ static enum st measure_places(struct search *s, struct err *e)
     }
     b->alone_sum = 0;
     for (size_t i = n; i-- > 0 && !st;) {
-        if (!(st = mend_place(s, b->places, n, n, i, e)))
+        if (!(st = mend_but(s, i, true, e)))
             st = search_try(s, s->before.segments, BISECT_ALONE, b->places[i].name, 1,
                             &b->places[i].alone, NULL, e);
         b->alone_sum += b->places[i].alone;
     }
     for (size_t i = n; i-- > 0 && !st;)
-        if (!(st = mend_place(s, b->places, n, i, n, e)))
-            st = search_try(s, s->before.segments, BISECT_WITHOUT, b->places[i].name,
-                            (int64_t)n - 1, &b->places[i].without, NULL, e);
+        if (isnan(b->places[i].without))
+            st = without_place(s, i, e);
     return st;
 }
 
@@ -223,7 +286,7 @@ static enum st receipt(struct search *s, struct err *e)
     const size_t n = b->n_places;
     double share;
     s->expected = s->done + 2 + (n > 1 && n <= BISECT_PLACES ? 2 * (double)n : 0);
-    enum st st = mend_place(s, b->places, n, n, n, e);
+    enum st st = mend_but(s, n, false, e);
     if (!st)
         st = search_try(s, s->before.segments, BISECT_JOINT, NULL, (int64_t)n, &share, NULL, e);
     for (size_t i = 0; i < s->t->n_weights && !st; i++)

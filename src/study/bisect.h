@@ -6,7 +6,11 @@
 
 #include "study/evaluator.h"
 
-enum { BISECT_ROWS = 16 /* that a weight is split into at most */, BISECT_PLACES = 8 };
+enum {
+    BISECT_ROWS = 16 /* that a weight is split into at most */,
+    BISECT_PLACES = 8,
+    BISECT_ROUNDS = 4 /* in which each row is tried to be left out */
+};
 enum bisect_level { BISECT_BLOCK, BISECT_SUB, BISECT_WEIGHT, BISECT_CHANNEL };
 const char *bisect_level_name(enum bisect_level l); /* "block" "sub" "weight" "channel" */
 
@@ -66,6 +70,7 @@ struct bisect {
     double only;      /* damage, as a share, when the set alone is left as it is */
     double alone_sum; /* of `alone`; NaN for a single place */
     bool reached;     /* as much as asked for; else no set of weights explains it */
+    bool minimal;     /* none of the places can be left out; false: not tried to the end */
     bool complete;    /* false: interrupted; the places are those of the last level that was done */
 };
 
@@ -74,8 +79,10 @@ struct bisect {
  * reached; then each is taken out again that the rest can do without, until none can: the set is
  * 1-minimal. Places are compared on the first segments, sets are judged on all. Rows are ordered by
  * their error, and the fewest of them sought that do; a weight that needs more than BISECT_ROWS
- * stays whole, and so do all of more than BISECT_PLACES weights. ST_STATE when there is no damage;
- * ST_CANCELLED leaves in *out what had been found. Free with bisect_free, always. */
+ * stays whole, and so do all of more than BISECT_PLACES weights. Then each row, of all weights, is
+ * tried to be left out, until none can, or BISECT_ROUNDS times as many sets have been measured as
+ * there were places. ST_STATE when there is no damage; ST_CANCELLED leaves in *out what had been
+ * found. Free with bisect_free, always. */
 NODISCARD enum st bisect_run(const struct bisect_task *t, struct progress *p, struct bisect *out,
                              struct err *e);
 void bisect_free(struct bisect *b);

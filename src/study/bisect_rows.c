@@ -97,7 +97,7 @@ static enum st with_rows(const struct model *m, const struct bisect_weight *b,
 
 /* Measure with these rows mended. */
 static enum st try_rows(struct search *s, int i, const struct row *pick, int64_t n,
-                        enum bisect_act act, const char *name, double *share, struct err *e)
+                        const char *name, double *share, struct err *e)
 {
     struct form *f;
     enum st st = with_rows(evaluator_of(s->t->ev)->model, &s->t->weights[i], pick, n, &f, e);
@@ -105,11 +105,10 @@ static enum st try_rows(struct search *s, int i, const struct row *pick, int64_t
         return st;
     form_drop(s->partly[i]);
     s->partly[i] = f;
-    return search_try(s, s->before.segments, act, name, n, share, NULL, e);
+    return search_try(s, s->before.segments, BISECT_WITH, name, n, share, NULL, e);
 }
 
-/* The fewest of the worst rows that do, then those of them that are needed; *n = 0: more than FEW.
- */
+/* The fewest of the worst rows that do; *n = 0: more than FEW. */
 static enum st find_rows(struct search *s, int i, struct row *rows, int64_t *n, const char *name,
                          struct err *e)
 {
@@ -118,14 +117,14 @@ static enum st find_rows(struct search *s, int i, struct row *rows, int64_t *n, 
     enum st st = ST_OK;
     if (most > FEW) {
         most = FEW;
-        st = try_rows(s, i, rows, most, BISECT_WITH, name, &share, e);
+        st = try_rows(s, i, rows, most, name, &share, e);
     }
     if (st || share < s->target) {
         *n = 0;
         return st;
     }
     for (int64_t k = 1; least < most && !st; k = (least + most) / 2) {
-        if ((st = try_rows(s, i, rows, k, BISECT_WITH, name, &share, e)))
+        if ((st = try_rows(s, i, rows, k, name, &share, e)))
             break;
         if (share >= s->target)
             most = k;
@@ -133,17 +132,6 @@ static enum st find_rows(struct search *s, int i, struct row *rows, int64_t *n, 
             least = k + 1;
     }
     *n = most;
-    for (int64_t k = most; k-- > 0 && *n > 1 && !st;) {
-        const struct row out = rows[k];
-        memmove(rows + k, rows + k + 1, (size_t)(*n - k - 1) * sizeof *rows);
-        st = try_rows(s, i, rows, *n - 1, BISECT_WITHOUT, name, &share, e);
-        if (!st && share >= s->target) {
-            --*n;
-            continue;
-        }
-        memmove(rows + k + 1, rows + k, (size_t)(*n - k - 1) * sizeof *rows);
-        rows[k] = out;
-    }
     return st;
 }
 
@@ -199,14 +187,14 @@ enum st search_rows(struct search *s, size_t place, struct err *e)
     return st;
 }
 
-enum st search_mend_row(struct search *s, int i, int64_t row, struct err *e)
+enum st search_mend_rows(struct search *s, int i, const int64_t *rows, int64_t n, struct err *e)
 {
-    struct bisect_weight b = s->t->weights[i];
-    const struct row pick = { row, 0 };
+    struct row *pick = x_alloc((size_t)n * sizeof *pick + 1);
+    for (int64_t k = 0; k < n; k++)
+        pick[k] = (struct row){ rows[k], 0 };
     struct form *f;
-    if (s->partly[i])
-        b.now = s->partly[i];
-    enum st st = with_rows(evaluator_of(s->t->ev)->model, &b, &pick, 1, &f, e);
+    enum st st = with_rows(evaluator_of(s->t->ev)->model, &s->t->weights[i], pick, n, &f, e);
+    free(pick);
     if (st)
         return st;
     form_drop(s->partly[i]);

@@ -45,8 +45,9 @@ NODISCARD enum st search_set(struct search *s, struct group *g, int n, struct er
  * of the weight, number `place` of the result, by its rows where they are few. */
 NODISCARD enum st search_rows(struct search *s, size_t place, struct err *e);
 
-/* Mend one row of weight i, beside those of it that are mended already. */
-NODISCARD enum st search_mend_row(struct search *s, int i, int64_t row, struct err *e);
+/* Mend these rows of weight i, and no others. */
+NODISCARD enum st search_mend_rows(struct search *s, int i, const int64_t *rows, int64_t n,
+                                   struct err *e);
 /* Of weight i, which is mended in part: mend the other rows instead. */
 NODISCARD enum st search_complement(struct search *s, int i, struct err *e);
 
