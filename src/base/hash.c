@@ -42,3 +42,11 @@ uint64_t hash_bytes(const void *p, size_t n, uint64_t seed)
         h = fold(h ^ lane[i], keys[LANES]) + lane[i];
     return fold(h ^ h >> 32, keys[0]);
 }
+
+uint64_t hash_draw(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}

@@ -9,5 +9,7 @@
 /* 64 bits of n bytes and a seed, which may be the hash of what came before. The same on every
  * machine that stores the low byte first. */
 uint64_t hash_bytes(const void *p, size_t n, uint64_t seed);
+/* The next of a sequence of numbers (splitmix64; Steele, Lea and Flood 2014). */
+uint64_t hash_draw(uint64_t *state);
 
 #endif

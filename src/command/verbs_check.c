@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* `check`: assertions on figures, which pass only where the interval lies on the right side. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -10,6 +11,7 @@
 #include "command/verbs_kl.h"
 #include "file/lint.h"
 #include "session/measure.h"
+#include "study/anytime.h"
 #include "study/figures.h"
 
 enum { CHECKS_MAX = CALL_MAX_WORDS };
@@ -19,16 +21,23 @@ struct checks {
     bool lint[CHECKS_MAX]; /* the word `lint` */
     int n;
     bool measures, lints;
+    bool early;             /* until decided */
+    struct figures figures; /* that nothing is measured for */
+    double floor;           /* of mode fast, else NaN */
 };
 
 static enum st read_checks(const struct call *c, struct checks *k, struct err *e)
 {
-    *k = (struct checks){ .n = c->n_words };
-    if (!c->n_words) {
+    const int n = c->n_words;
+    const bool until = n > 1 && !c->words[n - 2].quoted && str_is(c->words[n - 2].text, "until");
+    if (until && !str_is(c->words[n - 1].text, "decided"))
+        return call_fail(c, n - 1, e, ST_SYNTAX, "expected until decided");
+    *k = (struct checks){ .n = until ? n - 2 : n, .early = until, .floor = NAN };
+    if (!k->n) {
         call_fail(c, 0, e, ST_SYNTAX, "expected what is to hold");
         return st_hint(e, "check 'kl < 0.02' 'top1 > 0.95' lint");
     }
-    for (int i = 0; i < c->n_words; i++) {
+    for (int i = 0; i < k->n; i++) {
         const struct word *w = &c->words[i];
         k->lint[i] = str_is(w->text, "lint");
         enum st st = k->lint[i] ? ST_OK : comparison_parse(w->text, &k->list[i], e);
@@ -59,8 +68,9 @@ static enum st lint_figures(struct session *s, struct figures *f, struct err *e)
 }
 
 static void put_checks(const struct checks *k, const struct call *c, const struct measurement *m,
-                       const struct figures *f, double floor, struct result *out, int count[3])
+                       struct result *out, int count[3])
 {
+    const struct figures *f = &k->figures;
     struct table *t = result_table(out, "check", TABLE_ROWS);
     TABLE_COLUMNS(t, { COL_STRING, "check" }, { COL_FLOAT, "value", "", 5 },
                   { COL_FLOAT, "low", "", 5 }, { COL_FLOAT, "high", "", 5 },
@@ -70,7 +80,7 @@ static void put_checks(const struct checks *k, const struct call *c, const struc
         if (k->lint[i])
             x.verdict = x.left > 0 ? VERDICT_FAILS : VERDICT_HOLDS;
         else
-            comparison_of(&k->list[i], m, f, floor, &x);
+            comparison_of(&k->list[i], m, f, k->floor, &x);
         table_row(t);
         table_strn(t, c->words[i].text);
         put_number(t, x.left);
@@ -82,9 +92,23 @@ static void put_checks(const struct checks *k, const struct call *c, const struc
     }
 }
 
-/* The half `check`, measured; *floor of mode fast, else NaN. */
-static enum st measure_check(struct session *s, const struct subject *x, struct measurement *m,
-                             double *floor, struct err *e)
+static bool all_decided(const void *data, const struct measurement *m)
+{
+    const struct checks *k = data;
+    bool decided = m->segments > 0;
+    for (int i = 0; i < k->n && decided; i++) {
+        struct compared x;
+        if (k->lint[i] || !k->list[i].measures)
+            continue;
+        comparison_of(&k->list[i], m, &k->figures, k->floor, &x);
+        decided = x.verdict != VERDICT_UNDECIDED;
+    }
+    return decided;
+}
+
+/* The half `check`, measured. */
+static enum st measure_check(struct session *s, const struct subject *x, struct checks *k,
+                             struct measurement *m, struct err *e)
 {
     struct evaluator *ev;
     struct fast_floor f;
@@ -92,36 +116,50 @@ static enum st measure_check(struct session *s, const struct subject *x, struct 
     enum st st = session_evaluator(s, x, &ev, e);
     if (st)
         return st;
-    *floor = NAN;
     if (evaluator_of(ev)->options.mode == COMPUTE_FAST) {
         st = session_fast_floor(s, x->model, set->ids, set->segments * set->tokens, &f, e);
         if (st)
             return st;
-        *floor = f.kl;
+        k->floor = f.kl;
     }
-    measurement_begin(ev, PART_CHECK, 0, m);
-    st = evaluator_measure(ev, &x->plan, m, s->progress, e);
+    struct evaluation_part part = PART_CHECK;
+    part.anytime = k->early;
+    measurement_begin(ev, part, 0, m);
+    st = evaluator_until(ev, &x->plan, m, k->early ? all_decided : NULL, k, s->progress, e);
     session_measure_settle(s);
     return st;
 }
 
-static enum st judge(struct session *s, const struct call *c, const struct checks *k,
+/* What was measured, and how far. */
+static void note_measured(struct session *s, const struct checks *k, const struct measurement *m,
+                          struct result *out)
+{
+    const int least = k->early ? ANYTIME_FIRST : MIN_CLUSTERS;
+    measure_looked(s, out);
+    if (m->segments < least)
+        result_note(out, "%d segments, fewer than %d: no intervals, no verdict", (int)m->segments,
+                    least);
+    else if (k->early)
+        result_note(out,
+                    "%s %d of %d segments, %" PRId64 " tokens; intervals hold at every look "
+                    "(anytime), and are wider than for one",
+                    m->segments < m->segments_of ? "decided after" : "undecided before the end:",
+                    (int)m->segments, (int)m->segments_of, m->segments * m->scored);
+}
+
+static enum st judge(struct session *s, const struct call *c, struct checks *k,
                      const struct subject *x, struct result *out, struct err *e)
 {
     struct measurement m = { 0 };
-    struct figures f = { NAN, NAN, NAN, NAN, NAN, NAN, NAN };
-    double floor = NAN;
     int count[3] = { 0 };
-    enum st st = k->lints ? lint_figures(s, &f, e) : ST_OK;
+    k->figures = (struct figures){ NAN, NAN, NAN, NAN, NAN, NAN, NAN };
+    enum st st = k->lints ? lint_figures(s, &k->figures, e) : ST_OK;
     if (!st && x)
-        st = measure_check(s, x, &m, &floor, e);
+        st = measure_check(s, x, k, &m, e);
     if (!st) {
-        put_checks(k, c, x ? &m : NULL, &f, floor, out, count);
+        put_checks(k, c, x ? &m : NULL, out, count);
         if (x) {
-            measure_looked(s, out);
-            if (m.segments < MIN_CLUSTERS)
-                result_note(out, "%d segments, fewer than %d: no intervals, no verdict",
-                            (int)m.segments, MIN_CLUSTERS);
+            note_measured(s, k, &m, out);
             if (x->ref == x->model)
                 result_note(out, "reference = this file as opened; its own loss is not seen");
             changes_left_out(x->left_out, out);
@@ -155,23 +193,26 @@ static enum st run_check(struct session *s, const struct call *c, struct result 
 const struct verb verbs_check[] = {
     { .name = "check",
       .class = "analyse",
-      .args = "EXPR...",
+      .args = "EXPR... [until decided]",
       .brief = "assert on figures: passes where the whole interval lies on the right side",
-      .help = "Each EXPR is `lint` (the file has no errors and no warnings), or a comparison (< <= "
-              "> >=) of two sums of figures and numbers, with + - * / ( ) exp log abs sqrt; in "
-              "quotes where it has blanks. Figures: kl, top1, logratio (= ln_ppl_ratio), ppl, "
-              "ref_ppl, as `kl` defines them, of the active model under its changes and the "
-              "reference on the half `check` of the evaluation set (`data FILE`; each time is a "
-              "look, and counted); lint_errors, lint_warnings.\n"
-              "holds: the 95 % interval of left - right lies wholly on the right side; fails: "
-              "wholly on the other; undecided: it holds the bound, or there are fewer than 20 "
-              "segments. low and high bound value, taking bound as exact; the interval is that of "
-              "`kl`, for an expression that is no mean over its jackknife pseudo-values by "
-              "segment. In mode fast a kl below the floor counts as anything up to it. Exit "
-              "status of a batch: 0 all hold, 3 one fails, 1 none fails and one is undecided.",
+      .help =
+          "Each EXPR is `lint` (the file has no errors and no warnings), or a comparison (< <= "
+          "> >=) of two sums of figures and numbers, with + - * / ( ) exp log abs sqrt; in "
+          "quotes where it has blanks. Figures: kl, top1, logratio (= ln_ppl_ratio), ppl, "
+          "ref_ppl, as `kl` defines them, of the active model under its changes and the "
+          "reference on the half `check` of the evaluation set (`data FILE`; each time is a "
+          "look, and counted); lint_errors, lint_warnings.\n"
+          "holds: the 95 % interval of left - right lies wholly on the right side; fails: "
+          "wholly on the other; undecided: it holds the bound, or there are fewer than 20 "
+          "segments. low and high bound value, taking bound as exact; the interval is that of "
+          "`kl`, for an expression that is no mean over its jackknife pseudo-values by "
+          "segment. `until decided` stops when every EXPR is, by the intervals of `until` (`help "
+          "kl`), which one may look at as often as one likes. In mode fast a kl below the floor "
+          "counts as anything up to it. Exit "
+          "status of a batch: 0 all hold, 3 one fails, 1 none fails and one is undecided.",
       .flags = VERB_COMPARES,
       .kinds = { ARG_TEXT },
-      .words = "lint",
+      .words = "lint|until|decided",
       .run = run_check },
     { 0 },
 };

@@ -8,64 +8,12 @@
 #include "command/cells.h"
 #include "command/command.h"
 #include "command/stops.h"
+#include "command/text_words.h"
+#include "command/until.h"
 #include "command/verbs_kl.h"
 #include "command/verbs_change.h"
-#include "file/text_file.h"
 #include "session/measure.h"
 #include "study/task_add.h"
-
-/* The tokens of a text file, as the active model reads it. free(*ids) */
-static enum st read_tokens(struct session *s, const struct word *file, struct session_model **m,
-                           int32_t **ids, int64_t *n, struct err *e)
-{
-    struct buf path = { 0 }, text = { 0 };
-    size_t count = 0, cap = 0;
-    buf_add(&path, file->text.p, file->text.n);
-    *ids = NULL;
-    enum st st = session_need_graph(s, m, e);
-    if (!st)
-        st = session_need_tokenizer(s, m, e);
-    if (!st && (st = text_file_read(buf_str(&path), PROMPT_FILE_MAX, &text, e)))
-        st_at(e, file->column, file->length);
-    if (!st)
-        st = tokenizer_encode((*m)->model->tokenizer, str_of(text.p, text.n), 0, ids, &count, &cap,
-                              e);
-    *n = (int64_t)count;
-    buf_free(&text);
-    buf_free(&path);
-    return st;
-}
-
-/* What replaces the first token of a segment; -1 = nothing. */
-static int32_t first_token(const struct session_model *m)
-{
-    const struct tokenizer *k = m->model->tokenizer;
-    return tokenizer_adds_bos(k) ? tokenizer_bos(k) : -1;
-}
-
-/* `KEYWORD N` pairs from word 1 on. */
-struct option {
-    const char *name;
-    int64_t least, most, *value;
-};
-
-static enum st parse_options(const struct call *c, const struct option *list, int n, struct err *e)
-{
-    for (int i = 1; i < c->n_words; i += 2) {
-        int k = 0;
-        while (k < n && !str_is(c->words[i].text, list[k].name))
-            k++;
-        if (k == n)
-            return call_fail(c, i, e, ST_SYNTAX, "expected %s N%s%s%s", list[0].name,
-                             n > 1 ? " or " : "", n > 1 ? list[1].name : "", n > 1 ? " N" : "");
-        if (i + 1 >= c->n_words)
-            return call_fail(c, i + 1, e, ST_SYNTAX, "a number is missing");
-        enum st st = parse_i64(c->words[i + 1].text, list[k].least, list[k].most, list[k].value, e);
-        if (st)
-            return st_at(e, c->words[i + 1].column, c->words[i + 1].length);
-    }
-    return ST_OK;
-}
 
 static void show_data(const struct session *s, struct result *out)
 {
@@ -133,13 +81,14 @@ static enum st run_data(struct session *s, const struct call *c, struct result *
         int32_t *ids = NULL;
         const bool task = !c->words[0].quoted && str_is(c->words[0].text, "add");
         int64_t n, tokens = task ? 0 : EVALUATION_SEGMENTS * EVALUATION_TOKENS;
-        const struct option options[] = { { "tokens", EVALUATION_TOKENS, 1 << 24, &tokens } };
-        enum st st = parse_options(c, options, 1, e);
+        const struct number_option options[] = { { "tokens", EVALUATION_TOKENS, 1 << 24,
+                                                   &tokens } };
+        enum st st = number_options(c, options, 1, e);
         if (!st && task)
             st = task_segments(s, tokens, &set, e);
-        else if (!st && !(st = read_tokens(s, &c->words[0], &m, &ids, &n, e)))
+        else if (!st && !(st = text_tokens(s, &c->words[0], &m, &ids, &n, e)))
             st = evaluation_cut(ids, n, tokens / EVALUATION_TOKENS, EVALUATION_TOKENS,
-                                EVALUATION_FIRST, first_token(m), &set, e);
+                                EVALUATION_FIRST, text_first_token(m), &set, e);
         free(ids);
         if (st)
             return st;
@@ -158,6 +107,7 @@ struct about {
     enum compute mode;
     double floor;           /* of mode fast, NaN in others */
     bool agreement, compat; /* further tables */
+    struct until until;
 };
 
 /* A KL below what rounding alone makes is no figure. */
@@ -177,7 +127,8 @@ static void put_kl(struct table *t, const struct divergence *d, double floor)
         { COL_FLOAT, "ref_perplexity", "", 6 }, { COL_STRING, "model" }, { COL_STRING, "compute" },
         { COL_STRING, "reference" }, { COL_STRING, "ref_compute" },
         { COL_FLOAT, "fast_floor", "nat/token", 4 }, { COL_STRING, "text" }, { COL_STRING, "part" },
-        { COL_INT, "scored", "token" }, { COL_INT, "segments" }, { COL_INT, "segments_of" });
+        { COL_INT, "scored", "token" }, { COL_INT, "segments" }, { COL_INT, "segments_of" },
+        { COL_STRING, "interval" });
     table_row(t);
     if (!below) {
         put_mean(t, &d->kl);
@@ -207,7 +158,12 @@ static void kl_table(const struct divergence *d, const struct about *a, struct r
     table_int(t, d->scored);
     table_int(t, d->segments);
     table_int(t, d->segments_of);
-    if (d->segments < MIN_CLUSTERS)
+    const bool anytime = a->until.width > 0;
+    if (isnan(d->kl.low))
+        table_skip(t);
+    else
+        table_str(t, anytime ? "anytime" : "bootstrap");
+    if (d->segments < MIN_CLUSTERS && !anytime)
         result_note(out, "fewer than %d segments: no intervals", MIN_CLUSTERS);
     if (a->mode == COMPUTE_FAST)
         result_note(out, "both models ran in mode fast, whose own rounding adds to the kl");
@@ -225,6 +181,12 @@ static void show_more(const struct about *a, const struct collector *tokens, str
         peer_figures_of(tokens->list, tokens->n, &peer);
         show_peer_figures(&peer, out);
     }
+}
+
+static bool narrow(const void *data, const struct measurement *m)
+{
+    const struct clustered_mean kl = measurement_mean(m, offsetof(struct segment_sums, kl));
+    return until_reached(data, &kl);
 }
 
 /* Measure with an evaluator and say what was found. */
@@ -245,15 +207,19 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
         a->floor = floor.kl;
     }
     struct collector tokens = { 0 };
+    part.anytime = a->until.width > 0;
     measurement_begin(ev, part, 0, &done);
     if (a->agreement || a->compat) {
         done.token = token_collect;
         done.data = &tokens;
     }
-    st = evaluator_measure(ev, &a->x->plan, &done, s->progress, e);
+    st = evaluator_until(ev, &a->x->plan, &done, part.anytime ? narrow : NULL, &a->until,
+                         s->progress, e);
     if (done.segments) {
         measurement_divergence(&done, &d);
         kl_table(&d, a, out);
+        if (!st)
+            until_note(&a->until, &d.kl, d.segments_of, "kl", "segments", out);
         show_more(a, &tokens, out);
         if (a->x->ref == a->x->model)
             result_note(out, "reference = this file as opened; its own loss is not seen");
@@ -314,8 +280,8 @@ void measure_looked(struct session *s, struct result *out)
                 s->data.looks > 1 ? ": the more looks, the less its intervals mean" : "");
 }
 
-/* -v and -compat, wherever they stand, out of the words. */
-static void take_flags(struct call *c, struct about *a)
+/* -v, -compat and until, wherever they stand, out of the words. */
+static enum st take_flags(struct call *c, struct about *a, struct err *e)
 {
     int n = 0;
     for (int i = 0; i < c->n_words; i++)
@@ -326,6 +292,7 @@ static void take_flags(struct call *c, struct about *a)
         else
             c->words[n++] = c->words[i];
     c->n_words = n;
+    return until_take(c, &a->until, e);
 }
 
 static enum st run_verify(struct session *s, const struct call *c, struct result *out,
@@ -333,7 +300,9 @@ static enum st run_verify(struct session *s, const struct call *c, struct result
 {
     struct about a = { 0 };
     struct call k = *c;
-    take_flags(&k, &a);
+    enum st st = take_flags(&k, &a, e);
+    if (st)
+        return st;
     if (k.n_words)
         return call_fail(&k, 0, e, ST_SYNTAX, "nothing more is expected here");
     return measure_half(s, true, &a, out, e);
@@ -344,26 +313,29 @@ static enum st run_kl(struct session *s, const struct call *call, struct result 
     struct about a = { 0 };
     struct call k = *call;
     const struct call *c = &k;
-    take_flags(&k, &a);
+    enum st st = take_flags(&k, &a, e);
+    if (st)
+        return st;
     if (!c->n_words)
         return measure_half(s, false, &a, out, e);
     if (str_is(c->words[0].text, "base") && !c->words[0].quoted)
-        return kl_base(s, c, out, e);
+        return a.until.width > 0 ? call_fail(c, 0, e, ST_SYNTAX, "`base` goes to its end: no until")
+                                 : kl_base(s, c, out, e);
     struct session_model *m;
     struct evaluation_set set;
     int32_t *ids = NULL;
     int64_t n, context = 512, chunks = INT32_MAX;
-    const struct option options[] = { { "ctx", 4, 1 << 24, &context },
-                                      { "chunks", 1, 1 << 24, &chunks } };
-    enum st st = parse_options(c, options, 2, e);
+    const struct number_option options[] = { { "ctx", 4, 1 << 24, &context },
+                                             { "chunks", 1, 1 << 24, &chunks } };
+    st = number_options(c, options, 2, e);
     if (!st)
-        st = read_tokens(s, &c->words[0], &m, &ids, &n, e);
+        st = text_tokens(s, &c->words[0], &m, &ids, &n, e);
     /* the chunks of `ppl`: the first ones of the text, side by side */
     if (!st && n > context && chunks < n / context)
         n = chunks * context;
     if (!st)
-        st = evaluation_cut(ids, n - n % context, INT32_MAX, context, context / 2, first_token(m),
-                            &set, e);
+        st = evaluation_cut(ids, n - n % context, INT32_MAX, context, context / 2,
+                            text_first_token(m), &set, e);
     free(ids);
     if (st)
         return st;
@@ -393,7 +365,7 @@ const struct verb verbs_kl[] = {
       .run = run_data },
     { .name = "kl",
       .class = "analyse",
-      .args = "[FILE [ctx N] [chunks N] | base FILE] [-v] [-compat]",
+      .args = "[FILE [ctx N] [chunks N] | base FILE] [until W] [-v] [-compat]",
       .brief = "how far the model's predictions lie from the reference's",
       .help = "Both the active model under its changes and the reference (`ref FILE`; without one, "
               "the model as its file has it), in the mode of `set compute`, "
@@ -412,7 +384,7 @@ const struct verb verbs_kl[] = {
               "log-probabilities of llama-perplexity or `ppl ... save` for the reference, with its "
               "tokens, and gives the figures that llama-perplexity gives: kl over terms with ln p "
               "> -16, dp = p(next) of the model less that of the base, one standard error with "
-              "tokens taken as independent. ^C keeps what is done.\n"
+              "tokens taken as independent. ^C keeps what is done.\n" UNTIL_HELP "\n"
               "-v: delta_p = q(next) - p(next), its mean and root mean square; correlation of ln "
               "p(next) and ln q(next) (Pearson); accepted = mean over tokens of the sum over the "
               "vocabulary of min(p, q), the share of drafts of the one that speculative decoding "
@@ -424,16 +396,16 @@ const struct verb verbs_kl[] = {
               "as if tokens were independent, percentages. Files of log-probabilities hold 16 "
               "bits, which moves a kl by about 1e-5.",
       .kinds = { ARG_FILE, ARG_TEXT },
-      .words = "ctx|chunks|base|-v|-compat",
+      .words = "ctx|chunks|base|until|-v|-compat",
       .run = run_kl },
     { .name = "verify",
       .class = "analyse",
-      .args = "[-v] [-compat]",
+      .args = "[until W] [-v] [-compat]",
       .brief = "`kl` on the half of the evaluation set that is kept for a verdict",
       .help = "What has been chosen by its figures on the half `tune` looks better there than it "
               "is. The half `check` is for one look at the end: looks (`verify`, `check`) are "
               "counted from `data FILE` on, and the count is shown.",
-      .words = "-v|-compat",
+      .words = "until|-v|-compat",
       .run = run_verify },
     { 0 },
 };

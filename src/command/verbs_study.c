@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The verbs that work on many tokens: gen, ppl, task. */
+/* The verbs that work on many tokens: gen, task. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -126,133 +126,6 @@ static enum st run_gen(struct session *s, const struct call *c, struct result *o
     free(ids);
     if (st == ST_CANCELLED || (!st && stop.reason == STOP_BREAKPOINT))
         return show_stop(s, st, &stop, out, e);
-    return st;
-}
-
-/* save: the word after `save`, 0 = none. */
-static enum st parse_ppl(const struct call *c, int64_t *context, int64_t *chunks, int *save,
-                         struct err *e)
-{
-    *context = 512;
-    *chunks = 0;
-    *save = 0;
-    for (int i = 1; i < c->n_words; i += 2) {
-        bool ctx = str_is(c->words[i].text, "ctx");
-        double v;
-        if (str_is(c->words[i].text, "save")) {
-            if (i + 1 >= c->n_words)
-                return call_fail(c, i + 1, e, ST_SYNTAX, "save to which file?");
-            *save = i + 1;
-            continue;
-        }
-        if (!ctx && !str_is(c->words[i].text, "chunks"))
-            return call_fail(c, i, e, ST_SYNTAX, "expected ctx N, chunks N or save FILE");
-        enum st st = number_after(c, i, ctx ? 4 : 1, 1 << 24, &v, e);
-        if (st)
-            return st;
-        *(ctx ? context : chunks) = (int64_t)v;
-    }
-    return ST_OK;
-}
-
-static void ppl_table(const struct perplexity *p, const char *file, enum compute mode,
-                      const struct fast_floor *floor, int64_t context, struct result *out)
-{
-    struct table *t = result_table(out, "perplexity", TABLE_RECORD);
-    TABLE_COLUMNS(t, { COL_FLOAT, "perplexity", "", 6 }, { COL_FLOAT, "error" },
-                  { COL_FLOAT, "nll", "nat/token", 6 }, { COL_STRING, "compute" });
-    if (mode == COMPUTE_FAST) {
-        TABLE_COLUMNS(t, { COL_FLOAT, "fast_floor", "nat/token", 3 }, { COL_STRING, "level" });
-    }
-    TABLE_COLUMNS(t, { COL_STRING, "text" }, { COL_INT, "context", "token" }, { COL_INT, "chunks" },
-                  { COL_INT, "chunks_of" }, { COL_INT, "scored", "token" }, { COL_INT, "tokens" },
-                  { COL_FLOAT, "speed", "tok/s" });
-    table_row(t);
-    table_float(t, p->value);
-    table_float(t, p->error);
-    table_float(t, p->nll);
-    table_str(t, compute_name(mode));
-    if (mode == COMPUTE_FAST) {
-        put_number(t, floor->scored ? floor->kl : (double)NAN);
-        table_str(t, level_now()->name);
-    }
-    table_str(t, file);
-    table_int(t, context);
-    table_int(t, p->chunks);
-    table_int(t, p->chunks_of);
-    table_int(t, p->scored);
-    table_int(t, p->tokens);
-    if (p->seconds > 0)
-        table_float(t, (double)(p->chunks * context) / p->seconds);
-}
-
-/* Perplexity; log-probabilities to the file that word `save` names, if any. */
-static enum st measure_ppl(struct session *s, const struct call *c, const struct session_model *m,
-                           const struct run_options *o, const int32_t *ids, int64_t n,
-                           int64_t context, int64_t chunks, int save, struct perplexity *p,
-                           struct result *out, struct err *e)
-{
-    struct logits_writer w;
-    const int64_t whole = n / context;
-    if (!save || !whole || !m->model->graph || m->model->graph->logits < 0)
-        return perplexity_of(m->model, o, ids, n, context, chunks, s->progress, p, e);
-    char *path = x_strndup(c->words[save].text.p, c->words[save].text.n);
-    enum st st = logits_create(&w, path, context, m->model->graph->vocab,
-                               chunks && chunks < whole ? chunks : whole, ids, e);
-    if (!st) {
-        st = perplexity_saved(m->model, o, ids, n, context, chunks, &w, s->progress, p, e);
-        if (st)
-            logits_abort(&w);
-        else if (!(st = logits_finish(&w, e)))
-            result_note(out, "log-probabilities written to %s", path);
-    }
-    free(path);
-    return st;
-}
-
-static enum st run_ppl(struct session *s, const struct call *c, struct result *out, struct err *e)
-{
-    struct session_model *m;
-    int64_t context, chunks;
-    int save;
-    if (!c->n_words)
-        return call_fail(c, 0, e, ST_SYNTAX, "the perplexity of which text file?");
-    enum st st = session_need_graph(s, &m, e);
-    if (!st)
-        st = session_need_tokenizer(s, &m, e);
-    if (!st)
-        st = parse_ppl(c, &context, &chunks, &save, e);
-    if (st)
-        return st;
-    struct buf path = { 0 }, text = { 0 };
-    buf_add(&path, c->words[0].text.p, c->words[0].text.n);
-    int32_t *ids = NULL;
-    size_t n = 0, cap = 0;
-    struct perplexity p = { 0 };
-    struct fast_floor floor = { 0 };
-    struct run_options o = session_measure_options(s);
-    struct plan plan;
-    size_t left_out;
-    changes_plan(s, m, &plan, &left_out);
-    o.plan = &plan;
-    st = text_file_read(buf_str(&path), PROMPT_FILE_MAX, &text, e);
-    if (!st)
-        st = tokenizer_encode(m->model->tokenizer, str_of(text.p, text.n), 0, &ids, &n, &cap, e);
-    if (!st)
-        st = measure_ppl(s, c, m, &o, ids, (int64_t)n, context, chunks, save, &p, out, e);
-    plan_free(&plan);
-    o.plan = NULL;
-    if (!st && o.mode == COMPUTE_FAST)
-        st = session_fast_floor(s, m, ids, (int64_t)n, &floor, e);
-    if (p.chunks) {
-        changes_left_out(left_out, out);
-        ppl_table(&p, buf_str(&path), o.mode, &floor, context, out);
-        if (st == ST_CANCELLED)
-            out->status = RESULT_PARTIAL;
-    }
-    free(ids);
-    buf_free(&text);
-    buf_free(&path);
     return st;
 }
 
@@ -440,22 +313,6 @@ const struct verb verbs_study[] = {
       .kinds = { ARG_NUMBER, ARG_TEXT },
       .words = "greedy|temp|top-k|top-p|seed|ignore-end",
       .run = run_gen },
-    { .name = "ppl",
-      .class = "analyse",
-      .args = "FILE [ctx N] [chunks N] [save FILE]",
-      .brief = "perplexity of a text file: exp of the mean negative log-likelihood",
-      .help = "The text is cut into chunks of `ctx` tokens (512). The first token of each chunk "
-              "is replaced by BOS where the vocabulary adds one; the incomplete tail is dropped; "
-              "positions ctx/2 .. ctx-2 predict their next token and are scored. error is value * "
-              "sd(nll) / sqrt(scored - 1), tokens taken as independent, as other engines print "
-              "it. `chunks N` stops after N chunks. In `set compute fast`, fast_floor is the mean "
-              "KL(exact || fast) over the second half of the first 256 tokens of the first text, "
-              "at this level of kernels: what rounding alone moves; a smaller KL says nothing. "
-              "`save FILE` writes the log-probabilities of the scored tokens, in 16 bits each, as "
-              "llama-perplexity --kl-divergence-base does (`kl base`). ^C keeps what is done.",
-      .kinds = { ARG_FILE, ARG_TEXT },
-      .words = "ctx|chunks|save",
-      .run = run_ppl },
     { .name = "task",
       .class = "analyse",
       .args = "add [N] [seed S] | FILE.jsonl",

@@ -8,9 +8,9 @@
 #include "study/evaluator.h"
 
 /* The halves of the set. */
-#define PART_TUNE  ((struct evaluation_part){ 0, 2 })
-#define PART_CHECK ((struct evaluation_part){ 1, 2 })
-#define PART_ALL   ((struct evaluation_part){ 0, 1 })
+#define PART_TUNE  ((struct evaluation_part){ .from = 0, .step = 2 })
+#define PART_CHECK ((struct evaluation_part){ .from = 1, .step = 2 })
+#define PART_ALL   ((struct evaluation_part){ .from = 0, .step = 1 })
 
 /* What is measured: the active model under its changes, beside the reference. */
 struct subject {

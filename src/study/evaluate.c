@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "kernels/statistics.h"
+#include "study/anytime.h"
 #include "study/evaluator.h"
 
 enum st evaluation_cut(const int32_t *ids, int64_t n, int64_t segments, int64_t tokens,
@@ -44,6 +45,23 @@ int64_t evaluation_scored(const struct evaluation_set *set)
     return set->tokens - !set->open - set->first;
 }
 
+int64_t part_segments(const struct evaluation_set *set, struct evaluation_part part)
+{
+    return set->segments > part.from ? (set->segments - part.from + part.step - 1) / part.step : 0;
+}
+
+int64_t part_segment(const struct evaluation_set *set, struct evaluation_part part, int64_t i)
+{
+    return part.from + part.step * (part.anytime ? anytime_at(i, part_segments(set, part)) : i);
+}
+
+/* The mean and its interval, as the part is gone through. */
+static struct clustered_mean interval_of(const struct measurement *m, const double *sum,
+                                         const int64_t *count, size_t n)
+{
+    return m->part.anytime ? anytime_mean_of(sum, count, n) : clustered_mean_of(sum, count, n);
+}
+
 /* Sum i of a measurement, `offset` bytes into its sums. */
 static double sum_at(const struct measurement *m, int64_t i, size_t offset)
 {
@@ -60,7 +78,7 @@ static struct clustered_mean mean_of(const struct measurement *a, const struct m
         sum[i] = sum_at(a, i, offset) - (b ? sum_at(b, i, offset) : 0);
         count[i] = a->scored;
     }
-    const struct clustered_mean m = clustered_mean_of(sum, count, n);
+    const struct clustered_mean m = interval_of(a, sum, count, n);
     free(sum);
     free(count);
     return m;
@@ -86,7 +104,7 @@ struct clustered_mean measurement_damage(const struct measurement *m, const stru
         sum[i] = segment_damage(m, i, metric);
         count[i] = m->scored;
     }
-    const struct clustered_mean mean = clustered_mean_of(sum, count, (size_t)m->segments);
+    const struct clustered_mean mean = interval_of(m, sum, count, (size_t)m->segments);
     free(sum);
     free(count);
     return mean;

@@ -31,7 +31,10 @@ int64_t evaluation_scored(const struct evaluation_set *set); /* tokens of a segm
  * often as one likes, and the odd ones `check`, for verdicts. */
 struct evaluation_part {
     int64_t from, step;
+    bool anytime; /* in random order, with intervals for those who stop early (study/anytime.h) */
 };
+int64_t part_segments(const struct evaluation_set *set, struct evaluation_part part);
+int64_t part_segment(const struct evaluation_set *set, struct evaluation_part part, int64_t i);
 
 struct divergence {
     int64_t segments, segments_of, scored; /* done, to be done; tokens */

@@ -192,7 +192,7 @@ void evaluator_settle(struct evaluator *ev)
 static bool same_batch(const struct slot *a, const struct slot *b)
 {
     return a->fed && a->batch == b->batch && a->part.from == b->part.from
-           && a->part.step == b->part.step;
+           && a->part.step == b->part.step && a->part.anytime == b->part.anytime;
 }
 
 /* The slot of a batch: its own, a new one while there is room, else the last. */
@@ -216,16 +216,6 @@ static struct slot *slot_for(struct evaluator *ev, const struct slot *want)
     return s;
 }
 
-static int64_t segment_at(struct evaluation_part part, int64_t i)
-{
-    return part.from + i * part.step;
-}
-
-static int64_t part_segments(const struct evaluation_set *set, struct evaluation_part part)
-{
-    return set->segments > part.from ? (set->segments - part.from + part.step - 1) / part.step : 0;
-}
-
 /* Segments of a batch: always as many as the part has for it, however few are asked for. */
 static int64_t batch_segments(const struct evaluator *ev, const struct slot *s)
 {
@@ -237,7 +227,7 @@ static enum st feed(struct evaluator *ev, const struct slot *s, struct run *r, s
 {
     const int64_t tokens = ev->o.set->tokens, n = batch_segments(ev, s);
     for (int64_t i = 0; i < n; i++) {
-        const int64_t segment = segment_at(s->part, s->batch * BATCH + i);
+        const int64_t segment = part_segment(ev->o.set, s->part, s->batch * BATCH + i);
         memcpy(ev->ids + i * tokens, ev->o.set->ids + segment * tokens,
                (size_t)tokens * sizeof *ev->ids);
         for (int64_t t = 0; t < tokens; t++)
@@ -372,7 +362,7 @@ static enum st pass_reference(struct evaluator *ev, const struct slot *s, struct
     const int64_t n = batch_segments(ev, s);
     bool kept = true;
     for (int64_t i = 0; i < n; i++)
-        kept &= ev->kept[segment_at(s->part, s->batch * BATCH + i)] != NULL;
+        kept &= ev->kept[part_segment(ev->o.set, s->part, s->batch * BATCH + i)] != NULL;
     *hidden = (struct tensor){ .data = NULL };
     if (kept)
         return ST_OK;
@@ -388,7 +378,7 @@ static enum st pass_reference(struct evaluator *ev, const struct slot *s, struct
         st = pass(ev->ref, shown, hidden, e);
     shown->from = 0.5;
     for (int64_t i = 0; i < n && !st; i++)
-        st = keep(ev, segment_at(s->part, s->batch * BATCH + i),
+        st = keep(ev, part_segment(ev->o.set, s->part, s->batch * BATCH + i),
                   hidden->data + i * ev->o.set->tokens * hidden_width(ev->o.ref), e);
     return st;
 }
@@ -503,7 +493,7 @@ enum st evaluator_step(struct evaluator *ev, const struct plan *plan, struct mea
         return st;
     for (int64_t i = m->segments - s->batch * BATCH; i < n && m->segments < m->segments_of && !st;
          i++)
-        st = score_segment(ev, s, segment_at(s->part, s->batch * BATCH + i),
+        st = score_segment(ev, s, part_segment(ev->o.set, s->part, s->batch * BATCH + i),
                            ref.data ? ref.data + i * tokens * hidden_width(ev->o.ref) : NULL,
                            x.data + i * tokens * hidden_width(ev->o.model), m, e);
     return st;
@@ -512,8 +502,15 @@ enum st evaluator_step(struct evaluator *ev, const struct plan *plan, struct mea
 enum st evaluator_measure(struct evaluator *ev, const struct plan *plan, struct measurement *m,
                           struct progress *p, struct err *e)
 {
+    return evaluator_until(ev, plan, m, NULL, NULL, p, e);
+}
+
+enum st evaluator_until(struct evaluator *ev, const struct plan *plan, struct measurement *m,
+                        bool (*enough)(const void *data, const struct measurement *m),
+                        const void *data, struct progress *p, struct err *e)
+{
     enum st st = ST_OK;
-    while (!st && m->segments < m->segments_of)
+    while (!st && m->segments < m->segments_of && !(enough && enough(data, m)))
         st = evaluator_step(ev, plan, m, p, e);
     return st;
 }

@@ -74,6 +74,12 @@ NODISCARD enum st evaluator_step(struct evaluator *ev, const struct plan *plan,
 /* All of them. */
 NODISCARD enum st evaluator_measure(struct evaluator *ev, const struct plan *plan,
                                     struct measurement *m, struct progress *p, struct err *e);
+/* The same until enough() is true of what is there, which is asked before every step; of a part
+ * whose intervals allow it (anytime). */
+NODISCARD enum st evaluator_until(struct evaluator *ev, const struct plan *plan,
+                                  struct measurement *m,
+                                  bool (*enough)(const void *data, const struct measurement *m),
+                                  const void *data, struct progress *p, struct err *e);
 
 /* Figures of what has been done. */
 void measurement_divergence(const struct measurement *m, struct divergence *out);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "study/anytime.h"
 
 static const struct {
     const char *name;
@@ -270,7 +271,8 @@ static void interval(const struct comparison *c, const struct measurement *m,
         pseudo[i] = (double)n * all - (double)(n - 1) * difference(c, &f, &left, &right);
         ones[i] = 1;
     }
-    const struct clustered_mean mean = clustered_mean_of(pseudo, ones, (size_t)n);
+    const struct clustered_mean mean = m->part.anytime ? anytime_mean_of(pseudo, ones, (size_t)n)
+                                                       : clustered_mean_of(pseudo, ones, (size_t)n);
     *low = mean.low;
     *high = mean.high;
     free(pseudo);

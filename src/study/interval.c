@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "kernels/statistics.h"
 
@@ -41,15 +42,6 @@ static double ratio_of(const double *num, const double *den, const uint32_t *pic
     return ratio;
 }
 
-/* A constant sequence of numbers (splitmix64; Steele, Lea and Flood 2014). */
-static uint64_t next(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
 static void studentised(const double *num, const double *den, struct clustered_mean *m)
 {
     const size_t c = (size_t)m->clusters;
@@ -62,7 +54,7 @@ static void studentised(const double *num, const double *den, struct clustered_m
     ratio_of(num, den, pick, c, &error);
     for (int k = 0; k < DRAWS; k++) {
         for (size_t i = 0; i < c; i++)
-            pick[i] = (uint32_t)((next(&state) >> 32) * c >> 32);
+            pick[i] = (uint32_t)((hash_draw(&state) >> 32) * c >> 32);
         const double off = ratio_of(num, den, pick, c, &spread) - m->value;
         if (spread > 0)
             t[n++] = off / spread;

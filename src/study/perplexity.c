@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "kernels/statistics.h"
+#include "study/anytime.h"
 
 enum { TILE = 16 /* rows of logits at a time */ };
 
@@ -102,37 +103,89 @@ static void show_part(struct progress *p, const char *label, double done, double
         show_chunks(p->data, done / total);
 }
 
-static enum st all_chunks(struct run *r, const struct model *m, const int32_t *ids, int64_t context,
-                          float *logits, int32_t *input, struct progress *p, struct perplexity *out,
-                          struct sums *sums, struct err *e)
+/* The perplexity of what is done, with the interval of those who look at every chunk. */
+static struct clustered_mean anytime_of(const double *nll, const int64_t *scored, int64_t chunks)
 {
+    struct clustered_mean m = anytime_mean_of(nll, scored, (size_t)chunks);
+    m.value = exp(m.value);
+    m.low = exp(m.low);
+    m.high = exp(m.high);
+    return m;
+}
+
+struct work {
+    struct run *run;
+    const struct perplexity_options *how;
+    const int32_t *ids;
+    int32_t bos, *input; /* [context] */
+    float *logits;       /* [TILE][vocab] */
+    double *nll;         /* [chunks_of] sums */
+    int64_t *scored;     /* [chunks_of] */
+    struct sums sums;
+};
+
+static enum st all_chunks(struct work *w, struct progress *p, struct perplexity *out, struct err *e)
+{
+    const struct perplexity_options *how = w->how;
     struct count count = { p, out };
     struct progress inside = { show_part, p ? p->cancel : NULL, &count };
-    const int32_t bos = m->tokenizer && tokenizer_adds_bos(m->tokenizer)
-                            ? tokenizer_bos(m->tokenizer)
-                            : -1;
-    for (; out->chunks < out->chunks_of; out->chunks++) {
+    while (out->chunks < out->chunks_of
+           && !(how->enough && how->enough(how->data, &out->anytime))) {
+        const int64_t i = out->chunks;
+        const int64_t at = how->enough ? anytime_at(i, out->chunks_of) : i;
+        const struct sums before = w->sums;
         if (!show_chunks(&count, 0))
             return st_fail(e, ST_CANCELLED, "interrupted");
-        enum st st = chunk(r, ids + out->chunks * context, input, context, bos, logits, &inside,
-                           sums, e);
-        if (st)
+        enum st st = chunk(w->run, w->ids + at * how->context, w->input, how->context, w->bos,
+                           w->logits, &inside, &w->sums, e);
+        if (st) {
+            w->sums = before;
             return st;
+        }
+        w->nll[i] = w->sums.nll - before.nll;
+        w->scored[i] = w->sums.n - before.n;
+        out->chunks++;
+        if (how->enough)
+            out->anytime = anytime_of(w->nll, w->scored, out->chunks);
     }
     return ST_OK;
 }
 
-enum st perplexity_of(const struct model *m, const struct run_options *o, const int32_t *ids,
-                      int64_t n, int64_t context, int64_t limit, struct progress *p,
-                      struct perplexity *out, struct err *e)
+static enum st work_begin(const struct model *m, const struct run_options *o,
+                          const struct perplexity_options *how, int64_t chunks, struct work *w,
+                          struct err *e)
 {
-    return perplexity_saved(m, o, ids, n, context, limit, NULL, p, out, e);
+    void *logits;
+    enum st st = mem_alloc(&logits, (size_t)(TILE * m->graph->vocab) * sizeof(float), "logits", e);
+    if (st)
+        return st;
+    struct run_options options = *o;
+    options.checkpoint_bytes = RUN_NO_CHECKPOINTS;
+    w->how = how;
+    w->bos = m->tokenizer && tokenizer_adds_bos(m->tokenizer) ? tokenizer_bos(m->tokenizer) : -1;
+    w->logits = logits;
+    w->input = x_alloc((size_t)how->context * sizeof *w->input);
+    w->nll = x_alloc((size_t)chunks * sizeof *w->nll);
+    w->scored = x_alloc((size_t)chunks * sizeof *w->scored);
+    w->run = run_new(m, &options);
+    w->sums.save = how->save;
+    return ST_OK;
 }
 
-enum st perplexity_saved(const struct model *m, const struct run_options *o, const int32_t *ids,
-                         int64_t n, int64_t context, int64_t limit, struct logits_writer *save,
-                         struct progress *p, struct perplexity *out, struct err *e)
+static void work_end(struct work *w)
 {
+    run_free(w->run);
+    free(w->input);
+    free(w->nll);
+    free(w->scored);
+    mem_free(w->logits);
+}
+
+enum st perplexity_of(const struct model *m, const struct run_options *o, const int32_t *ids,
+                      int64_t n, const struct perplexity_options *how, struct progress *p,
+                      struct perplexity *out, struct err *e)
+{
+    const int64_t context = how->context;
     if (!m->graph) {
         if (e)
             *e = m->no_graph;
@@ -151,23 +204,17 @@ enum st perplexity_saved(const struct model *m, const struct run_options *o, con
             return st_fail(e, ST_FORMAT, "token %d of the text is not in the model's vocabulary",
                            ids[i]);
     *out = (struct perplexity){ .tokens = n, .chunks_of = n / context };
-    if (limit > 0 && limit < out->chunks_of)
-        out->chunks_of = limit;
-    void *logits;
-    enum st st = mem_alloc(&logits, (size_t)(TILE * m->graph->vocab) * sizeof(float), "logits", e);
+    if (how->limit > 0 && how->limit < out->chunks_of)
+        out->chunks_of = how->limit;
+    struct work w = { .ids = ids };
+    enum st st = work_begin(m, o, how, out->chunks_of, &w, e);
     if (st)
         return st;
-    int32_t *input = x_alloc((size_t)context * sizeof *input);
-    struct run_options options = *o;
-    options.checkpoint_bytes = RUN_NO_CHECKPOINTS;
-    struct run *r = run_new(m, &options);
-    struct sums sums = { .save = save };
     const double start = now();
-    st = all_chunks(r, m, ids, context, logits, input, p, out, &sums, e);
-    finish(&sums, out);
+    out->anytime = anytime_of(w.nll, w.scored, 0);
+    st = all_chunks(&w, p, out, e);
+    finish(&w.sums, out);
     out->seconds = now() - start;
-    run_free(r);
-    free(input);
-    mem_free(logits);
+    work_end(&w);
     return st;
 }

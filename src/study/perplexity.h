@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "engine/run.h"
 #include "file/logits.h"
+#include "study/interval.h"
 
 struct perplexity {
     int64_t chunks, chunks_of; /* done, and how many the text has (after the limit) */
@@ -20,20 +21,25 @@ struct perplexity {
     /* One standard error of `value` as the peers print it, tokens taken as independent:
      * value * sd(nll) / sqrt(scored - 1). NaN below two scored tokens. */
     double error;
-    int64_t tokens;   /* of the whole text */
-    double seconds;   /* wall time of the evaluation */
+    struct clustered_mean anytime; /* of `value`, a chunk a cluster; with `enough` alone */
+    int64_t tokens;                /* of the whole text */
+    double seconds;                /* wall time of the evaluation */
+};
+
+struct perplexity_options {
+    int64_t context, limit;     /* tokens of a chunk; chunks at most, 0 = all */
+    struct logits_writer *save; /* every scored row of logits goes to it: made for chunks of this
+                                   context, and ended by the caller; NULL = none */
+    /* Not NULL: chunks in random order, until this is true of the perplexity and its interval,
+     * which hold at every look (study/anytime.h). */
+    bool (*enough)(const void *data, const struct clustered_mean *value);
+    const void *data;
 };
 
 /* ids: the tokens of the whole text, BOS of the text included where the vocabulary adds one, as
- * encode gives them. limit: chunks at most, 0 = all. On ST_CANCELLED *out holds what is done. */
+ * encode gives them. On ST_CANCELLED *out holds what is done. */
 NODISCARD enum st perplexity_of(const struct model *m, const struct run_options *o,
-                                const int32_t *ids, int64_t n, int64_t context, int64_t limit,
+                                const int32_t *ids, int64_t n, const struct perplexity_options *how,
                                 struct progress *p, struct perplexity *out, struct err *e);
-/* The same, and every scored row of logits goes to `save`, which was made for chunks of this
- * context; the caller ends it. */
-NODISCARD enum st perplexity_saved(const struct model *m, const struct run_options *o,
-                                   const int32_t *ids, int64_t n, int64_t context, int64_t limit,
-                                   struct logits_writer *save, struct progress *p,
-                                   struct perplexity *out, struct err *e);
 
 #endif

@@ -94,7 +94,8 @@ double models_perplexity(const char *path, const char *text, enum compute mode, 
     struct pool *pool = pool_new(pool_cpus());
     struct run_options o = { .mode = mode, .pool = pool };
     struct perplexity p;
-    assert_ok(perplexity_of(m, &o, ids, (int64_t)n, context, chunks, NULL, &p, &e), &e);
+    const struct perplexity_options how = { .context = context, .limit = chunks };
+    assert_ok(perplexity_of(m, &o, ids, (int64_t)n, &how, NULL, &p, &e), &e);
     pool_free(pool);
     free(words);
     free(ids);

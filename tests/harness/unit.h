@@ -63,5 +63,6 @@ char *unit_read(const char *path, size_t *n);
 
 /* A reproducible sequence for property tests: seed any number, then draw (splitmix64). */
 uint64_t unit_random(uint64_t *state);
+double unit_normal(uint64_t *state); /* of mean 0 and variance 1 */
 
 #endif

@@ -33,7 +33,8 @@ static double save(const struct model *m, const char *path)
     int32_t ids[N];
     ids_of(ids, m->graph->vocab);
     assert_ok(logits_create(&w, path, CTX, m->graph->vocab, CHUNKS, ids, &e), &e);
-    assert_ok(perplexity_saved(m, &o, ids, N, CTX, 0, &w, NULL, &p, &e), &e);
+    const struct perplexity_options how = { .context = CTX, .save = &w };
+    assert_ok(perplexity_of(m, &o, ids, N, &how, NULL, &p, &e), &e);
     assert_ok(logits_finish(&w, &e), &e);
     return p.nll;
 }

@@ -106,7 +106,7 @@ static enum st bisect(struct bench *b, const struct plan *plan, double share,
 static double kl_under(struct bench *b, const struct plan *plan)
 {
     struct measurement m;
-    measurement_begin(b->ev, (struct evaluation_part){ 0, 1 }, 0, &m);
+    measurement_begin(b->ev, (struct evaluation_part){ .from = 0, .step = 1 }, 0, &m);
     assert_ok(evaluator_measure(b->ev, plan, &m, NULL, &b->e), &b->e);
     const double kl = measurement_damage(&m, &by_kl).value;
     measurement_free(&m);

@@ -401,7 +401,7 @@ static double kl_to(struct fixture *f, const struct model *ref, size_t *left_out
     changes_plan(f->s, f->s->models.model, &plan, left_out);
     o.plan = &plan;
     assert_ok(divergence_of(ref, &oref, f->s->models.model->model, &o, &set,
-                            (struct evaluation_part){ 0, 1 }, NULL, &d, &f->e),
+                            (struct evaluation_part){ .from = 0, .step = 1 }, NULL, &d, &f->e),
               &f->e);
     plan_free(&plan);
     evaluation_free(&set);

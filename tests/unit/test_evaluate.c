@@ -101,7 +101,8 @@ static void check_against_logits(enum compute mode)
     draw_text(ids, ref->graph->vocab);
     assert_ok(evaluation_cut(ids, TEXT, SEGMENTS, TOKENS, FIRST, -1, &set, &e), &e);
     assert_int_equal(set.segments, SEGMENTS);
-    assert_ok(divergence_of(ref, &o, m, &o, &set, (struct evaluation_part){ 1, 2 }, NULL, &got, &e),
+    assert_ok(divergence_of(ref, &o, m, &o, &set, (struct evaluation_part){ .from = 1, .step = 2 },
+                            NULL, &got, &e),
               &e);
     int64_t counts[SEGMENTS];
     for (int i = 0; i < SEGMENTS / 2; i++) {
@@ -145,7 +146,7 @@ static void a_model_is_its_own_equal(void **state)
     (void)state;
     struct model *m = models_open(golden_path("models/llama-gqa-tied-q8_0.gguf"));
     const struct run_options o = { .mode = COMPUTE_NATIVE };
-    const struct evaluation_part all = { 0, 1 };
+    const struct evaluation_part all = { .from = 0, .step = 1 };
     int32_t ids[TEXT];
     struct evaluation_set set;
     struct divergence d;

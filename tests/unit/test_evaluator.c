@@ -12,7 +12,7 @@
 #include "tests/harness/models.h"
 
 enum { TEXT = 700, TOKENS = 12, FIRST = 4, SEGMENTS = 44 };
-static const struct evaluation_part odd = { 1, 2 };
+static const struct evaluation_part odd = { .from = 1, .step = 2 };
 
 struct fixed {
     struct model *ref, *m;
@@ -290,6 +290,51 @@ static void toggle(struct fixed *f, uint64_t *state, struct plan *p)
     form_drop(form);
 }
 
+/* Those who may stop early go through the same segments in another order, and stop when they say;
+ * what was kept of the segments in the order of the text is not taken for theirs. */
+static bool at_twelve(const void *data, const struct measurement *m)
+{
+    (void)data;
+    return m->segments >= 12;
+}
+
+static void early_stoppers_see_a_sample(void **unused)
+{
+    (void)unused;
+    struct fixed f;
+    struct measurement part, all;
+    struct divergence d;
+    begin(&f);
+    struct evaluator *ev = evaluator(&f, COMPUTE_EXACT, (size_t)1 << 30);
+    struct measurement plain = measure(&f, ev, NULL);
+    struct evaluation_part random = odd;
+    random.anytime = true;
+    measurement_begin(ev, random, 0, &part);
+    assert_ok(evaluator_until(ev, NULL, &part, at_twelve, NULL, NULL, &f.e), &f.e);
+    assert_int_equal(part.segments, 12);
+    measurement_begin(ev, random, 0, &all);
+    assert_ok(evaluator_measure(ev, NULL, &all, NULL, &f.e), &f.e);
+    assert_int_equal(all.segments, SEGMENTS / 2);
+    assert_memory_equal(all.sums, part.sums, 12 * sizeof *all.sums);
+    bool another_order = false;
+    for (int64_t i = 0; i < all.segments; i++) {
+        const int64_t at = part_segment(&f.set, random, i);
+        assert_memory_equal(&all.sums[i], &plain.sums[(at - 1) / 2], sizeof *all.sums);
+        another_order |= at != 2 * i + 1;
+    }
+    assert_true(another_order);
+    measurement_divergence(&all, &d);
+    assert_true(isnan(d.kl.low)); /* 22 segments: an interval for one look alone */
+    struct measurement again = measure(&f, ev, NULL);
+    assert_same(&plain, &again);
+    measurement_free(&plain);
+    measurement_free(&part);
+    measurement_free(&all);
+    measurement_free(&again);
+    evaluator_free(ev);
+    end(&f);
+}
+
 static double kl_on(struct fixed *f, struct evaluator *ev, struct evaluation_part part,
                     const struct plan *plan)
 {
@@ -345,9 +390,9 @@ static void what_is_chosen_on_tune_gains_nothing_on_check(void **unused)
     }
     qsort(on_check, TOGGLES, sizeof *on_check, lower);
     qsort(on_tune, TOGGLES, sizeof *on_tune, lower);
-    choose((const double (*)[2])on_tune, &z, &share);
+    choose((const double(*)[2])on_tune, &z, &share);
     assert_true(z < -5 && share < 0.01); /* there was something to be chosen by */
-    choose((const double (*)[2])on_check, &z, &share);
+    choose((const double(*)[2])on_check, &z, &share);
     print_message("# chosen on tune: %.2f standard errors on check, %.0f %% are as good\n", z,
                   100 * share);
     assert_true(z > -2.6 && z < 2.6 && share > 0.02);
@@ -357,13 +402,6 @@ static void what_is_chosen_on_tune_gains_nothing_on_check(void **unused)
 
 /* Tokens of a segment are alike: an interval that took each for an observation would be a third as
  * wide. The values are skewed, as KL is. */
-static double normal(uint64_t *state)
-{
-    const double u = ((double)(unit_random(state) >> 11) + 0.5) * 0x1p-53;
-    const double v = (double)(unit_random(state) >> 11) * 0x1p-53;
-    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
-}
-
 static void intervals_hold_the_truth_95_times_in_100(void **unused)
 {
     (void)unused;
@@ -374,13 +412,13 @@ static void intervals_hold_the_truth_95_times_in_100(void **unused)
         double sum[CLUSTERS], before[CLUSTERS];
         int64_t n[CLUSTERS];
         for (int i = 0; i < CLUSTERS; i++) {
-            const double level = exp(0.5 * normal(&state)); /* mean e^(1/8) */
+            const double level = exp(0.5 * unit_normal(&state)); /* mean e^(1/8) */
             sum[i] = before[i] = 0;
             n[i] = EACH;
             for (int t = 0; t < EACH; t++) {
-                const double x = exp(0.5 * normal(&state));
+                const double x = exp(0.5 * unit_normal(&state));
                 before[i] += level * x;
-                sum[i] += 0.1 * level * exp(0.3 * normal(&state));
+                sum[i] += 0.1 * level * exp(0.3 * unit_normal(&state));
             }
         }
         const struct clustered_mean m = clustered_mean_of(before, n, CLUSTERS);
@@ -396,9 +434,8 @@ static void intervals_hold_the_truth_95_times_in_100(void **unused)
 }
 
 UNIT_MAIN(CASE(a_measurement_does_not_depend_on_what_was_measured_before),
-          CASE(a_late_change_costs_late_blocks_alone),
-          CASE(another_model_finds_the_reference_done),
-          CASE(the_first_segments_are_those_of_the_whole),
+          CASE(a_late_change_costs_late_blocks_alone), CASE(another_model_finds_the_reference_done),
+          CASE(the_first_segments_are_those_of_the_whole), CASE(early_stoppers_see_a_sample),
           CASE(what_is_chosen_on_tune_gains_nothing_on_check),
           CASE(a_percentile_needs_ten_scores_beyond),
           CASE(intervals_hold_the_truth_95_times_in_100))

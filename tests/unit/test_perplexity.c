@@ -89,7 +89,8 @@ static void progress_goes_on_within_a_chunk(void **state)
     struct run_options o = { .mode = COMPUTE_EXACT };
     struct perplexity out;
     struct err e = ERR_INIT;
-    assert_ok(perplexity_of(m, &o, ids, 48, 16, 0, &p, &out, &e), &e);
+    const struct perplexity_options how = { .context = 16 };
+    assert_ok(perplexity_of(m, &o, ids, 48, &how, &p, &out, &e), &e);
     assert_int_equal(out.chunks, 3);
     assert_true(seen.parts > 6);
     assert_false(seen.back);

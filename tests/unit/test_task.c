@@ -313,7 +313,7 @@ static void sums_are_segments(void **state)
     for (int i = 0; i < N; i++)
         for (int k = 0; k <= t.digits; k++)
             nll -= s[i].logp[k] / (N * (t.digits + 1));
-    const struct evaluation_part all = { 0, 1 };
+    const struct evaluation_part all = { .from = 0, .step = 1 };
     assert_ok(divergence_of(m, &o, m, &o, &set, all, NULL, &d, &e), &e);
     assert_near(d.nll, nll, 1e-9);
     evaluation_free(&set);

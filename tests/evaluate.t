@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Evaluations that stop early, what they were made on, and what a hostile user gets.
+. "${QDB_TOP:-.}/tests/harness/tap.sh"
+
+qdb() { capture "$QDB" -n -batch "$@" </dev/null; }
+
+"$QDB" -n -batch --demo=add </dev/null >/dev/null 2>&1 || {
+    skip "evaluations" "the demo model add is not built in"
+    finish
+    exit 0
+}
+# A field of the n-th record that has it.
+field() { printf '%s\n' "$out" | awk -v f="$1" -v n="${2:-1}" '$1 == f && ++k == n { print $2 }'; }
+
+qdb --demo=add -ex 'data add tokens 4000' -ex 'quant blk.1.* q4_0' -ex 'kl' -ex 'kl until 0.01' \
+    -ex 'kl until 1e-9' -ex 'verify until 0.01'
+is "kl until" "$status$err" 0
+check "stops early" test "$(field segments 4)" -lt "$(field segments_of 3)"
+is "with the intervals for it" "$(field interval 1) $(field interval 2)" 'bootstrap anytime'
+like "and says so" "$out" '^stopped early: after [0-9]+ of [0-9]+ segments the interval of kl is'
+like "or comes to the end" "$out" '^not stopped early: the interval of kl is not that narrow'
+is "where the mean is the same" "$(field kl 2)" "$(field kl 4)"
+like "verify too" "$out" '^look 1 at the half'
+qdb --demo=add -ex 'data add tokens 4000' -ex 'quant blk.1.* q4_0' \
+    -ex "check 'kl < 1' 'top1 > 0.1' until decided"
+is "check until decided" "$status$err" 0
+like "says after how many" "$out" '^decided after 32 of [0-9]+ segments, [0-9]+ tokens'
+qdb --demo=add -ex 'data add' -ex 'quant blk.1.* q4_0' -ex "check 'kl < 1e-9' until now"
+is "until what?" "$status" 1
+printf 'one two three four five six seven eight nine ten\n%.0s' \
+    1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 >"$tmp/text"
+qdb --demo -ex "ppl $tmp/text ctx 16 until 1000%"
+is "ppl until" "$status$err" 0
+like "with its interval" "$out" '^low '
+like "stops early" "$out" '^stopped early: .* chunks the interval of perplexity'
+for words in "kl until" "kl until 0" "kl until -1%" "kl until nan" "kl base x until 1" \
+    "ppl $tmp/text until 1 save $tmp/x"; do
+    qdb --demo -ex "data $tmp/text" -ex "$words"
+    is "$words: refused" "$status" 1
+done
+
+finish
