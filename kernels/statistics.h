@@ -109,6 +109,7 @@ void summary_end(struct summary_stream *s, struct summary *out); /* s may go on 
 int64_t quantiles(float *scratch, int64_t n, const double *p, int k, double *out);
 int64_t quantiles_f64(double *scratch, int64_t n, const double *p, int k, double *out);
 double median(float *scratch, int64_t n);
+double median_f64(double *scratch, int64_t n);
 /* Quantiles of values that stay as they are, k <= QUANTILES_MAX, each p in 0..1: no copy of many.
  * -0 counts as 0. False once *cancel (may be NULL) is set: out[] is left as it was. */
 enum { QUANTILES_MAX = 8 };
@@ -178,15 +179,10 @@ double step_error_rms(const struct step_error *s); /* rmse/scale; NaN when nothi
 /* Bits that codes carry by how often each occurs, count[n]: -sum p log2 p; NaN if none occurs. */
 double code_entropy(const int64_t *count, int64_t n);
 
-/* Root of the mean of ((x - ref) / scale of its sub-block)^2; those with scale 0 are left out. */
-double rmse_over_scale(const float *ref, const float *x, int64_t n, const float *scale,
-                       int sub_size);
-
 /* ---- distributions ---- */
 
 double log_sum_exp(const float *logits, int64_t n); /* -inf for n = 0 */
 /* Sum of p (log p - log q), natural logarithm, over terms with log p > cut (-INFINITY: all). */
-double kl_of_log_probs(const float *logp, const float *logq, int64_t n, double cut);
 double kl_of_logits(const float *ref, const float *x, int64_t n, double cut);
 #define KL_COMPAT_CUT (-16.0) /* terms that llama.cpp sums */
 

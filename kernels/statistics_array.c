@@ -251,6 +251,14 @@ double median(float *scratch, int64_t n)
     return out;
 }
 
+double median_f64(double *scratch, int64_t n)
+{
+    const double half = 0.5;
+    double out;
+    quantiles_f64(scratch, n, &half, 1, &out);
+    return out;
+}
+
 double histogram_edge(enum histogram_scale scale, double lo, double hi, int bins, int i)
 {
     double share = (double)i / bins;

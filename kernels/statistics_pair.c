@@ -140,14 +140,6 @@ double step_error_rms(const struct step_error *s)
     return s->n ? sqrt(s->squares / (double)s->n) : NAN;
 }
 
-double rmse_over_scale(const float *ref, const float *x, int64_t n, const float *scale,
-                       int sub_size)
-{
-    struct step_error s = { 0 };
-    step_error_add(ref, x, n, scale, sub_size, &s);
-    return step_error_rms(&s);
-}
-
 double code_entropy(const int64_t *count, int64_t n)
 {
     double bits = 0, all = 0;
@@ -181,14 +173,6 @@ static double kl_term(double logp, double logq, double cut)
     if (logp <= cut || logp == -INFINITY)
         return 0;
     return exp(logp) * (logp - logq);
-}
-
-double kl_of_log_probs(const float *logp, const float *logq, int64_t n, double cut)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += kl_term((double)logp[i], (double)logq[i], cut);
-    return sum;
 }
 
 double kl_of_logits(const float *ref, const float *x, int64_t n, double cut)

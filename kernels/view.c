@@ -43,13 +43,6 @@ static char *field(struct block_view *v, const char *name)
     return v->fields[v->n_fields++].text;
 }
 
-void view_text(struct block_view *v, const char *name, const char *text)
-{
-    char *out = field(v, name);
-    if (out)
-        snprintf(out, TEXT_SIZE, "%s", text);
-}
-
 void view_f16(struct block_view *v, const char *name, const void *p)
 {
     char *out = field(v, name);

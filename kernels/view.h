@@ -18,7 +18,6 @@ void view_f16(struct block_view *v, const char *name, const void *p); /* "0x2e1f
 void view_f32(struct block_view *v, const char *name, const void *p);
 void view_bytes(struct block_view *v, const char *name, const uint8_t *p, int n); /* "3f 01 ..." */
 void view_ints(struct block_view *v, const char *name, const int *p, int n);      /* "3 -1 7" */
-void view_text(struct block_view *v, const char *name, const char *text);
 /* All sub-blocks get the same scale and offset. */
 void view_uniform(struct block_view *v, float scale, float offset);
 

@@ -9,7 +9,7 @@
 
 #include "base/memory.h"
 
-struct table *table_new(const char *name, enum table_form form)
+static struct table *table_new(const char *name, enum table_form form)
 {
     struct table *t = x_alloc(sizeof *t);
     t->name = x_strdup(name);
@@ -19,10 +19,8 @@ struct table *table_new(const char *name, enum table_form form)
 
 static bool owns_text(enum column_type type) { return type == COL_STRING || type == COL_ADDRESS; }
 
-void table_free(struct table *t)
+static void table_free(struct table *t)
 {
-    if (!t)
-        return;
     for (size_t i = 0; i < t->n_rows * t->n_columns; i++)
         if (!t->cells[i].absent && owns_text(t->columns[i % t->n_columns].type))
             free(t->cells[i].s);
@@ -91,15 +89,18 @@ void table_str(struct table *t, const char *s)
         table_skip(t);
 }
 
+static char *formatted(const char *fmt, va_list ap)
+{
+    char *s;
+    return vasprintf(&s, fmt, ap) < 0 ? x_strdup("") : s;
+}
+
 void table_fmt(struct table *t, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    char *s;
-    if (vasprintf(&s, fmt, ap) < 0)
-        s = x_strdup("");
+    next(t, true)->s = formatted(fmt, ap);
     va_end(ap);
-    next(t, true)->s = s;
 }
 
 void table_int(struct table *t, int64_t v) { next(t, false)->i = v; }
@@ -151,9 +152,7 @@ void result_note(struct result *r, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    char *s;
-    if (vasprintf(&s, fmt, ap) < 0)
-        s = x_strdup("");
+    char *s = formatted(fmt, ap);
     va_end(ap);
     for (size_t i = 0; i < r->n_notes; i++)
         if (!strcmp(r->notes[i], s)) {
@@ -176,9 +175,7 @@ void result_line(struct result *r, const char *name, const char *fmt, ...)
     }
     va_list ap;
     va_start(ap, fmt);
-    char *s;
-    if (vasprintf(&s, fmt, ap) < 0)
-        s = x_strdup("");
+    char *s = formatted(fmt, ap);
     va_end(ap);
     table_row(t);
     table_str(t, s);

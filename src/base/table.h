@@ -49,8 +49,6 @@ struct table {
     size_t cap_columns, cap_cells, at; /* at: next cell to be put */
 };
 
-struct table *table_new(const char *name, enum table_form form);
-void table_free(struct table *t);
 /* Declare columns before the first row. */
 void table_column(struct table *t, enum column_type type, const char *name, const char *unit);
 struct column_spec {

@@ -301,32 +301,18 @@ char *text_digits(char *out, size_t size, double v, int digits)
     return out;
 }
 
-static char *scaled(char *out, size_t size, double v, const char *const *units, const char *tail)
+char *text_bytes(char *out, size_t size, uint64_t bytes)
 {
+    static const char *const units[] = { "", "k", "M", "G", "T", "P" };
+    double v = (double)bytes;
     int u = 0;
     while (v >= 999.5 && u < 5) {
         v /= 1000;
         u++;
     }
-    if (u && v < 9.995)
-        snprintf(out, size, "%.2f%s%s", v, units[u], tail);
-    else if (u && v < 99.95)
-        snprintf(out, size, "%.1f%s%s", v, units[u], tail);
-    else
-        snprintf(out, size, "%.0f%s%s", v, units[u], tail);
+    const int digits = !u || v >= 99.95 ? 0 : v >= 9.995 ? 1 : 2;
+    snprintf(out, size, "%.*f %sB", digits, v, units[u]);
     return out;
-}
-
-char *text_bytes(char *out, size_t size, uint64_t bytes)
-{
-    static const char *const units[] = { " ", " k", " M", " G", " T", " P" };
-    return scaled(out, size, (double)bytes, units, "B");
-}
-
-char *text_count(char *out, size_t size, uint64_t n)
-{
-    static const char *const units[] = { "", "K", "M", "B", "T", "Q" };
-    return scaled(out, size, (double)n, units, "");
 }
 
 static int smallest(int a, int b, int c)

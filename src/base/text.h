@@ -59,7 +59,6 @@ NODISCARD enum st parse_size(struct str s, size_t *out, struct err *e); /* 512, 
 char *text_f64(char *out, size_t size, double v); /* shortest that reads back exactly */
 char *text_digits(char *out, size_t size, double v, int digits);
 char *text_bytes(char *out, size_t size, uint64_t bytes); /* 1.50 GB (decimal) */
-char *text_count(char *out, size_t size, uint64_t n);     /* 1.10B, 260K */
 
 /* The word for n of a thing: "%zu %s", n, text_plural(n, "byte", "bytes"). */
 static inline const char *text_plural(uint64_t n, const char *one, const char *many)

@@ -68,16 +68,16 @@ static enum st measure(const struct view *v, int64_t channels, int64_t samples,
 /* absmax over the median absmax of the channels that are not all zero. */
 static double add_ratios(struct channel *list, int64_t n)
 {
-    double *absmax = x_alloc((size_t)n * sizeof *absmax), p = 0.5, median = NAN;
+    double *absmax = x_alloc((size_t)n * sizeof *absmax);
     int64_t live = 0;
     for (int64_t i = 0; i < n; i++)
         if (list[i].sum.absmax > 0)
             absmax[live++] = list[i].sum.absmax;
-    quantiles_f64(absmax, live, &p, 1, &median);
+    const double middle = median_f64(absmax, live);
     for (int64_t i = 0; i < n; i++)
-        list[i].ratio = list[i].sum.absmax / median;
+        list[i].ratio = list[i].sum.absmax / middle;
     free(absmax);
-    return median;
+    return middle;
 }
 
 static void channel_table(const struct view *v, const struct channel *list, int64_t n,

@@ -121,7 +121,7 @@ static enum st write_npy(const struct view *v, const char *path, struct progress
     uint64_t shape[SHAPE_MAX] = { 0 };
     for (int d = 0; d < v->shape.rank; d++)
         shape[d] = (uint64_t)v->shape.d[d].n;
-    return npy_write_long(path, v->shape.rank, shape, v->data, p, e);
+    return npy_write(path, v->shape.rank, shape, v->data, p, e);
 }
 
 static enum st write_bin(const struct view *v, const char *path, struct progress *p,

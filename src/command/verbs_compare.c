@@ -128,37 +128,45 @@ static void error_row(struct run *r, int span, int value, const struct point_err
     buf_free(&at);
 }
 
+/* The points that the first word names: whole points, of the model of the run. */
+static enum st compared_points(struct session *s, const struct call *c, struct session_run **r,
+                               struct match **list, size_t *n, struct err *e)
+{
+    struct address *a = x_alloc(sizeof *a);
+    const struct word *w = &c->words[0];
+    enum st st = session_need_run(s, r, e);
+    if (!st && (st = address_parse(w->text, a, e)))
+        st_at(e, w->column + (e->column < 0 ? 0 : e->column), e->length);
+    if (!st && a->n_items) {
+        st = call_fail(c, 0, e, ST_UNSUPPORTED, "points are compared whole");
+        st_hint(e, "the errors are medians over tokens; relerr(ref!ADDR, ADDR) takes slices");
+    }
+    if (!st && (st = lookup_names(s, a, list, n, e)))
+        st_at(e, w->column, w->length);
+    free(a);
+    for (size_t i = 0; i < *n && !st; i++)
+        if ((st = match_is_point((*r)->model, &(*list)[i], e)))
+            st_at(e, w->column, w->length);
+    return st;
+}
+
 static enum st run_compare(struct session *s, const struct call *c, struct result *out,
                            struct err *e)
 {
     struct session_run *r;
     struct ref_source ref;
     struct match *list = NULL;
-    size_t n = 0;
+    size_t n = 0, ahead = 0, missing = 0;
     if (!c->n_words)
         return call_fail(c, 0, e, ST_SYNTAX, "expected the points to compare: blk.*.out");
     if (s->models.model && s->models.model->capture)
         return compare_capture(s, c, out, e);
-    enum st st = session_need_run(s, &r, e);
-    struct address *a = x_alloc(sizeof *a);
-    if (!st && (st = address_parse(c->words[0].text, a, e)))
-        st_at(e, c->words[0].column + (e->column < 0 ? 0 : e->column), e->length);
-    if (!st && a->n_items) {
-        st = call_fail(c, 0, e, ST_UNSUPPORTED, "points are compared whole");
-        st_hint(e, "the errors are medians over tokens; relerr(ref!ADDR, ADDR) takes slices");
-    }
-    if (!st && (st = lookup_names(s, a, &list, &n, e)))
-        st_at(e, c->words[0].column, c->words[0].length);
-    free(a);
-    for (size_t i = 0; i < n && !st; i++)
-        if ((st = match_is_point(r->model, &list[i], e)))
-            st_at(e, c->words[0].column, c->words[0].length);
+    enum st st = compared_points(s, c, &r, &list, &n, e);
     if (!st)
         st = session_reference(s, r, run_position(r->run), s->progress, &ref, e);
     struct table *t = st ? NULL : result_table(out, "compare", TABLE_ROWS);
     if (t)
         error_columns(t);
-    size_t ahead = 0, missing = 0;
     for (size_t i = 0; i < n && !st; i++)
         for (int span = 0; list[i].value >= 0 && span < run_n_spans(r->run) && !st; span++) {
             struct point_error p;

@@ -17,12 +17,31 @@
 #include "session/control.h"
 
 /* Show what the glob after the topic names, or everything; a glob without a match is an error. */
-static enum st show_named(const struct session_model *m, const struct call *c, unsigned of,
+/* session_need_model and its kin: the active model, if it has what is asked for. */
+typedef enum st need_model(const struct session *s, struct session_model **m, struct err *e);
+
+static enum st show_model(struct session *s, need_model *need,
+                          void (*show)(const struct session_model *m, struct result *out),
+                          struct result *out, struct err *e)
+{
+    struct session_model *m;
+    const enum st st = need(s, &m, e);
+    if (!st)
+        show(m, out);
+    return st;
+}
+
+/* What the glob of the command names; an error when that is nothing. */
+static enum st show_named(struct session *s, need_model *need, const struct call *c, unsigned of,
                           void (*show)(const struct session_model *m, struct str glob,
                                        struct result *out),
                           struct result *out, struct err *e)
 {
-    struct str glob = c->n_words > 1 ? c->words[1].text : str_of(NULL, 0);
+    struct session_model *m;
+    const struct str glob = c->n_words > 1 ? c->words[1].text : str_of(NULL, 0);
+    const enum st st = need(s, &m, e);
+    if (st)
+        return st;
     show(m, glob, out);
     if (!glob.n || out->tables[out->n_tables - 1]->n_rows)
         return ST_OK;
@@ -35,45 +54,38 @@ static enum st info_model(struct session *s, const struct call *c, struct result
                           struct err *e)
 {
     (void)c;
-    struct session_model *m;
-    enum st st = session_need_model(s, &m, e);
-    if (!st)
-        facts_model(m, out);
-    return st;
+    return show_model(s, session_need_model, facts_model, out, e);
 }
 
 static enum st info_kv(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     (void)c;
-    struct session_model *m;
-    enum st st = session_need_model(s, &m, e);
-    if (!st)
-        facts_kv(m, out);
-    return st;
+    return show_model(s, session_need_model, facts_kv, out, e);
+}
+
+static enum st info_tokenizer(struct session *s, const struct call *c, struct result *out,
+                              struct err *e)
+{
+    (void)c;
+    return show_model(s, session_need_tokenizer, facts_tokenizer, out, e);
 }
 
 static enum st info_tensors(struct session *s, const struct call *c, struct result *out,
                             struct err *e)
 {
-    struct session_model *m;
-    enum st st = session_need_model(s, &m, e);
-    return st ? st : show_named(m, c, NAMES_WEIGHTS, facts_tensors, out, e);
+    return show_named(s, session_need_model, c, NAMES_WEIGHTS, facts_tensors, out, e);
 }
 
 static enum st info_points(struct session *s, const struct call *c, struct result *out,
                            struct err *e)
 {
-    struct session_model *m;
-    enum st st = session_need_graph(s, &m, e);
-    return st ? st : show_named(m, c, NAMES_POINTS, facts_points, out, e);
+    return show_named(s, session_need_graph, c, NAMES_POINTS, facts_points, out, e);
 }
 
 static enum st info_names(struct session *s, const struct call *c, struct result *out,
                           struct err *e)
 {
-    struct session_model *m;
-    enum st st = session_need_graph(s, &m, e);
-    return st ? st : show_named(m, c, NAMES_POINTS, facts_names, out, e);
+    return show_named(s, session_need_graph, c, NAMES_POINTS, facts_names, out, e);
 }
 
 static enum st info_capture(struct session *s, const struct call *c, struct result *out,
@@ -93,17 +105,6 @@ static enum st info_record(struct session *s, const struct call *c, struct resul
 {
     (void)c;
     return record_show(s, out, e);
-}
-
-static enum st info_tokenizer(struct session *s, const struct call *c, struct result *out,
-                              struct err *e)
-{
-    (void)c;
-    struct session_model *m;
-    enum st st = session_need_tokenizer(s, &m, e);
-    if (!st)
-        facts_tokenizer(m, out);
-    return st;
 }
 
 static enum st info_tokens(struct session *s, const struct call *c, struct result *out,

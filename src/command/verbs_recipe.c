@@ -154,7 +154,7 @@ enum st export_recipe(struct session *s, const struct call *c, struct result *ou
     return st;
 }
 
-enum st recipe_word(const struct call *c, int i, struct recipe **out, struct err *e)
+static enum st recipe_word(const struct call *c, int i, struct recipe **out, struct err *e)
 {
     enum recipe_kind kind;
     bool given;

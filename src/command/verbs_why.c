@@ -38,6 +38,21 @@ void why_put_position(struct run *r, int span, int value, struct table *t)
     buf_free(&b);
 }
 
+void why_put_source(struct run *r, int span, int value, const struct op_term *term, struct table *t)
+{
+    const struct graph *g = run_graph(r);
+    if (term->in >= 0) {
+        int64_t at;
+        run_term_place(r, span, value, term, &span, &value, &at);
+        table_str(t, g->values[value].name);
+        why_put_place(r, span, value, at, t);
+    } else {
+        const struct node *node = &g->nodes[g->values[value].node];
+        table_strn(t, term->slot >= 0 ? node->w[term->slot]->name : STR("constant"));
+        table_fmt(t, "row=%" PRId64 ", col=%" PRId64, term->row, term->col);
+    }
+}
+
 static void show_steps(struct run *r, const struct why *w, struct result *out)
 {
     const struct graph *g = run_graph(r);
@@ -59,8 +74,6 @@ static void show_steps(struct run *r, const struct why *w, struct result *out)
 /* What the last step is made of, the largest first. */
 static void show_terms(struct run *r, const struct why_step *s, struct result *out)
 {
-    const struct graph *g = run_graph(r);
-    const struct node *node = &g->nodes[g->values[s->value].node];
     if (!s->n_top)
         return;
     struct table *t = result_table(out, "terms", TABLE_ROWS);
@@ -69,18 +82,11 @@ static void show_terms(struct run *r, const struct why_step *s, struct result *o
     for (int64_t i = 0; i < s->n_top; i++) {
         const struct op_term *term = &s->top[i];
         table_row(t);
-        if (term->in >= 0) {
-            int span, value;
-            int64_t at;
-            run_term_place(r, s->span, s->value, term, &span, &value, &at);
-            table_str(t, g->values[value].name);
-            why_put_place(r, span, value, at, t);
+        why_put_source(r, s->span, s->value, term, t);
+        if (term->in >= 0)
             table_float(t, term->x);
-        } else {
-            table_strn(t, term->slot >= 0 ? node->w[term->slot]->name : STR("constant"));
-            table_fmt(t, "row=%" PRId64 ", col=%" PRId64, term->row, term->col);
+        else
             table_skip(t);
-        }
         table_float(t, term->factor);
         table_float(t, term->product);
         if (s->kind == TERMS_SUM && isfinite(s->x) && s->x != 0)

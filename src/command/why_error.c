@@ -38,8 +38,6 @@ static void show_steps(struct run *r, const struct error_trace *w, struct result
 /* What the error of the last step is made of, the largest first. */
 static void show_terms(struct run *r, const struct error_step *s, struct result *out)
 {
-    const struct graph *g = run_graph(r);
-    const struct node *node = &g->nodes[g->values[s->value].node];
     if (!s->n_top)
         return;
     struct table *t = result_table(out, "terms", TABLE_ROWS);
@@ -50,19 +48,12 @@ static void show_terms(struct run *r, const struct error_step *s, struct result 
     for (int64_t i = 0; i < s->n_top; i++) {
         const struct error_term *term = &s->top[i];
         table_row(t);
+        why_put_source(r, s->span, s->value, &term->run, t);
         if (term->run.in >= 0) {
-            int span, value;
-            int64_t at;
-            run_term_place(r, s->span, s->value, &term->run, &span, &value, &at);
-            table_str(t, g->values[value].name);
-            why_put_place(r, span, value, at, t);
             table_float(t, term->run.x);
             table_float(t, term->ref.x);
-        } else {
-            table_strn(t, term->run.slot >= 0 ? node->w[term->run.slot]->name : STR("constant"));
-            table_fmt(t, "row=%" PRId64 ", col=%" PRId64, term->run.row, term->run.col);
+        } else
             put_absent(t, 2);
-        }
         table_float(t, term->run.factor);
         table_float(t, term->ref.factor);
         table_float(t, term->weight);

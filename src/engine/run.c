@@ -436,11 +436,6 @@ enum st run_head(struct run *r, const float *hidden, int64_t n, float *out, stru
 
 /* --- memory ---------------------------------------------------------------------------------- */
 
-bool run_has_checkpoint(const struct run *r, int span, int block)
-{
-    return checkpoint_find(r, span, block + 1) != NULL;
-}
-
 struct run_memory run_memory(const struct run *r)
 {
     struct run_memory m = { .checkpoint_limit = r->o.checkpoint_bytes,

@@ -146,7 +146,6 @@ struct run_memory {
     int n_checkpoints;
 };
 struct run_memory run_memory(const struct run *r);
-bool run_has_checkpoint(const struct run *r, int span, int block);
 /* What a prompt of n tokens in spans of `span` will need, before anything is allocated. */
 struct run_memory run_predict(const struct model *m, enum compute mode, int64_t n, int64_t span);
 

@@ -141,20 +141,27 @@ static enum st read_value(struct reader *r, struct gguf_kv *kv, const char *key)
     return st;
 }
 
+/* A string of 1 to `most` bytes; what is read is called by it from then on. */
+static enum st read_name(struct reader *r, struct str *name, int most, char *what)
+{
+    const size_t start = r->at;
+    const enum st st = reader_string(r, name, what);
+    if (st)
+        return st;
+    if (!name->n || name->n > (size_t)most)
+        return reader_fail(r, start, ST_FORMAT, "%s is %zu bytes long; 1 to %d are legal", what,
+                           name->n, most);
+    reader_show(what, *name);
+    return ST_OK;
+}
+
 static enum st read_kv(struct reader *r, struct gguf *g, size_t i, uint64_t n)
 {
     struct gguf_kv *kv = &g->kvs[i];
     char what[READER_NAME];
     snprintf(what, sizeof what, "key %zu of %llu", i + 1, (unsigned long long)n);
-    size_t start = r->at;
-    enum st st = reader_string(r, &kv->key, what);
-    if (st)
-        return st;
-    if (!kv->key.n || kv->key.n > GGUF_MAX_KEY)
-        return reader_fail(r, start, ST_FORMAT, "%s is %zu bytes long; 1 to %d are legal", what,
-                           kv->key.n, GGUF_MAX_KEY);
-    reader_show(what, kv->key);
-    return read_value(r, kv, what);
+    const enum st st = read_name(r, &kv->key, GGUF_MAX_KEY, what);
+    return st ? st : read_value(r, kv, what);
 }
 
 static enum st read_kvs(struct reader *r, struct gguf *g, uint64_t n)
@@ -198,16 +205,11 @@ static enum st read_tensor(struct reader *r, struct gguf *g, size_t i, uint64_t 
     struct gguf_tensor *t = &g->tensors[i];
     char what[READER_NAME];
     snprintf(what, sizeof what, "the name of tensor %zu of %llu", i + 1, (unsigned long long)n);
-    size_t start = r->at;
-    enum st st = reader_string(r, &t->name, what);
-    if (st)
-        return st;
-    if (!t->name.n || t->name.n > GGUF_MAX_NAME)
-        return reader_fail(r, start, ST_FORMAT, "%s is %zu bytes long; 1 to %d are legal", what,
-                           t->name.n, GGUF_MAX_NAME);
-    reader_show(what, t->name);
     uint32_t rank;
-    if ((st = reader_u32(r, &rank, what)))
+    enum st st = read_name(r, &t->name, GGUF_MAX_NAME, what);
+    if (!st)
+        st = reader_u32(r, &rank, what);
+    if (st)
         return st;
     if (rank > GGUF_MAX_RANK)
         return reader_fail(r, r->at - 4, ST_FORMAT,

@@ -24,13 +24,7 @@ static bool count(int rank, const uint64_t *shape, size_t *n)
 }
 
 enum st npy_write(const char *path, int rank, const uint64_t *shape, const float *data,
-                  struct err *e)
-{
-    return npy_write_long(path, rank, shape, data, NULL, e);
-}
-
-enum st npy_write_long(const char *path, int rank, const uint64_t *shape, const float *data,
-                       struct progress *progress, struct err *e)
+                  struct progress *progress, struct err *e)
 {
     size_t n;
     if (rank < 0 || rank > NPY_MAX_RANK || !count(rank, shape, &n))

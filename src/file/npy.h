@@ -18,12 +18,10 @@ struct npy {
     float *data; /* owned, see npy_free */
 };
 
-/* Write shape[rank] (the last axis contiguous) to PATH, whole or not at all. ST_IO, ST_RANGE. */
+/* Write shape[rank] (the last axis contiguous) to PATH, whole or not at all. ST_IO, ST_RANGE,
+ * ST_CANCELLED. progress NULL: silently. */
 NODISCARD enum st npy_write(const char *path, int rank, const uint64_t *shape, const float *data,
-                            struct err *e);
-/* The same, telling how far it is; ST_CANCELLED. */
-NODISCARD enum st npy_write_long(const char *path, int rank, const uint64_t *shape,
-                                 const float *data, struct progress *progress, struct err *e);
+                            struct progress *progress, struct err *e);
 /* Read a little-endian file of floats in C order, as float32. ST_IO, ST_FORMAT, ST_UNSUPPORTED
  * (another type or order), ST_NOMEM. *out is written on success only. */
 NODISCARD enum st npy_read(const char *path, struct npy *out, struct err *e);

@@ -113,11 +113,6 @@ static double real(struct builder *b, const char *name, double lo, double hi, bo
     return v;
 }
 
-double b_float(struct builder *b, const char *name, double lo, double hi)
-{
-    return real(b, name, lo, hi, false, lo);
-}
-
 double b_float_or(struct builder *b, const char *name, double lo, double hi, double otherwise)
 {
     return real(b, name, lo, hi, true, otherwise);

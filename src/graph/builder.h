@@ -33,7 +33,6 @@ int64_t b_int(struct builder *b, const char *name, int64_t lo, int64_t hi);
 int64_t b_int_or(struct builder *b, const char *name, int64_t lo, int64_t hi, int64_t otherwise);
 /* The i-th of a key that is a scalar or an array with one entry per block. */
 int64_t b_int_of(struct builder *b, const char *name, int i, int64_t lo, int64_t hi);
-double b_float(struct builder *b, const char *name, double lo, double hi);
 double b_float_or(struct builder *b, const char *name, double lo, double hi, double otherwise);
 bool b_bool_or(struct builder *b, const char *name, bool otherwise);
 struct str b_string_or(struct builder *b, const char *name, const char *otherwise);
@@ -88,7 +87,6 @@ int b_activate(struct builder *b, int x, enum activation act, const char *point,
 int b_glu(struct builder *b, int gate, int up, enum activation act);
 int b_add(struct builder *b, int x, int y, const char *point, const char *brief);
 int b_mul(struct builder *b, int x, int y, const char *point, const char *brief);
-int b_scale(struct builder *b, int x, float scale, const char *point, const char *brief);
 /* Mixture of gated experts: router "ffn_gate_inp", experts "ffn_{gate,up,down}_exps"; sum at
  * ffn_moe.out. */
 int b_experts(struct builder *b, int x, int64_t experts, int64_t used, enum activation act);

@@ -172,12 +172,6 @@ int b_mul(struct builder *b, int x, int y, const char *point, const char *brief)
     return b_node(b, OP_MUL, point, "", (struct node){ .in = { x, y } }, brief);
 }
 
-int b_scale(struct builder *b, int x, float scale, const char *point, const char *brief)
-{
-    return b_node(b, OP_SCALE, point, "", (struct node){ .in = { x }, .p = { .scale = scale } },
-                  brief);
-}
-
 static int expert_linear(struct builder *b, int x, int route, const char *name, struct op_params p,
                          const char *brief)
 {

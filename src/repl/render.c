@@ -58,7 +58,7 @@ void render_cell(struct buf *out, const struct column *column, const struct cell
     }
 }
 
-void render_exact(struct buf *out, const struct column *column, const struct cell *cell)
+static void render_exact(struct buf *out, const struct column *column, const struct cell *cell)
 {
     char number[40];
     if (cell->absent)

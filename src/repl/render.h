@@ -38,8 +38,6 @@ void render_safe(struct buf *out, struct str s, bool lines);
 /* A cell as people read it; absent is "-". */
 void render_cell(struct buf *out, const struct column *column, const struct cell *cell,
                  const struct style *style);
-/* A cell as machines read it: every digit; absent is empty. */
-void render_exact(struct buf *out, const struct column *column, const struct cell *cell);
 /* Cut or pad s to `columns` terminal columns. */
 void render_padded(struct buf *out, struct str s, int columns, bool right,
                    const struct style *style);

@@ -51,9 +51,6 @@ void repl_free(struct repl *r);
 enum st repl_line(struct repl *r, struct str line);
 /* Run one command again, as an empty line does. */
 enum st repl_again(struct repl *r, struct str command);
-/* Run the lines of a script; a failed line ends it unless keep_going. `echo`: as in struct front.
- */
-enum st repl_script(struct repl *r, const char *name, struct str text, bool echo);
 /* Read and run a file of commands. */
 enum st repl_file(struct repl *r, const char *path);
 /* Commands from a stream that is no terminal; returns how many lines there were. A line `@ID
@@ -78,12 +75,9 @@ void repl_log(struct repl *r, struct str text);
 void repl_open_object(const struct repl *r, struct buf *out);
 struct style;
 void repl_style(const struct repl *r, bool to_terminal, struct style *out);
-void repl_screen(const struct repl *r, int *width,
-                 int *height); /* of the terminal, 80 x 24 if unknown */
 void repl_progress_init(struct repl *r);
 void repl_progress_begin(struct repl *r);
 void repl_progress_end(struct repl *r);
-double repl_seconds(void);
 void repl_complete_init(struct repl *r); /* the Tab key of readline */
 
 #endif

@@ -159,6 +159,10 @@ static void remember(struct repl *r, struct str command)
         buf_add(&r->again, command.p, command.n);
 }
 
+/* Run the lines of a script; a failed line ends it unless keep_going. `echo`: as in struct front.
+ */
+static enum st run_script(struct repl *r, const char *name, struct str text, bool echo);
+
 /* What stops have asked for, one after the other. A command that moves the run ends the list that
  * it stands in. */
 static enum st run_pending(struct repl *r)
@@ -167,7 +171,7 @@ static enum st run_pending(struct repl *r)
     r->draining = true;
     while (r->s->pending.n && !r->s->quit && (!st || (r->keep_going && st != ST_CANCELLED))) {
         char *text = buf_take(&r->s->pending);
-        st = repl_script(r, "commands", str_from(text), false);
+        st = run_script(r, "commands", str_from(text), false);
         free(text);
     }
     r->draining = false;
@@ -283,7 +287,7 @@ static bool echo_line(struct repl *r, struct str line)
     return prose;
 }
 
-enum st repl_script(struct repl *r, const char *name, struct str text, bool echo)
+static enum st run_script(struct repl *r, const char *name, struct str text, bool echo)
 {
     const char *outer_name = r->script_name;
     int outer_line = r->script_line, number = 0;
@@ -326,7 +330,7 @@ enum st repl_file(struct repl *r, const char *path)
         repl_show_error(r, &e, str_of("", 0));
         r->status = EXIT_FAILED;
     } else
-        st = repl_script(r, path, str_of(buf_str(&text), text.n), false);
+        st = run_script(r, path, str_of(buf_str(&text), text.n), false);
     buf_free(&text);
     return st;
 }
@@ -394,7 +398,7 @@ static enum st front_script(struct front *f, const char *name, struct str text, 
     struct repl *r = f->data;
     if (r->script_depth >= MAX_DEPTH)
         return st_fail(e, ST_STATE, "scripts are nested more than %d deep", MAX_DEPTH);
-    enum st st = repl_script(r, name, text, echo);
+    enum st st = run_script(r, name, text, echo);
     r->reported = st != ST_OK;
     return st ? st_fail(e, st, "%s stopped at an error", name) : ST_OK;
 }

@@ -25,7 +25,7 @@ static void on_interrupt(int number)
     }
 }
 
-void repl_screen(const struct repl *r, int *width, int *height)
+static void screen_of(const struct repl *r, int *width, int *height)
 {
     (void)r;
     struct winsize w;
@@ -60,7 +60,7 @@ void repl_style(const struct repl *r, bool to_terminal, struct style *out)
     const struct settings *t = &r->s->settings;
     int width = (int)setting_int(t, SETTING_WIDTH), height;
     if (!width && to_terminal)
-        repl_screen(r, &width, &height);
+        screen_of(r, &width, &height);
     *out = (struct style){
         .mode = (enum output_choice)setting_int(t, SETTING_OUTPUT),
         .width = width,
@@ -93,7 +93,7 @@ static bool page_output(struct repl *r, struct str text)
         || !setting_on(&r->s->settings, SETTING_PAGINATION))
         return false;
     if (!height)
-        repl_screen(r, &width, &height);
+        screen_of(r, &width, &height);
     int lines = 0;
     for (size_t i = 0; i < text.n; i++)
         lines += text.p[i] == '\n';
@@ -140,7 +140,7 @@ void repl_put(struct repl *r, struct str text, bool page)
 
 /* ---------------------------------------------------------------- progress */
 
-double repl_seconds(void)
+static double seconds_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -160,7 +160,7 @@ static void add_duration(struct buf *b, double seconds)
 /* For a program: an object at most every tenth of a second, of what takes longer than 0.2 s. */
 static void tell(struct repl *r, const char *label, double done, double total)
 {
-    const double now = repl_seconds();
+    const double now = seconds_now();
     if (now - r->began < 0.2 || now - r->drawn < 0.1)
         return;
     r->drawn = now;
@@ -188,7 +188,7 @@ static void draw(struct progress *p, const char *label, double done, double tota
     int64_t choice = setting_int(&r->s->settings, SETTING_PROGRESS);
     if (choice == PROGRESS_NEVER || (choice == PROGRESS_AUTO && (!r->stderr_tty || r->batch)))
         return;
-    double now = repl_seconds();
+    double now = seconds_now();
     if (strncmp(label, r->label, sizeof r->label - 1) != 0) {
         strncpy(r->label, label, sizeof r->label - 1);
         r->label_began = now;
@@ -211,7 +211,7 @@ static void draw(struct progress *p, const char *label, double done, double tota
         }
     }
     int width, height;
-    repl_screen(r, &width, &height);
+    screen_of(r, &width, &height);
     if (b.n > (size_t)width)
         b.n = (size_t)width;
     buf_adds(&b, line ? "\033[K" : "\n");
@@ -224,7 +224,7 @@ void repl_progress_begin(struct repl *r)
 {
     if (r->script_depth == 0)
         repl_interrupts = 0;
-    r->began = r->label_began = repl_seconds();
+    r->began = r->label_began = seconds_now();
     r->drawn = 0;
     r->label[0] = '\0';
 }

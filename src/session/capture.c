@@ -101,14 +101,6 @@ void capture_free(struct capture *c)
     free(c);
 }
 
-const struct captured *capture_find(const struct capture *c, struct str name)
-{
-    for (size_t i = 0; i < c->n; i++)
-        if (str_is(name, c->list[i].x->name))
-            return &c->list[i];
-    return NULL;
-}
-
 void capture_facts(const struct capture *c, struct result *out)
 {
     struct table *t = result_table(out, "capture", TABLE_RECORD);

@@ -26,7 +26,6 @@ bool capture_is(const char *path);
  * over, also on failure. */
 NODISCARD enum st capture_parse(struct stored_tensors *file, struct capture **out, struct err *e);
 void capture_free(struct capture *c);
-const struct captured *capture_find(const struct capture *c, struct str name);
 /* What it says of itself, as a table `capture`, and what it holds, as `points`. */
 void capture_facts(const struct capture *c, struct result *out);
 

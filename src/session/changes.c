@@ -350,14 +350,6 @@ size_t change_runs(const struct session *s, const struct change *c)
     return n;
 }
 
-bool change_touches(const struct change *c, const struct session_run *r, int value)
-{
-    for (size_t i = 0; i < c->n_targets; i++)
-        if (c->targets[i].value == value)
-            return holds_for(c, r);
-    return false;
-}
-
 /* Is the element one of those that the hook's slice chooses? */
 static bool hook_sets(const struct change_hook *h, int span, int64_t at)
 {

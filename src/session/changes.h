@@ -109,8 +109,6 @@ void changes_undo(struct session *s, struct change *c);
 struct change *changes_redo(struct session *s);
 /* Runs that it holds for now. */
 size_t change_runs(const struct session *s, const struct change *c);
-/* Does it touch this value in this run? */
-bool change_touches(const struct change *c, const struct session_run *r, int value);
 
 /* The last change that sets this element of a span of the run; NULL if none does. */
 const struct change *changes_setting(const struct session *s, const struct session_run *r,

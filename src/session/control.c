@@ -33,7 +33,8 @@ static bool same_unit(const struct graph *g, int a, int b, enum level_choice lev
     return true;
 }
 
-int unit_end(const struct graph *g, int node, enum level_choice level)
+/* The node after the unit that holds `node`. */
+static int unit_end(const struct graph *g, int node, enum level_choice level)
 {
     int i = node + 1;
     while (i < g->n_nodes && same_unit(g, node, i, level))
@@ -41,7 +42,8 @@ int unit_end(const struct graph *g, int node, enum level_choice level)
     return i;
 }
 
-int unit_start(const struct graph *g, int node, enum level_choice level)
+/* The first node of the unit that holds `node`. */
+static int unit_start(const struct graph *g, int node, enum level_choice level)
 {
     int i = node;
     while (i > 0 && same_unit(g, node, i - 1, level))

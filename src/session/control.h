@@ -30,10 +30,6 @@ struct stop {
 
 const char *stop_name(enum stop_reason r);
 
-/* The node after the unit that holds `node`, and the first node of that unit. */
-int unit_end(const struct graph *g, int node, enum level_choice level);
-int unit_start(const struct graph *g, int node, enum level_choice level);
-
 /* Forward to `to`, or to the first breakpoint before it. reason: what reaching `to` is called. */
 NODISCARD enum st control_forward(struct session *s, struct session_run *r, struct position to,
                                   enum stop_reason reason, struct stop *stop, struct err *e);

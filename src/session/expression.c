@@ -127,8 +127,8 @@ static const struct statistic *find_statistic(struct str name)
     return statistic_find(s);
 }
 
-enum st expression_statistic(struct session *s, struct str name, const struct view *v, double *out,
-                             struct err *e)
+static enum st expression_statistic(struct session *s, struct str name, const struct view *v,
+                                    double *out, struct err *e)
 {
     const struct statistic *t = find_statistic(name);
     if (!t)

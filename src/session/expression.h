@@ -27,8 +27,5 @@ NODISCARD enum st expression_eval(struct session *s, struct str text, struct vie
  * included. */
 NODISCARD enum st expression_prefix(struct session *s, struct str text, struct view *out,
                                     size_t *used, struct err *e);
-/* The statistic `name` of a view, as STAT(...) gives it; ST_NOTFOUND with "did you mean". */
-NODISCARD enum st expression_statistic(struct session *s, struct str name, const struct view *v,
-                                       double *out, struct err *e);
 
 #endif

@@ -101,9 +101,7 @@ static enum st compare_values(struct run *r, int prob, int spans, int64_t heads,
     double *norms = x_alloc((size_t)(kv * n) * sizeof *norms);
     enum st st = value_norms(r, g->nodes[mix].in[1], spans, n, norms, e);
     for (int64_t h = 0; h < kv && !st && n > 1; h++) {
-        const double half = 0.5;
-        double middle;
-        quantiles_f64(norms + h * n + 1, n - 1, &half, 1, &middle);
+        const double middle = median_f64(norms + h * n + 1, n - 1);
         for (int64_t q = h * (heads / kv); q < (h + 1) * (heads / kv); q++)
             f[q].value = norms[h * n] / middle;
     }

@@ -40,14 +40,6 @@ static int64_t gather(const float *x, const bool *massive, bool which, int64_t c
     return n;
 }
 
-static double middle(double *x, int64_t n)
-{
-    double out;
-    const double half = 0.5;
-    quantiles_f64(x, n, &half, 1, &out);
-    return out;
-}
-
 /* Where both are the same infinity nothing differs: scores of masked keys. */
 static int64_t same_infinities(const float *ref, const float *x, int64_t n)
 {
@@ -97,11 +89,11 @@ void point_error_of(const struct shape *s, const float *ref, const float *x, int
         pair_error_of(a, b, k, &one);
         large[r - apart] = one.relerr;
     }
-    out->relerr = middle(relerr, rows - apart);
+    out->relerr = median_f64(relerr, rows - apart);
     out->sqnr = out->relerr > 0 ? -20 * log10(out->relerr) : INFINITY;
-    out->cos = middle(cosine, rows - apart);
+    out->cos = median_f64(cosine, rows - apart);
     if (out->massive)
-        out->massive_relerr = middle(large, rows - apart);
+        out->massive_relerr = median_f64(large, rows - apart);
     free(massive);
     free(a);
     free(relerr);

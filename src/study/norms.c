@@ -60,14 +60,6 @@ static enum st spans_of(struct run *r, int value, int *spans, int64_t *tokens, s
     return ST_OK;
 }
 
-static double middle(double *x, int64_t n)
-{
-    double out;
-    const double half = 0.5;
-    quantiles_f64(x, n, &half, 1, &out);
-    return out;
-}
-
 /* ---- points ---- */
 
 struct gather {
@@ -116,7 +108,7 @@ enum st norms_of_point(struct run *r, int value, struct point_norms *out, struct
         summary_end(&k->rest, &rest);
         *out = (struct point_norms){ .tokens = tokens,
                                      .first = k->l2[0],
-                                     .l2 = middle(k->l2 + 1, tokens - 1),
+                                     .l2 = median_f64(k->l2 + 1, tokens - 1),
                                      .rms = rest.rms,
                                      .kurt = rest.kurt,
                                      .absmax_rest = rest.absmax,
@@ -165,8 +157,8 @@ enum st norms_of_addition(struct run *r, const struct addition *a, struct update
                                       .cos = NAN,
                                       .first_cos = cosine[0] };
     if (!st && tokens > 1) {
-        out->gain = middle(gain + 1, tokens - 1);
-        out->cos = middle(cosine + 1, tokens - 1);
+        out->gain = median_f64(gain + 1, tokens - 1);
+        out->cos = median_f64(cosine + 1, tokens - 1);
     }
     free(gain);
     return st;

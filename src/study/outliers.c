@@ -93,9 +93,7 @@ static void fill_tokens(const float *x, struct outlier_scan *s)
         o->ratio = sqrt(squares / (double)s->cols);
         sizes[r] = o->ratio;
     }
-    const double half = 0.5;
-    double middle;
-    quantiles_f64(sizes + 1, s->rows - 1, &half, 1, &middle);
+    const double middle = median_f64(sizes + 1, s->rows - 1);
     for (int64_t r = 0; r < s->rows; r++)
         s->tokens[r].ratio /= middle;
     free(sizes);

@@ -6,7 +6,8 @@
 
 #define KEY "tokenizer.ggml."
 
-uint32_t vocab_hash(const char *p, size_t n)
+/* A mixing hash of n bytes. */
+static uint32_t vocab_hash(const char *p, size_t n)
 {
     const uint64_t mix = 0x9e3779b97f4a7c15u;
     uint64_t h = (uint64_t)n * mix, word;

@@ -61,8 +61,6 @@ static inline int32_t vocab_unknown(const struct vocab *v)
 {
     return v->unk >= 0 && v->type[v->unk] != TOKEN_CONTROL && !v->ends[v->unk] ? v->unk : -1;
 }
-/* A mixing hash of n bytes, for tables inside this room. */
-uint32_t vocab_hash(const char *p, size_t n);
 /* <0xNN> -> 0..255, anything else -> -1. */
 int vocab_byte_piece(struct str piece);
 

@@ -49,10 +49,8 @@ static const char *nth(int i, bool (*holds)(enum format f))
 }
 
 static bool decodes(enum format f) { return format_info(f)->decode; }
-static bool has_blocks(enum format f) { return format_info(f)->view; }
 static bool is_native(enum format f) { return native_format(f); }
 const char *decoded_name(int i) { return nth(i, decodes); }
-const char *block_name(int i) { return nth(i, has_blocks); }
 const char *native_name(int i) { return nth(i, is_native); }
 enum format format_of(const char *name) { return format_by_name(name); }
 

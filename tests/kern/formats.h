@@ -7,10 +7,9 @@
 #include "kernels/native.h"
 #include "tests/kern/kern.h"
 
-/* Variants of a row of the table: all formats that decode, those with blocks, those that native
- * mode multiplies as integers. */
+/* Variants of a row of the table: all formats that decode, those that native mode multiplies as
+ * integers. */
 const char *decoded_name(int i);
-const char *block_name(int i);
 const char *native_name(int i);
 /* The format of a variant's name. */
 enum format format_of(const char *name);

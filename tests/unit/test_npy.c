@@ -24,7 +24,7 @@ static void reads_back_what_it_wrote(void **state)
         struct npy a;
         struct err e = ERR_INIT;
         const char *path = scratch_path("a.npy");
-        assert_ok(npy_write(path, rank, shapes[rank - 1], six, &e), &e);
+        assert_ok(npy_write(path, rank, shapes[rank - 1], six, NULL, &e), &e);
         assert_ok(npy_read(path, &a, &e), &e);
         assert_int_equal(a.rank, rank);
         assert_int_equal(a.n, 6);
@@ -34,7 +34,7 @@ static void reads_back_what_it_wrote(void **state)
     }
     struct npy scalar;
     struct err e = ERR_INIT;
-    assert_ok(npy_write(scratch_path("s.npy"), 0, NULL, six + 1, &e), &e);
+    assert_ok(npy_write(scratch_path("s.npy"), 0, NULL, six + 1, NULL, &e), &e);
     assert_ok(npy_read(scratch_path("s.npy"), &scalar, &e), &e);
     assert_true(scalar.rank == 0 && scalar.n == 1 && scalar.data[0] == -1.5f);
     npy_free(&scalar);
@@ -50,7 +50,7 @@ static void writes_what_numpy_writes(void **state)
     static const float v[3] = { 0, 1, 2 };
     scratch_begin();
     struct err e = ERR_INIT;
-    assert_ok(npy_write(scratch_path("a.npy"), 1, shape, v, &e), &e);
+    assert_ok(npy_write(scratch_path("a.npy"), 1, shape, v, NULL, &e), &e);
     size_t n;
     char *got = unit_read(scratch_path("a.npy"), &n);
     assert_int_equal(n, 128 + 12);
@@ -124,7 +124,7 @@ static void survives_a_cut_at_every_byte(void **state)
     static const uint64_t shape[2] = { 2, 3 };
     scratch_begin();
     struct err e = ERR_INIT;
-    assert_ok(npy_write(scratch_path("a.npy"), 2, shape, six, &e), &e);
+    assert_ok(npy_write(scratch_path("a.npy"), 2, shape, six, NULL, &e), &e);
     size_t n;
     char *whole = unit_read(scratch_path("a.npy"), &n);
     for (size_t cut = 0; cut < n; cut++) {

@@ -141,9 +141,11 @@ static void shapes_of_other_scripts(void **state)
     struct view q;
     assert_ok(lookup_text(s, STR("blk.1.attn_q.out"), &q, &e), &e);
     assert_ok(npy_write(scratch_path("t/blk.1.attn_q.out.npy"), 3, (uint64_t[]){ 1, 3, 32 }, q.data,
-                        &e), &e);
+                        NULL, &e),
+              &e);
     assert_ok(npy_write(scratch_path("t/blocks.1.attn.hook_q2.npy"), 1, (uint64_t[]){ 96 }, q.data,
-                        &e), &e);
+                        NULL, &e),
+              &e);
     view_free(&q);
     ref_trace(scratch_path("t"));
     command(s, "set span 2");
@@ -268,7 +270,8 @@ static void a_trace_of_other_tokens_is_refused(void **state)
     command(s, "run");
     refused(s, ST_STATE, ANYWHERE, "none of these points is in the trace", "compare blk.0.mid");
     refused(s, ST_STATE, ANYWHERE, "", "kl");
-    assert_ok(npy_write(scratch_path("t/l_out-0.npy"), 2, (uint64_t[]){ 2, 32 }, zeros, &e), &e);
+    assert_ok(npy_write(scratch_path("t/l_out-0.npy"), 2, (uint64_t[]){ 2, 32 }, zeros, NULL, &e),
+              &e);
     refused(s, ST_FORMAT, ANYWHERE, "l_out-0 is there twice", "ref trace '%s'", scratch_path("t"));
     command(s, "compare blk.0.out"); /* the reference there was stays */
     end_folder();
