@@ -25,11 +25,13 @@ INLINE void affine_halves(const struct group *g, int most, float d[GROUP], float
 {
     halves(g, d, half_d, d);
     halves(g, m, half_m, m);
-    for (int lane = 0; lane < GROUP; lane++) {
-        trim_halves((float)most * fabsf(half_d[lane]) + fabsf(half_m[lane]), &half_d[lane],
-                    &half_m[lane]);
-        d[lane] = half_d[lane] / g->unit[lane];
-        m[lane] = half_m[lane] / g->unit[lane];
+    EACH_LANES {
+        part a = part_at(half_d + at), b = part_at(half_m + at);
+        trim_halves((float)most * size_of(a) + size_of(b), &a, &b);
+        part_to(half_d + at, a);
+        part_to(half_m + at, b);
+        part_to(d + at, a * per_unit(g, at));
+        part_to(m + at, b * per_unit(g, at));
     }
 }
 
@@ -39,17 +41,14 @@ INLINE part affine_level(const struct group *g, int i, int at, part m, part inve
 }
 
 /* The best minimum for the levels at these d and m. */
-INLINE part best_minimum(const struct group *g, bool weighted, int at, part d, part m, int most)
+INLINE part best_minimum(const struct group *g, const struct extent *e, bool weighted, int at,
+                         part d, part m, int most)
 {
     const part inverse = over(all(1), d);
-    part sum = all(0), total = all(0);
-    for (int i = 0; i < AFFINE; i++) {
-        const part w = weight_at(g, weighted, i, at);
-        const part l = affine_level(g, i, at, m, inverse, most);
-        sum += w * (part_at(&g->x[i][at]) - d * l);
-        total += w;
-    }
-    return over(sum, total);
+    part sum = all(0);
+    EACH_FOUR for (int i = 0; i < AFFINE; i++)
+        sum += weight_at(g, weighted, i, at) * affine_level(g, i, at, m, inverse, most);
+    return over(e->wx - d * sum, e->w);
 }
 
 INLINE void encode_affine_group(const struct affine_format *f, bool weighted, const float *x,
@@ -62,19 +61,16 @@ INLINE void encode_affine_group(const struct affine_format *f, bool weighted, co
     int32_t maybe[GROUP];
     group_load(&g, x, weighted ? w : NULL, AFFINE, count, 1);
     EACH_LANES {
-        part scale, offset, low = part_at(&g.x[0][at]);
-        best_affine(&g, weighted, false, AFFINE, at, (float)f->most, &tries_affine[weighted],
+        const struct extent e = extent_of(&g, weighted, AFFINE, at);
+        part scale, offset;
+        best_affine(&g, &e, weighted, false, AFFINE, at, (float)f->most, &tries_affine[weighted],
                     &scale, &offset);
+        scale = half_part(scale * part_at(g.unit + at)) * per_unit(&g, at);
         part_to(d + at, scale);
-        part_to(m + at, -offset);
-        for (int i = 1; i < AFFINE; i++)
-            low = part_min(part_at(&g.x[i][at]), low);
-        const whole_part s = suspects(&g, AFFINE, at, low, (float)f->most);
+        part_to(m + at, best_minimum(&g, &e, weighted, at, scale, -offset, f->most));
+        const whole_part s = suspects(&g, AFFINE, at, e.low, (float)f->most);
         memcpy(maybe + at, &s, sizeof s);
     }
-    affine_halves(&g, f->most, d, m, half_d, half_m);
-    EACH_LANES part_to(m + at, best_minimum(&g, weighted, at, part_at(d + at), part_at(m + at),
-                                            f->most));
     affine_halves(&g, f->most, d, m, half_d, half_m);
     EACH_LANES {
         const part low = part_at(m + at), inverse = over(all(1), part_at(d + at));

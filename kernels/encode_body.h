@@ -33,8 +33,18 @@ INLINE part all(float f) { return (part){ 0 } + f; }
 INLINE part size_of(part v) { return (part)((whole_part)v & 0x7fffffff); }
 INLINE part or_zero(whole_part mask, part v) { return (part)((whole_part)v & mask); }
 
-/* To nearest, ties to even, for abs(v) < 2^22: 1.5 * 2^23 leaves no room for a fraction. */
-INLINE part whole(part v) { return (v + 12582912.0f) - 12582912.0f; }
+/* To nearest, ties to even, for abs(v) < 2^22: 1.5 * 2^23 leaves no room for a fraction. Of zeros
+ * alone the sign depends on the level; no sum and no code does on that. */
+INLINE part whole(part v)
+{
+#if defined __AVX512F__ && LEVEL_VECTOR == 64
+    return (part)_mm512_roundscale_ps((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined __AVX2__ && LEVEL_VECTOR == 32
+    return (part)_mm256_round_ps((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    return (v + 12582912.0f) - 12582912.0f;
+#endif
+}
 
 INLINE part over(part a, part b) { return or_zero(b != all(0), a / b); } /* 0 for b = 0 */
 
@@ -326,13 +336,19 @@ INLINE part half_part(part v)
 #endif
 }
 
+/* 1 / unit, without a division: a power of two from 2^-126 to 2^125. */
+INLINE part per_unit(const struct group *g, int at)
+{
+    return (part)((254 << 23) - (whole_part)part_at(g->unit + at));
+}
+
 /* Scales to halves: the halves themselves, and in units of the lanes. */
 INLINE void halves(const struct group *g, const float d[GROUP], float half[GROUP], float in[GROUP])
 {
     EACH_LANES {
-        const part unit = part_at(g->unit + at), h = half_part(part_at(d + at) * unit);
+        const part h = half_part(part_at(d + at) * part_at(g->unit + at));
         part_to(half + at, h);
-        part_to(in + at, h / unit);
+        part_to(in + at, h * per_unit(g, at));
     }
 }
 

@@ -15,7 +15,12 @@ float encode_half(float f)
 
 void put_half(float f, uint8_t *out)
 {
-    const uint16_t h = f32_to_f16(f);
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    const uint32_t size = (bits & 0x7fffffffu) - (112u << 23); /* a normal half: no rounding left */
+    const uint16_t h = size - (1u << 23) < 30u << 23
+                           ? (uint16_t)((bits >> 16 & 0x8000u) | size >> 13)
+                           : f32_to_f16(f);
     memcpy(out, &h, sizeof h);
 }
 

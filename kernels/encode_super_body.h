@@ -29,14 +29,36 @@ struct subs {
 
 /* ---- a scale and a minimum for one sub-block ---- */
 
+/* What is known of each lane before there are levels. */
+struct extent {
+    part low, high, w, wx, mean; /* weighted sums: 1, x; their ratio */
+};
+
+INLINE struct extent extent_of(const struct group *g, bool weighted, int n, int at)
+{
+    struct extent t = { .low = part_at(&g->x[0][at]) };
+    t.high = t.low;
+    EACH_FOUR for (int i = 0; i < n; i++)
+    {
+        const part x = part_at(&g->x[i][at]), w = weight_at(g, weighted, i, at);
+        t.low = part_min(x, t.low);
+        t.high = part_max(x, t.high);
+        t.w += weighted ? w : all(0);
+        t.wx += weighted ? w * x : x;
+    }
+    t.w = weighted ? t.w : all((float)n);
+    t.mean = over(t.wx, t.w);
+    return t;
+}
+
 struct affine {
-    part sw, sx, sl, sll, sxl; /* weighted sums: 1, x, level, level^2, x level */
+    part sl, sll, sxl; /* weighted sums: level, level^2, x level */
 };
 
 INLINE struct affine affine_sums(const struct group *g, bool weighted, int n, int at, part inverse,
                                  part zero, float high)
 {
-    struct affine s = { all(0), all(0), all(0), all(0), all(0) };
+    struct affine s = { all(0), all(0), all(0) };
     EACH_FOUR for (int i = 0; i < n; i++)
     {
         const part x = part_at(&g->x[i][at]);
@@ -51,47 +73,36 @@ INLINE struct affine affine_sums(const struct group *g, bool weighted, int n, in
 
 /* Best scale and offset for the levels (least squares; the offset at least 0 if `minima`), and what
  * they explain of the squares of x. */
-INLINE void solve_affine(const struct affine *s, bool minima, part *scale, part *offset, part *gain)
+INLINE void solve_affine(const struct extent *t, const struct affine *s, bool minima, part *scale,
+                         part *offset, part *gain)
 {
-    const part det = s->sw * s->sll - s->sl * s->sl;
-    part a = over(s->sw * s->sxl - s->sx * s->sl, det);
-    part b = over(s->sl * s->sxl - s->sll * s->sx, det); /* x = a l - b */
-    const part mean = over(s->sx, s->sw);
+    const part det = t->w * s->sll - s->sl * s->sl, per_det = over(all(1), det);
+    part a = (t->w * s->sxl - t->wx * s->sl) * per_det;
+    part b = (s->sl * s->sxl - s->sll * t->wx) * per_det; /* x = a l - b */
     /* one level for all, up to rounding: the offset alone, or the scale where it is not allowed */
-    const whole_part flat = det <= 4e-6f * s->sw * s->sll;
-    const whole_part alone = minima ? (flat & (mean >= all(0))) | (~flat & (b < all(0)))
+    const whole_part flat = det <= 4e-6f * t->w * s->sll;
+    const whole_part alone = minima ? (flat & (t->mean >= all(0))) | (~flat & (b < all(0)))
                                     : (whole_part){ 0 };
     a = part_choose(alone, over(s->sxl, s->sll), or_zero(~flat, a));
-    b = or_zero(~alone, part_choose(flat, -mean, b));
+    b = or_zero(~alone, part_choose(flat, -t->mean, b));
     *scale = a;
     *offset = b;
-    *gain = a * s->sxl - b * s->sx;
+    *gain = a * s->sxl - b * t->wx;
 }
 
 /* Scale and offset of each lane. tries: added to the number of steps between least and largest. */
-INLINE void best_affine(const struct group *g, bool weighted, bool minima, int n, int at,
-                        float high, const struct tries *t, part *scale, part *offset)
+INLINE void best_affine(const struct group *g, const struct extent *e, bool weighted, bool minima,
+                        int n, int at, float high, const struct tries *t, part *scale, part *offset)
 {
-    part lo = part_at(&g->x[0][at]), hi = lo, sw = all(0), sx = all(0);
-    for (int i = 0; i < n; i++) {
-        const part x = part_at(&g->x[i][at]), w = weight_at(g, weighted, i, at);
-        lo = part_min(x, lo);
-        hi = part_max(x, hi);
-        sw += w;
-        sx += w * x;
-    }
-    if (minima)
-        lo = part_min(lo, all(0));
-    const part per_range = over(all(1), hi - lo);
+    const part lo = minima ? part_min(e->low, all(0)) : e->low;
+    const part per_range = over(all(1), e->high - lo);
     part best = all(-1), a = all(0), b = -lo;
     for (int k = 0; k < t->n + t->refine; k++) {
         const part inverse = k < t->n ? (high + t->at[k]) * per_range : over(all(1), a);
         const part zero = k < t->n ? -lo * inverse : b * inverse;
-        struct affine s = affine_sums(g, weighted, n, at, inverse, zero, high);
+        const struct affine s = affine_sums(g, weighted, n, at, inverse, zero, high);
         part scale_k, offset_k, gain;
-        s.sw = sw;
-        s.sx = sx;
-        solve_affine(&s, minima, &scale_k, &offset_k, &gain);
+        solve_affine(e, &s, minima, &scale_k, &offset_k, &gain);
         const whole_part better = gain > best;
         best = part_choose(better, gain, best);
         a = part_choose(better, scale_k, a);
@@ -141,25 +152,25 @@ INLINE float step_of(const float *v, const float *weight, int n, int least, int 
 
 /* Take those bits from two halves that would make their sum round, where `top` is the largest value
  * decoded: all values become multiples of 2^-24 of it. */
-INLINE void trim_halves(float top, float *a, float *b)
+INLINE void trim_halves(part top, part *a, part *b)
 {
-    const uint32_t e = bits_of_float(top) >> 23;
-    const float grain = e > 24 ? float_of_bits((e - 23) << 23) : 0;
-    if (grain > 0 && fabsf(*a) < 2048 * grain) /* else nothing is below the grain */
-        *a = ((*a / grain + 12582912.0f) - 12582912.0f) * grain;
-    if (grain > 0 && fabsf(*b) < 2048 * grain)
-        *b = ((*b / grain + 12582912.0f) - 12582912.0f) * grain;
+    const whole_part e = (whole_part)top & 0x7f800000;
+    const part grain = (part)((e - (23 << 23)) & (e > 24 << 23));
+    const part per = (part)((254 << 23) - (whole_part)grain), most = 2048 * grain;
+    *a = part_choose(size_of(*a) < most, whole(*a * per) * grain, *a); /* else none are below */
+    *b = part_choose(size_of(*b) < most, whole(*b * per) * grain, *b);
 }
 
 /* d and dmin of one block to halves. */
 INLINE void block_halves(const struct super *f, float unit, float *d, float *dmin)
 {
-    float half[2] = { encode_half(*d * unit), encode_half(*dmin * unit) };
-    if (f->minima)
-        trim_halves(fmaxf(fabsf(half[0]) * f->high, fabsf(half[1])) * (float)f->scale_most,
-                    &half[0], &half[1]);
-    *d = half[0] / unit;
-    *dmin = half[1] / unit;
+    part a = all(encode_half(*d * unit)), b = all(encode_half(*dmin * unit));
+    if (f->minima) {
+        const part top = part_max(size_of(a) * f->high, size_of(b));
+        trim_halves(top * (float)f->scale_most, &a, &b);
+    }
+    *d = a[0] / unit;
+    *dmin = b[0] / unit;
 }
 
 INLINE part integer(part v, float least, float most)
@@ -237,19 +248,15 @@ INLINE void resolve(const struct super *f, const struct subs *s, int j, int n, f
 INLINE void fit_subs(const struct super *f, const struct group *g, bool weighted, struct subs *s)
 {
     EACH_LANES {
-        part x = all(0), w = all(0);
-        for (int i = 0; i < f->sub; i++) {
-            x += weight_at(g, weighted, i, at) * part_at(&g->x[i][at]);
-            w += weight_at(g, weighted, i, at);
-        }
-        part_to(s->x + at, x);
-        part_to(s->w + at, w);
+        const struct extent e = extent_of(g, weighted, f->sub, at);
+        part_to(s->x + at, e.wx);
+        part_to(s->w + at, e.w);
         if (f->minima) {
             part scale, offset;
-            best_affine(g, weighted, true, f->sub, at, f->high, f->tries, &scale, &offset);
+            best_affine(g, &e, weighted, true, f->sub, at, f->high, f->tries, &scale, &offset);
             part_to(s->scale + at, scale);
             part_to(s->offset + at, offset);
-            part_to(s->ll + at, w); /* all levels count about alike */
+            part_to(s->ll + at, e.w); /* all levels count about alike */
         } else {
             const struct sums b =
                 best_scale(g, weighted, f->kind, f->sub, at, f->low, f->high, f->tries);

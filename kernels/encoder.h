@@ -63,7 +63,7 @@ pack_fn pack_mxfp4, pack_nvfp4;
 
 /* What packers share. */
 float encode_half(float f); /* rounded to half, never infinite */
-void put_half(float f, uint8_t *out);
+void put_half(float f, uint8_t *out); /* of what is a half, as from encode_half */
 /* 32 codes to 16 bytes: of the first 16 the low halves, of the others the high ones. */
 void put_nibbles(const uint8_t *code, uint8_t *out);
 
