@@ -149,11 +149,13 @@ struct pair_error {
 
 void pair_error_of(const float *ref, const float *x, int64_t n, struct pair_error *out);
 
-/* Sums over pairs: squares of reference, array and difference, and the product. Private to the
- * stream. */
+/* Sums over pairs: squares of reference, array and difference, and the product. */
 struct pair_sums {
     double ref, x, product, error;
 };
+/* Those of n <= STATISTICS_CHUNK pairs in which both are finite; returns how many these are. */
+int pair_sums_of(const float *ref, const float *x, int n, struct pair_sums *out);
+
 /* The same bits for pairs that come in pieces, each but the last of a multiple of STATISTICS_CHUNK.
  */
 struct pair_stream {

@@ -58,6 +58,17 @@ static int keep_finite(const float *ref, const float *x, int n, float *ref_out, 
     return m;
 }
 
+int pair_sums_of(const float *ref, const float *x, int n, struct pair_sums *out)
+{
+    chunk_sums(ref, x, n, out);
+    if (isfinite(out->error))
+        return n;
+    float a[CHUNK], b[CHUNK];
+    const int kept = keep_finite(ref, x, n, a, b);
+    chunk_sums(a, b, kept, out);
+    return kept;
+}
+
 /* The largest difference of a chunk that begins at index `at`. */
 static void chunk_max(const float *ref, const float *x, int n, int64_t at, struct pair_error *out)
 {
@@ -81,13 +92,7 @@ void pair_error_add(struct pair_stream *to, const float *ref, const float *x, in
     struct pair_error *out = &to->e;
     for (int64_t at = 0; at < n; at += CHUNK) {
         int m = n - at < CHUNK ? (int)(n - at) : CHUNK;
-        chunk_sums(ref + at, x + at, m, &s);
-        if (!isfinite(s.error)) {
-            float a[CHUNK], b[CHUNK];
-            int kept = keep_finite(ref + at, x + at, m, a, b);
-            out->nonfinite += m - kept;
-            chunk_sums(a, b, kept, &s);
-        }
+        out->nonfinite += m - pair_sums_of(ref + at, x + at, m, &s);
         /* a difference larger than all before has a square that is larger than theirs */
         if (out->maxerr_at < 0 || s.error >= out->maxerr * out->maxerr)
             chunk_max(ref + at, x + at, m, out->n + at, out);

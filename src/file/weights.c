@@ -7,6 +7,8 @@
 
 #include "base/memory.h"
 #include "file/gguf_read.h"
+#include "kernels/decoder.h"
+#include "kernels/level.h"
 
 /* ---- opening ---- */
 
@@ -256,8 +258,8 @@ enum st weight_check(const struct weight *w, struct err *e)
 
 void weight_decode_flat(const struct weight *w, uint64_t at, uint64_t n, float *dst)
 {
-    const struct format_info *f = format_info(w->format);
-    f->decode(w->data + at / (uint64_t)f->block * (uint64_t)f->bytes, dst, (int64_t)n);
+    const struct decoder d = decoder_of(w->format);
+    level_now()->decode(&d, w->data + decoder_bytes(&d, (int64_t)at), dst, (int64_t)n);
 }
 
 enum st weight_decode(const struct weight *w, uint64_t row, uint64_t n, float *dst, struct err *e)

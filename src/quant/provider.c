@@ -8,8 +8,10 @@
 
 #include "base/memory.h"
 #include "kernels/encode.h"
+#include "kernels/statistics.h"
 
-enum { SLICE = 1 << 22, CHUNK = 1 << 16 }; /* elements between two looks at ^C; of a sum */
+/* Elements between two looks at ^C, of a sum, decoded at a time. */
+enum { SLICE = 1 << 22, CHUNK = 1 << 16, PIECE = STATISTICS_CHUNK };
 
 double quant_sqnr(double signal, double noise)
 {
@@ -161,24 +163,25 @@ static enum st make(const struct quant_request *q, const struct numeric *f, stru
 struct sums {
     const struct weight *from, *w;
     double (*part)[2]; /* [chunks] signal, noise */
-    float *scratch;    /* [workers][2][CHUNK] */
+    float *scratch;    /* [workers][2][PIECE] */
     uint64_t n;
 };
 
 static void sum_chunk(void *data, int64_t chunk, int worker)
 {
     const struct sums *s = data;
-    float *x = s->scratch + (size_t)worker * 2 * CHUNK, *y = x + CHUNK;
-    const uint64_t at = (uint64_t)chunk * CHUNK, n = s->n - at < CHUNK ? s->n - at : CHUNK;
+    float *x = s->scratch + (size_t)worker * 2 * PIECE, *y = x + PIECE;
+    const uint64_t first = (uint64_t)chunk * CHUNK;
+    const uint64_t end = s->n - first < CHUNK ? s->n : first + CHUNK;
     double signal = 0, noise = 0;
-    weight_decode_flat(s->from, at, n, x);
-    weight_decode_flat(s->w, at, n, y);
-    for (uint64_t i = 0; i < n; i++) {
-        const double d = (double)y[i] - (double)x[i];
-        if (!isfinite(d) || !isfinite(x[i]))
-            continue;
-        signal += (double)x[i] * (double)x[i];
-        noise += d * d;
+    for (uint64_t at = first; at < end; at += PIECE) {
+        const uint64_t n = end - at < PIECE ? end - at : PIECE;
+        weight_decode_flat(s->from, at, n, x);
+        weight_decode_flat(s->w, at, n, y);
+        struct pair_sums sums;
+        pair_sums_of(x, y, (int)n, &sums);
+        signal += sums.ref;
+        noise += sums.error;
     }
     s->part[chunk][0] = signal;
     s->part[chunk][1] = noise;
@@ -189,7 +192,7 @@ static enum st measure(const struct quant_request *q, const struct form *f, stru
 {
     struct sums s = { .from = q->from, .w = &f->w, .n = q->from->rows * q->from->cols };
     const int64_t chunks = pool_chunks((int64_t)s.n, CHUNK);
-    const size_t scratch = (size_t)pool_threads(q->pool) * 2 * CHUNK * sizeof(float);
+    const size_t scratch = (size_t)pool_threads(q->pool) * 2 * PIECE * sizeof(float);
     void *p;
     enum st st = mem_alloc(&p, scratch + (size_t)chunks * sizeof *s.part, "errors of weights", e);
     if (st)
