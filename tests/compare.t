@@ -105,7 +105,20 @@ like "by the metric" "$out" '^metric +top1$'
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'metric logitdiff id=5 id=7' -ex 'bisect 0.7 by sub' -ex metric
 is "a difference of logits" "$(printf '%s\n' "$out" | grep -c '^metric +logitdiff\|^metric  *logitdiff')" 3
 qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex bisect
-like "equals have no weight that differs" "$err" 'no weight differs from the reference'
+like "equals have no weight that differs" "$err" 'no weight differs from the reference.s, and no point is edited$'
+edits="set tensor blk.0.attn_q.out[chan=3] = *3
+ablate blk.1.ffn_up.out[chan=2]
+skip blk.1.attn
+set tensor blk.0.ffn_norm.out = *1.001"
+printf '%s\n' "$edits" > "$tmp/edits"
+qdb "$models/llama-gqa-tied.gguf" -ex "source '$tmp/edits'" -ex "data '$text'" -ex 'bisect' -ex 'bisect by sub' --output csv
+like "an edit that does the damage is named, with its change" "$out" '^blk\.0\.attn_q\.out,point,0\.[0-9]+,[^,]*,,1$'
+unlike "not one that does none" "$out" '^blk\.0\.ffn_norm\.out,point'
+like "its sub-layer too" "$out" '^blk\.0\.attn,sub,0\.'
+like "and the set is judged" "$out" '^(weight|channel),joint,the set,[0-9]+,[0-9.]+,[0-9.e-]+,(0\.9|1)'
+qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex 'prompt -t 5,9,8,7,11,2 as other > /dev/null' -ex run -ex 'use main' -ex 'patch blk.0.out from other' -ex 'set tensor blk.1.attn_q.out[tok=2] = *1.001' -ex "data '$text'" -ex bisect -ex 'bisect prompt' -k --output csv
+like "edits of tokens are seen on those tokens" "$out" '^blk\.0\.out,point,[01][0-9.]*,[^,]*,,1$'
+like "else it says where" "$err" 'bisect prompt'
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'bisect 1.5'
 like "a share is a share" "$err" 'a share lies above 0'
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'bisect by token'

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `bisect`: which places carry the damage that a model's weights do, and the metric it goes by. */
+/* `bisect`: which places carry the damage that weights and edits do, and the metric it goes by. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -127,9 +127,10 @@ static enum st read_call(const struct call *c, struct bisect_call *b, struct err
 }
 
 struct candidates {
-    struct bisect_weight *list;
+    struct bisect_part *list;
     size_t n;
     size_t missing; /* weights that the reference lacks, or has in another shape */
+    size_t splices;
 };
 
 static bool read_by_graph(const struct graph *g, const struct weight *w)
@@ -146,11 +147,26 @@ static bool same_bytes(const struct weight *a, const struct weight *b)
     return a->format == b->format && a->bytes == b->bytes && !memcmp(a->data, b->data, a->bytes);
 }
 
-/* The weights that are not what the reference has. The forms belong to the list. */
-static enum st find_candidates(const struct subject *x, struct candidates *out, struct err *e)
+/* The edits of the plan. A splice is none: it brings what the reference has. */
+static void find_edits(const struct session *s, const struct subject *x, struct candidates *out)
+{
+    for (size_t i = 0; i < x->plan.n_transforms; i++) {
+        const struct change *c = changes_behind(s, &x->plan.transforms[i]);
+        if (!x->plan.transforms[i].beside)
+            out->list[out->n++] = (struct bisect_part){ .transform = i,
+                                                        .change = c ? c->number : 0 };
+        else
+            out->splices++;
+    }
+}
+
+/* What is not as the reference has it, the weights first. The forms belong to the list. */
+static enum st find_candidates(const struct session *s, const struct subject *x,
+                               struct candidates *out, struct err *e)
 {
     const struct model *m = x->model->model;
-    *out = (struct candidates){ .list = x_alloc(m->weights->n * sizeof *out->list + 1) };
+    const size_t most = m->weights->n + x->plan.n_transforms;
+    *out = (struct candidates){ .list = x_alloc(most * sizeof *out->list + 1) };
     for (size_t i = 0; i < m->weights->n; i++) {
         const struct weight *w = &m->weights->list[i];
         struct form *now = plan_form(&x->plan, m, w), *mended = NULL;
@@ -169,13 +185,15 @@ static enum st find_candidates(const struct subject *x, struct candidates *out, 
                 continue;
             }
         }
-        out->list[out->n++] = (struct bisect_weight){ w, now, mended };
+        out->list[out->n++] = (struct bisect_part){ .w = w, .now = now, .mended = mended };
     }
+    find_edits(s, x, out);
     if (out->n)
         return ST_OK;
-    st_fail(e, ST_STATE, "no weight differs from the reference's%s",
-            out->missing ? " that it has" : "");
-    return st_hint(e, "`info changes` lists changes of points; `undo` takes them back");
+    st_fail(e, ST_STATE, "no weight differs from the reference's%s, and no point is edited%s",
+            out->missing ? " that it has" : "", x->left_out ? " here" : "");
+    return x->left_out ? st_hint(e, "`bisect prompt`: changes of tokens, or of one run, hold there")
+                       : ST_STATE;
 }
 
 static void candidates_free(struct candidates *c)
@@ -190,15 +208,16 @@ static void show_places(const struct bisect *b, struct result *out)
     struct table *t = result_table(out, "bisect", TABLE_ROWS);
     TABLE_COLUMNS(t, { COL_ADDRESS, "place" }, { COL_STRING, "level" },
                   { COL_FLOAT, "alone", "", 4 }, { COL_FLOAT, "without", "", 4 },
-                  { COL_INT, "rows" });
+                  { COL_INT, "rows" }, { COL_INT, "change" });
     for (size_t i = 0; i < b->n_places; i++) {
         const struct bisect_place *p = &b->places[i];
         table_row(t);
         table_str(t, p->name);
-        table_str(t, bisect_level_name(p->level));
+        table_str(t, p->point ? "point" : bisect_level_name(p->level));
         put_number(t, p->alone);
         put_number(t, p->without);
         put_positive(t, p->rows);
+        put_positive(t, p->change);
     }
 }
 
@@ -286,7 +305,7 @@ static void show_notes(const struct shown *k, struct result *out)
                     "after %d sets for each",
                     BISECT_ROUNDS);
     if (!isnan(b->all) && !b->reached)
-        result_note(out, "all weights together explain %.3g of it; the places explain %.3g of that",
+        result_note(out, "all that differs explains %.3g of it; the places explain %.3g of that",
                     b->all, k->call->share);
     if (b->complete && b->n_places > 1 && fabs(b->alone_sum - b->share.value) > 0.1)
         result_note(out,
@@ -300,12 +319,14 @@ static void show_notes(const struct shown *k, struct result *out)
     if (k->from->missing)
         result_note(out, "%zu %s no partner of their shape in the reference", k->from->missing,
                     text_plural(k->from->missing, "weight has", "weights have"));
-    if (k->x->plan.n_transforms)
-        result_note(out, "changes of points hold throughout: only weights are mended");
+    if (k->from->splices)
+        result_note(out, "splices hold throughout");
     if (b->before.clusters < MIN_CLUSTERS)
         result_note(out, "fewer than %d segments: no intervals", MIN_CLUSTERS);
     if (k->x->ref == k->x->model)
         result_note(out, "reference = this file as opened; its own loss is not seen");
+    if (k->x->left_out && strcmp(k->text, "prompt"))
+        result_note(out, "`bisect prompt` looks at changes of its tokens, or of the run, as well");
     changes_left_out(k->x->left_out, out);
 }
 
@@ -316,12 +337,12 @@ static enum st bisect_with(struct session *s, const struct bisect_call *call,
 {
     struct candidates from;
     struct bisect b = { 0 };
-    enum st st = find_candidates(x, &from, e);
+    enum st st = find_candidates(s, x, &from, e);
     const struct bisect_task task = { .ev = ev,
                                       .part = part,
                                       .plan = &x->plan,
-                                      .weights = from.list,
-                                      .n_weights = from.n,
+                                      .parts = from.list,
+                                      .n_parts = from.n,
                                       .metric = &s->metric,
                                       .share = call->share,
                                       .level = call->level };
@@ -368,6 +389,7 @@ static enum st run_bisect(struct session *s, const struct call *c, struct result
         session_measure_settle(s);
     } else if (!(st = session_need_run(s, &r, e))) {
         const struct evaluation_set set = prompt_set(r, last);
+        subject_on_run(s, r, &x);
         if (!(st = subject_evaluator(s, &x, &set, session_measure_memory(), &ev, e))) {
             st = bisect_with(s, &call, &x, ev, PART_ALL, "prompt", out, e);
             evaluator_free(ev);
@@ -396,17 +418,20 @@ const struct verb verbs_bisect[] = {
     { .name = "bisect",
       .class = "analyse",
       .args = "[SHARE] [by block|sub|weight|channel] [prompt] [-all]",
-      .brief = "the places whose weights do most of the damage",
+      .brief = "the places whose weights or edits do most of the damage",
       .help =
           "Damage is how far the active model under its changes lies from the reference by the "
           "metric (`help metric`; top1: the share of tokens that disagree), on the half `tune` of "
           "the evaluation set (`data FILE`), or, with `prompt`, without a set, and for logitdiff, "
           "on the tokens of the active run (logitdiff: after the last). A place is mended by "
-          "giving its weights the numbers that the reference has; share = 1 - damage after / "
+          "giving its weights the numbers that the reference has, and by leaving out what changes "
+          "do to its points (set tensor, ablate, patch, skip, formats of activations; those of "
+          "tokens or of one run with `prompt` alone; not splices); share = 1 - damage after / "
           "damage before, the sums over tokens. bisect looks for a set of places that, mended "
           "jointly, explains SHARE (0.9; or 90%) of the damage, and of which none can be left "
-          "out: first blocks, then sub-layers of the blocks found, weights of those, rows of "
-          "weights (channel; up to `by`).\n"
+          "out: first blocks, then sub-layers of the blocks found, weights and points of those "
+          "(change: the number of the change that edits the point), rows of weights (channel; up "
+          "to `by`).\n"
           "At each level every place is mended alone, on 8 segments; the best is taken, then the "
           "best beside it, until the share is reached on all segments; then each is taken out that "
           "the others do without. Of at most 8 weights, the rows are ordered by their squared "
@@ -420,7 +445,7 @@ const struct verb verbs_bisect[] = {
           "segments). `measured` lists the sets that were mended (-all: also those tried on 8 "
           "segments): alone, with (the places before it), without, joint (the set), only "
           "(everything but the set: what is left is its own doing). In `verdict`, all: the share "
-          "with every weight "
+          "with all "
           "mended that differs; only: damage of the set alone, as a share. Where shares do not "
           "add up, it says so: errors of different places mask each other. low and high as in "
           "`kl`, of the ratio of sums. ^C keeps what is done.",

@@ -224,6 +224,42 @@ enum st change_mean(struct session *s, struct change *c, struct err *e)
     return st;
 }
 
+/* --- weights -----------------------------------------------------------------------------------
+ */
+
+struct change *change_of_weights(struct session_model *m)
+{
+    struct change *c = x_alloc(sizeof *c);
+    c->model = m;
+    return c;
+}
+
+void change_form(struct change *c, const struct weight *w, struct form *by)
+{
+    x_grow(&c->forms, &c->cap_forms, c->n_forms + 1, sizeof *c->forms);
+    c->forms[c->n_forms++] = (struct change_form){ .w = w, .by = form_keep(by) };
+}
+
+void change_quant(struct change *c, const struct weight *w, struct form *by,
+                  const struct quant_note *note)
+{
+    change_form(c, w, by);
+    c->forms[c->n_forms - 1].note = *note;
+}
+
+void change_weighted(struct change *c, const char *path, const struct imatrix *m)
+{
+    const char *slash = strrchr(path, '/');
+    struct buf dataset = { 0 };
+    for (size_t i = 0; i < m->n_datasets; i++)
+        buf_printf(&dataset, "%s%s", i ? ", " : "", m->datasets[i]);
+    c->imatrix = x_alloc(sizeof *c->imatrix);
+    *c->imatrix = (struct change_imatrix){ .file = x_strdup(slash ? slash + 1 : path),
+                                           .dataset = dataset.n ? buf_take(&dataset) : NULL,
+                                           .entries = m->n,
+                                           .chunks = m->chunks };
+}
+
 /* --- sub-layers --------------------------------------------------------------------------------
  */
 

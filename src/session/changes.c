@@ -135,39 +135,6 @@ void change_free(struct change *c)
     free(c);
 }
 
-struct change *change_of_weights(struct session_model *m)
-{
-    struct change *c = x_alloc(sizeof *c);
-    c->model = m;
-    return c;
-}
-
-void change_form(struct change *c, const struct weight *w, struct form *by)
-{
-    x_grow(&c->forms, &c->cap_forms, c->n_forms + 1, sizeof *c->forms);
-    c->forms[c->n_forms++] = (struct change_form){ .w = w, .by = form_keep(by) };
-}
-
-void change_quant(struct change *c, const struct weight *w, struct form *by,
-                  const struct quant_note *note)
-{
-    change_form(c, w, by);
-    c->forms[c->n_forms - 1].note = *note;
-}
-
-void change_weighted(struct change *c, const char *path, const struct imatrix *m)
-{
-    const char *slash = strrchr(path, '/');
-    struct buf dataset = { 0 };
-    for (size_t i = 0; i < m->n_datasets; i++)
-        buf_printf(&dataset, "%s%s", i ? ", " : "", m->datasets[i]);
-    c->imatrix = x_alloc(sizeof *c->imatrix);
-    *c->imatrix = (struct change_imatrix){ .file = x_strdup(slash ? slash + 1 : path),
-                                           .dataset = dataset.n ? buf_take(&dataset) : NULL,
-                                           .entries = m->n,
-                                           .chunks = m->chunks };
-}
-
 bool changes_hold(const struct session *s, const struct session_model *m)
 {
     for (size_t i = 0; i < s->changes.n; i++)
@@ -220,36 +187,73 @@ static void set_forms(struct session *s, const struct change *c)
     }
 }
 
-static void plan_of(const struct session *s, const struct session_model *m, bool beside,
-                    struct plan *out, size_t *left_out)
+/* The hook of target i in an evaluation; over the tokens of run r (NULL: any), the run's own where
+ * there is no other. NULL: it cannot hold there. */
+static struct change_hook *hook_of(const struct change *c, const struct session_run *r, size_t i,
+                                   bool beside)
+{
+    if (c->anywhere && (beside || !c->splice))
+        return &c->anywhere[i];
+    for (size_t k = 0; k < (c->splice ? 0 : c->n_hooks); k++)
+        if (c->hooks[k]->run == r && c->hooks[k]->target == &c->targets[i])
+            return c->hooks[k];
+    return NULL;
+}
+
+static void plan_of(const struct session *s, const struct session_model *m,
+                    const struct session_run *r, bool beside, struct plan *out, size_t *left_out)
 {
     *out = (struct plan){ 0 };
     *left_out = 0;
     for (size_t i = 0; i < s->changes.n; i++) {
         const struct change *c = s->changes.list[i];
-        if (c->model != m)
+        if (c->model != m || (r && !holds_for(c, r)))
             continue;
         for (size_t k = 0; k < c->n_forms; k++)
             plan_set(out, m->model, c->forms[k].w, c->forms[k].by);
-        const bool holds = c->anywhere && (beside || !c->splice);
-        for (size_t k = 0; holds && k < c->n_targets; k++)
-            plan_transform(out, (struct plan_transform){ c->targets[k].value,
-                                                         c->splice ? splice : transform,
-                                                         &c->anywhere[k], c->splice });
-        *left_out += c->n_targets && !holds;
+        bool holds = true;
+        for (size_t k = 0; k < c->n_targets; k++) {
+            struct change_hook *h = hook_of(c, r, k, beside);
+            holds &= h != NULL;
+            if (h)
+                plan_transform(out, (struct plan_transform){ c->targets[k].value,
+                                                             c->splice ? splice : transform, h,
+                                                             c->splice });
+        }
+        *left_out += !holds;
     }
 }
 
 void changes_plan(const struct session *s, const struct session_model *m, struct plan *out,
                   size_t *left_out)
 {
-    plan_of(s, m, false, out, left_out);
+    plan_of(s, m, NULL, false, out, left_out);
 }
 
 void changes_plan_beside(const struct session *s, const struct session_model *m, struct plan *out,
                          size_t *left_out)
 {
-    plan_of(s, m, true, out, left_out);
+    plan_of(s, m, NULL, true, out, left_out);
+}
+
+void changes_plan_run(const struct session *s, const struct session_run *r, struct plan *out,
+                      size_t *left_out)
+{
+    plan_of(s, r->model, r, true, out, left_out);
+}
+
+const struct change *changes_behind(const struct session *s, const struct plan_transform *t)
+{
+    for (size_t i = 0; i < s->changes.n; i++) {
+        const struct change *c = s->changes.list[i];
+        for (size_t k = 0; k < c->n_hooks; k++)
+            if (c->hooks[k] == t->data)
+                return c;
+        for (size_t k = 0; c->anywhere && k < c->n_targets; k++)
+            if (&c->anywhere[k] == t->data)
+                return c;
+    }
+    return NULL;
 }
 
 void changes_new_reference(struct session *s)
@@ -371,8 +375,8 @@ static bool hook_sets(const struct change_hook *h, int span, int64_t at)
     return true;
 }
 
-const struct change *changes_setting(const struct session *s, const struct session_run *r,
-                                     int span, int value, int64_t at)
+const struct change *changes_setting(const struct session *s, const struct session_run *r, int span,
+                                     int value, int64_t at)
 {
     for (size_t i = s->changes.n; i-- > 0;) {
         const struct change *c = s->changes.list[i];

@@ -111,8 +111,8 @@ struct change *changes_redo(struct session *s);
 size_t change_runs(const struct session *s, const struct change *c);
 
 /* The last change that sets this element of a span of the run; NULL if none does. */
-const struct change *changes_setting(const struct session *s, const struct session_run *r,
-                                     int span, int value, int64_t at);
+const struct change *changes_setting(const struct session *s, const struct session_run *r, int span,
+                                     int value, int64_t at);
 
 /* Does any change hold for the model? */
 bool changes_hold(const struct session *s, const struct session_model *m);
@@ -134,6 +134,13 @@ void changes_plan(const struct session *s, const struct session_model *m, struct
 /* The same where a run of the reference goes beside (run_set_beside): splices hold as well. */
 void changes_plan_beside(const struct session *s, const struct session_model *m, struct plan *out,
                          size_t *left_out);
+
+/* The same for evaluations over the tokens of run r, as one span: changes of those tokens and of
+ * this run hold as well. The run must stay. */
+void changes_plan_run(const struct session *s, const struct session_run *r, struct plan *out,
+                      size_t *left_out);
+/* The change that a transform of one of these plans is of. */
+const struct change *changes_behind(const struct session *s, const struct plan_transform *t);
 
 /* A run has come: everything that holds for it is registered. A run or a model goes. */
 void changes_new_run(struct session *s, struct session_run *r);

@@ -20,6 +20,14 @@ enum st subject_of(struct session *s, bool alone, struct subject *out, struct er
     return ST_OK;
 }
 
+void subject_on_run(const struct session *s, const struct session_run *r, struct subject *x)
+{
+    if (r->model != x->model)
+        return;
+    plan_free(&x->plan);
+    changes_plan_run(s, r, &x->plan, &x->left_out);
+}
+
 void subject_free(struct subject *x) { plan_free(&x->plan); }
 
 size_t session_measure_memory(void) { return mem_budget() ? mem_budget() / 2 : (size_t)1 << 30; }

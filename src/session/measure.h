@@ -22,6 +22,8 @@ struct subject {
 /* ST_STATE without a reference and without a change, unless `alone` allows that. Free with
  * subject_free, before a change is made or taken back. */
 NODISCARD enum st subject_of(struct session *s, bool alone, struct subject *out, struct err *e);
+/* The same over the tokens of run r of the model (changes_plan_run): another plan for x. */
+void subject_on_run(const struct session *s, const struct session_run *r, struct subject *x);
 void subject_free(struct subject *x);
 /* The evaluator of the resident set, ST_STATE without one. It stays the session's. */
 NODISCARD enum st session_evaluator(struct session *s, const struct subject *x,

@@ -38,22 +38,29 @@ void bisect_free(struct bisect *b)
 /* --- places ------------------------------------------------------------------------------------
  */
 
-/* The first node that reads a weight. */
-static const struct node *reader(const struct graph *g, const struct weight *w)
+/* The first node that reads a weight, or the one whose value is edited; NULL: nothing reads it. */
+static const struct node *node_of(const struct search *s, const struct bisect_part *p)
 {
+    const struct graph *g = evaluator_of(s->t->ev)->model->graph;
+    if (!p->w)
+        return &g->nodes[g->values[s->t->plan->transforms[p->transform].value].node];
     for (int i = 0; i < g->n_nodes; i++)
         for (int k = 0; k < NODE_MAX_WEIGHTS; k++)
-            if (g->nodes[i].w[k] == w)
+            if (g->nodes[i].w[k] == p->w)
                 return &g->nodes[i];
     return NULL;
 }
 
 /* Outside the blocks a sub-layer is a block of its own. */
-static char *place_name(const struct node *n, const struct weight *w, enum bisect_level level)
+static char *place_name(const struct search *s, const struct node *n, const struct bisect_part *p,
+                        enum bisect_level level)
 {
+    const struct graph *g = evaluator_of(s->t->ev)->model->graph;
     struct buf b = { 0 };
-    if (level >= BISECT_WEIGHT)
-        buf_add(&b, w->name.p, w->name.n);
+    if (level >= BISECT_WEIGHT && p->w)
+        buf_add(&b, p->w->name.p, p->w->name.n);
+    else if (level >= BISECT_WEIGHT)
+        buf_adds(&b, g->values[s->t->plan->transforms[p->transform].value].name);
     else if (n->block < 0)
         buf_adds(&b, n->sub);
     else
@@ -76,24 +83,27 @@ static int by_depth(const void *a, const void *b)
     return (x->depth > y->depth) - (x->depth < y->depth);
 }
 
-/* Group the weights of `among` by place. */
+/* Group the parts of `among` by place; edits of one point by different changes are apart. */
 static struct group *groups_of(const struct search *s, const bool *among, enum bisect_level level,
                                int *n)
 {
     const struct graph *graph = evaluator_of(s->t->ev)->model->graph;
-    struct group *g = x_alloc(s->t->n_weights * sizeof *g + 1);
+    struct group *g = x_alloc(s->t->n_parts * sizeof *g + 1);
     *n = 0;
-    for (size_t i = 0; i < s->t->n_weights; i++) {
-        const struct node *node = reader(graph, s->t->weights[i].w);
+    for (size_t i = 0; i < s->t->n_parts; i++) {
+        const struct bisect_part *p = &s->t->parts[i];
+        const struct node *node = node_of(s, p);
         if (!among[i] || !node)
             continue;
-        char *name = place_name(node, s->t->weights[i].w, level);
+        char *name = place_name(s, node, p, level);
+        const int change = level >= BISECT_WEIGHT ? p->change : 0;
         int k = 0;
-        while (k < *n && strcmp(g[k].name, name))
+        while (k < *n && (strcmp(g[k].name, name) || g[k].change != change))
             k++;
         if (k == *n) {
             g[(*n)++] = (struct group){ .name = name,
-                                        .members = x_alloc(s->t->n_weights * sizeof *g->members),
+                                        .members = x_alloc(s->t->n_parts * sizeof *g->members),
+                                        .change = change,
                                         .depth = (int)(node - graph->nodes) };
         } else
             free(name);
@@ -121,6 +131,9 @@ static void set_places(struct search *s, const struct group *g, int n)
         *p = (struct bisect_place){ .level = s->level,
                                     .name = x_strdup(g[i].name),
                                     .row = -1,
+                                    .point = s->level >= BISECT_WEIGHT
+                                             && !s->t->parts[g[i].members[0]].w,
+                                    .change = g[i].change,
                                     .alone = g[i].alone,
                                     .without = NAN,
                                     .members = x_alloc((size_t)g[i].n * sizeof *p->members),
@@ -129,7 +142,7 @@ static void set_places(struct search *s, const struct group *g, int n)
     }
 }
 
-/* One level: the places among the weights of those found so far. */
+/* One level: the places among the parts of those found so far. */
 static enum st one_level(struct search *s, bool *among, enum bisect_level level, struct err *e)
 {
     int n;
@@ -140,7 +153,7 @@ static enum st one_level(struct search *s, bool *among, enum bisect_level level,
     if (!st) {
         set_places(s, g, n);
         search_mend(s, g, n, NULL);
-        memcpy(among, s->mended, s->t->n_weights * sizeof *among);
+        memcpy(among, s->mended, s->t->n_parts * sizeof *among);
     }
     groups_free(g, n);
     return st;
@@ -155,7 +168,7 @@ static enum st mend_places(struct search *s, const bool *chosen, struct err *e)
     const struct bisect *b = s->out;
     int64_t *rows = x_alloc((b->n_places + 1) * sizeof *rows);
     enum st st = ST_OK;
-    for (size_t i = 0; i < s->t->n_weights && !st; i++) {
+    for (size_t i = 0; i < s->t->n_parts && !st; i++) {
         int64_t n = 0;
         s->mended[i] = false;
         form_drop(s->partly[i]);
@@ -214,8 +227,12 @@ static enum st remove_rows(struct search *s, struct err *e)
 {
     struct bisect *b = s->out;
     const size_t most = BISECT_ROUNDS * b->n_places;
-    size_t kept = 0, at = b->n_places, tried = 0;
+    size_t kept = 0, at = b->n_places, tried = 0, rows = 0;
     enum st st = ST_OK;
+    for (size_t i = 0; i < b->n_places; i++)
+        rows += b->places[i].row >= 0;
+    if (!rows)
+        return ST_OK; /* these places have been tried */
     while (!st && b->n_places > 1 && kept < b->n_places && tried < most) {
         at = at ? at - 1 : b->n_places - 1;
         s->expected = s->done + (double)(b->n_places - kept);
@@ -240,7 +257,7 @@ static enum st rows_level(struct search *s, const bool *among, struct err *e)
     s->level = BISECT_CHANNEL;
     s->expected = s->done + 8 * (double)n;
     for (size_t i = 0; i < n && !st; i++) {
-        memcpy(s->mended, among, s->t->n_weights * sizeof *among);
+        memcpy(s->mended, among, s->t->n_parts * sizeof *among);
         st = search_rows(s, i, e);
     }
     return st ? st : remove_rows(s, e);
@@ -289,7 +306,7 @@ static enum st receipt(struct search *s, struct err *e)
     enum st st = mend_but(s, n, false, e);
     if (!st)
         st = search_try(s, s->before.segments, BISECT_JOINT, NULL, (int64_t)n, &share, NULL, e);
-    for (size_t i = 0; i < s->t->n_weights && !st; i++)
+    for (size_t i = 0; i < s->t->n_parts && !st; i++)
         if (s->mended[i] && s->partly[i])
             st = search_complement(s, (int)i, e);
         else
@@ -326,16 +343,16 @@ static enum st start(struct search *s, struct err *e)
                        "there is nothing to explain: the model is not behind the "
                        "reference by this metric (%g)",
                        b->before.value);
-    for (size_t i = 0; i < t->n_weights; i++)
+    for (size_t i = 0; i < t->n_parts; i++)
         s->mended[i] = true;
-    st = search_try(s, s->before.segments, BISECT_WITH, NULL, (int64_t)t->n_weights, &b->all, NULL,
+    st = search_try(s, s->before.segments, BISECT_WITH, NULL, (int64_t)t->n_parts, &b->all, NULL,
                     e);
     b->reached = b->all >= t->share;
     s->target = b->reached ? t->share : t->share * b->all;
     if (!st && !(b->all > 0))
         st = st_fail(e, ST_STATE,
-                     "weights explain none of it: with every one of the reference's "
-                     "the share explained is %.3g",
+                     "what differs explains none of it: with all of it as in the reference the "
+                     "share explained is %.3g",
                      b->all);
     return st;
 }
@@ -347,10 +364,10 @@ enum st bisect_run(const struct bisect_task *t, struct progress *p, struct bisec
     out->after.value = out->share.value = NAN;
     out->after.low = out->after.high = out->share.low = out->share.high = NAN;
     struct search s = { .t = t, .out = out, .front = p };
-    s.mended = x_alloc(t->n_weights * sizeof *s.mended + 1);
-    s.partly = x_alloc(t->n_weights * sizeof(struct form *) + 1);
-    bool *among = x_alloc(t->n_weights * sizeof *among + 1);
-    for (size_t i = 0; i < t->n_weights; i++)
+    s.mended = x_alloc(t->n_parts * sizeof *s.mended + 1);
+    s.partly = x_alloc(t->n_parts * sizeof(struct form *) + 1);
+    bool *among = x_alloc(t->n_parts * sizeof *among + 1);
+    for (size_t i = 0; i < t->n_parts; i++)
         among[i] = true;
     enum st st = start(&s, e);
     for (int level = 0; level <= (int)t->level && level < BISECT_CHANNEL && !st; level++)
@@ -360,7 +377,7 @@ enum st bisect_run(const struct bisect_task *t, struct progress *p, struct bisec
     if (!st)
         st = receipt(&s, e);
     out->complete = !st;
-    for (size_t i = 0; i < t->n_weights; i++)
+    for (size_t i = 0; i < t->n_parts; i++)
         form_drop(s.partly[i]);
     measurement_free(&s.before);
     free(s.mended);

@@ -64,8 +64,8 @@ static enum st rows_of(const struct weight *now, const struct weight *right, str
 
 /* The weight with rows pick[0..n) of the reference: in its own format where the reference has the
  * same, else in f32. */
-static enum st with_rows(const struct model *m, const struct bisect_weight *b,
-                         const struct row *pick, int64_t n, struct form **out, struct err *e)
+static enum st with_rows(const struct model *m, const struct bisect_part *b, const struct row *pick,
+                         int64_t n, struct form **out, struct err *e)
 {
     const struct weight *now = shown(b->w, b->now), *right = shown(b->w, b->mended);
     const bool same = now->format == right->format && now->row_bytes == right->row_bytes;
@@ -100,7 +100,7 @@ static enum st try_rows(struct search *s, int i, const struct row *pick, int64_t
                         const char *name, double *share, struct err *e)
 {
     struct form *f;
-    enum st st = with_rows(evaluator_of(s->t->ev)->model, &s->t->weights[i], pick, n, &f, e);
+    enum st st = with_rows(evaluator_of(s->t->ev)->model, &s->t->parts[i], pick, n, &f, e);
     if (st)
         return st;
     form_drop(s->partly[i]);
@@ -161,10 +161,10 @@ enum st search_rows(struct search *s, size_t place, struct err *e)
 {
     struct bisect_place *p = &s->out->places[place];
     const int i = p->members[0];
-    const struct bisect_weight *b = &s->t->weights[i];
+    const struct bisect_part *b = &s->t->parts[i];
     struct row *rows;
     int64_t all, n;
-    if (b->w->rows < 2)
+    if (!b->w || b->w->rows < 2)
         return ST_OK;
     enum st st = rows_of(shown(b->w, b->now), shown(b->w, b->mended), &rows, &all, e);
     if (st)
@@ -193,7 +193,7 @@ enum st search_mend_rows(struct search *s, int i, const int64_t *rows, int64_t n
     for (int64_t k = 0; k < n; k++)
         pick[k] = (struct row){ rows[k], 0 };
     struct form *f;
-    enum st st = with_rows(evaluator_of(s->t->ev)->model, &s->t->weights[i], pick, n, &f, e);
+    enum st st = with_rows(evaluator_of(s->t->ev)->model, &s->t->parts[i], pick, n, &f, e);
     free(pick);
     if (st)
         return st;
@@ -204,7 +204,7 @@ enum st search_mend_rows(struct search *s, int i, const int64_t *rows, int64_t n
 
 enum st search_complement(struct search *s, int i, struct err *e)
 {
-    const struct bisect_weight *b = &s->t->weights[i];
+    const struct bisect_part *b = &s->t->parts[i];
     const struct weight *now = shown(b->w, b->now), *part = &s->partly[i]->w;
     float *x;
     int64_t n = 0;

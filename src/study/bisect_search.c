@@ -60,17 +60,30 @@ static struct clustered_mean share_interval(const struct search *s, const struct
     return share;
 }
 
+static bool edit_mended(const struct search *s, size_t transform)
+{
+    for (size_t i = 0; i < s->t->n_parts; i++)
+        if (s->mended[i] && !s->t->parts[i].w && s->t->parts[i].transform == transform)
+            return true;
+    return false;
+}
+
 static void plan_under_test(const struct search *s, struct plan *out)
 {
     *out = (struct plan){ 0 };
     if (s->t->plan)
         plan_copy(s->t->plan, out);
     const struct model *m = evaluator_of(s->t->ev)->model;
-    for (size_t i = 0; i < s->t->n_weights; i++) {
-        const struct bisect_weight *w = &s->t->weights[i];
-        if (s->mended[i])
+    for (size_t i = 0; i < s->t->n_parts; i++) {
+        const struct bisect_part *w = &s->t->parts[i];
+        if (s->mended[i] && w->w)
             plan_set(out, m, w->w, s->partly[i] ? s->partly[i] : w->mended);
     }
+    size_t kept = 0;
+    for (size_t k = 0; k < out->n_transforms; k++)
+        if (!edit_mended(s, k))
+            out->transforms[kept++] = out->transforms[k];
+    out->n_transforms = kept;
 }
 
 enum st search_try(struct search *s, int64_t segments, enum bisect_act act, const char *place,
@@ -122,7 +135,7 @@ enum st search_try(struct search *s, int64_t segments, enum bisect_act act, cons
 int search_mend(struct search *s, const struct group *g, int n, const struct group *but)
 {
     int in = 0;
-    for (size_t i = 0; i < s->t->n_weights; i++)
+    for (size_t i = 0; i < s->t->n_parts; i++)
         s->mended[i] = false;
     for (int i = 0; i < n; i++) {
         if (!g[i].in || &g[i] == but)

@@ -12,8 +12,8 @@ struct search {
     struct measurement before;
     enum bisect_level level;
     int64_t screen;        /* segments on which places are compared */
-    bool *mended;          /* [n_weights] under test */
-    struct form **partly;  /* [n_weights] in the place of what is mended; NULL = the whole */
+    bool *mended;          /* [n_parts] under test */
+    struct form **partly;  /* [n_parts] in the place of what is mended; NULL = the whole */
     double done, expected; /* measurements */
     double target;         /* share to be reached */
 };
@@ -21,8 +21,9 @@ struct search {
 /* A place under test. */
 struct group {
     char *name;
-    int *members; /* weights of the task */
-    int n, depth; /* depth: first node that reads one */
+    int *members; /* parts of the task */
+    int n, depth; /* depth: first node that reads one, or whose value is edited */
+    int change;   /* of the edit that it is; 0 = none */
     double alone; /* share by itself, on the first segments; NaN when not measured */
     double gain;  /* share that it adds */
     int fresh;    /* size of the set that it was added to; -1 = never */

@@ -70,18 +70,22 @@ static struct form *plant(struct bench *b, const struct weight *w, int64_t row, 
     return form;
 }
 
-/* Every weight of the model beside that of the reference. */
-static struct bisect_weight *all_weights(struct bench *b, const struct plan *plan, size_t *n)
+/* Every weight of the model beside that of the reference, and every edit of the plan, whose changes
+ * are numbered from 100 on. */
+static struct bisect_part *all_parts(struct bench *b, const struct plan *plan, size_t *n)
 {
-    struct bisect_weight *list = x_alloc(b->m->weights->n * sizeof *list);
+    const size_t edits = plan ? plan->n_transforms : 0;
+    struct bisect_part *list = x_alloc((b->m->weights->n + edits) * sizeof *list);
     *n = 0;
     for (size_t i = 0; i < b->m->weights->n; i++) {
         const struct weight *w = &b->m->weights->list[i];
-        struct bisect_weight *x = &list[(*n)++];
-        *x = (struct bisect_weight){ .w = w, .now = plan_form(plan, b->m, w) };
+        struct bisect_part *x = &list[(*n)++];
+        *x = (struct bisect_part){ .w = w, .now = plan_form(plan, b->m, w) };
         assert_ok(form_borrow(b->m, w, weights_find(b->ref->weights, w->name), &x->mended, &b->e),
                   &b->e);
     }
+    for (size_t i = 0; i < edits; i++)
+        list[(*n)++] = (struct bisect_part){ .transform = i, .change = 100 + (int)i };
     return list;
 }
 
@@ -94,10 +98,10 @@ static enum st bisect(struct bench *b, const struct plan *plan, double share,
                              .metric = &by_kl,
                              .share = share,
                              .level = level };
-    struct bisect_weight *list = all_weights(b, plan, &t.n_weights);
-    t.weights = list;
+    struct bisect_part *list = all_parts(b, plan, &t.n_parts);
+    t.parts = list;
     const enum st st = bisect_run(&t, NULL, out, &b->e);
-    for (size_t i = 0; i < t.n_weights; i++)
+    for (size_t i = 0; i < t.n_parts; i++)
         form_drop(list[i].mended);
     free(list);
     return st;
@@ -323,6 +327,60 @@ static void rows_of_several_weights_are_found_and_none_is_spare(void **unused)
     end(&b);
 }
 
+struct planted {
+    int64_t chan;
+    float by;
+};
+
+static void times(void *data, const struct event *ev, float *x)
+{
+    const struct planted *p = data;
+    const int64_t n = ev->x->shape.d[ev->x->shape.rank - 1].n;
+    for (int64_t i = p->chan % n; i < shape_count(&ev->x->shape); i += n)
+        x[i] *= p->by;
+}
+
+/* An edit of a point among edits that do little, of a model whose weights are rounded as well: it
+ * is found at its point, under the number of its change. */
+static void an_edit_is_found_among_others_and_rounded_weights(void **unused)
+{
+    (void)unused;
+    enum { EDITS = 4, EDIT_PLANTS = PLANTS / 4 };
+    struct bench b;
+    uint64_t seed = 31;
+    int n = 0, found = 0, claims = 0;
+    begin(&b, "models/llama-gqa-tied.gguf", "models/llama-gqa-tied-q8_0.gguf");
+    const double least = 12 * kl_under(&b, NULL);
+    for (int tries = 0; n < EDIT_PLANTS && tries < 20 * EDIT_PLANTS; tries++) {
+        struct planted data[EDITS];
+        struct plan plan = { 0 };
+        for (int i = 0; i < EDITS; i++) { /* number EDITS / 2 is the one */
+            data[i] = (struct planted){ (int64_t)(unit_random(&seed) % 64),
+                                        i == EDITS / 2 ? -6 : 1.0005f };
+            const int v = (int)(unit_random(&seed) % (uint64_t)b.m->graph->hidden);
+            plan_transform(&plan, (struct plan_transform){ v, times, &data[i], false });
+        }
+        if (kl_under(&b, &plan) >= least) {
+            const struct value *v = &b.m->graph->values[plan.transforms[EDITS / 2].value];
+            struct bisect r;
+            assert_ok(bisect(&b, &plan, 0.9, BISECT_CHANNEL, &r), &b.e);
+            assert_true(r.complete && r.minimal && r.all == 1 && r.share.value >= 0.9);
+            for (size_t i = 0; i < r.n_places; i++)
+                found += r.places[i].point && r.places[i].change == 100 + EDITS / 2
+                         && !strcmp(r.places[i].name, v->name);
+            claims += (int)r.n_places;
+            n++;
+            bisect_free(&r);
+        }
+        plan_free(&plan);
+    }
+    print_message("# edits: found %d of %d, %d claims\n", found, n, claims);
+    assert_int_equal(n, EDIT_PLANTS);
+    assert_int_equal(found, n);
+    assert_true(found >= 0.95 * claims);
+    end(&b);
+}
+
 static void halt(struct progress *p, const char *label, double done, double total)
 {
     assert_string_equal(label, "bisect");
@@ -353,8 +411,8 @@ static void what_is_done_survives_an_interrupt(void **unused)
     struct bisect_task t = {
         .ev = b.ev, .part = { 0, 1 }, .metric = &by_kl, .share = 0.9, .level = BISECT_WEIGHT
     };
-    struct bisect_weight *list = all_weights(&b, NULL, &t.n_weights);
-    t.weights = list;
+    struct bisect_part *list = all_parts(&b, NULL, &t.n_parts);
+    t.parts = list;
     struct progress late = p;
     assert_fails(bisect_run(&t, &late, &r, &b.e), ST_CANCELLED, &b.e);
     assert_true(!r.complete && r.n_steps >= 4 && r.steps[0].share == 1);
@@ -363,7 +421,7 @@ static void what_is_done_survives_an_interrupt(void **unused)
     assert_ok(bisect_run(&t, NULL, &r, &b.e), &b.e); /* and the evaluator is as good as before */
     assert_true(r.complete);
     bisect_free(&r);
-    for (size_t i = 0; i < t.n_weights; i++)
+    for (size_t i = 0; i < t.n_parts; i++)
         form_drop(list[i].mended);
     free(list);
     end(&b);
@@ -373,4 +431,5 @@ UNIT_MAIN(CASE(a_wrong_scale_is_found_beside_the_file_as_it_was),
           CASE(a_wrong_scale_is_found_beside_the_original),
           CASE(two_places_are_found_and_none_is_spare),
           CASE(rows_of_several_weights_are_found_and_none_is_spare),
+          CASE(an_edit_is_found_among_others_and_rounded_weights),
           CASE(a_model_without_damage_has_no_places), CASE(what_is_done_survives_an_interrupt))
