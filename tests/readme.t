@@ -11,7 +11,7 @@ if "$QDB" -n -batch --demo -ex 'info model' >/dev/null 2>&1; then
     # Its commands of the shell.
     awk '/^```/ { block = !block } block && sub(/^qdb /, "\"$QDB\" -n ")' "$QDB_TOP/README.md" >"$tmp/commands"
     check "there are some" test -s "$tmp/commands"
-    capture sh -e "$tmp/commands"
+    capture sh -ec "cd '$tmp' && . ./commands" # they write files
     is "which work" "$status$err" 0
     like "and answer as asked" "$out" '^\{"command": "task add 500", "status": "ok"'
 else

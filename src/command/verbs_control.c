@@ -345,7 +345,8 @@ const struct verb verbs_control[] = {
       .alias = "r",
       .class = "run",
       .brief = "run the prompt from the start to the next stop",
-      .help = "Stops at breakpoints, else at the end. What has been set stays set.",
+      .help = "Stops at breakpoints, else at the end. Breakpoints, changes and settings stay as "
+              "they are.",
       .examples = "prompt \"kalo\"\nrun",
       .run = run_run },
     { .name = "continue",

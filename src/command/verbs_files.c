@@ -213,7 +213,9 @@ const struct verb verbs_files[] = {
       .class = "files",
       .args = "FILE | --demo[=NAME] [as LABEL]",
       .brief = "open a model file (GGUF) or a built-in demo model; it becomes the active model",
-      .help = "The file is mapped, not read: even a large one opens at once. All parts of a split "
+      .help = "`--demo` is the model `sink`, `--demo=add` one that adds numbers; a capture (`help "
+              "save`) opens as well. The file is mapped, not read: even a large one opens at once. "
+              "All parts of a split "
               "file are opened when one is named. A file that cannot run (unknown architecture, "
               "damaged tensors) still opens for everything that needs no run. Without `as` the "
               "label is the next free letter.",
@@ -231,9 +233,8 @@ const struct verb verbs_files[] = {
               "without flash attention) call the points of a decoder. Each is an address: print "
               "blocks.0.hook_resid_mid. Where their tensor is not ours, the column computed says "
               "what is done: such a name can be looked at, not stopped at or changed.",
-      .examples =
-          "info\ninfo model\ninfo tensors blk.0.**\ninfo points blk.0.attn.*\ninfo names "
-          "l_out-*\ninfo memory 512",
+      .examples = "info\ninfo model\ninfo tensors blk.0.**\ninfo points blk.0.attn.*\ninfo names "
+                  "l_out-*\ninfo memory 512",
       .kinds = { ARG_NONE, ARG_ADDRESS },
       .words = INFO_TOPICS,
       .run = run_info },

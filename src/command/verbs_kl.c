@@ -251,7 +251,7 @@ static enum st measure_once(struct session *s, const struct evaluation_set *set,
     return st;
 }
 
-/* On a half of the resident set. */
+/* On a half of the evaluation set. */
 static enum st measure_half(struct session *s, bool check, struct about *a, struct result *out,
                             struct err *e)
 {
@@ -379,7 +379,7 @@ const struct verb verbs_kl[] = {
               "confidence: a bootstrap of the studentised mean over 1999 draws of segments or "
               "chunks, each being one observation of all its tokens; none below 20 of them. In "
               "mode fast, a kl below fast_floor (`help ppl`) is shown as <floor. What the "
-              "reference says on the resident set is kept for the next time, and blocks before "
+              "reference says on the evaluation set is kept for the next time, and blocks before "
               "the first that has changed are not run again. `base FILE` takes a file of "
               "log-probabilities of llama-perplexity or `ppl ... save` for the reference, with its "
               "tokens, and gives the figures that llama-perplexity gives: kl over terms with ln p "

@@ -353,7 +353,8 @@ const struct verb verbs_plan[] = {
       .args = "[stock [MIX]|infer FILE|save PLAN|load PLAN|diff A [B]] [dry]",
       .brief = "formats of all weights at once: mixes, files, comparisons",
       .help =
-          "The plan is what `quant` and `plan` have made of the weights; `info plan` shows it. No "
+          "What `quant`, `import recipe` and `plan` have made of the weights, as a whole; `info "
+          "plan` shows it. No "
           "graph is needed. stock MIX gives every weight the format that llama-quantize (August "
           "2026) gives it under MIX, experts and rows that do not fit included; with the "
           "few rules for an importance matrix, where one is resident (`imatrix`). Alone it lists "

@@ -68,7 +68,7 @@ static const struct setting table[SETTING_COUNT] = {
     [SETTING_LEVEL] = {
         .name = "level", .type = TYPE_CHOICE, .initial = "node", .choices = "node|sub|block|span",
         .brief = "what `next` steps over",
-        .help = "node: one operation. sub: one sublayer (attention, feed-forward). block: one "
+        .help = "node: one operation. sub: one sub-layer (attention, feed-forward). block: one "
                 "block. span: all blocks of a span of tokens.",
     },
     [SETTING_MAX_COMPLETIONS] = {
@@ -120,7 +120,7 @@ static const struct setting table[SETTING_COUNT] = {
         .name = "span", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 1 << 24,
         .zero = "the whole prompt",
         .brief = "tokens of a prompt that pass the graph together",
-        .help = "1 runs token by token. Results do not depend on it.",
+        .help = "1 runs token by token. Results do not depend on it, except in `set compute fast`.",
     },
     [SETTING_THREADS] = {
         .name = "threads", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 1024,
