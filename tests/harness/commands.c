@@ -95,7 +95,7 @@ const struct table *table_named(const struct result *r, const char *name)
     return NULL;
 }
 
-static const struct cell *cell_at(const struct table *t, size_t row, const char *column)
+const struct cell *cell_at(const struct table *t, size_t row, const char *column)
 {
     const int c = table_find(t, column);
     if (c < 0 || row >= t->n_rows)

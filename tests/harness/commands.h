@@ -28,8 +28,9 @@ enum { ANYWHERE = -2 };
 const struct err *refused(struct session *s, enum st st, int column, const char *says,
                           const char *fmt, ...) PRINTF_LIKE(5, 6);
 
-/* By name; the cell is of the first row. */
+/* By name; cell_named: of the first row. */
 const struct table *table_named(const struct result *r, const char *name);
+const struct cell *cell_at(const struct table *t, size_t row, const char *column);
 const struct cell *cell_named(const struct result *r, const char *table, const char *column);
 /* A number that is there, of a column of either kind. */
 double number_at(const struct table *t, size_t row, const char *column);

@@ -72,65 +72,92 @@ static void assert_near(double got, double want, double tolerance)
         fail_msg("got %.12g, expected %.12g", got, want);
 }
 
+/* Sums over the tokens, of which the figures are made. */
+struct written_out {
+    double accepted, delta, squares, quads, top3, same, sure;
+    double cut, cut2;        /* KL over the terms that count for peers, and its square */
+    double x, y, xx, yy, xy; /* -ln p(next) of the model and the reference */
+    int n_sure, left_out;
+    double vx, vy, c; /* variances and covariance of x and y */
+};
+
+static void write_out(const struct drawn *d, int t, struct written_out *s)
+{
+    double p[VOCAB], q[VOCAB], kl = 0, most = 0;
+    softmax(d->logits[0][t], p);
+    softmax(d->logits[1][t], q);
+    for (int i = 0; i < VOCAB; i++) {
+        s->accepted += fmin(p[i], q[i]);
+        most = fmax(most, p[i]);
+        if (log(p[i]) > -16)
+            kl += p[i] * log(p[i] / q[i]);
+        else
+            s->left_out++;
+        s->top3 += rank_of(p, i) < 3 && rank_of(q, i) < 3;
+        s->same += !rank_of(p, i) && !rank_of(q, i);
+    }
+    const double dp = q[d->next[t]] - p[d->next[t]];
+    const double lp = -log(p[d->next[t]]), lq = -log(q[d->next[t]]);
+    s->delta += dp, s->squares += dp * dp, s->quads += dp * dp * dp * dp;
+    s->cut += kl, s->cut2 += kl * kl;
+    s->x += lq, s->y += lp, s->xx += lq * lq, s->yy += lp * lp, s->xy += lq * lp;
+    if (most >= 0.95) {
+        s->n_sure++;
+        s->sure += d->tokens.list[t].kl;
+    }
+}
+
+static struct written_out written_out_of(const struct drawn *d)
+{
+    const double n = TOKENS;
+    struct written_out s = { 0 };
+    for (int t = 0; t < TOKENS; t++)
+        write_out(d, t, &s);
+    s.vx = s.xx / n - s.x / n * (s.x / n);
+    s.vy = s.yy / n - s.y / n * (s.y / n);
+    s.c = s.xy / n - s.x / n * (s.y / n);
+    return s;
+}
+
 static void figures_equal_sums_written_out(void **unused)
 {
     (void)unused;
     struct drawn *d = draw();
-    struct agreement a;
-    struct peer_figures o;
-    double accepted = 0, delta = 0, squares = 0, quads = 0, top3 = 0, cut = 0, cut2 = 0, same = 0;
-    double x = 0, y = 0, xx = 0, yy = 0, xy = 0, sure = 0;
-    int n_sure = 0, left_out = 0;
-    for (int t = 0; t < TOKENS; t++) {
-        double p[VOCAB], q[VOCAB], kl = 0, most = 0;
-        softmax(d->logits[0][t], p);
-        softmax(d->logits[1][t], q);
-        for (int i = 0; i < VOCAB; i++) {
-            accepted += fmin(p[i], q[i]);
-            most = fmax(most, p[i]);
-            if (log(p[i]) > -16)
-                kl += p[i] * log(p[i] / q[i]);
-            else
-                left_out++;
-            top3 += rank_of(p, i) < 3 && rank_of(q, i) < 3;
-            same += !rank_of(p, i) && !rank_of(q, i);
-        }
-        const double dp = q[d->next[t]] - p[d->next[t]];
-        const double lp = -log(p[d->next[t]]), lq = -log(q[d->next[t]]);
-        delta += dp, squares += dp * dp, quads += dp * dp * dp * dp;
-        cut += kl, cut2 += kl * kl;
-        x += lq, y += lp, xx += lq * lq, yy += lp * lp, xy += lq * lp;
-        if (most >= 0.95) {
-            n_sure++;
-            sure += d->tokens.list[t].kl;
-        }
-    }
+    const struct written_out s = written_out_of(d);
     const double n = TOKENS;
-    assert_true(left_out > 0 && n_sure > 0);
+    struct agreement a;
+    assert_true(s.left_out > 0 && s.n_sure > 0);
     agreement_of(d->tokens.list, d->tokens.n, &a);
-    assert_near(a.accepted, accepted / n, 1e-9);
-    assert_near(a.delta_p_mean, 100 * delta / n, 1e-9);
-    assert_near(a.delta_p_rms, 100 * sqrt(squares / n), 1e-9);
-    assert_near(a.top[2], top3 / 3 / n, 1e-12);
-    assert_near(a.top[0], same / n, 1e-12);
-    assert_int_equal(a.bins[4].n, n_sure);
-    assert_near(a.bins[4].kl, sure / n_sure, 1e-12);
-    const double vx = xx / n - x / n * (x / n), vy = yy / n - y / n * (y / n),
-                 c = xy / n - x / n * (y / n);
-    assert_near(a.correlation, c / sqrt(vx * vy), 1e-9);
+    assert_near(a.accepted, s.accepted / n, 1e-9);
+    assert_near(a.delta_p_mean, 100 * s.delta / n, 1e-9);
+    assert_near(a.delta_p_rms, 100 * sqrt(s.squares / n), 1e-9);
+    assert_near(a.top[2], s.top3 / 3 / n, 1e-12);
+    assert_near(a.top[0], s.same / n, 1e-12);
+    assert_int_equal(a.bins[4].n, s.n_sure);
+    assert_near(a.bins[4].kl, s.sure / s.n_sure, 1e-12);
+    assert_near(a.correlation, s.c / sqrt(s.vx * s.vy), 1e-9);
+    collector_free(&d->tokens);
+}
 
+static void figures_of_peers_equal_sums_written_out(void **unused)
+{
+    (void)unused;
+    struct drawn *d = draw();
+    const struct written_out s = written_out_of(d);
+    const double n = TOKENS;
+    struct peer_figures o;
     peer_figures_of(d->tokens.list, d->tokens.n, &o);
-    assert_near(o.kl, cut / n, 1e-6);
-    assert_near(o.kl_error, sqrt((cut2 / n - cut / n * (cut / n)) / (n - 1)), 1e-6);
-    assert_near(o.ppl, exp(x / n), 1e-6);
-    assert_near(o.base_ppl_error, exp(y / n) * sqrt(vy / (n - 1)), 1e-6);
-    assert_near(o.log_ratio, (x - y) / n, 1e-9);
-    assert_near(o.log_ratio_error, sqrt((vx + vy - 2 * c) / (n - 1)), 1e-9);
+    assert_near(o.kl, s.cut / n, 1e-6);
+    assert_near(o.kl_error, sqrt((s.cut2 / n - s.cut / n * (s.cut / n)) / (n - 1)), 1e-6);
+    assert_near(o.ppl, exp(s.x / n), 1e-6);
+    assert_near(o.base_ppl_error, exp(s.y / n) * sqrt(s.vy / (n - 1)), 1e-6);
+    assert_near(o.log_ratio, (s.x - s.y) / n, 1e-9);
+    assert_near(o.log_ratio_error, sqrt((s.vx + s.vy - 2 * s.c) / (n - 1)), 1e-9);
     assert_near(o.delta_p_rms_error,
-                100 * 0.5 / sqrt(squares / n)
-                    * sqrt((quads / n - squares / n * (squares / n)) / (n - 1)),
+                100 * 0.5 / sqrt(s.squares / n)
+                    * sqrt((s.quads / n - s.squares / n * (s.squares / n)) / (n - 1)),
                 1e-9);
-    assert_near(o.same_top_error, 100 * sqrt(same / n * (1 - same / n) / (n - 1)), 1e-9);
+    assert_near(o.same_top_error, 100 * sqrt(s.same / n * (1 - s.same / n) / (n - 1)), 1e-9);
     assert_true(o.kl_min <= o.kl_median && o.kl_median <= o.kl_p999 && o.kl_p999 <= o.kl_max);
     collector_free(&d->tokens);
 }
@@ -157,4 +184,5 @@ static void the_worst_are_kept_in_order(void **unused)
     collector_free(&d->tokens);
 }
 
-UNIT_MAIN(CASE(figures_equal_sums_written_out), CASE(the_worst_are_kept_in_order))
+UNIT_MAIN(CASE(figures_equal_sums_written_out), CASE(figures_of_peers_equal_sums_written_out),
+          CASE(the_worst_are_kept_in_order))

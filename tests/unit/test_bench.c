@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "command/command.h"
 #include "kernels/level.h"
 #include "study/bench.h"
+#include "tests/harness/commands.h"
 
 struct bench {
     struct session *s;
@@ -44,7 +44,7 @@ static void end(struct bench *b)
     session_free(b->s);
 }
 
-static enum st command(struct bench *b, const char *line)
+static enum st type(struct bench *b, const char *line)
 {
     result_free(&b->r);
     b->e = (struct err)ERR_INIT;
@@ -53,25 +53,9 @@ static enum st command(struct bench *b, const char *line)
     return command_run(b->s, str_from(line), false, &b->r, &b->e);
 }
 
-static const struct table *named(const struct bench *b, const char *name)
-{
-    for (size_t i = 0; i < b->r.n_tables; i++)
-        if (!strcmp(b->r.tables[i]->name, name))
-            return b->r.tables[i];
-    fail_msg("no table %s", name);
-    return NULL;
-}
-
-static const struct cell *cell(const struct table *t, size_t row, const char *column)
-{
-    const int c = table_find(t, column);
-    assert_true(c >= 0 && row < t->n_rows);
-    return table_cell(t, row, (size_t)c);
-}
-
 static void assert_rate(const struct table *t, size_t row, const char *column)
 {
-    const struct cell *c = cell(t, row, column);
+    const struct cell *c = cell_at(t, row, column);
     assert_false(c->absent);
     assert_true(c->f > 0 && isfinite(c->f));
 }
@@ -108,14 +92,14 @@ static void machine_has_limits(void **state)
         if (!level_supported(level_at(i)))
             continue;
         level_force(level_at(i));
-        assert_ok(command(&b, "bench machine size 1M seconds 0.01"), &b.e);
-        const struct table *t = named(&b, "machine");
-        assert_string_equal(cell(t, 0, "limit")->s, "read");
-        assert_string_equal(cell(t, 2, "limit")->s, "mul-add");
+        assert_ok(type(&b, "bench machine size 1M seconds 0.01"), &b.e);
+        const struct table *t = table_named(&b.r, "machine");
+        assert_string_equal(cell_at(t, 0, "limit")->s, "read");
+        assert_string_equal(cell_at(t, 2, "limit")->s, "mul-add");
         for (size_t row = 0; row < t->n_rows; row++) {
             assert_rate(t, row, "one_thread");
             assert_rate(t, row, "all_threads");
-            assert_string_equal(cell(t, row, "level")->s, level_at(i)->name);
+            assert_string_equal(cell_at(t, row, "level")->s, level_at(i)->name);
         }
     }
     level_force(NULL);
@@ -127,24 +111,24 @@ static void kernels_have_rates(void **state)
     (void)state;
     struct bench b;
     start(&b);
-    assert_ok(command(&b, "bench kernels q4_k 3 40 size 1M seconds 0.01"), &b.e);
-    const struct table *t = named(&b, "kernels");
+    assert_ok(type(&b, "bench kernels q4_k 3 40 size 1M seconds 0.01"), &b.e);
+    const struct table *t = table_named(&b.r, "kernels");
     assert_int_equal(t->n_rows, 7); /* decode, three modes with two numbers of tokens */
     for (size_t row = 0; row < t->n_rows; row++) {
-        assert_string_equal(cell(t, row, "format")->s, "q4_k");
+        assert_string_equal(cell_at(t, row, "format")->s, "q4_k");
         assert_rate(t, row, "weights");
         assert_rate(t, row, "share");
         if (row) {
             assert_rate(t, row, "rate");
             assert_rate(t, row, "to_c");
-            assert_int_equal(cell(t, row, "tokens")->i, row % 2 ? 3 : 40);
+            assert_int_equal(cell_at(t, row, "tokens")->i, row % 2 ? 3 : 40);
         }
     }
-    assert_string_equal(cell(t, 0, "compute")->s, "decode");
-    assert_true(cell(t, 0, "rate")->absent);
-    assert_string_equal(cell(t, 1, "compute")->s, "exact");
-    assert_string_equal(cell(t, 3, "compute")->s, "native");
-    assert_string_equal(cell(t, 5, "compute")->s, "fast");
+    assert_string_equal(cell_at(t, 0, "compute")->s, "decode");
+    assert_true(cell_at(t, 0, "rate")->absent);
+    assert_string_equal(cell_at(t, 1, "compute")->s, "exact");
+    assert_string_equal(cell_at(t, 3, "compute")->s, "native");
+    assert_string_equal(cell_at(t, 5, "compute")->s, "fast");
     end(&b);
 }
 
@@ -158,8 +142,8 @@ static void every_format_has_kernels(void **state)
     for (int f = 0; f < format_count(); f++)
         formats += bench_has(f, COMPUTE_EXACT);
     assert_true(formats > 20);
-    assert_ok(command(&b, "bench kernels \"*\" native 1 size 64K seconds 0.01"), &b.e);
-    const struct table *t = named(&b, "kernels");
+    assert_ok(type(&b, "bench kernels \"*\" native 1 size 64K seconds 0.01"), &b.e);
+    const struct table *t = table_named(&b.r, "kernels");
     assert_int_equal(t->n_rows, formats);
     for (size_t row = 0; row < t->n_rows; row++)
         assert_rate(t, row, "rate");
@@ -173,7 +157,7 @@ static void the_level_in_use_stays(void **state)
     start(&b);
     const struct level *before = level_now();
     b.stop_at = 2;
-    assert_fails(command(&b, "bench kernels q8_0 exact size 64K seconds 0.01"), ST_CANCELLED, &b.e);
+    assert_fails(type(&b, "bench kernels q8_0 exact size 64K seconds 0.01"), ST_CANCELLED, &b.e);
     assert_ptr_equal(level_now(), before);
     end(&b);
 }
@@ -184,9 +168,9 @@ static void interrupted_kernels_are_kept(void **state)
     struct bench b;
     start(&b);
     b.stop_at = 4; /* before the fourth figure */
-    assert_fails(command(&b, "bench kernels size 64K seconds 0.01"), ST_CANCELLED, &b.e);
+    assert_fails(type(&b, "bench kernels size 64K seconds 0.01"), ST_CANCELLED, &b.e);
     assert_int_equal(b.r.status, RESULT_PARTIAL);
-    assert_int_equal(named(&b, "kernels")->n_rows, 3);
+    assert_int_equal(table_named(&b.r, "kernels")->n_rows, 3);
     end(&b);
 }
 
@@ -219,7 +203,7 @@ static void mistakes_are_refused(void **state)
     struct bench b;
     start(&b);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_fails(command(&b, bad[i].line), bad[i].st, &b.e);
+        assert_fails(type(&b, bad[i].line), bad[i].st, &b.e);
         if (b.e.column != bad[i].column)
             fail_msg("%s: column %d", bad[i].line, b.e.column);
         assert_int_equal(b.r.n_tables, 0);
@@ -235,39 +219,39 @@ static void models_have_rates(void **state)
     start(&b);
     snprintf(line, sizeof line, "bench model \"%s\" -p 9 -n 5 -r 3",
              golden_path("models/llama-gqa-tied-q4_0.gguf"));
-    assert_ok(command(&b, line), &b.e);
-    const struct table *t = named(&b, "speed");
+    assert_ok(type(&b, line), &b.e);
+    const struct table *t = table_named(&b.r, "speed");
     assert_int_equal(t->n_rows, 2);
-    assert_string_equal(cell(t, 0, "test")->s, "prompt");
-    assert_string_equal(cell(t, 1, "test")->s, "generate");
-    assert_int_equal(cell(t, 0, "tokens")->i, 9);
-    assert_int_equal(cell(t, 1, "tokens")->i, 5);
+    assert_string_equal(cell_at(t, 0, "test")->s, "prompt");
+    assert_string_equal(cell_at(t, 1, "test")->s, "generate");
+    assert_int_equal(cell_at(t, 0, "tokens")->i, 9);
+    assert_int_equal(cell_at(t, 1, "tokens")->i, 5);
     for (size_t row = 0; row < 2; row++) {
         assert_rate(t, row, "least");
-        assert_true(cell(t, row, "least")->f <= cell(t, row, "median")->f);
-        assert_true(cell(t, row, "median")->f <= cell(t, row, "most")->f);
-        assert_int_equal(cell(t, row, "of")->i, 3);
+        assert_true(cell_at(t, row, "least")->f <= cell_at(t, row, "median")->f);
+        assert_true(cell_at(t, row, "median")->f <= cell_at(t, row, "most")->f);
+        assert_int_equal(cell_at(t, row, "of")->i, 3);
     }
-    t = named(&b, "model");
+    t = table_named(&b.r, "model");
     assert_rate(t, 0, "open");
     assert_rate(t, 0, "first_token");
     assert_rate(t, 0, "reads");
-    assert_string_equal(cell(t, 0, "compute")->s, "exact");
-    assert_int_equal(cell(t, 0, "threads")->i, 2);
+    assert_string_equal(cell_at(t, 0, "compute")->s, "exact");
+    assert_int_equal(cell_at(t, 0, "threads")->i, 2);
     /* The output matrix is the embedding: all is read. */
-    assert_int_equal(cell(t, 0, "per_token")->i, cell(t, 0, "weights")->i);
-    assert_true(cell(t, 0, "memory_peak")->i > 0);
-    assert_true(cell(t, 0, "process_peak")->i > cell(t, 0, "memory_peak")->i);
+    assert_int_equal(cell_at(t, 0, "per_token")->i, cell_at(t, 0, "weights")->i);
+    assert_true(cell_at(t, 0, "memory_peak")->i > 0);
+    assert_true(cell_at(t, 0, "process_peak")->i > cell_at(t, 0, "memory_peak")->i);
     /* The session does not know the file. */
-    assert_fails(command(&b, "bench model"), ST_STATE, &b.e);
+    assert_fails(type(&b, "bench model"), ST_STATE, &b.e);
     /* Mode and threads of one command, which leaves the settings alone. */
     snprintf(line + strlen(line), sizeof line - strlen(line), " -n 0 -t 3 -c native");
-    assert_ok(command(&b, line), &b.e);
-    assert_int_equal(named(&b, "speed")->n_rows, 1);
-    t = named(&b, "model");
-    assert_string_equal(cell(t, 0, "compute")->s, "native");
-    assert_int_equal(cell(t, 0, "threads")->i, 3);
-    assert_true(cell(t, 0, "reads")->absent);
+    assert_ok(type(&b, line), &b.e);
+    assert_int_equal(table_named(&b.r, "speed")->n_rows, 1);
+    t = table_named(&b.r, "model");
+    assert_string_equal(cell_at(t, 0, "compute")->s, "native");
+    assert_int_equal(cell_at(t, 0, "threads")->i, 3);
+    assert_true(cell_at(t, 0, "reads")->absent);
     assert_int_equal(setting_int(&b.s->settings, SETTING_THREADS), 2);
     assert_int_equal(setting_int(&b.s->settings, SETTING_COMPUTE), COMPUTE__COUNT);
     end(&b);
@@ -282,18 +266,18 @@ static void interrupted_models_are_kept(void **state)
     b.stop_done = 3 * 9 + 2 + 1; /* a warm-up, two prompts, and in the second generation of two */
     snprintf(line, sizeof line, "bench model \"%s\" -p 9 -n 2 -r 2",
              golden_path("models/llama-gqa-tied-q4_0.gguf"));
-    assert_fails(command(&b, line), ST_CANCELLED, &b.e);
+    assert_fails(type(&b, line), ST_CANCELLED, &b.e);
     assert_int_equal(b.r.status, RESULT_PARTIAL);
-    const struct table *t = named(&b, "speed");
+    const struct table *t = table_named(&b.r, "speed");
     assert_int_equal(t->n_rows, 2);
-    assert_int_equal(cell(t, 0, "of")->i, 2);
-    assert_int_equal(cell(t, 1, "of")->i, 1);
+    assert_int_equal(cell_at(t, 0, "of")->i, 2);
+    assert_int_equal(cell_at(t, 1, "of")->i, 1);
     assert_true(b.ticks > 3 + 2 + 1); /* prompts tell how far they are */
     /* In the middle of the first prompt after the warm-up. */
     b.stop_done = 9 + 4;
-    assert_fails(command(&b, line), ST_CANCELLED, &b.e);
+    assert_fails(type(&b, line), ST_CANCELLED, &b.e);
     assert_int_equal(b.r.n_tables, 1); /* none without rows */
-    assert_rate(named(&b, "model"), 0, "first_token");
+    assert_rate(table_named(&b.r, "model"), 0, "first_token");
     end(&b);
 }
 
@@ -304,33 +288,33 @@ static void the_cost_of_catches_is_a_ratio(void **state)
     struct bench b;
     char line[512];
     start(&b);
-    assert_ok(command(&b, "open --demo"), &b.e);
-    assert_ok(command(&b, "catch nan"), &b.e);
+    assert_ok(type(&b, "open --demo"), &b.e);
+    assert_ok(type(&b, "catch nan"), &b.e);
     snprintf(line, sizeof line, "bench catch \"%s\" -p 12 -r 2 -c native",
              golden_path("models/llama-gqa-tied-q4_0.gguf"));
-    assert_ok(command(&b, line), &b.e);
-    const struct table *t = named(&b, "catch");
+    assert_ok(type(&b, line), &b.e);
+    const struct table *t = table_named(&b.r, "catch");
     assert_int_equal(t->n_rows, 5);
-    assert_string_equal(cell(t, 0, "condition")->s, "(none)");
-    assert_string_equal(cell(t, 3, "condition")->s, "outlier(20)");
+    assert_string_equal(cell_at(t, 0, "condition")->s, "(none)");
+    assert_string_equal(cell_at(t, 3, "condition")->s, "outlier(20)");
     for (size_t row = 0; row < t->n_rows; row++) {
         assert_rate(t, row, "least");
-        assert_true(cell(t, row, "least_ratio")->f <= cell(t, row, "ratio")->f);
-        assert_true(cell(t, row, "ratio")->f <= cell(t, row, "most_ratio")->f);
-        assert_int_equal(cell(t, row, "of")->i, 2);
+        assert_true(cell_at(t, row, "least_ratio")->f <= cell_at(t, row, "ratio")->f);
+        assert_true(cell_at(t, row, "ratio")->f <= cell_at(t, row, "most_ratio")->f);
+        assert_int_equal(cell_at(t, row, "of")->i, 2);
     }
-    assert_float_equal(cell(t, 0, "ratio")->f, 1, 0);
-    assert_int_equal(cell(t, 1, "hits")->i, 0);
-    t = named(&b, "run");
-    assert_int_equal(cell(t, 0, "tokens")->i, 12);
-    assert_string_equal(cell(t, 0, "compute")->s, "native");
+    assert_float_equal(cell_at(t, 0, "ratio")->f, 1, 0);
+    assert_int_equal(cell_at(t, 1, "hits")->i, 0);
+    t = table_named(&b.r, "run");
+    assert_int_equal(cell_at(t, 0, "tokens")->i, 12);
+    assert_string_equal(cell_at(t, 0, "compute")->s, "native");
     assert_int_equal(b.s->breaks.n, 1);
     assert_int_equal(b.s->breaks.list[0].hits, 0);
     assert_false(b.s->caught);
     assert_null(b.s->hit.run);
     b.stop_at = 2; /* in the round that warms up: nothing to show */
     b.ticks = 0;
-    assert_fails(command(&b, line), ST_CANCELLED, &b.e);
+    assert_fails(type(&b, line), ST_CANCELLED, &b.e);
     assert_int_equal(b.r.n_tables, 0);
     assert_int_equal(b.s->breaks.n, 1);
     end(&b);
@@ -341,21 +325,21 @@ static void encoders_have_rates_and_errors(void **state)
     (void)state;
     struct bench b;
     start(&b);
-    assert_ok(command(&b, "bench encode q4_0 q8_0 \"iq4*\" size 64K seconds 0.01"), &b.e);
-    const struct table *t = named(&b, "encoders");
+    assert_ok(type(&b, "bench encode q4_0 q8_0 \"iq4*\" size 64K seconds 0.01"), &b.e);
+    const struct table *t = table_named(&b.r, "encoders");
     assert_int_equal(t->n_rows, 4);
     for (size_t i = 0; i < 4; i++) {
         assert_rate(t, i, "rate");
         assert_rate(t, i, "rate_weighted");
-        assert_true(cell(t, i, "relerr")->f > 0.001 && cell(t, i, "relerr")->f < 0.1);
-        assert_true(cell(t, i, "relerr_weighted")->f < cell(t, i, "relerr")->f);
+        assert_true(cell_at(t, i, "relerr")->f > 0.001 && cell_at(t, i, "relerr")->f < 0.1);
+        assert_true(cell_at(t, i, "relerr_weighted")->f < cell_at(t, i, "relerr")->f);
     }
-    assert_fails(command(&b, "bench encode iq2_xs"), ST_UNSUPPORTED, &b.e);
+    assert_fails(type(&b, "bench encode iq2_xs"), ST_UNSUPPORTED, &b.e);
     assert_non_null(strstr(b.e.msg, "decoding only"));
-    assert_fails(command(&b, "bench encode q9"), ST_NOTFOUND, &b.e);
+    assert_fails(type(&b, "bench encode q9"), ST_NOTFOUND, &b.e);
     b.stop_at = 3;
-    assert_int_equal(command(&b, "bench encode size 64K seconds 0.01"), ST_CANCELLED);
-    assert_true(named(&b, "encoders")->n_rows <= 2);
+    assert_int_equal(type(&b, "bench encode size 64K seconds 0.01"), ST_CANCELLED);
+    assert_true(table_named(&b.r, "encoders")->n_rows <= 2);
     end(&b);
 }
 

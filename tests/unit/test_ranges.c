@@ -156,6 +156,51 @@ static void ranges_of_points(void **state)
     model_free(m);
 }
 
+/* What the definitions give for the rows of a point after the first, without any care for speed. */
+struct firing {
+    double active;
+    int64_t dead, always;
+};
+
+static struct firing firing_of(const float *x, int64_t ff)
+{
+    struct firing f = { 0 };
+    int *fired = x_alloc((size_t)ff * sizeof *fired);
+    for (int t = 1; t < IDS; t++) {
+        const float *row = x + t * ff;
+        const int64_t count = plain_count(row, ff, SPARSITY_ENERGY);
+        f.active += (double)count / (double)ff / (IDS - 1);
+        for (int64_t i = 0; i < ff; i++) { /* how many are larger: those come before it */
+            int64_t larger = 0;
+            for (int64_t k = 0; k < ff; k++)
+                larger += fabsf(row[k]) > fabsf(row[i]);
+            fired[i] += larger < count;
+        }
+    }
+    for (int64_t i = 0; i < ff; i++) {
+        f.dead += fired[i] == 0;
+        f.always += fired[i] == IDS - 1;
+    }
+    free(fired);
+    return f;
+}
+
+static void check_tokens(struct run *r, int block, const float *x, int64_t ff)
+{
+    struct err e = ERR_INIT;
+    struct token_sparsity *tokens;
+    size_t n;
+    assert_ok(token_sparsity_of(r, block, NULL, &tokens, &n, &e), &e);
+    assert_int_equal(n, IDS);
+    for (int t = 0; t < IDS; t++) {
+        const int64_t count = plain_count(x + t * ff, ff, SPARSITY_ENERGY);
+        assert_int_equal(tokens[t].tok, t);
+        assert_true(fabs(tokens[t].active - (double)count / (double)ff) < 1e-12);
+        assert_true(tokens[t].nonzero == 1);
+    }
+    free(tokens);
+}
+
 static void neurons_are_counted(void **state)
 {
     (void)state;
@@ -173,44 +218,16 @@ static void neurons_are_counted(void **state)
     for (size_t b = 0; b < n; b++) {
         struct tensor x = models_read(whole, 0, b ? "blk.1.ffn_down.in" : "blk.0.ffn_down.in");
         const int64_t ff = x.shape.d[1].n;
-        int64_t dead = 0, always = 0;
-        double active = 0;
-        int *fired = x_alloc((size_t)ff * sizeof *fired);
-        for (int t = 1; t < IDS; t++) {
-            const float *row = x.data + t * ff;
-            const int64_t count = plain_count(row, ff, SPARSITY_ENERGY);
-            active += (double)count / (double)ff / (IDS - 1);
-            for (int64_t i = 0; i < ff; i++) { /* how many are larger: those come before it */
-                int64_t larger = 0;
-                for (int64_t k = 0; k < ff; k++)
-                    larger += fabsf(row[k]) > fabsf(row[i]);
-                fired[i] += larger < count;
-            }
-        }
-        for (int64_t i = 0; i < ff; i++) {
-            dead += fired[i] == 0;
-            always += fired[i] == IDS - 1;
-        }
+        const struct firing want = firing_of(x.data, ff);
         assert_int_equal(list[b].neurons, ff);
         assert_int_equal(list[b].tokens, IDS - 1);
-        assert_true(fabs(list[b].active - active) < 1e-12);
+        assert_true(fabs(list[b].active - want.active) < 1e-12);
         assert_true(fabs(list[b].first - (double)plain_count(x.data, ff, SPARSITY_ENERGY) / ff)
                     < 1e-12);
-        assert_int_equal(list[b].dead, dead);
-        assert_int_equal(list[b].always, always);
+        assert_int_equal(list[b].dead, want.dead);
+        assert_int_equal(list[b].always, want.always);
         assert_true(list[b].nonzero == 1 && list[b].zero == 0);
-        free(fired);
-        struct token_sparsity *tokens;
-        size_t n_tokens;
-        assert_ok(token_sparsity_of(r, (int)b, NULL, &tokens, &n_tokens, &e), &e);
-        assert_int_equal(n_tokens, IDS);
-        for (int t = 0; t < IDS; t++) {
-            const int64_t count = plain_count(x.data + t * ff, ff, SPARSITY_ENERGY);
-            assert_int_equal(tokens[t].tok, t);
-            assert_true(fabs(tokens[t].active - (double)count / (double)ff) < 1e-12);
-            assert_true(tokens[t].nonzero == 1);
-        }
-        free(tokens);
+        check_tokens(r, (int)b, x.data, ff);
     }
     free(list);
     run_free(r);

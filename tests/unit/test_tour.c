@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command/command.h"
 #include "command/scripts.h"
 #include "models/demo.h"
+#include "tests/harness/commands.h"
 
 enum { MAX_STEPS = 40 };
 
@@ -55,22 +55,9 @@ static const struct table *table_of(const char *command, int i, const char *name
     return NULL;
 }
 
-static const struct cell *cell(const struct table *t, size_t row, const char *column)
-{
-    const int c = table_find(t, column);
-    assert_true(c >= 0 && row < t->n_rows && !table_cell(t, row, (size_t)c)->absent);
-    return table_cell(t, row, (size_t)c);
-}
-
-static double number(const struct table *t, size_t row, const char *column)
-{
-    const struct cell *c = cell(t, row, column);
-    return t->columns[table_find(t, column)].type == COL_FLOAT ? c->f : (double)c->i;
-}
-
 static const char *text(const struct table *t, size_t row, const char *column)
 {
-    return cell(t, row, column)->s;
+    return cell_at(t, row, column)->s;
 }
 
 /* Prose fits 80 columns and states no number of its own; what stands in backquotes is a command. */
@@ -104,7 +91,7 @@ static void the_prompt_has_one_answer(void **state)
             answer = text(tokens, i + 1, "text");
     assert_non_null(answer);
     assert_string_equal(text(top, 0, "text"), answer);
-    assert_true(number(top, 0, "prob") > 0.9);
+    assert_true(number_at(top, 0, "prob") > 0.9);
 }
 
 /* "Stop in the middle, go one step back, and go on." */
@@ -128,13 +115,13 @@ static void the_lens_finds_the_answer(void **state)
     walk();
     const struct table *lens = table_of("lens", 0, "lens"), *top = table_of("topk", 0, "topk");
     const size_t last = lens->n_rows - 1;
-    assert_true(number(lens, 0, "kl") > 1 && number(lens, 0, "rank") > 1);
-    assert_true(number(lens, last, "kl") == 0 && number(lens, last, "rank") == 1);
+    assert_true(number_at(lens, 0, "kl") > 1 && number_at(lens, 0, "rank") > 1);
+    assert_true(number_at(lens, last, "kl") == 0 && number_at(lens, last, "rank") == 1);
     assert_string_equal(text(lens, last, "top1"), text(top, 0, "text"));
-    assert_true(number(lens, last, "prob") == number(top, 0, "prob"));
+    assert_true(number_at(lens, last, "prob") == number_at(top, 0, "prob"));
     size_t found = 0; /* and it comes up at one block: most of the way in one step */
     for (size_t i = 1; i < lens->n_rows; i++)
-        found += number(lens, i - 1, "prob") < 0.1 && number(lens, i, "prob") > 0.9;
+        found += number_at(lens, i - 1, "prob") < 0.1 && number_at(lens, i, "prob") > 0.9;
     assert_int_equal(found, 1);
 }
 
@@ -146,19 +133,19 @@ static void channels_are_massive(void **state)
     const struct table *points = table_of("outliers", 0, "points");
     const struct table *channels = table_of("outliers", 0, "channels");
     const struct table *tokens = table_of("outliers", 0, "tokens");
-    assert_true(number(points, 0, "ratio") > 50);
+    assert_true(number_at(points, 0, "ratio") > 50);
     for (size_t i = 0; i < points->n_rows; i++) {
-        assert_true(number(points, i, "ratio") > 5 * number(points, i, "rest"));
-        assert_true(number(points, i, "tok") == 0 && number(points, i, "persistent") == 0);
+        assert_true(number_at(points, i, "ratio") > 5 * number_at(points, i, "rest"));
+        assert_true(number_at(points, i, "tok") == 0 && number_at(points, i, "persistent") == 0);
     }
     assert_true(channels->n_rows >= 2 && tokens->n_rows >= 2);
     for (size_t i = 0; i < channels->n_rows; i++) {
         assert_string_equal(text(channels, i, "kind"), "massive");
-        assert_true(number(channels, i, "tok") == 0 && number(channels, i, "hits") == 1);
-        assert_true(number(channels, i, "ratio") > 20 * number(channels, i, "rest"));
+        assert_true(number_at(channels, i, "tok") == 0 && number_at(channels, i, "hits") == 1);
+        assert_true(number_at(channels, i, "ratio") > 20 * number_at(channels, i, "rest"));
     }
     for (size_t i = 0; i < tokens->n_rows; i++)
-        assert_true(number(tokens, i, "tok") == 0);
+        assert_true(number_at(tokens, i, "tok") == 0);
 }
 
 /* "A head that has nothing to do looks at the first token, whose value is next to nothing." */
@@ -169,7 +156,7 @@ static void heads_look_at_the_sink(void **state)
     const struct table *heads = table_of("entropy", 0, NULL);
     assert_int_equal(heads->n_rows, 8);
     for (size_t i = 0; i < heads->n_rows; i++)
-        assert_true(number(heads, i, "sink") > 0.8 && number(heads, i, "value") < 0.2);
+        assert_true(number_at(heads, i, "sink") > 0.8 && number_at(heads, i, "value") < 0.2);
 }
 
 /* "all look at the first token, but the word after a name looks at the name" */
@@ -201,9 +188,9 @@ static void the_other_one_adds(void **state)
     walk();
     const struct table *task = table_of("task add", 0, "task"),
                        *carries = table_of("task add", 0, "carries");
-    assert_true(number(task, 0, "sums") >= 200 && number(task, 0, "exact") >= 0.98);
+    assert_true(number_at(task, 0, "sums") >= 200 && number_at(task, 0, "exact") >= 0.98);
     for (size_t i = 0; i < carries->n_rows; i++)
-        assert_true(number(carries, i, "of") >= 33 && number(carries, i, "share") >= 0.9);
+        assert_true(number_at(carries, i, "of") >= 33 && number_at(carries, i, "share") >= 0.9);
 }
 
 static void leaves_nothing(void **state)
