@@ -99,6 +99,8 @@ qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text'" -ex 'bisect 80% by wei
 like "weights are found" "$out" '^token_embd\.weight,weight,0\.'
 like "blocks too" "$out" '^blk\.[01],block,0\.'
 like "with what was measured" "$out" '^weight,joint,the set,[0-9]+,[0-9.]+,[0-9.]+,0\.[89]'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'bisect 0.5' --output csv
+is "on one segment no set is measured twice" "$(printf '%s\n' "$out" | grep -E '^(block|sub|weight),(alone|with|without),' | sort | uniq -d)" ''
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'metric top1' -ex "$prompt" -ex bisect
 like "the tokens of a prompt, without a set" "$out" '^text +prompt$'
 like "by the metric" "$out" '^metric +top1$'

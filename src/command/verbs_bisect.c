@@ -298,7 +298,9 @@ static void show_notes(const struct shown *k, struct result *out)
 {
     const struct bisect *b = k->b;
     if (!b->complete)
-        result_note(out, "interrupted: the places are those of the last level that was done");
+        result_note(out, b->n_places ? "interrupted: the places are those of the last level that "
+                                       "was done"
+                                     : "interrupted before a level was done: no places");
     if (b->complete && !b->minimal)
         result_note(out,
                     "some of the places may not be needed: leaving them out one by one ended "
@@ -348,7 +350,7 @@ static enum st bisect_with(struct session *s, const struct bisect_call *call,
                                       .level = call->level };
     if (!st)
         st = bisect_run(&task, s->progress, &b, e);
-    if (b.n_places || b.n_steps) {
+    if (b.n_steps || (st == ST_CANCELLED && b.before.clusters)) {
         const struct shown shown = { &b, call, x, &from, ev, text };
         if (b.n_places)
             show_places(&b, out);

@@ -35,6 +35,7 @@ static void put_top(struct table *t, const struct session_run *of, const struct 
     buf_free(&b);
 }
 
+/* Interrupted, all of them still, without where the runs part. */
 static enum st show_worst(struct session *s, const struct subject *x, const struct evaluator *ev,
                           const struct worst *w, struct result *out, struct err *e)
 {
@@ -46,15 +47,16 @@ static enum st show_worst(struct session *s, const struct subject *x, const stru
                   { COL_FLOAT, "p", "", 3 }, { COL_STRING, "reference" }, { COL_STRING, "model" },
                   { COL_ADDRESS, "parts" }, { COL_FLOAT, "relerr", "", 3 });
     enum st st = ST_OK;
-    for (int64_t i = 0; i < w->n && !st; i++) {
+    for (int64_t i = 0; i < w->n && (!st || st == ST_CANCELLED); i++) {
         const struct worst_token *k = &w->list[i];
         const int32_t *ids = what->set->ids + k->segment * what->set->tokens;
         const int64_t from = k->at + 1 < CONTEXT ? 0 : k->at + 1 - CONTEXT;
         int block = -1;
         double last = NAN;
-        if (!progress_tick(s->progress, "worst", (double)i, (double)w->n))
-            return st_fail(e, ST_CANCELLED, "interrupted");
-        st = worst_parts(what, &x->plan, k, s->progress, &block, &last, e);
+        if (!st && !progress_tick(s->progress, "worst", (double)i, (double)w->n))
+            st = st_fail(e, ST_CANCELLED, "interrupted");
+        if (!st)
+            st = worst_parts(what, &x->plan, k, s->progress, &block, &last, e);
         table_row(t);
         table_float(t, k->kl);
         table_int(t, k->segment);
@@ -96,8 +98,10 @@ static enum st run_worst(struct session *s, const struct call *c, struct result 
         if (m.segments) {
             enum st shown = show_worst(s, &x, ev, &w, out, e);
             st = st ? st : shown;
-            result_note(out, "of %" PRId64 " scored tokens of the half `tune`",
-                        m.segments * m.scored);
+            result_note(out,
+                        "of %" PRId64 " scored tokens, %" PRId64 " of %" PRId64
+                        " segments of the half `tune`",
+                        m.segments * m.scored, m.segments, m.segments_of);
             if (x.ref == x.model)
                 result_note(out, "reference = this file as opened; its own loss is not seen");
             changes_left_out(x.left_out, out);

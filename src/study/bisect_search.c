@@ -156,7 +156,7 @@ static enum st try_each(struct search *s, struct group *g, int n, struct err *e)
         search_mend(s, g, n, NULL);
         g[i].in = false;
         st = search_try(s, s->screen, BISECT_ALONE, g[i].name, 1, &g[i].gain, NULL, e);
-        g[i].alone = g[i].gain;
+        g[i].alone = g[i].with = g[i].gain;
         g[i].fresh = 0;
     }
     return st;
@@ -175,19 +175,22 @@ static struct group *best_of(struct group *g, int n)
  * known, or was larger before. */
 static enum st add_places(struct search *s, struct group *g, int n, struct err *e)
 {
+    const bool whole = s->screen == s->before.segments; /* the first segments are all of them */
     double share = 0, screened = 0;
     struct group *best;
     int size = 0;
     while (share < s->target && (best = best_of(g, n))) {
         best->in = true;
         const int now = search_mend(s, g, n, NULL);
-        enum st st;
+        enum st st = ST_OK;
         if (best->fresh < size) {
-            double gain;
-            st = search_try(s, s->screen, BISECT_WITH, best->name, now, &gain, NULL, e);
+            st = search_try(s, s->screen, BISECT_WITH, best->name, now, &best->with, NULL, e);
             best->in = false;
-            best->gain = gain - screened;
+            best->gain = best->with - screened;
             best->fresh = size;
+        } else if (whole) {
+            share = screened = best->with;
+            size++;
         } else {
             st = search_try(s, s->before.segments, BISECT_WITH, best->name, now, &share, &screened,
                             e);

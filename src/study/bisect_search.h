@@ -26,6 +26,7 @@ struct group {
     int change;   /* of the edit that it is; 0 = none */
     double alone; /* share by itself, on the first segments; NaN when not measured */
     double gain;  /* share that it adds */
+    double with;  /* share, on the first segments, of the set that it was added to and it */
     int fresh;    /* size of the set that it was added to; -1 = never */
     bool in;
 };

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "command/command.h"
 #include "file/save.h"
@@ -160,5 +161,58 @@ static void a_report_keeps_the_rows_that_are_done(void **state)
     session_free(s);
 }
 
-UNIT_MAIN(CASE(analyses_are_interrupted), CASE(long_loops_are_interrupted),
-          CASE(dumps_are_interrupted), CASE(a_report_keeps_the_rows_that_are_done))
+/* Stop in the third of four batches of segments, whatever is measured. */
+static void cancel_half_way(struct progress *p, const char *label, double done, double total)
+{
+    (void)label;
+    if (done / total > 0.6)
+        *(volatile sig_atomic_t *)p->data = 1;
+}
+
+static const struct table *part_of(const struct result *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_tables; i++)
+        if (!strcmp(r->tables[i]->name, name))
+            return r->tables[i];
+    fail_msg("no table %s", name);
+    return NULL;
+}
+
+/* worst has no time left to find where the runs part, bisect none to mend anything. */
+static void first_measurements_keep_what_is_done(void **state)
+{
+    (void)state;
+    volatile sig_atomic_t cancel = 0;
+    struct progress progress = { cancel_half_way, &cancel, (void *)&cancel };
+    struct session *s = session_new();
+    struct session_model *m;
+    struct result out = { 0 };
+    struct err e = ERR_INIT;
+    char line[600];
+    assert_ok(session_open(s, golden_path("models/llama-gqa-tied-q4_0.gguf"), NULL, &m, &e), &e);
+    snprintf(line, sizeof line, "ref \"%s\"", golden_path("models/llama-gqa-tied.gguf"));
+    assert_ok(command(s, line, &e), &e);
+    snprintf(line, sizeof line, "data \"%s\" tokens 2560", golden_path("text/prose.txt"));
+    assert_ok(command(s, line, &e), &e);
+    s->progress = &progress;
+    assert_int_equal(command_run(s, str_from("worst 5"), false, &out, &e), ST_CANCELLED);
+    assert_int_equal(out.status, RESULT_PARTIAL);
+    const struct table *t = part_of(&out, "worst");
+    assert_int_equal(t->n_rows, 5);
+    assert_true(table_cell(t, 0, (size_t)table_find(t, "kl"))->f > 0);
+    assert_true(table_cell(t, 0, (size_t)table_find(t, "parts"))->absent);
+    result_free(&out);
+    cancel = 0;
+    assert_int_equal(command_run(s, str_from("bisect"), false, &out, &e), ST_CANCELLED);
+    assert_int_equal(out.status, RESULT_PARTIAL);
+    t = part_of(&out, "verdict");
+    assert_true(table_cell(t, 0, (size_t)table_find(t, "before"))->f > 0);
+    const int64_t segments = table_cell(t, 0, (size_t)table_find(t, "segments"))->i;
+    assert_true(segments > 0 && segments < 16);
+    result_free(&out);
+    session_free(s);
+}
+
+UNIT_MAIN(CASE(analyses_are_interrupted), CASE(first_measurements_keep_what_is_done),
+          CASE(long_loops_are_interrupted), CASE(dumps_are_interrupted),
+          CASE(a_report_keeps_the_rows_that_are_done))
