@@ -59,6 +59,13 @@ qdb -batch -ex 'watch blk.0.out'
 like "a watchpoint wants one number" "$err" 'which statistic'
 qdb -batch -ex 'dprintf blk.0.out, "%g", nonsense'
 like "dprintf wants statistics" "$err" 'no statistic'
+qdb -batch -ex 'dprintf blk.0.out, "%g of %s", absmax, zero'
+is "its format takes numbers only" "$(printf '%s\n' "$err" | grep -c '^ \{28\}^~$')" 1
+qdb -batch -ex 'dprintf blk.0.out, "%g%% %g", absmax'
+like "and one for each statistic" "$err" '2 numbers in the format, 1 statistic'
+qdb -batch -ex 'watch absmax('
+like "a watchpoint's parenthesis wants its end" "$err" 'without its'
+like "and is pointed at" "$err" '^ {14}\^$'
 qdb -batch -ex 'end'
 is "end alone is an error" "$status" 1
 

@@ -24,7 +24,7 @@ $5}"
         "$1" "\"notes\": [], \"error\": {\"message\": \"${2%% — *}\", \"where\": \"$(
             case $2 in *' — '*) printf %s "${2##* — }" ;; esac)\", \"hint\": \"${5-}\"}}")"
 }
-missing='cannot be opened: No such file or directory — no.gguf'
+missing='the file cannot be opened: No such file or directory — no.gguf'
 refuses 'open' 'which file?' 4 1
 refuses 'open no.gguf' "$missing" 5 7
 refuses 'open one.gguf as' 'expected `as NAME`' 14 2

@@ -99,6 +99,11 @@ static enum st run_watch(struct session *s, const struct call *c, struct result 
     int next = 1;
     split_statistic(c->words[0].text, &name, &text);
     const int column = c->words[0].column;
+    const char *open = name.n ? NULL : memchr(text.p, '(', text.n);
+    if (open) {
+        st_fail(e, ST_SYNTAX, "`(` without its `)`");
+        return st_at(e, column + (int)(open - text.p), 1);
+    }
     enum st st = name.n ? statistic_name(name, column, &statistic, e) : ST_OK;
     if (!st)
         st = percent_at(c, &next, &percent, e);
@@ -183,14 +188,38 @@ static char *plain_format(const struct breakpoint *b)
     return buf_take(&text);
 }
 
+/* The conversions of a quoted format: of numbers alone, one for each statistic. */
+static enum st format_conversions(struct str text, int column, int *n, struct err *e)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        const size_t from = i;
+        if (text.p[i] != '%')
+            continue;
+        for (i++; i < text.n && strchr("-+ #0123456789.", text.p[i]);)
+            i++;
+        if (i < text.n && text.p[i] == '%' && i == from + 1)
+            continue;
+        if (i == text.n || !strchr("gefdGEF", text.p[i])) {
+            st_fail(e, ST_SYNTAX, "a statistic is a number: %%g, %%e, %%f or %%d, and %%%% for %%");
+            return st_at(e, column + (int)from, (int)(i - from) + (i < text.n));
+        }
+        ++*n;
+    }
+    return ST_OK;
+}
+
 static enum st print_arguments(struct breakpoint *b, struct str text, size_t at, int column,
                                struct err *e)
 {
-    struct str one;
+    struct str one, format = { 0 };
+    int conversions = 0;
     for (bool first = true; next_argument(text, &at, &one); first = false) {
         const int where = column + (int)(one.p - text.p);
         if (first && one.n > 1 && one.p[0] == '"' && one.p[one.n - 1] == '"') {
-            b->format = unquoted(one);
+            enum st st = format_conversions(one, where, &conversions, e);
+            if (st)
+                return st;
+            b->format = unquoted(format = one);
             continue;
         }
         if (b->n_statistics == PRINT_MAX) {
@@ -205,6 +234,12 @@ static enum st print_arguments(struct breakpoint *b, struct str text, size_t at,
     if (!b->format && !b->n_statistics) {
         st_fail(e, ST_SYNTAX, "nothing to print");
         return st_hint(e, "dprintf blk.*.out, \"absmax %%g\", absmax");
+    }
+    if (format.n && conversions != b->n_statistics) {
+        st_fail(e, ST_SYNTAX, "%d %s in the format, %d %s after it", conversions,
+                text_plural((uint64_t)conversions, "number", "numbers"), b->n_statistics,
+                text_plural((uint64_t)b->n_statistics, "statistic", "statistics"));
+        return st_at(e, column + (int)(format.p - text.p), (int)format.n);
     }
     if (!b->format)
         b->format = plain_format(b);

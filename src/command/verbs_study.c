@@ -26,7 +26,7 @@ static enum st number_after(const struct call *c, int i, double lo, double hi, d
         return call_fail(c, i + 1, e, ST_SYNTAX, "a number is missing");
     enum st st = parse_f64(c->words[i + 1].text, out, e);
     if (!st && !(*out >= lo && *out <= hi))
-        st = st_fail(e, ST_RANGE, "%g is not in %g..%g", *out, lo, hi);
+        st = st_fail(e, ST_RANGE, "%.16g is not in %.16g..%.16g", *out, lo, hi);
     return st ? st_at(e, c->words[i + 1].column, c->words[i + 1].length) : ST_OK;
 }
 

@@ -128,7 +128,7 @@ static char *beside(const char *target, const char *suffix)
 static enum st open_straight(struct exporting *x, struct writing *w)
 {
     w->fd = open(w->part->path, O_WRONLY | O_CLOEXEC);
-    return w->fd < 0 ? fail(x, w, "cannot be written", errno) : ST_OK;
+    return w->fd < 0 ? fail(x, w, "the file cannot be written", errno) : ST_OK;
 }
 
 static enum st open_part(struct exporting *x, struct writing *w)
@@ -136,7 +136,7 @@ static enum st open_part(struct exporting *x, struct writing *w)
     struct stat old;
     const bool exists = !stat(w->part->path, &old);
     if (exists && S_ISDIR(old.st_mode))
-        return fail(x, w, "is a directory", 0);
+        return fail(x, w, "this is a directory", 0);
     if (exists && !S_ISREG(old.st_mode))
         return open_straight(x, w);
     w->target = save_target(w->part->path);
@@ -146,7 +146,7 @@ static enum st open_part(struct exporting *x, struct writing *w)
     w->fd = open(w->partial, flags, 0666);
     w->log_fd = w->fd < 0 ? -1 : open(w->log, flags, 0666);
     if (w->fd < 0 || w->log_fd < 0 || (exists && fchmod(w->fd, old.st_mode & 0777)))
-        return fail(x, w, "cannot be written", errno);
+        return fail(x, w, "the file cannot be written", errno);
     /* The one that had it may have ended between the opening and the locking: then it is no longer
      * a partial file. */
     struct stat here, there;
@@ -202,7 +202,7 @@ static enum st begin(struct exporting *x, struct writing *w)
     if (ftruncate(w->fd, (off_t)end) || lseek(w->fd, (off_t)end, SEEK_SET) < 0
         || ftruncate(w->log_fd, (off_t)(w->done * sizeof(struct record)))
         || lseek(w->log_fd, 0, SEEK_END) < 0)
-        return fail(x, w, "cannot be written", errno);
+        return fail(x, w, "the file cannot be written", errno);
     const int bad = w->done ? 0 : write_all(w->fd, w->header.p, w->header.n);
     x->moved += end;
     return bad ? fail(x, w, "writing failed", bad) : ST_OK;
@@ -309,7 +309,7 @@ static enum st write_all_parts(struct exporting *x)
         if (!w->partial)
             continue;
         if (rename(w->partial, w->target))
-            return fail(x, w, "cannot be replaced", errno);
+            return fail(x, w, "the file cannot be replaced", errno);
         unlink(w->log);
         save_sync_folder(w->target);
     }

@@ -22,13 +22,16 @@ static enum st fail(struct err *e, const char *path, const char *what, int errnu
 static enum st refuse_kind(struct err *e, const char *path, const struct stat *s)
 {
     if (S_ISDIR(s->st_mode)) {
-        fail(e, path, "is a directory, not a model file", 0);
+        fail(e, path, "this is a directory, not a model file", 0);
         st_hint(e, "name a .gguf file in it");
         return ST_IO;
     }
     if (!S_ISREG(s->st_mode))
-        return fail(e, path, "is not a regular file (a pipe or a device cannot be mapped)", 0);
-    return fail(e, path, s->st_size ? "is too large for this machine" : "is empty (0 bytes)", 0);
+        return fail(e, path, "this is not a regular file (a pipe or a device cannot be mapped)", 0);
+    return fail(e, path,
+                s->st_size ? "the file is too large for this machine"
+                           : "the file is empty (0 bytes)",
+                0);
 }
 
 /* Every open mapping, for the handler of SIGBUS: the list changes only while nobody reads files. */
@@ -97,12 +100,12 @@ enum st map_open(const char *path, struct map *out, struct err *e)
     /* O_NONBLOCK: opening a pipe that nobody writes to must not hang. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return fail(e, path, "cannot be opened", errno);
+        return fail(e, path, "the file cannot be opened", errno);
     struct stat s;
     if (fstat(fd, &s)) {
         int errnum = errno;
         close(fd);
-        return fail(e, path, "cannot be examined", errnum);
+        return fail(e, path, "the file cannot be examined", errnum);
     }
     if (!S_ISREG(s.st_mode) || s.st_size <= 0 || (uintmax_t)s.st_size > SIZE_MAX / 2) {
         close(fd);
@@ -112,7 +115,7 @@ enum st map_open(const char *path, struct map *out, struct err *e)
     int errnum = errno;
     close(fd);
     if (p == MAP_FAILED)
-        return fail(e, path, "cannot be mapped", errnum);
+        return fail(e, path, "the file cannot be mapped", errnum);
 #ifdef MADV_HUGEPAGE
     /* What is not in memory yet is read into large pages where the file system can: translating
      * addresses costs a tenth of the time when weights stream by. No harm where it cannot. */

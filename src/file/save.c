@@ -48,14 +48,14 @@ static enum st open_temporary(struct save *s, struct err *e)
     int errnum = errno;
     if (fd < 0) {
         free(temporary);
-        return fail(s, "cannot be written", errnum, e);
+        return fail(s, "the file cannot be written", errnum, e);
     }
     s->temporary = temporary;
     struct stat old;
     if (fchmod(fd, mode_for(s->target, &old)) || !(s->f = fdopen(fd, "wb"))) {
         errnum = errno;
         close(fd);
-        return fail(s, "cannot be written", errnum, e);
+        return fail(s, "the file cannot be written", errnum, e);
     }
     return ST_OK;
 }
@@ -72,10 +72,10 @@ enum st save_open(struct save *s, const char *path, struct err *e)
     struct stat old;
     bool exists = !stat(path, &old);
     if (exists && S_ISDIR(old.st_mode))
-        return fail(s, "is a directory", 0, e);
+        return fail(s, "this is a directory", 0, e);
     if (exists && !S_ISREG(old.st_mode)) {
         s->f = fopen(path, "wbe");
-        return s->f ? ST_OK : fail(s, "cannot be written", errno, e);
+        return s->f ? ST_OK : fail(s, "the file cannot be written", errno, e);
     }
     s->target = save_target(path);
     return open_temporary(s, e);
@@ -139,7 +139,7 @@ enum st save_commit(struct save *s, struct err *e)
         return fail(s, "writing failed", errnum, e);
     if (s->temporary) {
         if (rename(s->temporary, s->target))
-            return fail(s, "cannot be replaced", errno, e);
+            return fail(s, "the file cannot be replaced", errno, e);
         save_sync_folder(s->target);
     }
     end(s);

@@ -39,7 +39,7 @@ static enum st open_file(const char *path, const char *mode, FILE **out, struct 
     struct stat info;
     if (fstat(fileno(f), &info) == 0 && S_ISDIR(info.st_mode)) {
         fclose(f);
-        st_fail(e, ST_IO, "is a directory");
+        st_fail(e, ST_IO, "this is a directory");
         return st_where(e, "%s", path);
     }
     *out = f;
@@ -60,7 +60,7 @@ enum st text_file_read(const char *path, size_t most, struct buf *out, struct er
     if (ferror(f))
         st = system_error(path, e);
     else if (b.n > most) {
-        st_fail(e, ST_RANGE, "is longer than %zu bytes", most);
+        st_fail(e, ST_RANGE, "the file is longer than %zu bytes", most);
         st = st_where(e, "%s", path);
     } else
         buf_add(out, buf_str(&b), b.n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The parser of conditions. */
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,32 @@
 #include "session/condition_parts.h"
 
 enum { MAX_DEPTH = 40, MAX_PARTS = 200, MAX_NAME = 24 };
+
+static const struct test {
+    const char *name;
+    enum part_kind kind;
+    bool takes;             /* a parameter in parentheses */
+    double otherwise, most; /* of the parameter */
+} tests[] = {
+    { "nan", PART_NAN, false, 0, 0 },
+    { "inf", PART_INF, false, 0, 0 },
+    { "finite", PART_FINITE, false, 0, 0 },
+    { "dead", PART_DEAD, false, 0, 0 },
+    { "outlier", PART_OUTLIER, true, 20, HUGE_VAL },
+    { "sat", PART_SAT, true, 0.01, 1 },
+    { "sink", PART_SINK, true, 0.8, 1 },
+    { "diverge", PART_DIVERGE, true, 0.25, HUGE_VAL },
+};
+static const struct {
+    const char *name;
+    enum part_kind kind;
+} quantifiers[] = {
+    { "any", PART_ANY }, { "all", PART_ALL }, { "count", PART_COUNT }, { "frac", PART_FRAC }
+};
+enum {
+    N_TESTS = sizeof tests / sizeof *tests,
+    N_QUANTIFIERS = sizeof quantifiers / sizeof *quantifiers
+};
 
 struct parser {
     struct condition *c;
@@ -315,43 +342,65 @@ static int quantified(struct parser *p, enum part_kind kind, size_t from)
     return kind == PART_COUNT || kind == PART_FRAC ? compared(p, i, from) : i;
 }
 
-/* The parameter of a test, in parentheses, or `otherwise`. */
-static int parameter(struct parser *p, enum part_kind kind, double otherwise)
+/* The parameter of a test, in parentheses, or what it is without. */
+static int parameter(struct parser *p, const struct test *t)
 {
     const size_t open = p->at;
-    double x = otherwise;
-    if (kind != PART_NAN && kind != PART_INF && kind != PART_FINITE && kind != PART_DEAD
-        && take(p, "(")) {
+    double x = t->otherwise;
+    if (t->takes && take(p, "(")) {
         if (!number(p, &x))
             return -1;
         if (!take(p, ")"))
             return fail(p, open, 1, "`(` without its `)`");
         if (x < 0)
             return fail(p, open, p->at - open, "the parameter must not be negative");
+        if (x >= t->most)
+            return fail(p, open, p->at - open, "never true: the share is at most 1");
     }
-    const int i = part(p, kind, -1, -1);
+    const int i = part(p, t->kind, -1, -1);
     if (i >= 0)
         p->c->parts[i].number = x;
-    p->c->ref |= kind == PART_DIVERGE;
+    p->c->ref |= t->kind == PART_DIVERGE;
     return i;
+}
+
+/* Can the statistic be compared with a number in a condition? */
+static bool compared_with_number(const struct statistic *t)
+{
+    return t->kind != STATISTIC_PREDICATE && t->kind != STATISTIC_CHANNELS
+           && t->kind != STATISTIC_CODES
+           && (t->kind != STATISTIC_PREDICTION || !strcmp(t->name, "kl"));
+}
+
+size_t condition_words(void) { return N_TESTS + N_QUANTIFIERS + statistic_count(); }
+
+const char *condition_word(size_t i, bool *opens)
+{
+    *opens = i < N_TESTS ? tests[i].takes : i < N_TESTS + N_QUANTIFIERS;
+    if (i < N_TESTS)
+        return tests[i].name;
+    if (i < N_TESTS + N_QUANTIFIERS)
+        return quantifiers[i - N_TESTS].name;
+    const struct statistic *t = statistic_at(i - N_TESTS - N_QUANTIFIERS);
+    return compared_with_number(t) ? t->name : NULL;
+}
+
+static const char *word_at(const void *data, size_t i)
+{
+    bool opens;
+    (void)data;
+    return condition_word(i, &opens);
 }
 
 static int unknown(struct parser *p, size_t from, struct str name)
 {
-    const char *nearest = NULL;
-    int best = (int)(name.n / 3) + 2;
-    for (size_t i = 0; i < statistic_count(); i++) {
-        const int d = text_distance(name, str_from(statistic_at(i)->name));
-        if (d < best) {
-            best = d;
-            nearest = statistic_at(i)->name;
-        }
-    }
+    struct buf hint = { 0 };
+    suggest(name, word_at, NULL, condition_words(), &hint);
     fail(p, from, name.n, "no such statistic or test");
-    if (nearest)
-        st_hint(p->e, "did you mean `%s`?", nearest);
-    else
-        st_hint(p->e, "`help catch` lists them: nan, absmax > 100, any(abs(x) > 20*sigma)");
+    st_hint(p->e, "%s",
+            hint.n ? buf_str(&hint)
+                   : "`help catch` lists them: nan, absmax > 100, any(abs(x) > 20*sigma)");
+    buf_free(&hint);
     return -1;
 }
 
@@ -361,8 +410,7 @@ static int statistic(struct parser *p, struct str w, size_t from)
     if (w.n < sizeof name)
         memcpy(name, w.p, w.n);
     const struct statistic *t = statistic_find(str_is(w, "sigma") ? "sd" : name);
-    if (!t || t->kind == STATISTIC_PREDICATE || t->kind == STATISTIC_CHANNELS
-        || t->kind == STATISTIC_CODES)
+    if (!t || !compared_with_number(t))
         return unknown(p, from, w);
     const bool pair = t->kind == STATISTIC_PAIR || !strcmp(t->name, "kl");
     const size_t open = p->at;
@@ -372,8 +420,6 @@ static int statistic(struct parser *p, struct str w, size_t from)
         if (!good || !take(p, ")"))
             return fail(p, open, 1, pair ? "expected (ref) or (ref, x)" : "expected (x)");
     }
-    if (!pair && t->kind == STATISTIC_PREDICTION)
-        return unknown(p, from, w);
     const int i = part(p, pair ? PART_PAIR : PART_STAT, -1, -1);
     if (i >= 0)
         p->c->parts[i].name = t->name;
@@ -394,33 +440,17 @@ static bool compares(struct parser p)
 
 static int test(struct parser *p)
 {
-    static const struct {
-        const char *name;
-        enum part_kind kind;
-        double otherwise;
-    } tests[] = {
-        { "nan", PART_NAN, 0 },          { "inf", PART_INF, 0 },
-        { "finite", PART_FINITE, 0 },    { "dead", PART_DEAD, 0 },
-        { "outlier", PART_OUTLIER, 20 }, { "sat", PART_SAT, 0.01 },
-        { "sink", PART_SINK, 0.8 },      { "diverge", PART_DIVERGE, 0.25 },
-    };
-    static const struct {
-        const char *name;
-        enum part_kind kind;
-    } quantifiers[] = {
-        { "any", PART_ANY }, { "all", PART_ALL }, { "count", PART_COUNT }, { "frac", PART_FRAC }
-    };
     const struct str w = word(p);
     const size_t from = p->at;
     if (!w.n)
         return fail(p, from, 1, "expected a test such as nan, absmax > 100 or any(x > 3)");
     p->at += w.n;
-    for (size_t i = 0; i < sizeof quantifiers / sizeof *quantifiers; i++)
+    for (size_t i = 0; i < N_QUANTIFIERS; i++)
         if (str_is(w, quantifiers[i].name))
             return quantified(p, quantifiers[i].kind, from);
-    for (size_t i = 0; i < sizeof tests / sizeof *tests && !compares(*p); i++)
+    for (size_t i = 0; i < N_TESTS && !compares(*p); i++)
         if (str_is(w, tests[i].name))
-            return parameter(p, tests[i].kind, tests[i].otherwise);
+            return parameter(p, &tests[i]);
     return statistic(p, w, from);
 }
 

@@ -29,6 +29,9 @@ struct condition;
 /* Compile; *out is the caller's (condition_free). Errors carry columns of text. */
 NODISCARD enum st condition_parse(struct str text, struct condition **out, struct err *e);
 void condition_free(struct condition *c);              /* NULL is fine */
+/* The words that can begin a test: its name, or NULL for some i; opens: `(` belongs behind it. */
+size_t condition_words(void);
+const char *condition_word(size_t i, bool *opens);
 const char *condition_text(const struct condition *c); /* as it was written */
 
 /* What the test of a point needs beside its numbers. */

@@ -96,24 +96,22 @@ static double quantile(const char *name)
     return !strcasecmp(name, "p1") ? 0.01 : !strcasecmp(name, "p99") ? 0.99 : 0.5;
 }
 
+static const char *function_at(const void *data, size_t i)
+{
+    (void)data;
+    return i < statistic_count() ? statistic_at(i)->name : functions[i - statistic_count()];
+}
+
 static enum st unknown_statistic(struct str name, struct err *e)
 {
-    const char *nearest = NULL;
-    int best = (int)(name.n / 3) + 2;
+    struct buf hint = { 0 };
+    suggest(name, function_at, NULL, statistic_count() + N_FUNCTIONS, &hint);
     st_fail(e, ST_NOTFOUND, "no function or statistic `%.*s`",
             (int)(name.n > MAX_NAME ? MAX_NAME : name.n), name.p);
-    for (size_t i = 0; i < statistic_count() + N_FUNCTIONS; i++) {
-        const char *one = i < statistic_count() ? statistic_at(i)->name
-                                                : functions[i - statistic_count()];
-        int d = text_distance(name, str_from(one));
-        if (d < best) {
-            best = d;
-            nearest = one;
-        }
-    }
-    if (nearest)
-        return st_hint(e, "did you mean `%s`?", nearest);
-    return st_hint(e, "abs log exp sqrt; `help print` lists the statistics");
+    st_hint(e, "%s",
+            hint.n ? buf_str(&hint) : "abs log exp sqrt; `help print` lists the statistics");
+    buf_free(&hint);
+    return ST_NOTFOUND;
 }
 
 /* The row of the table that stands behind a name; NULL if none. */

@@ -200,6 +200,17 @@ static void attention_rows_see_their_keys_only(void **unused)
     assert_true(holds_with("entropy_norm > 0.973 and entropy_norm < 0.9735", &in, NULL));
 }
 
+static void only_a_near_name_is_suggested(void **unused)
+{
+    (void)unused;
+    struct condition *c;
+    struct err e = ERR_INIT;
+    assert_fails(condition_parse(STR("foo"), &c, &e), ST_SYNTAX, &e);
+    assert_null(strstr(e.hint, "did you mean"));
+    assert_fails(condition_parse(STR("outleir(3)"), &c, &e), ST_SYNTAX, &e);
+    assert_string_equal(e.hint, "did you mean `outlier`?"); /* a test, not only statistics */
+}
+
 static void mistakes_point_at_the_place(void **unused)
 {
     (void)unused;
@@ -225,6 +236,8 @@ static void mistakes_point_at_the_place(void **unused)
         { "absmax > 1e", 10 },
         { "any(log x > 3)", 7 },
         { "ppl > 3", 0 },
+        { "sat(2)", 3 },
+        { "sink(1)", 4 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct condition *c = NULL;
@@ -246,4 +259,4 @@ static void mistakes_point_at_the_place(void **unused)
 UNIT_MAIN(CASE(tests_and_comparisons), CASE(hits_name_the_element),
           CASE(the_first_token_and_dead_channels_are_apart), CASE(saturation_is_a_plateau),
           CASE(references_and_earlier_tokens), CASE(attention_rows_see_their_keys_only),
-          CASE(mistakes_point_at_the_place))
+          CASE(only_a_near_name_is_suggested), CASE(mistakes_point_at_the_place))
