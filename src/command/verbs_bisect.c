@@ -451,6 +451,7 @@ const struct verb verbs_bisect[] = {
           "mended that differs; only: damage of the set alone, as a share. Where shares do not "
           "add up, it says so: errors of different places mask each other. low and high as in "
           "`kl`, of the ratio of sums. ^C keeps what is done.",
+      .examples = "open --demo=add\ndata add\nquant ** bits 2\nbisect 0.5 by block",
       .kinds = { ARG_TEXT },
       .words = "by|block|sub|weight|channel|prompt|-all",
       .run = run_bisect },

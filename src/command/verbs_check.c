@@ -210,6 +210,7 @@ const struct verb verbs_check[] = {
           "kl`), which one may look at as often as one likes. In mode fast a kl below the floor "
           "counts as anything up to it. Exit "
           "status of a batch: 0 all hold, 3 one fails, 1 none fails and one is undecided.",
+      .examples = "open --demo=add\ndata add\nquant ** bits 4\ncheck 'kl < 0.05' 'top1 >= 0.9'",
       .flags = VERB_COMPARES,
       .kinds = { ARG_TEXT },
       .words = "lint|until|decided",

@@ -359,7 +359,7 @@ const struct verb verbs_kl[] = {
               "untouched for a verdict. `data add`: sums of the task `add` (`help task`) drawn "
               "with the setting seed, a segment each, of which the tokens of the right answer are "
               "scored; 64 sums, or as many as N tokens are.",
-      .examples = "data",
+      .examples = "open --demo=add\ndata add\ndata off",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "add|off|tokens",
       .run = run_data },
@@ -395,6 +395,7 @@ const struct verb verbs_kl[] = {
               "512` has the protocol of llama-perplexity): kl over terms with ln p > -16, errors "
               "as if tokens were independent, percentages. Files of log-probabilities hold 16 "
               "bits, which moves a kl by about 1e-5.",
+      .examples = "open --demo=add\ndata add\nquant ** bits 3\nkl -v",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "ctx|chunks|base|until|-v|-compat",
       .run = run_kl },
@@ -405,6 +406,7 @@ const struct verb verbs_kl[] = {
       .help = "What has been chosen by its figures on the half `tune` looks better there than it "
               "is. The half `check` is for one look at the end: looks (`verify`, `check`) are "
               "counted from `data FILE` on, and the count is shown.",
+      .examples = "open --demo=add\ndata add\nquant ** bits 4\nverify",
       .words = "until|-v|-compat",
       .run = run_verify },
     { 0 },

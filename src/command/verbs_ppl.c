@@ -181,6 +181,7 @@ const struct verb verbs_ppl[] = {
               "`save FILE` writes the log-probabilities of the scored tokens, in 16 bits each, as "
               "llama-perplexity --kl-divergence-base does (`kl base`). ^C keeps what is "
               "done. " UNTIL_HELP " Here an observation is a chunk.",
+      .examples = "ppl text.txt ctx 16",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "ctx|chunks|until|save",
       .run = run_ppl },

@@ -337,6 +337,8 @@ const struct verb verbs_report[] = {
           "says why, and the command fails at its end; another architecture with the same tokens "
           "will do. In mode fast a kl below fast_floor (that of the reference, `help ppl`) is left "
           "out. ^C keeps the rows that are done. With `--output md` the tables are Markdown.",
+      .examples = "open --demo=add\ndata add\nquant ** bits 4\nexport gguf "
+                  "small.gguf\nundo\nreport small.gguf",
       .kinds = { ARG_FILE },
       .words = "ref",
       .run = run_report },

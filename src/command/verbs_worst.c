@@ -128,6 +128,7 @@ const struct verb verbs_worst[] = {
           "probability in the reference (p_ref) and in the model (p), and the three most "
           "probable tokens of both. parts: the first block whose output at this token has a "
           "relative error above 0.25 against the reference's; relerr: that of the last block.",
+      .examples = "open --demo=add\ndata add\nquant ** bits 2\nworst 3",
       .kinds = { ARG_NUMBER },
       .run = run_worst },
     { 0 },
