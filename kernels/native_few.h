@@ -12,13 +12,13 @@
 #include "kernels/native_few_blocks.h"
 #include "kernels/native_few_k.h"
 #include "kernels/native_super.h"
+#include "kernels/native_super_iq.h"
 
 #ifdef __AVX2__
 
 enum {
     AHEAD = 6144, /* bytes beyond the next rows */
-    PAGE = 4096,
-    SUPER_TOKENS = 2 /* more are worth laying rows side by side */
+    PAGE = 4096
 };
 
 typedef void few_kernel(struct few_rows w, struct native_acts x, floats *sum);
@@ -67,9 +67,12 @@ static void few_panel(const struct native_weights *w, const struct native_acts *
 static void native_panel(const struct native_weights *w, const struct native_acts *x, float *y,
                          int64_t stride)
 {
+    const enum native_id id = native_id(w->format);
     super_kernel *const super = super_kernel_of(w->format);
-    if (x->tokens <= FEW_TOKENS && few_kernels[native_id(w->format)])
+    if (x->tokens <= FEW_TOKENS && few_kernels[id])
         few_panel(w, x, y, stride);
+    else if (x->tokens <= SUPER_TOKENS && iq_kernels[id])
+        iq_kernels[id](w, x, y, stride);
     else
         (super ? super : native_rows)(w, x, y, stride);
 }

@@ -106,145 +106,200 @@ static inline void where(uint32_t bits, bytes32 *out)
 #endif
 }
 
+typedef uint32_t dwords8 __attribute__((vector_size(32)));
+typedef int32_t ints8 __attribute__((vector_size(32)));
+typedef uint16_t words16 __attribute__((vector_size(32)));
+typedef int16_t shorts8 __attribute__((vector_size(16)));
+
+/* Whatever heads write is written in whole vectors: a load that needs several stores would wait for
+ * them. */
+#define PUT_WORDS(to, v) PUT(to, words8, __builtin_convertvector(v, words8))
+
+/* Four bits of scale, 1, 3, .. 31, and 28 of signs: in each byte of what comes out those of a group
+ * of 8, out of 7 bits each, the lowest; those of the last elements as even_signs has them. */
+#define SCALES_AND_SIGNS(v, scale, b) \
+    do { \
+        const dwords8 even = ((v) & 0x7f) | ((v) << 1 & 0x7f00) | ((v) << 2 & 0x7f0000) \
+                             | ((v) << 3 & 0x7f000000); \
+        dwords8 odd_ones = even ^ even >> 4; \
+        PUT_WORDS(scale, ((v) >> 27 & 30) | 1); \
+        odd_ones ^= odd_ones >> 2; \
+        odd_ones ^= odd_ones >> 1; \
+        PUT((b)->signs, dwords8, even | (odd_ones & 0x01010101) << 7); \
+    } while (0)
+
+/* What a super-block of 256 says besides its scales: signs of all elements (iq1: where points are
+ * moved down), and the rows of the codebook that are not single bytes. */
+struct iq_block {
+    uint32_t signs[8];
+    uint16_t at[64];
+};
+
+/* Of each format: scales and signs of the super-block at p, and the magnitudes of its elements
+ * 32 s .. 32 s + 31. */
+#define IQ_HEAD(name) \
+    static inline float name##_head(const uint8_t *p, int16_t *scale, struct iq_block *b)
+#define IQ_GRID(name) \
+    static inline void name##_grid(const uint8_t *p, const struct iq_block *b, int s, bytes32 *out)
+
+IQ_HEAD(iq2_xxs)
+{
+    BYTES(dwords8, first, p + 2);
+    BYTES(dwords8, second, p + 34);
+    const dwords8 odd = { 1, 3, 5, 7, 9, 11, 13, 15 }; /* the others are indices */
+    first = __builtin_shuffle(first, second, odd);
+    SCALES_AND_SIGNS(first, scale, b);
+    return scale_f16(p) * 0.125f;
+}
+
+IQ_GRID(iq2_xxs)
+{
+    const uint8_t *q = p + 2 + 8 * s;
+    (void)b;
+    put_together(eight_of(codebook_iq2_xxs[q[0]]), eight_of(codebook_iq2_xxs[q[1]]),
+                 eight_of(codebook_iq2_xxs[q[2]]), eight_of(codebook_iq2_xxs[q[3]]), out);
+}
+
+/* Nibbles of 8 bytes to scales 1, 3, .. 31. */
+static inline void odd_scales(const uint8_t *p, int16_t *scale)
+{
+    const words8 v = widened(p), both = (v | v << 4) & 0x0f0f;
+    const words16 one_by_one = __builtin_convertvector((bytes16)both, words16);
+    PUT(scale, words16, one_by_one << 1 | 1);
+}
+
+IQ_HEAD(iq2_xs)
+{
+    uint8_t *signs = (uint8_t *)b->signs;
+    odd_scales(p + 66, scale);
+    for (int g = 0; g < 32; g += 16) {
+        BYTES(words16, v, p + 2 + 2 * g);
+        v >>= 9;
+        words16 odd = v ^ v >> 4;
+        odd ^= odd >> 2;
+        odd ^= odd >> 1;
+        v |= (odd & 1) << 7;
+        PUT(signs + g, bytes16, __builtin_convertvector(v, bytes16));
+    }
+    return scale_f16(p) * 0.125f;
+}
+
+IQ_GRID(iq2_xs)
+{
+    const uint8_t *q = p + 2 + 8 * s;
+    (void)b;
+    put_together(eight_of(codebook_iq2_xs[load_u16(q) & 511]),
+                 eight_of(codebook_iq2_xs[load_u16(q + 2) & 511]),
+                 eight_of(codebook_iq2_xs[load_u16(q + 4) & 511]),
+                 eight_of(codebook_iq2_xs[load_u16(q + 6) & 511]), out);
+}
+
+IQ_HEAD(iq2_s)
+{
+    odd_scales(p + 74, scale);
+    put_indices(p + 2, widened(p + 66), 2, 3, b->at);
+    memcpy(b->signs, p + 34, sizeof b->signs);
+    return scale_f16(p) * 0.125f;
+}
+
+IQ_GRID(iq2_s)
+{
+    const uint16_t *at = b->at + 4 * s;
+    (void)p;
+    put_together(eight_of(codebook_iq2_s[at[0]]), eight_of(codebook_iq2_s[at[1]]),
+                 eight_of(codebook_iq2_s[at[2]]), eight_of(codebook_iq2_s[at[3]]), out);
+}
+
+IQ_HEAD(iq3_xxs)
+{
+    BYTES(dwords8, v, p + 66);
+    SCALES_AND_SIGNS(v, scale, b);
+    return scale_f16(p) * 0.25f;
+}
+
+IQ_GRID(iq3_xxs)
+{
+    uint32_t grid[8];
+    (void)b;
+    for (int l = 0; l < 8; l++)
+        grid[l] = load_u32(codebook_iq3_xxs[p[2 + 8 * s + l]]);
+    put_fours_together(grid, out);
+}
+
+IQ_HEAD(iq3_s)
+{
+    const dwords8 shift = { 0, 4, 8, 12, 16, 20, 24, 28 };
+    const dwords8 nibbles = (dwords8){ 0 } + load_u32(p + 106);
+    PUT_WORDS(scale, (nibbles >> shift & 15) << 1 | 1);
+    put_ninth_bits(p + 2, load_u32(p + 66), b->at);
+    put_ninth_bits(p + 34, load_u32(p + 70), b->at + 32);
+    memcpy(b->signs, p + 74, sizeof b->signs);
+    return scale_f16(p);
+}
+
+IQ_GRID(iq3_s)
+{
+    uint32_t grid[8];
+    (void)p;
+    for (int l = 0; l < 8; l++)
+        grid[l] = load_u32(codebook_iq3_s[b->at[8 * s + l]]);
+    put_fours_together(grid, out);
+}
+
+static inline void four_points(const uint16_t at[4], bytes32 *out)
+{
+    put_together(eight_of(codebook_iq1_s[at[0]]), eight_of(codebook_iq1_s[at[1]]),
+                 eight_of(codebook_iq1_s[at[2]]), eight_of(codebook_iq1_s[at[3]]), out);
+}
+
+IQ_HEAD(iq1_s)
+{
+    const words8 h = words_at(p + 34);
+    put_indices(p + 2, h, 3, 7, b->at);
+    PUT(scale, words8, (h >> 11 & 14) | 1);
+    PUT(b->signs, ints8, __builtin_convertvector((shorts8)h >> 15, ints8));
+    return scale_f16(p) * 0.125f;
+}
+
+IQ_GRID(iq1_s)
+{
+    (void)p;
+    four_points(b->at + 4 * s, out);
+}
+
+IQ_HEAD(iq1_m)
+{
+    const unsigned d0 = load_u16(p + 48), d1 = load_u16(p + 50), d2 = load_u16(p + 52),
+                   d3 = load_u16(p + 54);
+    const words16 shift = { 0, 3, 6, 9, 0, 3, 6, 9, 0, 3, 6, 9, 0, 3, 6, 9 };
+    const words16 three = { (uint16_t)d0, (uint16_t)d0, (uint16_t)d0, (uint16_t)d0,
+                            (uint16_t)d1, (uint16_t)d1, (uint16_t)d1, (uint16_t)d1,
+                            (uint16_t)d2, (uint16_t)d2, (uint16_t)d2, (uint16_t)d2,
+                            (uint16_t)d3, (uint16_t)d3, (uint16_t)d3, (uint16_t)d3 };
+    PUT(scale, words16, (three >> shift & 7) << 1 | 1);
+    put_indices(p, words_at(p + 32), 4, 7, b->at);
+    const dwords8 h = __builtin_convertvector(words_at(p + 32), dwords8); /* four nibbles each:
+                                                                  three bits of index, down */
+    PUT(b->signs, dwords8, ((h >> 3 & 1) | (h << 1 & 0x100) | (h << 5 & 0x10000)
+                            | (h << 9 & 0x1000000))
+                               * 255);
+    return half_to_float(
+               (uint16_t)(d0 >> 12 | (d1 >> 8 & 0xf0) | (d2 >> 4 & 0xf00) | (d3 & 0xf000)))
+           * 0.125f;
+}
+
+IQ_GRID(iq1_m)
+{
+    (void)p;
+    four_points(b->at + 4 * s, out);
+}
+
 /* 32 magnitudes with one sign bit each, around the code 64. */
 static inline void put_signed(uint8_t *code, const bytes32 *grid, uint32_t signs)
 {
     bytes32 minus;
     where(signs, &minus);
     PUT(code, bytes32, ((*grid ^ minus) - minus) + 64);
-}
-
-typedef uint32_t dwords8 __attribute__((vector_size(32)));
-typedef uint64_t longs4 __attribute__((vector_size(32)));
-
-/* In every lane of a vector of 32 or 64 bits: the signs of four groups of 8 out of 7 bits each, the
- * lowest, those of the last elements as even_signs has them. */
-#define EVEN_SIGNS(type, v) \
-    do { \
-        const type even = ((v) & 0x7f) | ((v) << 1 & 0x7f00) | ((v) << 2 & 0x7f0000) \
-                          | ((v) << 3 & 0x7f000000); \
-        type odd = even ^ even >> 4; \
-        odd ^= odd >> 2; \
-        odd ^= odd >> 1; \
-        (v) = even | (odd & 0x01010101) << 7; \
-    } while (0)
-
-UNPACKER(iq2_xxs)
-{
-    for (int64_t i = 0; i < n / 256; i++, p += 66) {
-        uint64_t signs[8]; /* of the upper halves; the lower ones are indices */
-        w->d[i] = scale_f16(p) * 0.125f;
-        for (int s = 0; s < 8; s++)
-            w->scale[8 * i + s] = (int16_t)(2 * (p[9 + 8 * s] >> 4) + 1);
-        for (int s = 0; s < 8; s += 4) {
-            BYTES(longs4, v, p + 2 + 8 * s);
-            v >>= 32;
-            EVEN_SIGNS(longs4, v);
-            PUT(signs + s, longs4, v);
-        }
-        for (int s = 0; s < 8; s++) {
-            const uint8_t *q = p + 2 + 8 * s;
-            bytes32 grid;
-            put_together(eight_of(codebook_iq2_xxs[q[0]]),
-                         eight_of(codebook_iq2_xxs[q[1]]),
-                         eight_of(codebook_iq2_xxs[q[2]]),
-                         eight_of(codebook_iq2_xxs[q[3]]), &grid);
-            put_signed(w->code + 256 * i + 32 * s, &grid, (uint32_t)signs[s]);
-        }
-    }
-}
-
-/* Nibbles of 8 bytes to scales 1, 3, .. 31. */
-static inline void odd_scales(const uint8_t *p, int16_t *scale)
-{
-    words8 v = widened(p);
-    uint8_t nibble[16];
-    v = (v | v << 4) & 0x0f0f;
-    PUT(nibble, words8, v);
-    for (int s = 0; s < 16; s++)
-        scale[s] = (int16_t)(2 * nibble[s] + 1);
-}
-
-UNPACKER(iq2_xs)
-{
-    for (int64_t i = 0; i < n / 256; i++, p += 74) {
-        uint8_t signs[32];
-        w->d[i] = scale_f16(p) * 0.125f;
-        odd_scales(p + 66, w->scale + 16 * i);
-        for (int g = 0; g < 32; g++) {
-            const unsigned v = load_u16(p + 2 + 2 * g) >> 9;
-            const unsigned odd = v ^ v >> 4, more = odd ^ odd >> 2;
-            signs[g] = (uint8_t)(v | (more ^ more >> 1) << 7);
-        }
-        for (int s = 0; s < 8; s++) {
-            const uint8_t *q = p + 2 + 8 * s;
-            bytes32 grid;
-            put_together(eight_of(codebook_iq2_xs[load_u16(q) & 511]),
-                         eight_of(codebook_iq2_xs[load_u16(q + 2) & 511]),
-                         eight_of(codebook_iq2_xs[load_u16(q + 4) & 511]),
-                         eight_of(codebook_iq2_xs[load_u16(q + 6) & 511]), &grid);
-            put_signed(w->code + 256 * i + 32 * s, &grid, load_u32(signs + 4 * s));
-        }
-    }
-}
-
-UNPACKER(iq2_s)
-{
-    for (int64_t i = 0; i < n / 256; i++, p += 82) {
-        uint16_t at[32];
-        w->d[i] = scale_f16(p) * 0.125f;
-        odd_scales(p + 74, w->scale + 16 * i);
-        put_indices(p + 2, widened(p + 66), 2, 3, at);
-        for (int s = 0; s < 8; s++) {
-            bytes32 grid;
-            put_together(eight_of(codebook_iq2_s[at[4 * s]]),
-                         eight_of(codebook_iq2_s[at[4 * s + 1]]),
-                         eight_of(codebook_iq2_s[at[4 * s + 2]]),
-                         eight_of(codebook_iq2_s[at[4 * s + 3]]), &grid);
-            put_signed(w->code + 256 * i + 32 * s, &grid, load_u32(p + 34 + 4 * s));
-        }
-    }
-}
-
-UNPACKER(iq3_xxs)
-{
-    for (int64_t i = 0; i < n / 256; i++, p += 98) {
-        uint32_t signs[8];
-        w->d[i] = scale_f16(p) * 0.25f;
-        for (int s = 0; s < 8; s++)
-            w->scale[8 * i + s] = (int16_t)(2 * (p[69 + 4 * s] >> 4) + 1);
-        BYTES(dwords8, v, p + 66);
-        EVEN_SIGNS(dwords8, v);
-        PUT(signs, dwords8, v);
-        for (int s = 0; s < 8; s++) {
-            uint32_t grid[8];
-            for (int l = 0; l < 8; l++)
-                grid[l] = load_u32(codebook_iq3_xxs[p[2 + 8 * s + l]]);
-            bytes32 codes;
-            put_fours_together(grid, &codes);
-            put_signed(w->code + 256 * i + 32 * s, &codes, signs[s]);
-        }
-    }
-}
-
-UNPACKER(iq3_s)
-{
-    for (int64_t i = 0; i < n / 256; i++, p += 110) {
-        uint16_t at[64];
-        w->d[i] = scale_f16(p);
-        for (int s = 0; s < 8; s++)
-            w->scale[8 * i + s] = (int16_t)(2 * (load_u32(p + 106) >> 4 * s & 15) + 1);
-        put_ninth_bits(p + 2, load_u32(p + 66), at);
-        put_ninth_bits(p + 34, load_u32(p + 70), at + 32);
-        for (int s = 0; s < 8; s++) {
-            uint32_t grid[8];
-            for (int l = 0; l < 8; l++)
-                grid[l] = load_u32(codebook_iq3_s[at[8 * s + l]]);
-            bytes32 codes;
-            put_fours_together(grid, &codes);
-            put_signed(w->code + 256 * i + 32 * s, &codes, load_u32(p + 74 + 4 * s));
-        }
-    }
 }
 
 /* Ternary points moved by an eighth: in units of an eighth 8 * point + 1, or - 1 where `down` is
@@ -256,51 +311,29 @@ static inline void put_moved(uint8_t *code, const bytes32 *grid, uint32_t down)
     PUT(code, bytes32, (*grid << 3) + 10 - (less & 2));
 }
 
-static inline void four_points(const uint16_t at[4], bytes32 *out)
-{
-    put_together(eight_of(codebook_iq1_s[at[0]]), eight_of(codebook_iq1_s[at[1]]),
-                 eight_of(codebook_iq1_s[at[2]]), eight_of(codebook_iq1_s[at[3]]), out);
-}
-
-UNPACKER(iq1_s)
-{
-    for (int64_t i = 0; i < n / 256; i++, p += 50) {
-        uint16_t at[32];
-        w->d[i] = scale_f16(p) * 0.125f;
-        put_indices(p + 2, words_at(p + 34), 3, 7, at);
-        for (int s = 0; s < 8; s++)
-            w->scale[8 * i + s] = (int16_t)(2 * (load_u16(p + 34 + 2 * s) >> 12 & 7) + 1);
-        for (int s = 0; s < 8; s++) {
-            bytes32 grid;
-            four_points(at + 4 * s, &grid);
-            put_moved(w->code + 256 * i + 32 * s, &grid, p[35 + 2 * s] >> 7 ? UINT32_MAX : 0);
-        }
+/* X(name, bytes of a super-block, columns of a unit, points that are moved: else signs) */
+#define IQ_FORMATS(X) \
+    X(iq2_xxs, 66, 32, false) \
+    X(iq2_xs, 74, 16, false) \
+    X(iq2_s, 82, 16, false) \
+    X(iq3_xxs, 98, 32, false) \
+    X(iq3_s, 110, 32, false) \
+    X(iq1_s, 50, 32, true) \
+    X(iq1_m, 56, 16, true)
+#define IQ_UNPACKER(name, bytes, unit, moved) \
+    UNPACKER(name) \
+    { \
+        for (int64_t i = 0; i < n / 256; i++, p += (bytes)) { \
+            struct iq_block b; \
+            w->d[i] = name##_head(p, w->scale + 256 / (unit) * i, &b); \
+            for (int s = 0; s < 8; s++) { \
+                bytes32 grid; \
+                name##_grid(p, &b, s, &grid); \
+                ((moved) ? put_moved : put_signed)(w->code + 256 * i + 32 * s, &grid, b.signs[s]); \
+            } \
+        } \
     }
-}
-
-UNPACKER(iq1_m)
-{
-    for (int64_t i = 0; i < n / 256; i++, p += 56) {
-        const unsigned a = load_u16(p + 48), b = load_u16(p + 50), c = load_u16(p + 52),
-                       e = load_u16(p + 54);
-        uint16_t at[32];
-        w->d[i] = half_to_float(
-                      (uint16_t)(a >> 12 | (b >> 8 & 0xf0) | (c >> 4 & 0xf00) | (e & 0xf000)))
-                  * 0.125f;
-        for (int s = 0; s < 16; s++)
-            w->scale[16 * i + s] = (int16_t)(2 * (load_u16(p + 48 + s / 4 * 2) >> s % 4 * 3 & 7)
-                                             + 1);
-        put_indices(p, words_at(p + 32), 4, 7, at);
-        for (int s = 0; s < 8; s++) {
-            const unsigned h = load_u16(p + 32 + 2 * s); /* a nibble each: three bits, down */
-            const uint32_t down = (h >> 3 & 1) | (h << 1 & 0x100) | (h << 5 & 0x10000)
-                                  | (h << 9 & 0x1000000);
-            bytes32 grid;
-            four_points(at + 4 * s, &grid);
-            put_moved(w->code + 256 * i + 32 * s, &grid, down * 255);
-        }
-    }
-}
+IQ_FORMATS(IQ_UNPACKER)
 
 UNPACKER(iq4_xs)
 {
