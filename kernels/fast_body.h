@@ -41,8 +41,15 @@ enum {
 
 /* ---------------------------------------------------------------- operands */
 
-/* n floats, a multiple of 32, to brain floats: to nearest, ties to even. */
+/* n floats, a multiple of 32, to brain floats: to nearest, ties to even; denormals to zero. */
 #ifdef FAST_BF16
+#ifndef __AVX512BF16__
+FAST_INLINE uint16_t to_operand(float x)
+{
+    return f32_to_bf16(x < 0x1p-126f && x > -0x1p-126f ? 0 * x : x);
+}
+#endif
+
 FAST_INLINE void to_operands(const float *x, int n, operand *y)
 {
 #ifdef __AVX512BF16__
@@ -51,7 +58,7 @@ FAST_INLINE void to_operands(const float *x, int n, operand *y)
                                                                 _mm512_loadu_ps(x + i)));
 #else
     for (int i = 0; i < n; i++)
-        y[i] = f32_to_bf16(x[i]);
+        y[i] = to_operand(x[i]);
 #endif
 }
 #endif
@@ -91,8 +98,8 @@ FAST_INLINE void pack_columns(const float *x, int64_t stride, int most, operand 
 #elif defined FAST_BF16
     for (int c = 0; c < most; c += 2)
         for (int t = 0; t < FAST_TOKENS; t++, out += 2) {
-            out[0] = f32_to_bf16(x[t * stride + c]);
-            out[1] = f32_to_bf16(x[t * stride + c + 1]);
+            out[0] = to_operand(x[t * stride + c]);
+            out[1] = to_operand(x[t * stride + c + 1]);
         }
 #elif defined __AVX2__
     for (int c = 0; c < most; c += WIDTH)

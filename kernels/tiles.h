@@ -8,6 +8,10 @@
 
 #include <stdint.h>
 
+/* A test that has defined the instructions already runs the kernels on any CPU. */
+#ifndef TILE_CONFIGURE
+#define TILE_CONFIGURE(config) __asm__ volatile("ldtilecfg %0" : : "m"(config))
+#define TILE_RELEASE()         __asm__ volatile("tilerelease" ::)
 #define TILE_LOAD(tile, from, stride) \
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile \
                      : \
@@ -22,6 +26,7 @@
 /* sums += weights * activations, of brain floats. */
 #define TILE_PRODUCT(sums, weights, acts) \
     __asm__ volatile("tdpbf16ps %%tmm" #acts ", %%tmm" #weights ", %%tmm" #sums ::)
+#endif
 
 /* Eight tiles of sixteen rows of 64 bytes; they belong to the thread. */
 static inline void tiles_begin(void)
@@ -31,9 +36,9 @@ static inline void tiles_begin(void)
         [30] = 64, [48] = 16, [49] = 16, [50] = 16, [51] = 16, [52] = 16, [53] = 16, [54] = 16,
         [55] = 16,
     };
-    __asm__ volatile("ldtilecfg %0" : : "m"(config));
+    TILE_CONFIGURE(config);
 }
 
-static inline void tiles_end(void) { __asm__ volatile("tilerelease" ::); }
+static inline void tiles_end(void) { TILE_RELEASE(); }
 
 #endif

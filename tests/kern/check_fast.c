@@ -3,7 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/codec.h"
 #include "tests/kern/checks.h"
+#include "tests/kern/tiles.h"
 
 double fast_bound(const struct level *l, const float *w, const float *x, int64_t n, double *sum)
 {
@@ -34,6 +36,82 @@ void expect_fast(const struct level *l, int64_t i, float got, const float *w, co
     else if (isfinite(bound))
         expect_near("y", i, (double)got, sum + (double)bias,
                     bound + ldexp(fabs(sum) + fabs((double)bias), -23));
+}
+
+/* ---- docs/modes.md, fast: the sums of the levels, every bit ---- */
+
+/* Rows are filled up with zeros. */
+static float column(const float *v, int64_t i, int64_t n) { return i < n ? v[i] : 0; }
+
+static float brain(const float *v, int64_t i, int64_t n)
+{
+    const float f = column(v, i, n);
+    return fabsf(f) < 0x1p-126f ? copysignf(0, f) : bf16_to_f32(f32_to_bf16(f));
+}
+
+static float rounded_sum(const float *w, const float *x, int64_t n)
+{
+    float sum = 0;
+    for (int64_t i = 0; i < fast_cols(n); i++)
+        sum += column(w, i, n) * column(x, i, n);
+    return sum;
+}
+
+static float fused_sum(const float *w, const float *x, int64_t n)
+{
+    float sum = 0;
+    for (int64_t i = 0; i < fast_cols(n); i++)
+        sum = fmaf(column(w, i, n), column(x, i, n), sum);
+    return sum;
+}
+
+static float brain_fma(const float *w, const float *x, int64_t i, int64_t n, float sum)
+{
+    return flushing_fma(brain(w, i, n), brain(x, i, n), sum);
+}
+
+/* vdpbf16ps: of each pair the second first. */
+static float pair_sum(const float *w, const float *x, int64_t n)
+{
+    float sum = 0;
+    for (int64_t i = 0; i < fast_cols(n); i += 2)
+        sum = brain_fma(w, x, i, n, brain_fma(w, x, i + 1, n, sum));
+    return sum;
+}
+
+/* tdpbf16ps: even and odd columns of 32 apart, each from zero. */
+static float tile_sum(const float *w, const float *x, int64_t n)
+{
+    float sum = 0;
+    for (int64_t c = 0; c < fast_cols(n); c += 32) {
+        float even = 0, odd = 0;
+        for (int64_t i = c; i < c + 32; i += 2) {
+            even = brain_fma(w, x, i, n, even);
+            odd = brain_fma(w, x, i + 1, n, odd);
+        }
+        sum = flushing_fma(1, flushing_fma(1, even, odd), sum);
+    }
+    return sum;
+}
+
+static const struct {
+    const char *level;
+    float (*sum)(const float *w, const float *x, int64_t n);
+} definitions[] = {
+    { "c", rounded_sum },           { "avx2", fused_sum },
+    { "avx512", fused_sum },        { "avx512bf16", pair_sum },
+    { "amx", tile_sum },            { "amx-emulated", tile_sum },
+    { "amx-emulated-c", tile_sum }, { 0 },
+};
+
+static float define_sum(const struct level *l, const float *w, const float *x, int64_t n)
+{
+    int i = 0;
+    while (definitions[i].level && strcmp(definitions[i].level, l->name) != 0)
+        i++;
+    if (!definitions[i].level)
+        kern_fail("nothing is said of the sums of this level");
+    return definitions[i].sum(w, x, n);
 }
 
 /* Activations of all tokens, packed by the level. */
@@ -76,10 +154,16 @@ void check_fast_panel(struct trial *t)
     const void *packed = pack(t, x, tokens, cols);
     const struct fast_weights w = { decoder_of(f), data, (size_t)row_bytes, (int)rows, cols };
     CALL(ops->panel, &w, packed, tokens, y, stride);
+    expect_int("tiles that stay configured", 0, emulated_tiles_held(), 0);
     for (int64_t r = 0; r < rows; r++) {
         info->decode(data + r * row_bytes, row, cols);
-        for (int64_t k = 0; k < tokens; k++)
+        for (int64_t k = 0; k < tokens; k++) {
+            if ((r + k) % 3 == 0) { /* brain floats take a while */
+                const float want = define_sum(t->level, row, x + k * cols, cols);
+                expect_bits("y", y + k * stride + r, &want, 1);
+            }
             expect_fast(t->level, k * stride + r, y[k * stride + r], row, x + k * cols, cols, 0);
+        }
     }
     for (int64_t i = 0; i < (tokens - 1) * stride + rows; i++)
         if (i % stride >= rows)

@@ -8,6 +8,7 @@
 #endif
 
 #include "tests/kern/kern.h"
+#include "tests/kern/tiles.h"
 
 /* All of them double n numbers. */
 typedef void doubler(const float *x, int64_t n, float *y);
@@ -159,7 +160,65 @@ static void double_numbers(struct trial *t)
     expect_bits("y", y, want, n);
 }
 
+/* ---------------------------------------------------------------- tiles */
+
+/* Configurations are those of two tiles of 4 rows of 16 bytes and one, the second factor, that fits
+ * them, but for one byte; what is then done needs all three. */
+static const struct {
+    const char *name;
+    int byte, value; /* of the configuration; byte < 0: as it is */
+    bool unconfigured;
+} tile_faults[] = {
+    { "tiles", -1, 0, false },
+    { "another palette", 0, 2, false },
+    { "a reserved byte", 2, 1, false },
+    { "a reserved tile", 32, 16, false },
+    { "a row of reserved tiles", 56, 4, false },
+    { "rows too wide", 16, 65, false },
+    { "too many rows", 48, 17, false },
+    { "bytes without rows", 49, 0, false },
+    { "rows without bytes", 18, 0, false },
+    { "sums of fewer rows", 48, 3, false },
+    { "sums of fewer columns", 16, 12, false },
+    { "factors that do not meet", 50, 3, false },
+    { "half a pair", 18, 18, false },
+    { "no palette", 0, 0, false },
+    { "tiles let go", -1, 0, true },
+};
+
+static const char *tile_fault(int i)
+{
+    return i < (int)(sizeof tile_faults / sizeof *tile_faults) ? tile_faults[i].name : NULL;
+}
+
+/* sums [4][4] = a [4][4 pairs] of ones * b [4 pairs][4] of twos */
+static void multiply_tiles(struct trial *t)
+{
+    uint8_t config[64] = { [0] = 1,   [16] = 16, [18] = 16, [20] = 16,
+                           [48] = 4, [49] = 4,  [50] = 4 };
+    uint16_t a[5][8] = { { 0 } }, b[4][8]; /* a: more than the widest rows */
+    float sums[4][4] = { { 0 } };
+    for (int i = 0; i < 32; i++) {
+        a[i / 8][i % 8] = 0x3f80;
+        b[i / 8][i % 8] = 0x4000;
+    }
+    if (tile_faults[t->variant].byte >= 0)
+        config[tile_faults[t->variant].byte] = (uint8_t)tile_faults[t->variant].value;
+    emulated_ldtilecfg(config);
+    if (tile_faults[t->variant].unconfigured)
+        emulated_tilerelease();
+    emulated_tilezero(0);
+    emulated_tileloadd(1, a, sizeof *a);
+    emulated_tileloadd(2, b, sizeof *b);
+    emulated_tdpbf16ps(0, 1, 2);
+    emulated_tilestored(0, sums, sizeof *sums);
+    emulated_tilerelease();
+    for (int i = 0; i < 16; i++)
+        expect_near("sums", i, (double)sums[i / 4][i % 4], 16, 0);
+}
+
 const struct kern kern_faulty[] = {
-    { "faulty", "a doubled number", false, fault, 100, double_numbers },
+    { "faulty", "a doubled number", KERN_ONCE, fault, 100, double_numbers },
+    { "tiles", "sixteen", KERN_ONCE, tile_fault, 1, multiply_tiles },
     { 0 },
 };

@@ -204,8 +204,8 @@ static void run_variant(const struct kern *k, int variant, const char *name)
         printf("%s: %s\n", name, k->brief);
         return;
     }
-    for (size_t i = 0; level_at(i) && (i == 0 || k->levels); i++) {
-        const struct level *l = level_at(i);
+    const struct level *l;
+    for (size_t i = 0; (l = tested_level(i, k->levels)); i++) {
         if (options.level && strcmp(options.level, l->name) != 0)
             continue;
         if (level_supported(l))
@@ -248,7 +248,7 @@ static bool parse(int argc, char **argv, bool *faulty)
         default: return false;
         }
     options.names = argv + optind;
-    return !options.level || level_find(options.level);
+    return !options.level || is_tested_level(options.level);
 }
 
 int main(int argc, char **argv)

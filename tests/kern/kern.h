@@ -17,12 +17,19 @@ struct trial {
     uint64_t random; /* state of the sequence; equal for all levels */
 };
 
+/* At which levels a kernel is proved. */
+enum kern_levels {
+    KERN_ONCE,   /* it has only one form */
+    KERN_LEVELS, /* at each */
+    KERN_TILES   /* also over emulated tiles */
+};
+
 /* A row of the table: a kernel, or one per variant (a format), which runs in a process of its own
  * per level, so that a crash is the failure of this row alone. */
 struct kern {
     const char *name;
     const char *brief;                    /* what is compared with what */
-    bool levels;                          /* at every level; else it has only one form */
+    enum kern_levels levels;
     const char *(*variant)(int i);        /* name of variant i; NULL past the end */
     int trials;                           /* as many as a full run takes */
     void (*trial)(struct trial *t);       /* returns, or ends in kern_fail */
@@ -30,6 +37,12 @@ struct kern {
 
 extern const struct kern kern_table[];   /* ends with a row without a name */
 extern const struct kern kern_faulty[];  /* kernels that are wrong, to test the tester */
+
+/* ---- levels.c ---- */
+
+/* NULL past the end. */
+const struct level *tested_level(size_t i, enum kern_levels which);
+bool is_tested_level(const char *name);
 
 /* ---- kern.c: results ---- */
 

@@ -7,9 +7,9 @@
 kern=${QDB%/qdb}/tests/kern/kern
 capture "$kern" --faulty
 is "wrong kernels fail the run" "$status" 1
-like "every kernel had its turn" "$out" "^1\.\.$(printf '%s\n' "$out" | grep -c 'ok [0-9]* - faulty/')\$"
+like "every kernel had its turn" "$out" "^1\.\.$(printf '%s\n' "$out" | grep -Ec 'ok [0-9]* - (faulty|tiles)/')\$"
 like "a right one passes" "$out" "^ok 1 - faulty/right c\$"
-is "all others fail" "$(printf '%s\n' "$out" | grep -c '^ok ')" 1
+is "all others fail" "$(printf '%s\n' "$out" | grep -c '^ok .*faulty/')" 1
 
 # The lines after the one of a kernel, up to the next.
 said() { printf '%s\n' "$out" | sed -n "/^not ok .*faulty\/$1 /,/again:/p"; }
@@ -31,6 +31,19 @@ if printf '%s\n' "$out" | grep -q 'faulty/loses a register'; then
     finds "leaves denormals off" 'leaves other floating-point controls'
     finds "loses a register" 'changes a register that it must keep'
 fi
+
+# Tiles that a CPU would refuse are refused where they are emulated, as it would.
+is "tiles that fit are multiplied, no others" \
+    "$(printf '%s\n' "$out" | sed -n 's/^ok [0-9]* - tiles/tiles/p')" "tiles/tiles c"
+refused() { printf '%s\n' "$out" | sed -n "/^not ok .*tiles\/$1 /{n;s/^# *//p;}"; }
+for what in "another palette" "a reserved byte" "a reserved tile" "a row of reserved tiles" \
+    "rows too wide" "too many rows" "bytes without rows" "rows without bytes"; do
+    is "a configuration is refused: $what" "$(refused "$what")" "Segmentation fault"
+done
+for what in "sums of fewer rows" "sums of fewer columns" "factors that do not meet" \
+    "half a pair" "no palette" "tiles let go"; do
+    is "an instruction is refused: $what" "$(refused "$what")" "Illegal instruction"
+done
 
 # What a failure prints to repeat it does repeat it.
 again=$(said "forgets the tail" | sed -n 's/.*again: kern //p')
