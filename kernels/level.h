@@ -81,6 +81,10 @@ struct level {
      * for a few tokens. */
     void (*plain_rows[PLAIN__COUNT])(const uint8_t *w, size_t row_bytes, int rows, const float *x,
                                      int64_t tokens, int64_t n, float *y, int64_t stride);
+    /* The same of numbers that are halves, x among them, in the order that docs/modes.md has for
+     * mode native; weights lie there as floats or, where plain_rows has them, halves. */
+    void (*halves_rows)(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
+                        const float *x, int64_t tokens, int64_t n, float *y, int64_t stride);
     /* Scores of a part with keys [from, end), and channels [from, end) of its values mixed into z;
      * see kernels/attention.h. */
     void (*attention_scores)(const struct attention *a, const struct attention_part *p,

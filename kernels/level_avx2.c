@@ -6,6 +6,7 @@
 #include "kernels/level_body.h"
 
 #include "kernels/fast_body.h"
+#include "kernels/halves_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
 #include "kernels/logits_body.h"
@@ -23,6 +24,7 @@ const struct level level_avx2 = {
     .rows = LEVEL_MAX_ROWS,
     .dot_rows = dot_rows,
     .plain_rows = PLAIN_KERNELS,
+    .halves_rows = halves_rows,
     .attention_scores = attention_scores_level,
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,

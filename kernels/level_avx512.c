@@ -7,6 +7,7 @@
 #include "kernels/level_body.h"
 
 #include "kernels/fast_body.h"
+#include "kernels/halves_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
 #include "kernels/logits_body.h"
@@ -26,6 +27,7 @@ static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pa
         | FEATURES(AVX512VL) | FEATURES(AVX512VNNI)
 #define AVX512_KERNELS \
     .rows = LEVEL_MAX_ROWS, .dot_rows = dot_rows, .plain_rows = PLAIN_KERNELS, \
+    .halves_rows = halves_rows, \
     .attention_scores = attention_scores_level, .attention_mix = attention_mix_level, \
     .to_halves = to_halves, .row = ROW_KERNELS, .logits = LOGITS_KERNELS, \
     .scan = SCAN_KERNELS, .moments = moments_of_floats, .native = &native, .decode = decode, \

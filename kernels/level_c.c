@@ -5,6 +5,7 @@
 #include "kernels/level_body.h"
 
 #include "kernels/fast_body.h"
+#include "kernels/halves_body.h"
 #include "kernels/level_decode.h"
 #include "kernels/level_native.h"
 #include "kernels/logits_body.h"
@@ -19,6 +20,7 @@ const struct level level_c = {
     .brief = "portable C; vectors of the baseline instruction set",
     .rows = LEVEL_MAX_ROWS,
     .dot_rows = dot_rows,
+    .halves_rows = halves_rows,
     .attention_scores = attention_scores_level,
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,

@@ -32,6 +32,7 @@ struct exact_job {
     const float *bias, *x;
     float *y;
     int64_t tokens;
+    bool halves; /* weights and activations: in the order of mode native */
 };
 
 /* Rows r .. r + n as floats: where they lie, or decoded into `room`. Rows that cross the lines of
@@ -69,9 +70,13 @@ static void plain_chunk(void *data, int64_t chunk, int worker)
     const struct matrix *w = j->w;
     const int64_t first = chunk * CHUNK, left = w->rows - first;
     const int rows = left < CHUNK ? (int)left : CHUNK;
-    j->level->plain_rows[plain_kind_of(j->format)](
-        (const uint8_t *)w->data + (size_t)first * w->row_bytes, w->row_bytes, rows, j->x,
-        j->tokens, w->cols, j->y + first, w->rows);
+    const uint8_t *from = (const uint8_t *)w->data + (size_t)first * w->row_bytes;
+    if (j->halves)
+        j->level->halves_rows(PLAIN_F16, from, w->row_bytes, rows, j->x, j->tokens, w->cols,
+                              j->y + first, w->rows);
+    else
+        j->level->plain_rows[plain_kind_of(j->format)](from, w->row_bytes, rows, j->x, j->tokens,
+                                                       w->cols, j->y + first, w->rows);
     for (int64_t t = 0; j->bias && t < j->tokens; t++)
         for (int r = 0; r < rows; r++)
             j->y[t * w->rows + first + r] += j->bias[first + r];
@@ -90,7 +95,12 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
     for (int64_t r = chunk * CHUNK; r < end;) {
         const int n = end - r < most ? (int)(end - r) : most;
         const float *rows = float_rows(j, r, n, room);
-        j->level->dot_rows(rows, n, j->x, j->tokens, w->cols, j->y + r, w->rows);
+        if (j->halves)
+            j->level->halves_rows(PLAIN_F32, (const uint8_t *)rows,
+                                  (size_t)w->cols * sizeof *rows, n, j->x, j->tokens, w->cols,
+                                  j->y + r, w->rows);
+        else
+            j->level->dot_rows(rows, n, j->x, j->tokens, w->cols, j->y + r, w->rows);
         for (int64_t t = 0; j->bias && t < j->tokens; t++)
             for (int i = 0; i < n; i++)
                 j->y[t * w->rows + r + i] += j->bias[r + i];
@@ -100,10 +110,11 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
 }
 
 static void exact_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens,
-                      float *y, struct pool *pool, const volatile sig_atomic_t *cancel)
+                      bool halves, float *y, struct pool *pool,
+                      const volatile sig_atomic_t *cancel)
 {
     struct exact_job j = { level_now(), w, format_info(w->format), decoder_of(w->format),
-                           bias, x, y, tokens };
+                           bias, x, y, tokens, halves };
     if (tokens <= FEW_TOKENS && plain_kind_of(j.format) < PLAIN__COUNT)
         pool_for_runs(pool, pool_chunks(w->rows, CHUNK), plain_chunk, &j, cancel);
     else
@@ -146,13 +157,13 @@ void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64
         return;
     }
     if (rounds < 0) {
-        exact_mul(w, bias, x, tokens, y, pool, cancel);
+        exact_mul(w, bias, x, tokens, false, y, pool, cancel);
         return;
     }
     char *memory = x_alloc((size_t)(tokens * w->cols) * sizeof(float) + LINE);
     struct rounding j = { rounds == NATIVE_F16 ? round_to_f16 : round_to_bf16, x, aligned(memory),
                           w->cols };
     pool_for(pool, tokens, round_token, &j, NULL);
-    exact_mul(w, bias, j.y, tokens, y, pool, cancel);
+    exact_mul(w, bias, j.y, tokens, rounds == NATIVE_F16, y, pool, cancel);
     free(memory);
 }

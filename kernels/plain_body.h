@@ -4,38 +4,8 @@
 #ifndef QDB_KERNELS_PLAIN_BODY_H
 #define QDB_KERNELS_PLAIN_BODY_H
 
-#include "kernels/codec.h"
 #include "kernels/level_body.h"
-
-#ifdef __F16C__
-#include <immintrin.h>
-#endif
-
-enum { PLAIN_AHEAD = 4096 /* bytes beyond the next rows, asked for early */ };
-
-INLINE int plain_bytes(enum plain_kind kind) { return kind == PLAIN_F32 ? 4 : 2; }
-
-/* A vector of weights from element k on. */
-INLINE part plain_part(enum plain_kind kind, const uint8_t *p, int64_t k)
-{
-    part v;
-    p += k * plain_bytes(kind);
-#if LEVEL_VECTOR == 64
-    if (kind == PLAIN_F16)
-        return (part)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
-    if (kind == PLAIN_BF16)
-        return (part)_mm512_slli_epi32(
-            _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
-#elif LEVEL_VECTOR == 32
-    if (kind == PLAIN_F16)
-        return (part)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
-    if (kind == PLAIN_BF16)
-        return (part)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)),
-                                       16);
-#endif
-    memcpy(&v, p, sizeof v);
-    return v;
-}
+#include "kernels/plain_part.h"
 
 /* Part i of the products of a tile; see tile_product. */
 INLINE void plain_product(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
@@ -55,14 +25,6 @@ INLINE void plain_product(enum plain_kind kind, const uint8_t *w, size_t row_byt
             leaf[r][t].p[i] = (a[0] * b[0] + a[1] * b[1]) + (a[2] * b[2] + a[3] * b[3]);
         }
     }
-}
-
-INLINE void plain_tail(enum plain_kind kind, const uint8_t *p, int64_t n, float *out)
-{
-    for (int64_t i = 0; i < n; i++)
-        out[i] = kind == PLAIN_F32   ? float_of_bits(load_u32(p + 4 * i))
-                 : kind == PLAIN_F16 ? load_f16(p + 2 * i)
-                                     : float_of_bits((uint32_t)load_u16(p + 2 * i) << 16);
 }
 
 /* rows x tokens dot products; see grow. */

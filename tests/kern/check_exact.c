@@ -2,12 +2,14 @@
 /* The float kernels of a level against sums in double, and against level c bit for bit. */
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
+#include "kernels/codec.h"
 #include "tests/kern/checks.h"
 
-/* The bound of mode exact, and what products below the range of float lose. */
+/* Within share * the sum of magnitudes, and what products below the range of float lose. */
 static void expect_dot(const char *what, int64_t i, float got, const float *a, const float *b,
-                       int64_t n, double scale)
+                       int64_t n, double share)
 {
     double sum = 0, size = 0;
     bool nan = false;
@@ -19,9 +21,8 @@ static void expect_dot(const char *what, int64_t i, float got, const float *a, c
     }
     if (nan)
         expect_int(what, i, isnan(got), 1);
-    else if (size < (double)FLT_MAX / 2 && size * fabs(scale) < (double)FLT_MAX / 2)
-        expect_near(what, i, (double)got, sum * scale,
-                    (ldexp(size, -20) + ldexp((double)n, -149)) * fabs(scale) + 0x1p-149);
+    else if (size < (double)FLT_MAX / 2)
+        expect_near(what, i, (double)got, sum, size * share + ldexp((double)n + 1, -149));
 }
 
 void check_dot_rows(struct trial *t)
@@ -45,5 +46,65 @@ void check_dot_rows(struct trial *t)
     expect_bits("y", y, want, (tokens - 1) * stride + rows);
     for (int64_t k = 0; k < tokens; k++)
         for (int r = 0; r < rows; r++)
-            expect_dot("y", k * stride + r, y[k * stride + r], w + r * n, x + k * n, n, 1);
+            expect_dot("y", k * stride + r, y[k * stride + r], w + r * n, x + k * n, n, 0x1p-20);
+}
+
+/* Numbers of any kind as halves, some of them denormal. */
+static void draw_halves(struct trial *t, enum draw_kind kind, uint16_t *h, float *x, int64_t n)
+{
+    draw_floats(t, kind, x, n);
+    for (int64_t i = 0; i < n; i++) {
+        h[i] = f32_to_f16(x[i]);
+        x[i] = f16_to_f32(h[i]);
+    }
+}
+
+/* As docs/modes.md has it; products are exact. */
+static float define_halves(const float *w, const float *x, int64_t n)
+{
+    float lane[16] = { 0 };
+    for (int64_t c = 0; c < n; c += 512) {
+        float stretch[16] = { 0 };
+        for (int64_t i = c; i < n && i < c + 512; i++)
+            stretch[i % 16] += w[i] * x[i];
+        for (int i = 0; i < 16; i++)
+            lane[i] += stretch[i];
+    }
+    for (int apart = 8; apart; apart /= 2)
+        for (int i = 0; i < apart; i++)
+            lane[i] += lane[i + apart];
+    return lane[0];
+}
+
+void check_halves_rows(struct trial *t)
+{
+    const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
+    const int rows = (int)draw_int(t, 1, t->level->rows);
+    const int64_t n = draw_length(t, 1, 3000), tokens = draw_int(t, 1, 13);
+    const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 9);
+    const bool as_halves = t->level->plain_rows[PLAIN_F16] && draw(t) & 1;
+    const int64_t gap = as_halves ? draw_int(t, 0, 1) * 3 : 0; /* bytes between rows */
+    const int64_t used = n * (as_halves ? 2 : 4), row_bytes = used + gap;
+    kern_note("%d rows, %d columns, %d tokens, %s, as %s", rows, (int)n, (int)tokens,
+              draw_name(kind), as_halves ? "halves" : "floats");
+    GUARD(t, float, w, rows * n, GUARD_IN);
+    GUARD(t, uint16_t, half, (rows > tokens ? rows : tokens) * n, GUARD_IN);
+    GUARD(t, float, x, tokens * n, GUARD_IN);
+    GUARD(t, uint8_t, data, (rows - 1) * row_bytes + used, GUARD_IN);
+    GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
+    GUARD(t, float, want, (tokens - 1) * stride + rows, GUARD_OUT);
+    draw_halves(t, draw(t) & 1 ? kind : DRAW_UNIFORM, half, x, tokens * n);
+    draw_halves(t, kind, half, w, rows * n);
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(data + r * row_bytes, as_halves ? (void *)(half + r * n) : (void *)(w + r * n),
+               (size_t)used);
+    guard_seal();
+    for (int64_t i = 0; i < tokens * rows; i++)
+        want[i / rows * stride + i % rows] = define_halves(w + i % rows * n, x + i / rows * n, n);
+    CALL(t->level->halves_rows, as_halves ? PLAIN_F16 : PLAIN_F32, data, (size_t)row_bytes, rows, x,
+         tokens, n, y, stride);
+    expect_bits("y", y, want, (tokens - 1) * stride + rows); /* and what is between the rows */
+    for (int64_t i = 0; i < tokens * rows; i++)
+        expect_dot("y", i, y[i / rows * stride + i % rows], w + i % rows * n, x + i / rows * n, n,
+                   (double)(37 + n / 512) * 0x1p-24);
 }

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* Vectors of weights in floats, halves and brain floats as they lie in memory. Included once per
+ * level, after its LEVEL_VECTOR. */
+#ifndef QDB_KERNELS_PLAIN_PART_H
+#define QDB_KERNELS_PLAIN_PART_H
+
+#include <string.h>
+
+#include "kernels/codec.h"
+#include "kernels/level.h"
+#include "kernels/part_body.h"
+
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
+INLINE int plain_bytes(enum plain_kind kind) { return kind == PLAIN_F32 ? 4 : 2; }
+
+enum { PLAIN_AHEAD = 4096 /* bytes beyond the next rows, asked for early */ };
+
+/* A vector of weights from element k on. */
+INLINE part plain_part(enum plain_kind kind, const uint8_t *p, int64_t k)
+{
+    part v;
+    p += k * plain_bytes(kind);
+#if LEVEL_VECTOR == 64
+    if (kind == PLAIN_F16)
+        return (part)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+    if (kind == PLAIN_BF16)
+        return (part)_mm512_slli_epi32(
+            _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+#elif LEVEL_VECTOR == 32
+    if (kind == PLAIN_F16)
+        return (part)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+    if (kind == PLAIN_BF16)
+        return (part)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)),
+                                       16);
+#endif
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* n numbers, one by one. */
+INLINE void plain_tail(enum plain_kind kind, const uint8_t *p, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = kind == PLAIN_F32   ? float_of_bits(load_u32(p + 4 * i))
+                 : kind == PLAIN_F16 ? load_f16(p + 2 * i)
+                                     : float_of_bits((uint32_t)load_u16(p + 2 * i) << 16);
+}
+
+#endif
