@@ -40,4 +40,34 @@ for words in "kl until" "kl until 0" "kl until -1%" "kl until nan" "kl base x un
     is "$words: refused" "$status" 1
 done
 
+# The text that an importance matrix was made from, beside the one of the evaluation.
+words() {
+    awk -v seed="$1" 'BEGIN { srand(seed); for (i = 0; i < 900; i++) {
+        w = ""; for (k = 0; k < 5; k++) w = w sprintf("%c", 97 + int(26 * rand())); print w } }'
+}
+words 1 >"$tmp/one.txt"
+words 2 >"$tmp/two.txt"
+{ head -c 2700 "$tmp/one.txt"; head -c 2700 "$tmp/two.txt"; } >"$tmp/half.txt"
+cd "$tmp" || exit 99
+qdb --demo -ex 'imatrix collect one.txt ctx 16 to one.gguf' -ex 'quant blk.*.ffn_down.weight q4_0' \
+    -ex 'data one.txt' -ex kl -ex 'data two.txt' -ex verify -ex 'data half.txt' -ex kl \
+    -ex "check 'kl < 100'" -ex 'imatrix save one.dat' -ex 'export gguf q.gguf'
+is "calibrated on a text" "$status$err" 0
+is "the same text" "$(field calibration_overlap 1)" 1.000
+is "another one" "$(field calibration_overlap 2)" 0
+like "half of it" "$(field calibration_overlap 3)" '^0?\.(4[6-9]|5[0-3])'
+is "warned of by kl and by check" "$(printf '%s\n' "$out" | grep -c 'the figures flatter it')" 3
+like "the older form has no place for it" "$out" '^the older form has no place'
+qdb q.gguf -ex 'info kv' -ex 'open --demo as ref' -ex 'data one.txt' -ex 'report q.gguf ref ref' \
+    -ex 'data two.txt' -ex 'report q.gguf ref ref'
+is "a file that says what it was made from" "$status$err" 0
+like "as it was exported" "$out" 'qdb.calibration.compared_with +string +"half.txt"'
+like "is reported with it" "$out" '^q.gguf: 100 % of the evaluation set'
+is "where it matters" "$(printf '%s\n' "$out" | grep -c 'the figures flatter it')" 1
+qdb --demo -ex 'imatrix load one.gguf' -ex 'quant blk.*.ffn_down.weight q4_0' -ex 'data one.txt' -ex kl
+is "read from a file" "$(field calibration_overlap 1)" 1.000
+qdb --demo -ex 'imatrix load one.dat' -ex 'quant blk.*.ffn_down.weight q4_0' -ex 'data one.txt' -ex kl
+is "of the older form" "$(field calibration_overlap 1)" ""
+like "the name is what there is" "$out" 'made from a text of the same name'
+
 finish

@@ -30,6 +30,14 @@ bool str_ends(struct str a, const char *suffix)
     return a.n >= n && !memcmp(a.p + a.n - n, suffix, n);
 }
 
+struct str str_base(struct str path)
+{
+    size_t i = path.n;
+    while (i && path.p[i - 1] != '/')
+        i--;
+    return str_of(path.p + i, path.n - i);
+}
+
 bool str_begins(struct str a, const char *of)
 {
     return a.n && a.n < strlen(of) && !memcmp(a.p, of, a.n);

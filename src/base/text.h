@@ -22,6 +22,8 @@ bool str_eq(struct str a, struct str b);
 bool str_is(struct str a, const char *s);
 bool str_starts(struct str a, const char *prefix);
 bool str_ends(struct str a, const char *suffix);
+/* A path without its folders. */
+struct str str_base(struct str path);
 bool str_begins(struct str a, const char *of); /* not empty, and the beginning of a longer one */
 
 /* A growable, always NUL-terminated byte string. Zero-initialise; buf_free when done. */

@@ -163,6 +163,9 @@ static enum st judge(struct session *s, const struct call *c, struct checks *k,
             if (x->ref == x->model)
                 result_note(out, "reference = this file as opened; its own loss is not seen");
             changes_left_out(x->left_out, out);
+            const struct overlap overlap = session_overlap(s, x->model, true, x->model,
+                                                           &s->data.set, s->data.path);
+            overlap_note(&overlap, x->model->name, out);
         }
         if (count[VERDICT_FAILS])
             out->status = RESULT_FOUND;

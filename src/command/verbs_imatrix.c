@@ -40,6 +40,9 @@ static enum st save_word(const struct imatrix *m, const struct call *c, int i, s
     if (!st)
         result_note(out, "%zu %s written to %s (%s)", m->n, text_plural(m->n, "entry", "entries"),
                     path, dat ? "older form" : "GGUF");
+    if (!st && dat && m->text)
+        result_note(out, "the older form has no place for what its text was: `kl` will compare the "
+                         "name alone");
     free(path);
     return st ? st_at(e, c->words[i].column, c->words[i].length) : ST_OK;
 }
@@ -372,8 +375,12 @@ static enum st collect_text(struct session *s, const struct session_model *m, co
                              s->progress, &done, e);
         plan_free(&plan);
     }
-    if (!st || st == ST_CANCELLED)
+    if (!st || st == ST_CANCELLED) {
         imatrix_add_dataset(into, str_from(path));
+        if (!into->text)
+            into->text = shingles_new(tokenizer_identity(m->model->tokenizer));
+        shingles_add(into->text, ids, done.chunks * w->context);
+    }
     sum->chunks += done.chunks;
     sum->chunks_of += done.chunks_of;
     sum->tokens += done.tokens;
@@ -450,7 +457,11 @@ const struct verb verbs_imatrix[] = {
           "vocabulary adds one); `output` takes the output head's matrix too. What was collected, "
           "loaded or merged stays in memory for the encoders; ^C keeps what was seen. Files are "
           "read and written in both forms: GGUF, and the older one for a FILE that ends in .dat, "
-          "which keeps means times calls of a chunk of tokens. show lists every matrix of the "
+          "which keeps means times calls of a chunk of tokens. What collect writes in GGUF form "
+          "holds, under qdb.calibration.*, 32-bit hashes of the text's sequences of 13 tokens (the "
+          "8192 smallest, Broder 1997), by which `kl` tells whether the evaluation set is in it; "
+          "other programs pass over them, and the older form has no place for them. show lists "
+          "every matrix of the "
           "active model: channels, matrices (experts), how many were seen, channels that were "
           "always 0, and the least and largest count; an expert that was not seen weighs all "
           "channels alike, and a missing entry blocks the formats that need one. diff compares "

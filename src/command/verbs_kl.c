@@ -108,6 +108,7 @@ struct about {
     double floor;           /* of mode fast, NaN in others */
     bool agreement, compat; /* further tables */
     struct until until;
+    struct overlap overlap; /* of the text with that which weighed the model */
 };
 
 /* A KL below what rounding alone makes is no figure. */
@@ -128,7 +129,7 @@ static void put_kl(struct table *t, const struct divergence *d, double floor)
         { COL_STRING, "reference" }, { COL_STRING, "ref_compute" },
         { COL_FLOAT, "fast_floor", "nat/token", 4 }, { COL_STRING, "text" }, { COL_STRING, "part" },
         { COL_INT, "scored", "token" }, { COL_INT, "segments" }, { COL_INT, "segments_of" },
-        { COL_STRING, "interval" });
+        { COL_STRING, "interval" }, { COL_FLOAT, "calibration_overlap", "", 4 });
     table_row(t);
     if (!below) {
         put_mean(t, &d->kl);
@@ -163,6 +164,7 @@ static void kl_table(const struct divergence *d, const struct about *a, struct r
         table_skip(t);
     else
         table_str(t, anytime ? "anytime" : "bootstrap");
+    put_number(t, overlap_share(&a->overlap));
     if (d->segments < MIN_CLUSTERS && !anytime)
         result_note(out, "fewer than %d segments: no intervals", MIN_CLUSTERS);
     if (a->mode == COMPUTE_FAST)
@@ -217,7 +219,9 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
                          s->progress, e);
     if (done.segments) {
         measurement_divergence(&done, &d);
+        a->overlap = session_overlap(s, a->x->model, true, a->x->model, set, a->text);
         kl_table(&d, a, out);
+        overlap_note(&a->overlap, a->x->model->name, out);
         if (!st)
             until_note(&a->until, &d.kl, d.segments_of, "kl", "segments", out);
         show_more(a, &tokens, out);
@@ -368,23 +372,27 @@ const struct verb verbs_kl[] = {
       .args = "[FILE [ctx N] [chunks N] | base FILE] [until W] [-v] [-compat]",
       .brief = "how far the model's predictions lie from the reference's",
       .help = "Both the active model under its changes and the reference (`ref FILE`; without one, "
-              "the model as its file has it), in the mode of `set compute`, "
-              "go over the tune half of the evaluation set (`data FILE`), or over the chunks of a "
-              "file that `ppl` scores. kl = sum over the whole vocabulary of p (ln p - ln q), p "
-              "reference, q model, in nats, mean over scored tokens; with its "
-              "maximum and the quantiles that at least ten tokens lie beyond (median, 90, 99, "
-              "99.9 %). top1 = share of tokens at which both give the largest logit to the "
-              "same token. ln_ppl_ratio = mean of ln p(next) - ln q(next), token by token, which "
-              "is ln(perplexity / ref_perplexity). low and high bound a figure with 95 % "
-              "confidence: a bootstrap of the studentised mean over 1999 draws of segments or "
-              "chunks, each being one observation of all its tokens; none below 20 of them. In "
-              "mode fast, a kl below fast_floor (`help ppl`) is shown as <floor. What the "
-              "reference says on the evaluation set is kept for the next time, and blocks before "
-              "the first that has changed are not run again. `base FILE` takes a file of "
-              "log-probabilities of llama-perplexity or `ppl ... save` for the reference, with its "
-              "tokens, and gives the figures that llama-perplexity gives: kl over terms with ln p "
-              "> -16, dp = p(next) of the model less that of the base, one standard error with "
-              "tokens taken as independent. ^C keeps what is done.\n" UNTIL_HELP "\n"
+              "the model as its file has it), in the mode of `set compute`, go over the tune half "
+              "of the evaluation set (`data FILE`), or over the chunks of a file that `ppl` "
+              "scores. kl = sum over the whole vocabulary of p (ln p - ln q), p reference, q "
+              "model, in nats, mean over scored tokens; with its maximum and the quantiles that at "
+              "least ten tokens lie beyond (median, 90, 99, 99.9 %). top1 = share of tokens at "
+              "which both give the largest logit to the same token. ln_ppl_ratio = mean of ln "
+              "p(next) - ln q(next), token by token, which is ln(perplexity / ref_perplexity). low "
+              "and high bound a figure with 95 % confidence: a bootstrap of the studentised mean "
+              "over 1999 draws of segments or chunks, each being one observation of all its "
+              "tokens; none below 20 of them. In mode fast, a kl below fast_floor (`help ppl`) is "
+              "shown as <floor. What the reference says on the evaluation set is kept for the next "
+              "time, and blocks before the first that has changed are not run again. `base FILE` "
+              "takes a file of log-probabilities of llama-perplexity or `ppl ... save` for the "
+              "reference, with its tokens, and gives the figures that llama-perplexity gives: kl "
+              "over terms with ln p > -16, dp = p(next) of the model less that of the base, one "
+              "standard error with tokens taken as independent. calibration_overlap: where an "
+              "importance matrix weighed the weights and it is known what its text was (`help "
+              "imatrix`), the share of the sequences of 13 tokens of the evaluation set that are "
+              "in that text, and a warning "
+              "from 1 % on: such figures flatter the model. ^C keeps what is done.\n" UNTIL_HELP "
+              ""\n"
               "-v: delta_p = q(next) - p(next), its mean and root mean square; correlation of ln "
               "p(next) and ln q(next) (Pearson); accepted = mean over tokens of the sum over the "
               "vocabulary of min(p, q), the share of drafts of the one that speculative decoding "

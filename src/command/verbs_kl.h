@@ -4,10 +4,13 @@
 #define QDB_COMMAND_VERBS_KL_H
 
 #include "command/command.h"
+#include "session/overlap.h"
 #include "study/agreement.h"
 
 /* Count a look at the half `check` of the evaluation set, and say so. */
 void measure_looked(struct session *s, struct result *out);
+/* Warn where the calibration text of `who` overlaps with the evaluation set. */
+void overlap_note(const struct overlap *x, const char *who, struct result *out);
 /* `kl base FILE` */
 NODISCARD enum st kl_base(struct session *s, const struct call *c, struct result *out,
                           struct err *e);

@@ -49,9 +49,9 @@ static void put_comments(const struct session_model *m, const struct recipe_tens
         bytes += tensors[i].bytes;
         elements += tensors[i].ne[0] * tensors[i].ne[1] * tensors[i].ne[2] * tensors[i].ne[3];
     }
-    const char *slash = strrchr(m->path, '/');
-    buf_printf(out, "# %s: %.4f bits per weight, %llu bytes of tensors\n",
-               slash ? slash + 1 : m->path, elements ? 8 * (double)bytes / (double)elements : 0,
+    const struct str name = str_base(str_from(m->path));
+    buf_printf(out, "# %.*s: %.4f bits per weight, %llu bytes of tensors\n",
+               (int)name.n, name.p, elements ? 8 * (double)bytes / (double)elements : 0,
                (unsigned long long)bytes);
     for (int f = 0; f < format_count(); f++) {
         size_t count = 0;

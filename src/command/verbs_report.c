@@ -21,7 +21,8 @@ struct entry {
     struct divergence d;
     struct worst_token worst[WORST];
     int64_t n_worst;
-    struct err problem; /* why it was not measured */
+    struct overlap overlap; /* of the evaluation set with the text that weighed the file */
+    struct err problem;     /* why it was not measured */
 };
 
 static enum st entry_open(const struct session *s, const struct call *c, int i, struct entry *out,
@@ -141,6 +142,8 @@ static void put_entry(struct table *t, const struct entry *x, double floor, stru
     } else
         put_mean(t, &x->d.kl);
     put_mean(t, &x->d.top1);
+    put_number(t, overlap_share(&x->overlap));
+    overlap_note(&x->overlap, x->m.path, out);
     const struct session_run of = { .model = (struct session_model *)&x->m };
     struct buf b = { 0 };
     for (int64_t i = 0; i < x->n_worst && x->worst[i].kl > 0; i++) {
@@ -191,7 +194,7 @@ static void put_report(const struct about *a, const struct entry *list, int n, s
                   { COL_FLOAT, "kl", "nat/token", 4 }, { COL_FLOAT, "kl_low", "nat/token", 4 },
                   { COL_FLOAT, "kl_high", "nat/token", 4 }, { COL_FLOAT, "top1", "", 4 },
                   { COL_FLOAT, "top1_low", "", 4 }, { COL_FLOAT, "top1_high", "", 4 },
-                  { COL_STRING, "worst" });
+                  { COL_FLOAT, "calibration_overlap", "", 4 }, { COL_STRING, "worst" });
     const struct divergence *any = NULL;
     for (int i = 0; i < n; i++) {
         put_entry(t, &list[i], a->floor, out);
@@ -222,6 +225,7 @@ static enum st measure_all(struct session *s, struct evaluator *ev, struct about
     for (; done < n; done++) {
         list[done].problem = (struct err)ERR_INIT;
         st = measure_entry(ev, &list[done], &shown, &list[done].problem);
+        list[done].overlap = session_overlap(s, &list[done].m, false, &list[done].m, set, a->text);
         if (st == ST_CANCELLED)
             break;
         failed += st != ST_OK;
@@ -328,6 +332,8 @@ const struct verb verbs_report[] = {
           "with all its parts; bpw = 8 bytes of tensors / elements of tensors; perplexity; kl to "
           "the reference and top1 with 95 % intervals (`help kl`); worst: the three scored tokens "
           "with the largest kl, each as the token that follows in the text, and its kl in nats. "
+          "calibration_overlap: the share of the evaluation set that is in the text which the "
+          "file's importance matrix was made from (`help kl`). "
           "All on the half `check` of the evaluation set (`data FILE`), in the mode of `set "
           "compute`: what `verify` gives for each. The second table is about the reference, REF, "
           "else that of `ref FILE`, else the active model, as its file has it.\n"

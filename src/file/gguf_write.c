@@ -53,6 +53,14 @@ void gguf_meta_integer(struct gguf_meta *m, const char *key, enum gguf_type type
     set(m, key, (struct gguf_kv){ .type = type, .elem = type, .n = 1 }, &b);
 }
 
+void gguf_meta_integers(struct gguf_meta *m, const char *key, const uint32_t *v, size_t n)
+{
+    struct buf b = { 0 };
+    for (size_t i = 0; i < n; i++)
+        put(&b, v[i], 4);
+    set(m, key, (struct gguf_kv){ .type = GGUF_ARRAY, .elem = GGUF_U32, .n = n }, &b);
+}
+
 void gguf_meta_string(struct gguf_meta *m, const char *key, struct str v)
 {
     struct buf b = { 0 };

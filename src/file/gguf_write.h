@@ -15,6 +15,8 @@ struct gguf_meta {
 };
 void gguf_meta_take(struct gguf_meta *m, const struct gguf *from);
 void gguf_meta_integer(struct gguf_meta *m, const char *key, enum gguf_type type, uint64_t v);
+void gguf_meta_integers(struct gguf_meta *m, const char *key, const uint32_t *v,
+                        size_t n); /* U32 */
 void gguf_meta_string(struct gguf_meta *m, const char *key, struct str v);
 void gguf_meta_strings(struct gguf_meta *m, const char *key, const struct str *v, size_t n);
 void gguf_meta_drop(struct gguf_meta *m, const char *key); /* fine if it is not there */

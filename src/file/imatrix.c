@@ -110,6 +110,7 @@ void imatrix_free(struct imatrix *m)
     mem_free(m->list);
     free(m->datasets);
     gguf_free(m->file);
+    shingles_drop(m->text);
     free(m);
 }
 
@@ -191,6 +192,10 @@ enum st imatrix_merge(struct imatrix *m, const struct imatrix *from, int64_t chu
     }
     for (size_t i = 0; i < from->n_datasets; i++)
         imatrix_add_dataset(m, str_from(from->datasets[i]));
+    if (from->text && !m->text)
+        m->text = shingles_new(from->text->vocabulary);
+    if (from->text && from->text->vocabulary == m->text->vocabulary)
+        shingles_merge(m->text, from->text);
     m->chunks += from->chunks;
     m->chunk_size = m->chunk_size      ? m->chunk_size
                     : from->chunk_size ? from->chunk_size

@@ -5,6 +5,7 @@
 #define QDB_FILE_IMATRIX_H
 
 #include "file/gguf.h"
+#include "file/shingles.h"
 
 struct imatrix_entry {
     struct str name; /* of the weight: "blk.0.attn_q.weight" */
@@ -24,10 +25,12 @@ struct imatrix {
     struct names by_name; /* private */
     char **datasets;      /* texts it was made from */
     size_t n_datasets, cap_datasets;
-    bool has_trailer;   /* of the older form: chunks and a dataset */
-    int64_t chunks;     /* 0: not known */
-    int64_t chunk_size; /* tokens; 0: not known */
-    struct gguf *file;  /* that it was read from, kept so that it can be written again; or NULL */
+    struct shingles *text; /* of those texts, as far as is known, or NULL; the older form has no
+                              place for them */
+    bool has_trailer;      /* of the older form: chunks and a dataset */
+    int64_t chunks;        /* 0: not known */
+    int64_t chunk_size;    /* tokens; 0: not known */
+    struct gguf *file; /* that it was read from, kept so that it can be written again; or NULL */
 };
 
 /* Read either form. Counts that the file does not justify, sums that are negative, infinite or NaN,

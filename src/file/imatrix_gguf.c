@@ -46,7 +46,7 @@ static enum st read_pair(struct imatrix *m, struct str name, const struct gguf_t
     return imatrix_check(x, path, e);
 }
 
-static void read_keys(struct imatrix *m)
+static enum st read_keys(struct imatrix *m, struct err *e)
 {
     const struct gguf_kv *kv = gguf_find(m->file, "imatrix.datasets");
     for (uint64_t i = 0; kv && kv->elem == GGUF_STRING && i < kv->n; i++)
@@ -55,6 +55,7 @@ static void read_keys(struct imatrix *m)
     const struct gguf_kv *size = gguf_find(m->file, "imatrix.chunk_size");
     m->chunks = chunks && gguf_is_integer(chunks->type) ? gguf_integer(chunks, 0) : 0;
     m->chunk_size = size && gguf_is_integer(size->type) ? gguf_integer(size, 0) : 0;
+    return shingles_get(m->file, &m->text, e);
 }
 
 enum st imatrix_parse_gguf(struct gguf *g, struct imatrix *m, struct err *e)
@@ -82,7 +83,8 @@ enum st imatrix_parse_gguf(struct gguf *g, struct imatrix *m, struct err *e)
         }
     }
     names_free(&tensors);
-    read_keys(m);
+    if (!st)
+        st = read_keys(m, e);
     if (!st && !m->n) {
         st = st_fail(e, ST_FORMAT, "there is no tensor NAME%s in it", sums_suffix);
         st_where(e, "%s", g->map.path);
@@ -139,6 +141,8 @@ static void print_keys(const struct imatrix *m, struct gguf_meta *meta)
     gguf_meta_integer(meta, "imatrix.chunk_count", GGUF_U32, (uint64_t)m->chunks);
     gguf_meta_integer(meta, "imatrix.chunk_size", GGUF_U32,
                       (uint64_t)(m->chunk_size > 0 ? m->chunk_size : IMATRIX_CHUNK));
+    if (m->text)
+        shingles_put(m->text, meta);
     free(list);
 }
 

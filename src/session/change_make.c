@@ -249,13 +249,14 @@ void change_quant(struct change *c, const struct weight *w, struct form *by,
 
 void change_weighted(struct change *c, const char *path, const struct imatrix *m)
 {
-    const char *slash = strrchr(path, '/');
+    const struct str name = str_base(str_from(path));
     struct buf dataset = { 0 };
     for (size_t i = 0; i < m->n_datasets; i++)
         buf_printf(&dataset, "%s%s", i ? ", " : "", m->datasets[i]);
     c->imatrix = x_alloc(sizeof *c->imatrix);
-    *c->imatrix = (struct change_imatrix){ .file = x_strdup(slash ? slash + 1 : path),
+    *c->imatrix = (struct change_imatrix){ .file = x_strndup(name.p, name.n),
                                            .dataset = dataset.n ? buf_take(&dataset) : NULL,
+                                           .text = shingles_keep(m->text),
                                            .entries = m->n,
                                            .chunks = m->chunks };
 }

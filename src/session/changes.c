@@ -114,6 +114,7 @@ static void imatrix_drop(struct change_imatrix *x)
         return;
     free(x->file);
     free(x->dataset);
+    shingles_drop(x->text);
     free(x);
 }
 

@@ -34,7 +34,8 @@ struct change_form {
 
 /* The importance matrix that weighed the errors of a change's encoders. */
 struct change_imatrix {
-    char *file, *dataset; /* dataset NULL: it does not say */
+    char *file, *dataset;  /* dataset NULL: it does not say */
+    struct shingles *text; /* NULL: not known */
     size_t entries;
     int64_t chunks; /* 0: it does not say */
 };

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "session/overlap.h"
 
 /* Where the bytes of a tensor are, and what they are known by. */
 struct export_bytes {
@@ -169,14 +170,13 @@ static void label(const struct export *x, size_t n, struct gguf_meta *meta)
 
 static void say_how(const struct session *s, const struct session_model *m, struct gguf_meta *meta)
 {
-    const char *slash = strrchr(m->path, '/');
     struct str *list = x_alloc((s->changes.n + 1) * sizeof *list);
     size_t n = 0;
     for (size_t i = 0; i < s->changes.n; i++)
         if (s->changes.list[i]->model == m)
             list[n++] = str_from(s->changes.list[i]->text);
     gguf_meta_string(meta, "qdb.version", str_from(PACKAGE_VERSION));
-    gguf_meta_string(meta, "qdb.source", str_from(slash ? slash + 1 : m->path));
+    gguf_meta_string(meta, "qdb.source", str_base(str_from(m->path)));
     gguf_meta_strings(meta, "qdb.changes", list, n);
     free(list);
 }
@@ -185,6 +185,9 @@ static void say_how(const struct session *s, const struct session_model *m, stru
  * matrix left in the file goes. */
 static void say_importance(const struct change_imatrix *x, struct gguf_meta *meta)
 {
+    shingles_unput(meta);
+    if (x->text)
+        shingles_put(x->text, meta);
     gguf_meta_drop(meta, "quantize.imatrix.dataset");
     gguf_meta_drop(meta, "quantize.imatrix.chunks_count");
     gguf_meta_string(meta, "quantize.imatrix.file", str_from(x->file));
@@ -193,6 +196,23 @@ static void say_importance(const struct change_imatrix *x, struct gguf_meta *met
     gguf_meta_integer(meta, "quantize.imatrix.entries_count", GGUF_U32, x->entries);
     if (x->chunks > 0)
         gguf_meta_integer(meta, "quantize.imatrix.chunks_count", GGUF_U32, (uint64_t)x->chunks);
+}
+
+/* How far the resident evaluation set was in the text that weighed the encoders. */
+static void say_overlap(const struct session *s, const struct session_model *m,
+                        struct gguf_meta *meta)
+{
+    gguf_meta_drop(meta, "qdb.calibration.shared");
+    gguf_meta_drop(meta, "qdb.calibration.compared");
+    gguf_meta_drop(meta, "qdb.calibration.compared_with");
+    if (!s->data.set.segments)
+        return;
+    const struct overlap x = session_overlap(s, m, true, m, &s->data.set, s->data.path);
+    if (!x.share.asked)
+        return;
+    gguf_meta_integer(meta, "qdb.calibration.shared", GGUF_U32, (uint64_t)x.share.found);
+    gguf_meta_integer(meta, "qdb.calibration.compared", GGUF_U32, (uint64_t)x.share.asked);
+    gguf_meta_string(meta, "qdb.calibration.compared_with", str_base(str_from(s->data.path)));
 }
 
 static void plan_metadata(const struct session *s, const struct session_model *m, struct export *x)
@@ -207,8 +227,10 @@ static void plan_metadata(const struct session *s, const struct session_model *m
         say_how(s, m, &x->metas[0]);
     }
     const struct change_imatrix *imatrix = changes_imatrix(s, m);
-    if (imatrix)
+    if (imatrix) {
         say_importance(imatrix, &x->metas[0]);
+        say_overlap(s, m, &x->metas[0]);
+    }
     for (size_t k = 0; k < x->n_parts && x->n_parts > 1; k++) {
         gguf_meta_integer(&x->metas[k], split[0], GGUF_U16, k);
         gguf_meta_integer(&x->metas[k], split[1], GGUF_U16, x->n_parts);

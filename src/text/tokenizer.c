@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "text/bpe.h"
 #include "text/special.h"
 #include "text/spm.h"
@@ -297,6 +298,16 @@ enum st tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n
         }
     }
     return ST_OK;
+}
+
+uint32_t tokenizer_identity(const struct tokenizer *t)
+{
+    uint64_t hash = 0;
+    for (int32_t i = 0; i < t->vocab.n; i++) {
+        const struct str piece = vocab_piece(&t->vocab, i);
+        hash = hash_bytes(piece.p, piece.n, hash + piece.n);
+    }
+    return (uint32_t)(hash >> 32);
 }
 
 int32_t tokenizer_size(const struct tokenizer *t) { return t->vocab.n; }

@@ -48,6 +48,8 @@ NODISCARD enum st tokenizer_encode(const struct tokenizer *t, struct str text, i
 NODISCARD enum st tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n,
                                    bool start, bool special, struct buf *out, struct err *e);
 
+/* A hash of all pieces in order: whether ids of two tokenizers mean the same. */
+uint32_t tokenizer_identity(const struct tokenizer *t);
 int32_t tokenizer_size(const struct tokenizer *t);
 const char *tokenizer_model(const struct tokenizer *t); /* "llama", "gpt2" */
 const char *tokenizer_pre(const struct tokenizer *t);   /* "gpt-2", "qwen2"; "" for "llama" */
@@ -56,7 +58,7 @@ struct str tokenizer_piece(const struct tokenizer *t, int32_t id); /* as in the 
 void tokenizer_bytes(const struct tokenizer *t, int32_t id, struct buf *out);
 enum token_type tokenizer_type(const struct tokenizer *t, int32_t id);
 float tokenizer_score(const struct tokenizer *t, int32_t id); /* 0 if the file has none */
-int32_t tokenizer_bos(const struct tokenizer *t); /* -1 if none; likewise the others */
+int32_t tokenizer_bos(const struct tokenizer *t);             /* -1 if none; likewise the others */
 int32_t tokenizer_eos(const struct tokenizer *t);
 int32_t tokenizer_unk(const struct tokenizer *t);
 bool tokenizer_adds_bos(const struct tokenizer *t);
