@@ -94,6 +94,25 @@ is "and taken back" "$(printf '%s\n' "$out" | grep '^s[012]:blk' | sort | uniq -
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'ref off' -ex 'splice blk.0.out'
 like "a splice needs a reference" "$err" 'there is no reference'
 
+# ref!ADDR: what the reference has beside the active run, a model or a trace.
+traces=$QDB_TOP/tests/golden/traces
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'set compute exact' -ex "$prompt" -ex run -ex 'dump ref!blk.1.out '"$tmp/model.npy" -ex 'compare blk.1.out' -ex 'print relerr(ref!blk.1.out[tok=3],blk.1.out[tok=3])' -ex 'summary ref!blk.*.out' --output csv
+is "the reference's run is read beside ours" "$status" 0
+like "under its own name" "$out" '^ref!blk\.0\.out,,192,'
+trace_of() { model=$1 kind=$2; shift 2; capture "$QDB" -n -batch "$models/$model" -ex "ref trace '$traces/llama-gqa-tied.$kind'" -ex 'set compute exact' -ex 'prompt -r > /dev/null' "$@" </dev/null; }
+trace_of llama-gqa-tied-q4_0.gguf lens -ex 'print ref!blk.1.out[tok=3,chan=5:7]' -ex 'summary ref!blk.*.out' -ex "dump ref!blk.1.out '$tmp/trace.npy'" -ex 'break blk.1.out if relerr(ref) > 0.1' -ex run --output csv
+is "a trace is read before the run has come there" "$status" 0
+like "all of its points that match" "$out" '^ref!blk\.1\.out,,192,0,0,0,'
+like "and conditions know it" "$out" '^breakpoint,1,s0:blk\.1\.out,blk\.1\.out,[^,]*,[^,]*,relerr,0\.[1-9]'
+trace_of llama-gqa-tied.gguf lens -ex run -ex 'print relerr(ref!blk.1.out,blk.1.out)' -ex 'print relerr(ref!blk.0.attn.prob[head=1,tok=3:5],blk.0.attn.prob[head=1,tok=3:5])' -ex 'compare ref!blk.1.out' --output csv
+is "its numbers are those of the model that it is of" "$(printf '%s\n' "$out" | grep -c 'e-0[78]')" 3
+trace_of llama-gqa-tied.gguf llama.cpp -ex 'print ref!blk.0.attn_q.out' -ex 'print ref!blk.0.attn_q.weight' -ex 'set tensor ref!blk.0.out = zero' -ex 'why ref!blk.0.out' -ex 'ref off' -ex 'print ref!blk.0.out' -k
+like "a point that it lacks, and those nearby" "$err" '^error: blk\.0\.attn_q\.out is not in the trace$'
+like "in the order of the graph" "$err" '^nearby it has embd\.out, blk\.0\.attn_norm\.out, blk\.0\.attn_v\.out, blk\.0\.attn_q\.rope$'
+like "it has no weights" "$err" 'the reference is a trace: it has no weights'
+like "nor can it be changed" "$err" 'its points can be read, no more'
+like "and goes with ref off" "$err" 'no model or run .ref.'
+
 # Bisection.
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text'" -ex 'bisect 80% by weight' -ex 'bisect 0.5 by block' --output csv
 like "weights are found" "$out" '^token_embd\.weight,weight,0\.'

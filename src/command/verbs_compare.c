@@ -30,8 +30,7 @@ static void trace_notes(const struct session *s, struct result *out)
                     t->n_unused > 3 ? ", ..." : "");
 }
 
-static enum st ref_trace(struct session *s, const struct call *c, struct result *out,
-                         struct err *e)
+static enum st ref_trace(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     char *path = x_strndup(c->words[1].text.p, c->words[1].text.n);
     const enum st st = session_set_trace(s, path, e);
@@ -185,8 +184,9 @@ static enum st run_compare(struct session *s, const struct call *c, struct resul
         }
     free(list);
     if (!st && !t->n_rows)
-        return st_fail(e, ST_STATE, missing ? "none of these points is in the trace"
-                                            : "none of these points has been computed yet");
+        return st_fail(e, ST_STATE,
+                       missing ? "none of these points is in the trace"
+                               : "none of these points has been computed yet");
     if (!st && missing)
         result_note(out, "%zu left out: %s not in the trace", missing,
                     text_plural(missing, "it is", "they are"));
@@ -385,7 +385,10 @@ const struct verb verbs_compare[] = {
       .brief = "open a model, or what another engine computed, as the reference of runs",
       .help = "A model must be of the same architecture, sizes and vocabulary as the active one; "
               "the formats of its weights may differ. Every prompt goes through both as far as a "
-              "comparison needs. In addresses it is ref!ADDR where that name was free.\n\n"
+              "comparison needs. In addresses it is ref!ADDR where that name was free: a point "
+              "that the "
+              "reference, or the trace, has beside the active run, whether that has come to it or "
+              "not (of a model that has runs of its own: of the first of those).\n\n"
               "trace DIR: activations of any other engine or machine for one prompt. The folder "
               "holds trace.json: {\"format\": \"qdb-trace\", \"version\": 1, \"tokens\": "
               "[IDS], \"engine\": ..., \"model\": ..., \"dtype\": ...} (the last three are "

@@ -7,9 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "engine/derive.h"
-#include "session/capture.h"
-#include "session/control.h"
+#include "session/lookup_points.h"
 #include "session/session.h"
 #include "session/slice.h"
 
@@ -39,143 +37,6 @@ static enum st read_weight(const struct weight *w, int64_t *const *lists, struct
     return st;
 }
 
-/* --- points ------------------------------------------------------------------------------------
- */
-
-/* Spans [first, end) of the run that hold the point; all that are through, or the one that @ names.
- */
-static enum st spans_of(const struct session_run *r, const struct address *a, int value, int *first,
-                        int *end, struct err *e)
-{
-    const struct graph *g = run_graph(r->run);
-    struct position at = run_position(r->run);
-    *first = 0;
-    *end = at.span + (at.node > g->values[value].node);
-    if (!a->position.n)
-        return ST_OK;
-    struct position p;
-    struct buf b = { 0 };
-    buf_add(&b, a->position.p, a->position.n);
-    if (!memchr(a->position.p, ':', a->position.n) && a->position.p[0] == 's')
-        buf_adds(&b, ":end"); /* @s1 */
-    enum st st = position_parse(r->run, str_of(b.p, b.n), &p, e);
-    buf_free(&b);
-    if (st)
-        return st;
-    *first = p.span;
-    *end = p.span + 1;
-    return ST_OK;
-}
-
-/* What is asked of a point, entry by entry; td: the token dimension (-1 none), kd: the key
- * dimension (-1 none). */
-struct gathering {
-    const struct match *m;
-    int td, kd;
-    int64_t *const *lists;
-    struct view *v;
-    struct span rows; /* what x holds */
-    const struct tensor *x;
-};
-
-/* Copy from dimension d on: entries of x from `from` on, of the view from `to` on. */
-static void gather(const struct gathering *g, int d, int64_t from, int64_t to)
-{
-    const struct shape *s = &g->v->shape;
-    if (d == s->rank) {
-        g->v->data[to] = g->x->data[from];
-        return;
-    }
-    const int64_t n = g->x->shape.d[d].n, first = d == g->td ? g->rows.first : 0;
-    for (int64_t i = 0; i < s->d[d].n; i++) {
-        const int64_t k = g->lists[d][i] - first;
-        if (k >= 0 && k < n) /* other rows are elsewhere, other keys not seen */
-            gather(g, d + 1, from * n + k, to * s->d[d].n + i);
-    }
-}
-
-static enum st gather_rows(void *data, struct span rows, const struct tensor *x, struct err *e)
-{
-    (void)e;
-    struct gathering *g = data;
-    struct tensor as = *x; /* an alias may see the same memory under another shape */
-    as.shape = shape_resolve(g->m->shape, rows.n,
-                             g->kd >= 0 ? x->shape.d[x->shape.rank - 1].n : 0);
-    g->rows = rows;
-    g->x = &as;
-    gather(g, 0, 0, 0);
-    return ST_OK;
-}
-
-static enum st gather_derived(struct run *r, int span, const struct point_alias *a,
-                              struct gathering *g, struct err *e)
-{
-    struct tensor x;
-    enum st st = derive_read(r, span, a, &x, e);
-    if (st)
-        return st;
-    st = gather_rows(g, run_span(r, span), &x, e);
-    mem_free(x.data);
-    return st;
-}
-
-/* The tokens of the span that are asked for lie in *rows; false: none. */
-static bool asks_for(const struct gathering *g, struct span span, struct span *rows)
-{
-    int64_t first = g->td < 0 ? span.first : INT64_MAX, end = g->td < 0 ? span.first + span.n : 0;
-    for (int64_t i = 0; g->td >= 0 && i < g->v->shape.d[g->td].n; i++) {
-        const int64_t t = g->lists[g->td][i];
-        if (t < span.first || t >= span.first + span.n)
-            continue;
-        first = t < first ? t : first;
-        end = t >= end ? t + 1 : end;
-    }
-    *rows = (struct span){ first, end > first ? end - first : 0 };
-    return rows->n > 0;
-}
-
-static enum st read_captured(const struct match *m, int64_t *const *lists, struct view *v,
-                             struct err *e)
-{
-    void *p;
-    enum st st = mem_alloc(&p, m->captured->x->n * sizeof(float), m->captured->x->name, e);
-    if (st)
-        return st;
-    const struct tensor x = { m->shape, p };
-    struct gathering g = { .m = m, .td = -1, .kd = -1, .lists = lists, .v = v, .x = &x };
-    if (!(st = stored_floats(m->captured->x, p, e)))
-        gather(&g, 0, 0, 0);
-    mem_free(p);
-    return st;
-}
-
-/* Sizes of the point over the spans: tokens of the run up to `end`, the longest key axis. */
-static struct shape full_shape(const struct session_run *r, const struct match *m, int end)
-{
-    struct span last = run_span(r->run, end - 1);
-    int64_t keys = last.first + last.n; /* no token sees more than all */
-    return shape_resolve(m->shape, last.first + last.n, keys);
-}
-
-static enum st read_point(struct session_run *r, const struct match *m, int first, int end, int td,
-                          int kd, int64_t *const *lists, struct view *v, struct err *e)
-{
-    const struct graph *graph = run_graph(r->run);
-    const bool scores = graph->nodes[graph->values[m->value].node].op == OP_SCORE;
-    struct gathering g = { .m = m, .td = td, .kd = kd, .lists = lists, .v = v };
-    enum st st = ST_OK;
-    for (int64_t i = 0, n = view_count(v); i < n; i++)
-        v->data[i] = scores ? -INFINITY : 0.0f; /* of keys that a token does not see */
-    for (int s = first; s < end && !st; s++) {
-        struct span rows;
-        if (asks_for(&g, run_span(r->run, s), &rows) && m->derived)
-            st = gather_derived(r->run, s, m->derived, &g, e);
-        else if (rows.n)
-            st = run_read_rows(r->run, s, m->value, rows, gather_rows, &g, e);
-    }
-    return st;
-}
-
 /* A point is too large for what memory is left: what would fit. */
 static enum st say_what_fits(const struct shape *s, int64_t *const *lists, struct err *e)
 {
@@ -187,7 +48,8 @@ static enum st say_what_fits(const struct shape *s, int64_t *const *lists, struc
                  tokens = (double)(mem_budget() - mem_used()) / 2 / token;
     const int64_t n = tokens < (double)s->d[d].n ? (int64_t)tokens : s->d[d].n;
     if (n)
-        return st_hint(e, "%" PRId64 " of its %" PRId64 " tokens fit: a slice [tok=%" PRId64
+        return st_hint(e,
+                       "%" PRId64 " of its %" PRId64 " tokens fit: a slice [tok=%" PRId64
                        ":%" PRId64 "], or a larger `set mem-budget`",
                        n, s->d[d].n, lists[d][0], lists[d][0] + n);
     return st_hint(e, "not even one token fits: a larger `set mem-budget`");
@@ -261,31 +123,35 @@ static enum st read_match(struct session *s, const struct address *a, const stru
 {
     struct session_model *model;
     struct session_run *r;
-    int first = 0, end = 0;
-    enum st st = lookup_who(s, a, &model, &r, e);
+    struct ref_source ref = { 0 };
+    struct point_spans from = { 0 };
+    enum st st = m->beside ? ST_OK : lookup_who(s, a, &model, &r, e);
     struct shape full = m->shape, shape;
     const bool run = !m->weight && !m->captured;
     if (!st && run) {
+        from.r = r = m->beside ? s->models.run : r;
         st = need_run(r, m, e);
-        if (!st)
-            st = spans_of(r, a, m->value, &first, &end, e);
-        if (!st && end <= first) { /* nothing there yet: the engine says where the run stands */
+        if (!st && m->beside)
+            st = points_beside(s, a, m, &from, &ref, e);
+        else if (!st)
+            st = points_spans(r, a, m->value, &from.first, &from.end, e);
+        if (!st && from.end <= from.first) { /* nothing yet: the engine says where the run stands */
             struct tensor x;
-            st = run_read(r->run, first, m->value, &x, e);
+            st = run_read(r->run, from.first, m->value, &x, e);
         }
         if (!st)
-            full = full_shape(r, m, end);
+            full = points_shape(r, m, from.end);
     }
     if (st)
         return st;
     int64_t *lists[SHAPE_MAX] = { 0 };
     struct address narrowed = *a;
     if (run && a->position.n)
-        only_span(&narrowed, &full, run_span(r->run, first));
+        only_span(&narrowed, &full, run_span(r->run, from.first));
     struct view v = { .value = -1 };
     st = slice_entries(&narrowed, &full, run ? r : NULL, &shape, lists, e);
     if (!st && run && a->position.n)
-        st = check_span(&narrowed, &full, &shape, lists, run_span(r->run, first), e);
+        st = check_span(&narrowed, &full, &shape, lists, run_span(r->run, from.first), e);
     *all = st ? 0 : shape_count(&shape);
     if (most && *all > LOOKUP_LARGE)
         for (int d = 0; d < shape.rank; d++)
@@ -296,14 +162,14 @@ static enum st read_match(struct session *s, const struct address *a, const stru
         say_what_fits(&shape, lists, e);
     buf_free(&name);
     if (!st)
-        st = m->captured ? read_captured(m, lists, &v, e)
+        st = m->captured ? points_read_captured(m, lists, &v, e)
              : m->weight ? read_weight(m->weight, lists, &v, s->progress, e)
-                       : read_point(r, m, first, end, shape_axis(&full, AXIS_TOK),
-                                    shape_axis(&full, AXIS_KEY), lists, &v, e);
+                         : points_read(&from, m, shape_axis(&full, AXIS_TOK),
+                                       shape_axis(&full, AXIS_KEY), lists, &v, e);
     for (int d = 0; !st && d < shape.rank; d++)
         memcpy(v.index[d], lists[d], (size_t)shape.d[d].n * sizeof *lists[d]);
     v.run = run ? r : NULL;
-    v.value = m->derived ? -1 : m->value;
+    v.value = m->derived || m->beside ? -1 : m->value; /* else one of that run's */
     v.weight = m->weight;
     if (!st)
         st = slice_select(a, &full, &v, s->progress, e);

@@ -15,7 +15,8 @@
 
 struct session;
 
-/* The model, and the run if there is one, that `who!` of an address names. */
+/* The model, and the run if there is one, that `who!` of an address names. A trace is neither:
+ * ST_UNSUPPORTED. */
 NODISCARD enum st lookup_who(struct session *s, const struct address *a, struct session_model **m,
                              struct session_run **r, struct err *e);
 /* Names that the address' glob matches, weights in file order, then points in graph order; with
@@ -23,11 +24,12 @@ NODISCARD enum st lookup_who(struct session *s, const struct address *a, struct 
  * the caller frees *out. */
 struct match {
     struct str name;
-    const struct weight *weight; /* NULL for points */
-    int value;                   /* -1 for weights */
+    const struct weight *weight;       /* NULL for points */
+    int value;                         /* -1 for weights */
     const struct captured *captured;   /* of a capture; value is -1 */
     const struct point_alias *derived; /* computed from `value`; NULL: it is that value */
-    struct shape shape;          /* of a point, unresolved; of a weight, resolved */
+    bool beside; /* of the reference that goes with the active run, not of a run of its own */
+    struct shape shape; /* of a point, unresolved; of a weight, resolved */
 };
 NODISCARD enum st lookup_names(struct session *s, const struct address *a, struct match **out,
                                size_t *n, struct err *e);

@@ -7,6 +7,7 @@
 #include "graph/glob.h"
 #include "session/capture.h"
 #include "session/lookup.h"
+#include "session/reference.h"
 #include "session/session.h"
 
 /* Underline what stands in front of the `!`. */
@@ -14,6 +15,29 @@ static enum st at_who(const struct address *a, struct err *e)
 {
     const int length = (int)(a->model.n + (a->run.n ? a->run.n + 1 : 0));
     return st_at(e, a->column - 1 - length, length);
+}
+
+/* Does `ref!` mean the trace that is the reference? */
+static bool is_trace(const struct session *s, const struct address *a)
+{
+    return s->models.trace && !a->run.n && str_is(a->model, "ref")
+           && !session_find_model(s, a->model) && !session_find_run(s, a->model);
+}
+
+/* The model whose points an address means that are the reference's beside the active run: no run
+ * of the reference has been made by itself. NULL: it does not. */
+static struct session_model *beside_run(const struct session *s, const struct address *a)
+{
+    struct session_model *ref = s->models.ref;
+    if (is_trace(s, a))
+        return s->models.run ? s->models.run->model : s->models.model;
+    if (!ref || !a->model.n || a->run.n || session_find_model(s, a->model) != ref
+        || session_find_run(s, a->model))
+        return NULL;
+    for (size_t i = 0; i < s->models.n_runs; i++)
+        if (s->models.runs[i]->model == ref)
+            return NULL;
+    return ref;
 }
 
 enum st lookup_who(struct session *s, const struct address *a, struct session_model **m,
@@ -33,6 +57,10 @@ enum st lookup_who(struct session *s, const struct address *a, struct session_mo
     }
     if (*r && !*m)
         *m = (*r)->model;
+    if (!*m && is_trace(s, a)) {
+        st_fail(e, ST_UNSUPPORTED, "the reference is a trace: its points can be read, no more");
+        return at_who(a, e);
+    }
     if (!*m) {
         st_fail(e, ST_NOTFOUND, "no model or run `%.*s`", (int)a->model.n, a->model.p);
         st_hint(e, "`info models` and `info runs` list them");
@@ -141,8 +169,8 @@ enum st lookup_no_name(const struct session_model *m, struct str name, unsigned 
             kinds[of & (NAMES_WEIGHTS | NAMES_POINTS)], (int)(name.n > 200 ? 200 : name.n), name.p);
     const struct point_alias *computed = g ? graph_alias(g, name) : NULL;
     if (computed && computed->derive) {
-        st_fail(e, ST_NOTFOUND, "%s is computed from %s, it is no point of the run",
-                computed->name, g->values[computed->value].name);
+        st_fail(e, ST_NOTFOUND, "%s is computed from %s, it is no point of the run", computed->name,
+                g->values[computed->value].name);
         return st_hint(e, "take %s", g->values[computed->value].name);
     }
     if (g && block_of(name) >= g->n_blocks && g->n_blocks)
@@ -210,8 +238,8 @@ static void add_aliases(const struct graph *g, struct str glob, struct match **l
         }
 }
 
-static void add_captured(const struct capture *c, struct str wanted, bool glob,
-                         struct match **list, size_t *n, size_t *cap)
+static void add_captured(const struct capture *c, struct str wanted, bool glob, struct match **list,
+                         size_t *n, size_t *cap)
 {
     for (size_t i = 0; c && i < c->n; i++)
         if (names_match(wanted, glob, c->list[i].x->name))
@@ -237,40 +265,83 @@ enum st match_is_point(const struct session_model *m, const struct match *x, str
     return st_hint(e, "%s: %s", x->name.p, x->derived->brief);
 }
 
-enum st lookup_names(struct session *s, const struct address *a, struct match **out, size_t *n,
-                     struct err *e)
+/* Of the matches keep the points that the trace has. ST_NOTFOUND says what it has instead. */
+static enum st keep_traced(struct session *s, const struct session_model *m, struct match *list,
+                           size_t *n, struct err *e)
 {
-    struct session_model *m;
-    struct session_run *r;
-    enum st st = lookup_who(s, a, &m, &r, e);
-    if (st)
+    struct trace_points *t;
+    size_t kept = 0;
+    enum st st = session_trace(s, m, &t, e);
+    for (size_t i = 0; i < *n && !st; i++)
+        if (!list[i].derived && t->bound[list[i].value].x)
+            list[kept++] = list[i];
+    if (st || kept) {
+        *n = kept;
         return st;
-    struct match *list = NULL;
+    }
+    for (size_t i = 0; i < *n; i++)
+        if (list[i].derived && t->bound[list[i].value].x) {
+            const char *from = m->model->graph->values[list[i].value].name;
+            st_fail(e, ST_NOTFOUND, "%.*s is computed from %s, which is what is kept of the trace",
+                    (int)list[i].name.n, list[i].name.p, from);
+            return st_hint(e, "ref!%s", from);
+        }
+    return trace_points_lack(t, list[0].value, e);
+}
+
+/* Weights and points of a model; `trace`: points alone. */
+static void add_names(const struct session_model *m, const struct address *a, bool trace,
+                      struct match **list, size_t *n)
+{
     size_t cap = 0;
-    *n = 0;
     const struct weights *w = m->model->weights;
     const struct graph *g = m->model->graph;
     const bool glob = glob_is_pattern(a->name);
-    const struct weight *exact = glob ? NULL : weights_find(w, a->name);
+    const struct weight *exact = glob || trace ? NULL : weights_find(w, a->name);
     if (exact)
-        add_match(&list, n, &cap, weight_match(exact));
-    for (size_t i = 0; glob && i < w->n; i++)
+        add_match(list, n, &cap, weight_match(exact));
+    for (size_t i = 0; glob && !trace && i < w->n; i++)
         if (glob_match(a->name, w->list[i].name))
-            add_match(&list, n, &cap, weight_match(&w->list[i]));
+            add_match(list, n, &cap, weight_match(&w->list[i]));
     /* aliases in a glob would show everything twice, unless only they match */
     for (int i = 0; g && !exact && i < graph_n_points(g) && !(glob && *n && i >= g->n_values); i++)
         if (names_match(a->name, glob, graph_point_name(g, i))) {
             if (glob && i >= g->n_values) {
-                add_aliases(g, a->name, &list, n, &cap);
+                add_aliases(g, a->name, list, n, &cap);
                 break;
             }
-            add_match(&list, n, &cap, point_match(g, i));
+            add_match(list, n, &cap, point_match(g, i));
         }
-    add_captured(m->capture, a->name, glob, &list, n, &cap);
-    if (*n) {
+    if (!trace)
+        add_captured(m->capture, a->name, glob, list, n, &cap);
+}
+
+enum st lookup_names(struct session *s, const struct address *a, struct match **out, size_t *n,
+                     struct err *e)
+{
+    const bool trace = is_trace(s, a);
+    struct session_model *m = beside_run(s, a);
+    struct session_run *r;
+    const bool beside = m != NULL;
+    enum st st = m ? ST_OK : trace ? session_need_model(s, &m, e) : lookup_who(s, a, &m, &r, e);
+    if (st)
+        return st;
+    struct match *list = NULL;
+    *n = 0;
+    add_names(m, a, trace, &list, n);
+    for (size_t i = 0; i < *n; i++)
+        list[i].beside = beside && list[i].value >= 0;
+    if (trace && *n)
+        st = keep_traced(s, m, list, n, e);
+    else if (trace && weights_find(m->model->weights, a->name))
+        st = st_fail(e, ST_NOTFOUND, "the reference is a trace: it has no weights");
+    else if (!*n)
+        st = lookup_no_name(m, a->name, trace ? NAMES_POINTS : NAMES_WEIGHTS | NAMES_POINTS, e);
+    if (!st) {
         *out = list;
         return ST_OK;
     }
-    lookup_no_name(m, a->name, NAMES_WEIGHTS | NAMES_POINTS, e);
+    free(list);
+    *n = 0;
     return st_at(e, a->column, a->length);
 }

@@ -107,21 +107,29 @@ static enum st same_tokens(const struct trace *t, const struct run *r, struct er
     return ST_OK;
 }
 
+enum st session_trace(struct session *s, const struct session_model *m, struct trace_points **out,
+                      struct err *e)
+{
+    enum st st = m->model->graph ? ST_OK : m->model->no_graph.st;
+    if (st && e)
+        *e = m->model->no_graph;
+    if (!st && s->models.trace_model != m) {
+        st = trace_points_bind(s->models.trace, m->model->graph, e);
+        s->models.trace_model = st ? NULL : m;
+    }
+    if (!st)
+        *out = s->models.trace;
+    return st;
+}
+
 enum st session_reference(struct session *s, struct session_run *r, struct position to,
                           struct progress *p, struct ref_source *out, struct err *e)
 {
     struct ref_source from = { 0 };
-    struct trace_points *t = s->models.trace;
-    enum st st = ST_OK;
-    if (!t)
-        st = session_ref_run(s, r, to, p, &from.run, e);
-    else if (s->models.trace_model != r->model) {
-        st = trace_points_bind(t, r->model->model->graph, e);
-        s->models.trace_model = st ? NULL : r->model;
-    }
-    if (!st && t)
-        st = same_tokens(&t->file, r->run, e);
-    from.trace = t;
+    enum st st = s->models.trace ? session_trace(s, r->model, &from.trace, e)
+                                 : session_ref_run(s, r, to, p, &from.run, e);
+    if (!st && from.trace)
+        st = same_tokens(&from.trace->file, r->run, e);
     if (!st)
         *out = from;
     return st;
@@ -146,8 +154,9 @@ enum st session_ref_run(struct session *s, struct session_run *r, struct positio
     if (!ref && changes_hold(s, r->model))
         ref = r->model; /* as the file has it */
     if (!ref) {
-        st_fail(e, ST_STATE, s->models.trace ? "the reference is a trace: this takes a model"
-                                             : "there is no reference");
+        st_fail(e, ST_STATE,
+                s->models.trace ? "the reference is a trace: this takes a model"
+                                : "there is no reference");
         return st_hint(e, "`ref FILE` opens one");
     }
     enum st st = same_graph(r->model->model->graph, ref->model->graph, e);

@@ -22,6 +22,11 @@ NODISCARD enum st session_ref_run(struct session *s, struct session_run *r, stru
  * the active model. ST_IO, ST_FORMAT, ST_RANGE; the reference stays as it was. */
 NODISCARD enum st session_set_trace(struct session *s, const char *path, struct err *e);
 
+/* The trace that is the reference, as points of the model. There must be one. ST_RANGE, ST_FORMAT:
+ * it does not fit. */
+NODISCARD enum st session_trace(struct session *s, const struct session_model *m,
+                                struct trace_points **out, struct err *e);
+
 /* What r is compared with: the run above, or the trace, whose tokens must be those of r; ST_RANGE
  * names the first that is not. */
 NODISCARD enum st session_reference(struct session *s, struct session_run *r, struct position to,

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "engine/derive.h"
 
-enum { NAMED_UNUSED = 3 };
+enum { NAMED_UNUSED = 3, NAMED_NEAR = 4 };
 
 void trace_points_init(struct trace_points *t, struct trace *file)
 {
@@ -124,6 +124,30 @@ enum st trace_points_bind(struct trace_points *t, const struct graph *g, struct 
     return st;
 }
 
+/* The n-th point that the trace has, counted from `value` away in one direction; -1: none. */
+static int nth_bound(const struct trace_points *t, int value, int step, int n)
+{
+    for (int v = value + step; v >= 0 && v < t->g->n_values; v += step)
+        if (t->bound[v].x && !n--)
+            return v;
+    return -1;
+}
+
+enum st trace_points_lack(const struct trace_points *t, int value, struct err *e)
+{
+    struct buf near = { 0 };
+    for (int k = -NAMED_NEAR / 2; k < NAMED_NEAR / 2; k++) { /* in the order of the graph */
+        const int v = k < 0 ? nth_bound(t, value, -1, -k - 1) : nth_bound(t, value, 1, k);
+        if (v >= 0)
+            buf_printf(&near, "%s%s", near.n ? ", " : "", t->g->values[v].name);
+    }
+    st_fail(e, ST_NOTFOUND, "%s is not in the trace", t->g->values[value].name);
+    if (near.n)
+        st_hint(e, "nearby it has %s", buf_str(&near));
+    buf_free(&near);
+    return ST_NOTFOUND;
+}
+
 /* All tokens of a point into t->held. */
 static enum st hold(struct trace_points *t, int value, struct err *e)
 {
@@ -158,8 +182,7 @@ static enum st hold(struct trace_points *t, int value, struct err *e)
 static enum st cut(struct trace_points *t, struct span span, struct tensor *out, struct err *e)
 {
     const struct shape all = whole(t, t->g->values[t->value].shape);
-    const struct shape s =
-        shape_resolve(t->g->values[t->value].shape, span.n, span.first + span.n);
+    const struct shape s = shape_resolve(t->g->values[t->value].shape, span.n, span.first + span.n);
     const int td = shape_axis(&s, AXIS_TOK), kd = shape_axis(&s, AXIS_KEY), last = s.rank - 1;
     void *p;
     if (shape_equal(&all, &s)) {
@@ -204,8 +227,12 @@ enum st source_read(struct ref_source *from, const struct run *r, int span, int 
 {
     if (from->run)
         return run_read(from->run, span, value, out, e);
+    if (from->trace->g == run_graph(r) && from->trace->bound[value].x
+        && !covers(from->trace, r, span))
+        return st_fail(e, ST_NOTFOUND, "the trace has %zu tokens, and span %d goes beyond",
+                       from->trace->file.n_ids, span);
     if (!source_has(from, r, span, value))
-        return st_fail(e, ST_NOTFOUND, "%s is not in the trace", run_graph(r)->values[value].name);
+        return trace_points_lack(from->trace, value, e);
     const enum st st = hold(from->trace, value, e);
     return st ? st : cut(from->trace, run_span(r, span), out, e);
 }

@@ -14,11 +14,11 @@ struct trace_points {
     struct trace_bound {
         const struct trace_tensor *x;    /* NULL: the trace does not have this point */
         const struct point_alias *alias; /* under whose name; NULL: its own */
-    } *bound;                            /* [n_values] */
-    int n_bound;    /* points that it has */
-    int n_unused;   /* arrays that are no point */
-    struct buf unused; /* names of the first few of them */
-    int value;     /* whose rows of all tokens are held, -1 = none */
+    } * bound;                           /* [n_values] */
+    int n_bound;                         /* points that it has */
+    int n_unused;                        /* arrays that are no point */
+    struct buf unused;                   /* names of the first few of them */
+    int value;                           /* whose rows of all tokens are held, -1 = none */
     float *held;
     float *rows; /* those of one span of it */
 };
@@ -27,6 +27,8 @@ struct trace_points {
  * known name has another shape, ST_FORMAT when none has a name of the graph. */
 void trace_points_init(struct trace_points *t, struct trace *file);
 NODISCARD enum st trace_points_bind(struct trace_points *t, const struct graph *g, struct err *e);
+/* Say that it does not have this point, and which it has nearby. Returns ST_NOTFOUND. */
+enum st trace_points_lack(const struct trace_points *t, int value, struct err *e);
 void trace_points_free(struct trace_points *t);
 
 /* One of the two; borrowed. */
@@ -38,7 +40,7 @@ struct ref_source {
 /* Does it have this point of a span that r has? A run has what it has reached. */
 bool source_has(const struct ref_source *from, const struct run *r, int span, int value);
 /* Its point of a span of r, shaped as r's: borrowed until the next call. ST_NOTFOUND when a trace
- * does not have it, ST_FORMAT when its file is bad; else as run_read(). */
+ * does not have it (trace_points_lack), ST_FORMAT when its file is bad; else as run_read(). */
 NODISCARD enum st source_read(struct ref_source *from, const struct run *r, int span, int value,
                               struct tensor *out, struct err *e);
 
