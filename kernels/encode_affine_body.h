@@ -15,7 +15,7 @@ struct affine_format {
 
 /* Without importances, and with. */
 static const struct tries tries_affine[2] = {
-    { 3, { 0, -0.4f, 0.5f }, 1, false },
+    { 2, { 0, -0.4f }, 1, false },
     { 9, { 0, -1, -0.7f, -0.4f, -0.1f, 0.2f, 0.5f, 0.8f, 1.1f }, 2, false },
 };
 

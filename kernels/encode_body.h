@@ -439,7 +439,7 @@ static const struct tries tries_tq[2] = { { 2, { 0.6f, 0.9f }, 4, true },
                                           { 3, { 0.6f, 0.8f, 1.1f }, 6, true } };
 /* Few without importances, where speed is that of reading; many with. */
 static const struct tries tries_q4_0[2] = {
-    { 3, { -8, -8.6f, 7.3f }, 2, false },
+    { 3, { -8, -8.6f, 7.3f }, 1, false },
     { 9, { -8, -8.9f, -8.6f, -8.3f, -7.7f, -7.4f, -7.1f, 7, 7.4f }, 2, false },
 };
 static const struct tries tries_q5_0[2] = {
