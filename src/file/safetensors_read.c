@@ -43,9 +43,7 @@ static void read_shape(struct stored_tensor *t, struct jread *j)
     }
 }
 
-/* The two offsets; *bytes are those between them. */
-static void read_offsets(struct stored_tensor *t, struct jread *j, const uint8_t *data, size_t size,
-                         size_t *bytes)
+static void read_offsets(struct stored_tensor *t, struct jread *j, const uint8_t *data, size_t size)
 {
     int64_t begin = 0, end = 0;
     jread_open(j, '[');
@@ -59,7 +57,7 @@ static void read_offsets(struct stored_tensor *t, struct jread *j, const uint8_t
         return;
     }
     t->data = data + begin;
-    *bytes = (size_t)(end - begin);
+    t->bytes = (size_t)(end - begin);
 }
 
 /* {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, keys in any order. */
@@ -67,7 +65,7 @@ static void read_entry(struct stored_tensor *t, struct jread *j, const uint8_t *
 {
     struct buf key = { 0 };
     unsigned seen = 0;
-    size_t bytes = 0, needed;
+    size_t needed;
     for (jread_open(j, '{'); jread_next(j) && jread_key(j, &key, MAX_NAME);) {
         const unsigned bit = !strcmp(buf_str(&key), "dtype")          ? 1
                              : !strcmp(buf_str(&key), "shape")        ? 2
@@ -80,7 +78,7 @@ static void read_entry(struct stored_tensor *t, struct jread *j, const uint8_t *
         else if (bit == 2)
             read_shape(t, j);
         else if (bit == 4)
-            read_offsets(t, j, data, size, &bytes);
+            read_offsets(t, j, data, size);
         seen |= bit;
     }
     buf_free(&key);
@@ -89,7 +87,7 @@ static void read_entry(struct stored_tensor *t, struct jread *j, const uint8_t *
     if (seen != 7)
         jread_fail(j, "expected dtype, shape and data_offsets, each once");
     else if (t->type != NUMBER__COUNT
-             && (!mul_ok(t->n, number_bytes(t->type), &needed) || needed != bytes))
+             && (!mul_ok(t->n, number_bytes(t->type), &needed) || needed != t->bytes))
         jread_fail(j, "the offsets do not fit the shape");
 }
 
@@ -136,6 +134,29 @@ static enum st check_names(const struct stored_tensors *s, struct err *e)
     return st;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const struct stored_tensor *x = *(const struct stored_tensor *const *)a,
+                               *y = *(const struct stored_tensor *const *)b;
+    return x->data != y->data ? (x->data < y->data ? -1 : 1)
+                              : (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+static enum st check_places(const struct stored_tensors *s, struct err *e)
+{
+    const struct stored_tensor **list = x_alloc((s->n + 1) * sizeof *list);
+    enum st st = ST_OK;
+    for (size_t i = 0; i < s->n; i++)
+        list[i] = &s->list[i];
+    qsort(list, s->n, sizeof *list, by_place);
+    for (size_t i = 1; i < s->n && !st; i++)
+        if (list[i]->data < list[i - 1]->data + list[i - 1]->bytes)
+            st = st_fail(e, ST_FORMAT, "`%.80s` and `%.80s` share bytes", list[i - 1]->name,
+                         list[i]->name);
+    free(list);
+    return st;
+}
+
 static enum st parse(struct stored_tensors *s, struct err *e)
 {
     const uint8_t *p = s->map.p;
@@ -150,8 +171,9 @@ static enum st parse(struct stored_tensors *s, struct err *e)
                        MAX_HEADER);
     struct jread j = jread_of((const char *)p + 8, (size_t)n);
     read_header(s, &j, p + 8 + n, s->map.size - 8 - (size_t)n);
-    const enum st st = jread_status(&j, 8, e);
-    return st ? st : check_names(s, e);
+    enum st st = jread_status(&j, 8, e);
+    st = st ? st : check_names(s, e);
+    return st ? st : check_places(s, e);
 }
 
 static enum st opened(struct map map, struct stored_tensors *out, struct err *e)

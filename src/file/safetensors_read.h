@@ -17,7 +17,7 @@ struct stored_tensor {
     enum number_type type; /* NUMBER__COUNT: one that is no float; its size is not checked */
     int rank;
     uint64_t shape[SAFETENSORS_MAX_RANK];
-    size_t n; /* elements */
+    size_t n, bytes; /* elements; bytes that they take */
     const uint8_t *data;
 };
 
@@ -35,8 +35,8 @@ struct stored_tensors {
 };
 
 /* Headers up to 100 MB, as the format has it. ST_IO; ST_FORMAT when the header is no JSON of the
- * right kind, names a tensor twice, or speaks of bytes that are not there or do not fit the shape;
- * ST_NOMEM. */
+ * right kind, names a tensor twice, or speaks of bytes that are not there, are another tensor's or
+ * do not fit the shape; ST_NOMEM. */
 NODISCARD enum st stored_open(const char *path, struct stored_tensors *out, struct err *e);
 /* The same of memory that somebody else keeps. */
 NODISCARD enum st stored_borrow(const void *p, size_t n, const char *name,

@@ -211,6 +211,10 @@ static const struct bad_folder {
       256, ST_FORMAT, "a shape too large" },
     { GOOD, "{\"l_out-0\":" TENSOR ",\"l_out-0\":" TENSOR "}", 256, ST_FORMAT,
       "two tensors are named" },
+    { GOOD,
+      "{\"l_out-0\":" TENSOR ",\"half\":{\"dtype\":\"I8\",\"shape\":[4],"
+      "\"data_offsets\":[252,256]}}",
+      256, ST_FORMAT, "`l_out-0` and `half` share bytes" },
     { GOOD, "{\"l_out-0\":{\"dtype\":\"F32\",\"shape\":[3,32],\"data_offsets\":[0,384]}}", 384,
       ST_RANGE, "l_out-0 of the trace has 3 x 32 entries; here it is tok 2, chan 32" },
     { GOOD, "{\"l_out-0\":{\"dtype\":\"I32\",\"shape\":[2,32],\"data_offsets\":[0,256]}}", 256,
