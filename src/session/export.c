@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "quant/file_type.h"
 #include "session/overlap.h"
 
 /* Where the bytes of a tensor are, and what they are known by. */
@@ -125,47 +126,36 @@ static enum st plan_tensors(const struct session *s, const struct session_model 
 
 /* ---- metadata ---- */
 
-/* The number that llama.cpp gives a file in which a format prevails: a label, nothing reads weights
- * by it. -1: it has none. */
-static int file_type_of(uint32_t type_id)
+/* The mix that the last plan of the model came from; NULL if it did not come from one. */
+static const struct mix *mix_named(const struct session *s, const struct session_model *m)
 {
-    static const struct {
-        uint32_t type;
-        int file_type;
-    } list[] = {
-        { 0, 0 },   { 1, 1 },   { 2, 2 },   { 3, 3 },   { 6, 8 },   { 7, 9 },   { 8, 7 },
-        { 10, 10 }, { 11, 12 }, { 12, 15 }, { 13, 17 }, { 14, 18 }, { 16, 19 }, { 17, 20 },
-        { 18, 23 }, { 19, 24 }, { 20, 25 }, { 21, 26 }, { 22, 28 }, { 23, 30 }, { 29, 31 },
-        { 30, 32 }, { 34, 36 }, { 35, 37 }, { 39, 38 }, { 40, 39 }, { 41, 40 }, { 42, 41 }
-    };
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (list[i].type == type_id)
-            return list[i].file_type;
-    return -1;
+    static const char words[] = "plan stock ";
+    const struct mix *mix = NULL;
+    for (size_t i = 0; i < s->changes.n; i++) {
+        const struct change *c = s->changes.list[i];
+        if (c->model == m && str_starts(str_from(c->text), words))
+            mix = mix_find(str_from(c->text + strlen(words)));
+    }
+    return mix;
 }
 
-/* The format that holds most elements, and whether any is quantized. */
-static void label(const struct export *x, size_t n, struct gguf_meta *meta)
+/* What loaders call the file, and that something in it is quantized. */
+static void label(const struct session *s, const struct session_model *m, const struct export *x,
+                  struct gguf_meta *meta)
 {
-    uint64_t elements[64] = { 0 }, most = 0;
-    int best = -1;
+    const struct weights *all = m->model->weights;
+    enum format *f = x_alloc((all->n + 1) * sizeof *f);
     bool quantized = false;
-    for (size_t i = 0; i < n; i++) {
-        const struct gguf_tensor *t = &x->tensors[i];
-        const struct format_info *info = format_info(format_by_id(t->type_id));
-        quantized |= info && info->quantized;
-        if (t->type_id >= sizeof elements / sizeof *elements)
-            continue;
-        elements[t->type_id] += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
-        if (elements[t->type_id] > most) {
-            most = elements[t->type_id];
-            best = file_type_of(t->type_id);
-        }
+    for (size_t i = 0; i < all->n; i++) {
+        f[i] = format_by_id(x->tensors[i].type_id);
+        quantized |= f[i] != FORMAT_NONE && format_info(f[i])->quantized;
     }
+    const int file_type = file_type_of(all, f, mix_named(s, m));
+    free(f);
     if (quantized)
         gguf_meta_integer(meta, "general.quantization_version", GGUF_U32, 2);
-    if (best >= 0)
-        gguf_meta_integer(meta, "general.file_type", GGUF_U32, (uint64_t)best);
+    if (file_type >= 0)
+        gguf_meta_integer(meta, "general.file_type", GGUF_U32, (uint64_t)file_type);
 }
 
 static void say_how(const struct session *s, const struct session_model *m, struct gguf_meta *meta)
@@ -223,7 +213,7 @@ static void plan_metadata(const struct session *s, const struct session_model *m
     for (size_t i = 0; i < sizeof split / sizeof *split; i++)
         gguf_meta_drop(&x->metas[0], split[i]);
     if (x->n_changed) {
-        label(x, all->n, &x->metas[0]);
+        label(s, m, x, &x->metas[0]);
         say_how(s, m, &x->metas[0]);
     }
     const struct change_imatrix *imatrix = changes_imatrix(s, m);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Mixes: the format of every tensor, against what llama-quantize says for the same shapes
- * (tests/golden/mixes.txt). */
+ * (tests/golden/mixes.txt), and the number that calls the file so. */
 #include "tests/harness/unit.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "quant/file_type.h"
 #include "quant/mix.h"
 #include "tests/harness/gguf_build.h"
 
@@ -166,6 +167,24 @@ static void compare(const struct model_lines *m, const struct mix *mix, struct s
         }
 }
 
+/* Files of a mix are called by its number; once a weight is another they are not. */
+static void label(const struct weights *w, const struct mix *mix, const enum format *got)
+{
+    enum format *f = x_alloc((w->n + 1) * sizeof *f);
+    size_t other = w->n;
+    for (size_t i = 0; i < w->n; i++) {
+        f[i] = got[i] == FORMAT_NONE ? w->list[i].format : got[i];
+        other = got[i] == FORMAT_NONE || other < w->n ? other : i;
+    }
+    assert_int_equal(file_type_of(w, f, mix), mix->file_type);
+    f[other] = format_by_name("f64");
+    const int by_format = file_type_of(w, f, NULL);
+    assert_int_equal(file_type_of(w, f, mix), by_format);
+    if (str_ends(str_from(mix->name), "_K_S") && mix->file_type == by_format)
+        fail_msg("%s with another weight is still called so", mix->name);
+    free(f);
+}
+
 static void check(struct model_lines *m, struct str line, bool fails)
 {
     struct err e = ERR_INIT;
@@ -182,8 +201,10 @@ static void check(struct model_lines *m, struct str line, bool fails)
     assert_ok(mix_formats(mix, m->w, false, got, &given_up, &e), &e);
     if ((given_up > 0) != fails)
         fail_msg("%s, %s: %zu given up", m->name, mix->name, given_up);
-    if (!fails)
+    if (!fails) {
         compare(m, mix, line, got);
+        label(m->w, mix, got);
+    }
     free(got);
 }
 
