@@ -43,6 +43,14 @@ void unit_assert_st(enum st got, enum st want, const struct err *e, const char *
     }
 }
 
+void unit_assert_within(double got, double want, double tolerance, const char *file, int line)
+{
+    if (got - want <= tolerance && want - got <= tolerance)
+        return;
+    print_error("got %.17g, expected %.17g\n", got, want);
+    _fail(file, line);
+}
+
 static const char *join(const char *folder, const char *name)
 {
     static char paths[16][4096];

@@ -44,6 +44,12 @@ void unit_reason(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void unit_assert_st(enum st got, enum st want, const struct err *e, const char *call,
                     const char *file, int line);
 
+/* Numbers that differ by at most `tolerance`; NaN is near nothing. */
+#define assert_within(got, want, tolerance) \
+    unit_assert_within((got), (want), (tolerance), __FILE__, __LINE__)
+
+void unit_assert_within(double got, double want, double tolerance, const char *file, int line);
+
 /* Path of a file that the repository does not carry: under $QDB_DATA, else <top>/../shared/data.
  * Path of one that it does: tests/golden/NAME, and any path from the top of the source tree. All in
  * static storage that the next sixteen calls leave alone. data_path: NULL when the file is absent.

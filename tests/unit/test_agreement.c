@@ -66,12 +66,6 @@ static int rank_of(const double *p, int id)
     return rank;
 }
 
-static void assert_near(double got, double want, double tolerance)
-{
-    if (!(fabs(got - want) <= tolerance))
-        fail_msg("got %.12g, expected %.12g", got, want);
-}
-
 /* Sums over the tokens, of which the figures are made. */
 struct written_out {
     double accepted, delta, squares, quads, top3, same, sure;
@@ -128,14 +122,14 @@ static void figures_equal_sums_written_out(void **unused)
     struct agreement a;
     assert_true(s.left_out > 0 && s.n_sure > 0);
     agreement_of(d->tokens.list, d->tokens.n, &a);
-    assert_near(a.accepted, s.accepted / n, 1e-9);
-    assert_near(a.delta_p_mean, 100 * s.delta / n, 1e-9);
-    assert_near(a.delta_p_rms, 100 * sqrt(s.squares / n), 1e-9);
-    assert_near(a.top[2], s.top3 / 3 / n, 1e-12);
-    assert_near(a.top[0], s.same / n, 1e-12);
+    assert_within(a.accepted, s.accepted / n, 1e-9);
+    assert_within(a.delta_p_mean, 100 * s.delta / n, 1e-9);
+    assert_within(a.delta_p_rms, 100 * sqrt(s.squares / n), 1e-9);
+    assert_within(a.top[2], s.top3 / 3 / n, 1e-12);
+    assert_within(a.top[0], s.same / n, 1e-12);
     assert_int_equal(a.bins[4].n, s.n_sure);
-    assert_near(a.bins[4].kl, s.sure / s.n_sure, 1e-12);
-    assert_near(a.correlation, s.c / sqrt(s.vx * s.vy), 1e-9);
+    assert_within(a.bins[4].kl, s.sure / s.n_sure, 1e-12);
+    assert_within(a.correlation, s.c / sqrt(s.vx * s.vy), 1e-9);
     collector_free(&d->tokens);
 }
 
@@ -147,17 +141,17 @@ static void figures_of_peers_equal_sums_written_out(void **unused)
     const double n = TOKENS;
     struct peer_figures o;
     peer_figures_of(d->tokens.list, d->tokens.n, &o);
-    assert_near(o.kl, s.cut / n, 1e-6);
-    assert_near(o.kl_error, sqrt((s.cut2 / n - s.cut / n * (s.cut / n)) / (n - 1)), 1e-6);
-    assert_near(o.ppl, exp(s.x / n), 1e-6);
-    assert_near(o.base_ppl_error, exp(s.y / n) * sqrt(s.vy / (n - 1)), 1e-6);
-    assert_near(o.log_ratio, (s.x - s.y) / n, 1e-9);
-    assert_near(o.log_ratio_error, sqrt((s.vx + s.vy - 2 * s.c) / (n - 1)), 1e-9);
-    assert_near(o.delta_p_rms_error,
-                100 * 0.5 / sqrt(s.squares / n)
-                    * sqrt((s.quads / n - s.squares / n * (s.squares / n)) / (n - 1)),
-                1e-9);
-    assert_near(o.same_top_error, 100 * sqrt(s.same / n * (1 - s.same / n) / (n - 1)), 1e-9);
+    assert_within(o.kl, s.cut / n, 1e-6);
+    assert_within(o.kl_error, sqrt((s.cut2 / n - s.cut / n * (s.cut / n)) / (n - 1)), 1e-6);
+    assert_within(o.ppl, exp(s.x / n), 1e-6);
+    assert_within(o.base_ppl_error, exp(s.y / n) * sqrt(s.vy / (n - 1)), 1e-6);
+    assert_within(o.log_ratio, (s.x - s.y) / n, 1e-9);
+    assert_within(o.log_ratio_error, sqrt((s.vx + s.vy - 2 * s.c) / (n - 1)), 1e-9);
+    assert_within(o.delta_p_rms_error,
+                  100 * 0.5 / sqrt(s.squares / n)
+                      * sqrt((s.quads / n - s.squares / n * (s.squares / n)) / (n - 1)),
+                  1e-9);
+    assert_within(o.same_top_error, 100 * sqrt(s.same / n * (1 - s.same / n) / (n - 1)), 1e-9);
     assert_true(o.kl_min <= o.kl_median && o.kl_median <= o.kl_p999 && o.kl_p999 <= o.kl_max);
     collector_free(&d->tokens);
 }
@@ -176,8 +170,8 @@ static void the_worst_are_kept_in_order(void **unused)
         for (int k = 0; k < TOKENS; k++)
             worse += d->tokens.list[k].kl > w->kl;
         assert_int_equal(worse, i);
-        assert_near(w->prob_next[1], exp(d->tokens.list[t].log_prob[1]), 1e-15);
-        assert_near(w->prob[0][0], d->tokens.list[t].confidence, 1e-15);
+        assert_within(w->prob_next[1], exp(d->tokens.list[t].log_prob[1]), 1e-15);
+        assert_within(w->prob[0][0], d->tokens.list[t].confidence, 1e-15);
         assert_true(w->prob[1][0] >= w->prob[1][1] && w->prob[1][1] >= w->prob[1][2]);
         last = w->kl;
     }

@@ -10,7 +10,6 @@
 #include "kernels/statistics.h"
 #include "study/attention.h"
 #include "study/lens.h"
-#include "study/outliers.h"
 #include "study/predict.h"
 #include "tests/harness/commands.h"
 #include "tests/harness/models.h"
@@ -343,106 +342,11 @@ static void heads_are_measured(void **state)
 /* --- outliers ----------------------------------------------------------------------------------
  */
 
-enum { ROWS = 100, COLS = 8 };
-
-/* +-1 everywhere; channel 7 is zero. */
-static float *even(void)
-{
-    float *x = x_alloc(ROWS * COLS * sizeof *x);
-    for (int i = 0; i < ROWS * COLS; i++)
-        x[i] = i % COLS == 7 ? 0 : i % 3 ? 1 : -1;
-    return x;
-}
-
-static void nothing_stands_out(void **state)
-{
-    (void)state;
-    float *x = even();
-    struct outlier_scan s;
-    outlier_scan_of(x, ROWS, COLS, 1.001, &s);
-    assert_true(s.rest.rms == 1 && s.all.ratio == 1 && s.rest.ratio == 1);
-    assert_int_equal(s.persistent + s.massive, 0);
-    assert_int_equal(s.rest.live, 7);
-    assert_int_equal(s.channels[7].tok, -1);
-    assert_true(isnan(s.channels[7].ratio_rest));
-    for (int t = 0; t < ROWS; t++)
-        assert_true(s.tokens[t].ratio == 1 && s.tokens[t].hits == 0);
-    outlier_scan_free(&s);
-    free(x);
-}
-
-static void kinds_are_told_apart(void **state)
-{
-    (void)state;
-    float *x = even();
-    struct outlier_scan s;
-    for (int t = 0; t < ROWS; t += 10)
-        x[t * COLS + 2] = -20; /* ten tokens, the first among them */
-    x[0 * COLS + 4] = 500;     /* the first alone */
-    x[33 * COLS + 5] = 40;     /* one other */
-    x[44 * COLS + 5] = NAN;
-    outlier_scan_of(x, ROWS, COLS, 6, &s);
-    /* 99 tokens of 7 live channels: nine -20, one 40, one that is not finite, the rest 1 */
-    const double rms = sqrt((9 * 400.0 + 1600.0 + (99 * 7 - 11)) / (99 * 7));
-    assert_close(s.rest.rms, rms, 1e-12);
-    assert_close(s.rest.threshold, 6 * rms, 1e-12);
-    assert_int_equal(s.persistent, 1);
-    assert_int_equal(s.massive, 2);
-    assert_int_equal(s.channels[2].kind, OUTLIER_PERSISTENT);
-    assert_int_equal(s.channels[2].hits, 9);
-    assert_true(s.channels[2].first && s.channels[2].ratio == 20 && s.channels[2].ratio_rest == 20);
-    assert_int_equal(s.channels[4].kind, OUTLIER_FEW_TOKENS);
-    assert_int_equal(s.channels[4].hits, 0);
-    assert_int_equal(s.channels[4].tok, 0);
-    assert_true(s.channels[4].first && s.channels[4].ratio == 500 && s.channels[4].ratio_rest == 1);
-    assert_int_equal(s.channels[5].kind, OUTLIER_FEW_TOKENS);
-    assert_int_equal(s.channels[5].tok, 33);
-    assert_true(!s.channels[5].first && s.channels[5].value == 40);
-    assert_true(s.all.ratio == 500 && s.all.absmax_col == 4 && s.rest.ratio == 40
-                && s.rest.absmax_col == 5);
-    /* tokens: the median row is sqrt(7 / 8) */
-    assert_close(s.tokens[0].ratio, sqrt((250000 + 400 + 5) / 7.0), 1e-12);
-    assert_int_equal(s.tokens[0].chan, 4);
-    assert_int_equal(s.tokens[0].hits, 2);
-    assert_int_equal(s.tokens[0].massive, 1);
-    assert_int_equal(s.tokens[33].massive, 1);
-    assert_int_equal(s.tokens[10].massive, 0);
-    assert_int_equal(s.tokens[10].hits, 1);
-    assert_int_equal(s.tokens[44].hits, 0);
-    outlier_scan_free(&s);
-    free(x);
-}
-
-static void few_rows_are_fine(void **state)
-{
-    (void)state;
-    const float x[] = { 3, 0, 4 };
-    struct outlier_scan s;
-    outlier_scan_of(x, 1, 3, 6, &s); /* only the first token: nothing to compare with */
-    assert_int_equal(s.persistent + s.massive, 0);
-    assert_true(isnan(s.rest.rms) && isnan(s.tokens[0].ratio));
-    assert_close(s.all.ratio, 4 / 3.5, 1e-12);
-    outlier_scan_free(&s);
-}
-
-/* --- verbs -------------------------------------------------------------------------------------
- */
-
-static struct session *session_with(const char *path, const char *prompt)
-{
-    struct session *s = session_new();
-    struct session_model *m;
-    struct err e = ERR_INIT;
-    assert_ok(session_open(s, path, NULL, &m, &e), &e);
-    command(s, "%s", prompt);
-    return s;
-}
-
 static void verbs_show_the_figures(void **state)
 {
     (void)state;
-    struct session *s = session_with(golden_path("models/llama-gqa-tied.gguf"),
-                                     "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
+    struct session_run *run;
+    struct session *s = prompted(golden_path("models/llama-gqa-tied.gguf"), ids, IDS, &run);
     command(s, "run");
     struct run *r = s->models.run->run;
     const int64_t vocab = run_graph(r)->vocab;
@@ -490,8 +394,8 @@ static void verbs_show_the_figures(void **state)
 static void a_reference_is_put_beside(void **state)
 {
     (void)state;
-    struct session *s = session_with(golden_path("models/llama-gqa-tied-q4_0.gguf"),
-                                     "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
+    struct session_run *run;
+    struct session *s = prompted(golden_path("models/llama-gqa-tied-q4_0.gguf"), ids, IDS, &run);
     char ref[300];
     snprintf(ref, sizeof ref, "ref \"%s\"", golden_path("models/llama-gqa-tied.gguf"));
     command(s, "run");
@@ -532,56 +436,17 @@ static void a_reference_is_put_beside(void **state)
     session_free(s);
 }
 
-static void outliers_look_at_points(void **state)
-{
-    (void)state;
-    struct session *s = session_with(golden_path("models/llama-gqa-tied.gguf"),
-                                     "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
-    const int blocks = s->models.model->model->graph->n_blocks;
-    refused(s, ST_STATE, ANYWHERE, "no block", "outliers");
-    refused(s, ST_STATE, 9, "not been computed", "outliers blk.0.out");
-    command(s, "until blk.0.out");
-    struct result out = answer(s, "outliers");
-    assert_int_equal(out.tables[0]->n_rows, 3);
-    assert_int_equal(out.n_notes, 1);
-    result_free(&out);
-    command(s, "continue");
-    out = answer(s, "outliers k 1.5 4");
-    assert_int_equal(out.tables[0]->n_rows, 3 * blocks);
-    assert_int_equal(out.tables[1]->n_rows, 4);
-    assert_true(number_at(out.tables[1], 0, "ratio") >= number_at(out.tables[1], 3, "ratio"));
-    assert_int_equal(out.n_notes, 0);
-    result_free(&out);
-    out = answer(s, "outliers blk.*.attn_q.out");
-    assert_int_equal(out.tables[0]->n_rows, blocks);
-    result_free(&out);
-    /* the figures are those of the scan over all spans */
-    struct tensor x = models_read(s->models.run->run, 0, "blk.1.ffn_act.out");
-    struct outlier_scan scan;
-    outlier_scan_of(x.data, IDS, shape_per_token(&x.shape), 6, &scan);
-    command(s, "set span 4");
-    command(s, "prompt -t 1,17,4,9,30,2,17,4,11,8,23");
-    command(s, "run");
-    out = answer(s, "outliers blk.1.ffn_down.in");
-    assert_true(number_at(out.tables[0], 0, "rms") == scan.rest.rms);
-    assert_true(number_at(out.tables[0], 0, "ratio") == scan.all.ratio);
-    assert_true(number_at(out.tables[0], 0, "chan") == (double)scan.all.absmax_col);
-    assert_true(number_at(out.tables[0], 0, "rest") == scan.rest.ratio);
-    outlier_scan_free(&scan);
-    result_free(&out);
-    session_free(s);
-}
-
 static void says_what_is_wrong(void **state)
 {
     (void)state;
+    struct session_run *run;
     struct session *s = session_new();
     static const char *const verbs[] = { "outliers", "topk",    "logits id=1",
                                          "lens",     "entropy", "attn blk.0 head=0" };
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         refused(s, ST_STATE, ANYWHERE, "no model", "%s", verbs[i]);
     session_free(s);
-    s = session_with(golden_path("models/llama-gqa-tied.gguf"), "prompt -t 1,17,4");
+    s = prompted(golden_path("models/llama-gqa-tied.gguf"), ids, 3, &run);
     refused(s, ST_STATE, ANYWHERE, "has not been computed", "topk");
     refused(s, ST_STATE, ANYWHERE, "has not been computed", "entropy");
     refused(s, ST_STATE, ANYWHERE, "has not been computed", "attn blk.0 head=0");
@@ -612,14 +477,12 @@ static void says_what_is_wrong(void **state)
 static void tokens_by_text(void **state)
 {
     (void)state;
-    char line[600];
     const char *path = need_data("stories260K/stories260K-f32.gguf");
     struct session *s = session_new();
     struct session_model *m;
     struct err e = ERR_INIT;
     assert_ok(session_open(s, path, NULL, &m, &e), &e);
-    snprintf(line, sizeof line, "prompt \"Once upon a time\"");
-    command(s, "%s", line);
+    command(s, "prompt \"Once upon a time\"");
     command(s, "run");
     struct result out = answer(s, "logits \",\" \" a\"");
     assert_true(number_at(out.tables[0], 0, "rank") == 1); /* "Once upon a time," */
@@ -635,6 +498,4 @@ static void tokens_by_text(void **state)
 UNIT_MAIN(CASE(ranks_tokens), CASE(ranks_many), CASE(lens_ends_in_the_logits),
           CASE(lens_computes_the_norm_anew), CASE(lens_sees_what_is_there),
           CASE(heads_are_measured), CASE(entropy_has_a_floor), CASE(a_reference_is_put_beside),
-          CASE(nothing_stands_out), CASE(kinds_are_told_apart), CASE(few_rows_are_fine),
-          CASE(verbs_show_the_figures), CASE(outliers_look_at_points), CASE(says_what_is_wrong),
-          CASE(tokens_by_text))
+          CASE(verbs_show_the_figures), CASE(says_what_is_wrong), CASE(tokens_by_text))

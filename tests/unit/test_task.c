@@ -14,12 +14,6 @@
 #include "tests/harness/commands.h"
 #include "tests/harness/models.h"
 
-static void assert_near(double got, double want, double tolerance)
-{
-    if (!(fabs(got - want) <= tolerance))
-        fail_msg("got %.12g, expected %.12g", got, want);
-}
-
 /* --- intervals ---------------------------------------------------------------------------------
  */
 
@@ -28,14 +22,14 @@ static void shares_have_intervals(void **state)
     (void)state;
     struct share s = share_of(8, 10);
     assert_true(s.value == 0.8);
-    assert_near(s.low, 0.490162, 1e-6);
-    assert_near(s.high, 0.943318, 1e-6);
+    assert_within(s.low, 0.490162, 1e-6);
+    assert_within(s.high, 0.943318, 1e-6);
     s = share_of(0, 10);
     assert_true(s.low == 0);
-    assert_near(s.high, 0.277533, 1e-6);
+    assert_within(s.high, 0.277533, 1e-6);
     s = share_of(500, 500);
     assert_true(s.high == 1);
-    assert_near(s.low, 0.992376, 1e-6);
+    assert_within(s.low, 0.992376, 1e-6);
     assert_true(isnan(share_of(0, 0).value) && isnan(share_of(0, 0).low));
 }
 
@@ -57,8 +51,8 @@ static void clusters_have_intervals(void **state)
         sum[i] *= 2;
     }
     twice = clustered_mean_of(sum, n, 24);
-    assert_near(twice.low, m.low, 1e-12);
-    assert_near(twice.value, m.value, 1e-12);
+    assert_within(twice.low, m.low, 1e-12);
+    assert_within(twice.value, m.value, 1e-12);
     assert_true(isnan(clustered_mean_of(sum, n, 19).low)
                 && clustered_mean_of(sum, n, 19).value > 0);
     assert_true(isnan(clustered_mean_of(sum, n, 0).value));
@@ -136,8 +130,8 @@ static void sums_are_uniform(void **state)
     }
     for (int c = 0; c < 3; c++) {
         const double mean = got[c][1] / got[c][0], sd = sqrt(square[c] / got[c][0] - mean * mean);
-        assert_near(mean, want[c][1] / want[c][0], 4 * sd / sqrt(got[c][0]));
-        assert_near(got[c][2] / got[c][0] / (want[c][2] / want[c][0]), 1, 0.02);
+        assert_within(mean, want[c][1] / want[c][0], 4 * sd / sqrt(got[c][0]));
+        assert_within(got[c][2] / got[c][0] / (want[c][2] / want[c][0]), 1, 0.02);
     }
     mem_free(s);
 }
@@ -182,7 +176,7 @@ static void check_alone(const struct model *m, struct add_sum sum, const struct 
             total += exp((double)row[v] - (double)row[want]);
             best = row[v] > row[best] ? v : best;
         }
-        assert_near(s->logp[at], -log(total), 1e-9);
+        assert_within(s->logp[at], -log(total), 1e-9);
         assert_int_equal(s->right[at], best == want);
     }
     run_free(r);
@@ -253,8 +247,8 @@ static void agrees_with_the_training_script(void **state)
         assert_int_equal(s.digits, strlen(answer));
         for (int i = 0; i < s.digits; i++)
             digits += s.logp[i];
-        assert_near(digits, want_digits, 1e-4 + 1e-4 * fabs(want_digits));
-        assert_near(s.logp[s.digits], want_end, 1e-4 + 1e-4 * fabs(want_end));
+        assert_within(digits, want_digits, 1e-4 + 1e-4 * fabs(want_digits));
+        assert_within(s.logp[s.digits], want_end, 1e-4 + 1e-4 * fabs(want_end));
         assert_int_equal(s.wrong < 0, !strcmp(answer, greedy));
         checked++;
     }
@@ -316,7 +310,7 @@ static void sums_are_segments(void **state)
             nll -= s[i].logp[k] / (N * (t.digits + 1));
     const struct evaluation_part all = { .from = 0, .step = 1 };
     assert_ok(divergence_of(m, &o, m, &o, &set, all, NULL, &d, &e), &e);
-    assert_near(d.nll, nll, 1e-9);
+    assert_within(d.nll, nll, 1e-9);
     evaluation_free(&set);
     sums[3] = (struct add_sum){ 0, 7 };
     assert_fails(add_segments(&t, sums, N, &set, &e), ST_UNSUPPORTED, &e);
