@@ -34,7 +34,12 @@ void put_share(struct table *t, const struct share *s)
 
 void put_mean(struct table *t, const struct clustered_mean *m)
 {
-    put_numbers(t, (const double[]){ m->value, m->low, m->high }, 3);
+    if (m->clusters)
+        table_float(t, m->value);
+    else
+        table_skip(t);
+    put_number(t, m->low);
+    put_number(t, m->high);
 }
 
 void put_absent(struct table *t, int n)

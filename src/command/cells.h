@@ -16,7 +16,8 @@ void put_numbers(struct table *t, const double *x, size_t n);
 void put_index(struct table *t, int64_t i);
 /* Absent unless it is positive. */
 void put_positive(struct table *t, int64_t i);
-/* Three cells: the value and the two ends of its interval. */
+/* Three cells: the value and the two ends of its interval. A mean over values that are not finite
+ * is not either, and shown so. */
 void put_share(struct table *t, const struct share *s);
 void put_mean(struct table *t, const struct clustered_mean *m);
 /* n cells that are absent. */

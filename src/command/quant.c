@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/broken.h"
 #include "command/cells.h"
 #include "command/verbs_change.h"
 #include "session/export.h"
@@ -96,15 +97,17 @@ static void measured_table(const struct session *s, const struct measured *m, st
         { COL_FLOAT, "change_high", "nat/token", 4 }, { COL_FLOAT, "top1", "", 4 },
         { COL_STRING, "compute" }, { COL_STRING, "text" }, { COL_INT, "scored", "token" },
         { COL_INT, "segments" }, { COL_INT, "segments_of" });
-    const double v[] = { m->now.kl.value, m->now.kl.low, m->now.kl.high, m->was.value,
-                         m->change.value, m->change.low, m->change.high, m->now.top1.value };
     table_row(t);
-    put_numbers(t, v, sizeof v / sizeof *v);
+    put_mean(t, &m->now.kl);
+    put_number(t, m->was.value);
+    put_numbers(t, (const double[]){ m->change.value, m->change.low, m->change.high }, 3);
+    put_number(t, m->now.top1.value);
     table_str(t, compute_name(m->mode));
     table_str(t, s->data.path);
     table_int(t, m->now.scored);
     table_int(t, m->now.segments);
     table_int(t, m->now.segments_of);
+    broken_note(&m->now.broken, m->now.scored, "the model", "segment", out);
     if (m->mode == COMPUTE_FAST)
         result_note(out, "both models ran in mode fast, whose own rounding adds to the kl");
     if (m->itself)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command/broken.h"
 #include "command/cells.h"
 #include "command/command.h"
 #include "command/verbs_analyse.h"
@@ -297,6 +298,7 @@ static void show_verdict(const struct session *s, const struct shown *k, struct 
 static void show_notes(const struct shown *k, struct result *out)
 {
     const struct bisect *b = k->b;
+    broken_note(&b->broken, b->before.n, "the model", "segment", out);
     if (!b->complete)
         result_note(out, b->n_places ? "interrupted: the places are those of the last level that "
                                        "was done"

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/broken.h"
 #include "command/cells.h"
 #include "command/command.h"
 #include "command/verbs_change.h"
@@ -83,7 +84,10 @@ static void put_checks(const struct checks *k, const struct call *c, const struc
             comparison_of(&k->list[i], m, f, k->floor, &x);
         table_row(t);
         table_strn(t, c->words[i].text);
-        put_number(t, x.left);
+        if (k->list[i].measures && m->segments)
+            table_float(t, x.left);
+        else
+            put_number(t, x.left);
         put_number(t, k->list[i].measures ? x.low : (double)NAN);
         put_number(t, k->list[i].measures ? x.high : (double)NAN);
         put_number(t, x.right);
@@ -131,11 +135,13 @@ static enum st measure_check(struct session *s, const struct subject *x, struct 
 }
 
 /* What was measured, and how far. */
-static void note_measured(struct session *s, const struct checks *k, const struct measurement *m,
-                          struct result *out)
+static void note_measured(struct session *s, const struct checks *k, const struct subject *x,
+                          const struct measurement *m, struct result *out)
 {
     const int least = k->early ? ANYTIME_FIRST : MIN_CLUSTERS;
-    measure_looked(s, out);
+    measure_looked(s, m->segments, x->ref, out);
+    if (broken_note(&m->broken, m->segments * m->scored, "the model", "segment", out))
+        return;
     if (m->segments < least)
         result_note(out, "%d segments, fewer than %d: no intervals, no verdict", (int)m->segments,
                     least);
@@ -159,7 +165,7 @@ static enum st judge(struct session *s, const struct call *c, struct checks *k,
     if (!st) {
         put_checks(k, c, x ? &m : NULL, out, count);
         if (x) {
-            note_measured(s, k, &m, out);
+            note_measured(s, k, x, &m, out);
             if (x->ref == x->model)
                 result_note(out, "reference = this file as opened; its own loss is not seen");
             changes_left_out(x->left_out, out);
@@ -171,8 +177,11 @@ static enum st judge(struct session *s, const struct call *c, struct checks *k,
             out->status = RESULT_FOUND;
         else if (count[VERDICT_UNDECIDED]) {
             st = st_fail(e, ST_STATE, "%d of %d undecided", count[VERDICT_UNDECIDED], k->n);
-            st_hint(e, "the interval holds the bound, or there is none: `data FILE tokens N` with "
-                       "more tokens narrows it");
+            if (m.broken.tokens[0])
+                st_hint(e, "the reference cannot be compared with: its logits are not finite");
+            else
+                st_hint(e, "the interval holds the bound, or there is none: `data FILE tokens N` "
+                           "with more tokens narrows it");
         }
     }
     measurement_free(&m);
@@ -207,7 +216,8 @@ const struct verb verbs_check[] = {
           "look, and counted); lint_errors, lint_warnings.\n"
           "holds: the 95 % interval of left - right lies wholly on the right side; fails: "
           "wholly on the other; undecided: it holds the bound, or there are fewer than 20 "
-          "segments. low and high bound value, taking bound as exact; the interval is that of "
+          "segments. Logits that are not finite fail what is measured of "
+          "them. low and high bound value, taking bound as exact; the interval is that of "
           "`kl`, for an expression that is no mean over its jackknife pseudo-values by "
           "segment. `until decided` stops when every EXPR is, by the intervals of `until` (`help "
           "kl`), which one may look at as often as one likes. In mode fast a kl below the floor "

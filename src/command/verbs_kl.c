@@ -4,7 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
+#include "command/broken.h"
 #include "command/cells.h"
 #include "command/command.h"
 #include "command/stops.h"
@@ -72,7 +74,7 @@ static enum st run_data(struct session *s, const struct call *c, struct result *
     if (c->n_words == 1 && !c->words[0].quoted && str_is(c->words[0].text, "off")) {
         result_note(out, s->data.set.segments ? "no evaluation set any more"
                                               : "there was no evaluation set");
-        session_data(s, NULL, NULL);
+        session_data(s, NULL, 0, NULL);
         return ST_OK;
     }
     if (c->n_words) {
@@ -80,6 +82,7 @@ static enum st run_data(struct session *s, const struct call *c, struct result *
         struct evaluation_set set;
         int32_t *ids = NULL;
         const bool task = !c->words[0].quoted && str_is(c->words[0].text, "add");
+        uint64_t text = 0;
         int64_t n, tokens = task ? 0 : EVALUATION_SEGMENTS * EVALUATION_TOKENS;
         const struct number_option options[] = { { "tokens", EVALUATION_TOKENS, 1 << 24,
                                                    &tokens } };
@@ -89,11 +92,14 @@ static enum st run_data(struct session *s, const struct call *c, struct result *
         else if (!st && !(st = text_tokens(s, &c->words[0], &m, &ids, &n, e)))
             st = evaluation_cut(ids, n, tokens / EVALUATION_TOKENS, EVALUATION_TOKENS,
                                 EVALUATION_FIRST, text_first_token(m), &set, e);
+        if (!st)
+            text = task ? hash_bytes(set.ids, (size_t)set.tokens * sizeof *set.ids, 1)
+                        : hash_bytes(ids, (size_t)n * sizeof *ids, 0);
         free(ids);
         if (st)
             return st;
         char *path = x_strndup(c->words[0].text.p, c->words[0].text.n);
-        session_data(s, path, &set);
+        session_data(s, path, text, &set);
         free(path);
     }
     show_data(s, out);
@@ -107,6 +113,7 @@ struct about {
     enum compute mode;
     double floor;           /* of mode fast, NaN in others */
     bool agreement, compat; /* further tables */
+    bool look;              /* at the half `check` */
     struct until until;
     struct overlap overlap; /* of the text with that which weighed the model */
 };
@@ -222,7 +229,9 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
         a->overlap = session_overlap(s, a->x->model, true, a->x->model, set, a->text);
         kl_table(&d, a, out);
         overlap_note(&a->overlap, a->x->model->name, out);
-        if (!st)
+        if (broken_note(&d.broken, d.scored, "the model", "segment", out))
+            out->status = RESULT_FOUND;
+        else if (!st)
             until_note(&a->until, &d.kl, d.segments_of, "kl", "segments", out);
         show_more(a, &tokens, out);
         if (a->x->ref == a->x->model)
@@ -231,6 +240,8 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
         if (st == ST_CANCELLED)
             out->status = RESULT_PARTIAL;
     }
+    if (a->look)
+        measure_looked(s, done.segments, a->x->ref, out);
     measurement_free(&done);
     collector_free(&tokens);
     return st;
@@ -268,20 +279,22 @@ static enum st measure_half(struct session *s, bool check, struct about *a, stru
         a->x = &x;
         a->text = s->data.path;
         a->part = check ? "check" : "tune";
+        a->look = check;
         st = measure(s, ev, check ? PART_CHECK : PART_TUNE, a, out, e);
-        if (check)
-            measure_looked(s, out);
         session_measure_settle(s);
     }
     subject_free(&x);
     return st;
 }
 
-void measure_looked(struct session *s, struct result *out)
+void measure_looked(struct session *s, int64_t segments, const struct session_model *reference,
+                    struct result *out)
 {
-    s->data.looks++;
-    result_note(out, "look %" PRId64 " at the half `check`%s", s->data.looks,
-                s->data.looks > 1 ? ": the more looks, the less its intervals mean" : "");
+    if (!segments)
+        return;
+    const int64_t looks = session_look(s, reference->path);
+    result_note(out, "look %" PRId64 " at the half `check`%s", looks,
+                looks > 1 ? ": the more looks, the less its intervals mean" : "");
 }
 
 /* -v, -compat and until, wherever they stand, out of the words. */
@@ -381,9 +394,12 @@ const struct verb verbs_kl[] = {
               "p(next) - ln q(next), token by token, which is ln(perplexity / ref_perplexity). low "
               "and high bound a figure with 95 % confidence: a bootstrap of the studentised mean "
               "over 1999 draws of segments or chunks, each being one observation of all its "
-              "tokens; none below 20 of them. In mode fast, a kl below fast_floor (`help ppl`) is "
-              "shown as <floor. What the reference says on the evaluation set is kept for the next "
-              "time, and blocks before the first that has changed are not run again. `base FILE` "
+              "tokens; none below 20 of them; the bound of a top1 of 0 or 1 is Wilson's for so "
+              "many tokens. Where logits of the model are not finite, a note names the first "
+              "such token, and a batch ends with status 3. In mode fast, a kl below fast_floor "
+              "(`help ppl`) is shown as <floor. What the reference says on the "
+              "evaluation set is kept for the next time, and blocks before the first that has "
+              "changed are not run again. `base FILE` "
               "takes a file of log-probabilities of llama-perplexity or `ppl ... save` for the "
               "reference, with its tokens, and gives the figures that llama-perplexity gives: kl "
               "over terms with ln p > -16, dp = p(next) of the model less that of the base, one "
@@ -412,7 +428,7 @@ const struct verb verbs_kl[] = {
       .brief = "`kl` on the half of the evaluation set that is kept for a verdict",
       .help = "What has been chosen by its figures on the half `tune` looks better there than it "
               "is. The half `check` is for one look at the end: looks (`verify`, `check`) are "
-              "counted from `data FILE` on, and the count is shown.",
+              "counted for each text and reference as long as qdb runs, and the count is shown.",
       .examples = "open --demo=add\ndata add\nquant ** bits 4\nverify",
       .words = "until|-v|-compat",
       .run = run_verify },

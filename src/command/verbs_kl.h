@@ -7,8 +7,10 @@
 #include "session/overlap.h"
 #include "study/agreement.h"
 
-/* Count a look at the half `check` of the evaluation set, and say so. */
-void measure_looked(struct session *s, struct result *out);
+/* Count a look at the half `check` of the evaluation set beside this reference, and say so; none
+ * where no segment was seen. */
+void measure_looked(struct session *s, int64_t segments, const struct session_model *reference,
+                    struct result *out);
 /* Warn where the calibration text of `who` overlaps with the evaluation set. */
 void overlap_note(const struct overlap *x, const char *who, struct result *out);
 /* `kl base FILE` */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/broken.h"
 #include "command/cells.h"
 #include "command/text_words.h"
 #include "command/until.h"
@@ -156,7 +157,9 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
         char *path = x_strndup(call.file->text.p, call.file->text.n);
         changes_left_out(left_out, out);
         ppl_table(&p, path, o.mode, &floor, call.context, call.until.width > 0, out);
-        if (!st)
+        if (broken_note(&p.broken, p.scored, "the model", "chunk", out))
+            out->status = RESULT_FOUND;
+        else if (!st)
             until_note(&call.until, &p.anytime, p.chunks_of, "perplexity", "chunks", out);
         if (st == ST_CANCELLED)
             out->status = RESULT_PARTIAL;

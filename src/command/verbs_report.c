@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/broken.h"
 #include "command/cells.h"
 #include "command/command.h"
 #include "command/verbs_kl.h"
@@ -144,9 +145,11 @@ static void put_entry(struct table *t, const struct entry *x, double floor, stru
     put_mean(t, &x->d.top1);
     put_number(t, overlap_share(&x->overlap));
     overlap_note(&x->overlap, x->m.path, out);
+    if (broken_note(&x->d.broken, x->d.scored, x->m.path, "segment", out))
+        out->status = RESULT_FOUND;
     const struct session_run of = { .model = (struct session_model *)&x->m };
     struct buf b = { 0 };
-    for (int64_t i = 0; i < x->n_worst && x->worst[i].kl > 0; i++) {
+    for (int64_t i = 0; i < x->n_worst && !(x->worst[i].kl <= 0); i++) {
         buf_adds(&b, i ? ", \"" : "\"");
         session_token_text(&of, x->worst[i].next, &b);
         buf_printf(&b, "\" %.2f", x->worst[i].kl);
@@ -234,7 +237,7 @@ static enum st measure_all(struct session *s, struct evaluator *ev, struct about
     }
     put_report(a, list, done, out);
     if (done > failed)
-        measure_looked(s, out);
+        measure_looked(s, part_segments(set, PART_CHECK), &a->ref->m, out);
     if (st == ST_CANCELLED) {
         *e = list[done].problem;
         out->status = RESULT_PARTIAL;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/broken.h"
 #include "command/cells.h"
 #include "command/command.h"
 #include "command/verbs_change.h"
@@ -102,6 +103,8 @@ static enum st run_worst(struct session *s, const struct call *c, struct result 
                         "of %" PRId64 " scored tokens, %" PRId64 " of %" PRId64
                         " segments of the half `tune`",
                         m.segments * m.scored, m.segments, m.segments_of);
+            if (broken_note(&m.broken, m.segments * m.scored, "the model", "segment", out))
+                out->status = RESULT_FOUND;
             if (x.ref == x.model)
                 result_note(out, "reference = this file as opened; its own loss is not seen");
             changes_left_out(x.left_out, out);

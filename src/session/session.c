@@ -2,6 +2,7 @@
 #include "session/session.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "kernels/level.h"
@@ -88,7 +89,10 @@ void session_free(struct session *s)
     free(s->plans);
     free(s->marks);
     values_free(&s->values);
-    session_data(s, NULL, NULL);
+    session_data(s, NULL, 0, NULL);
+    for (size_t i = 0; i < s->n_looked; i++)
+        free(s->looked[i].reference);
+    free(s->looked);
     session_imatrix(s, NULL, NULL);
     displays_free(&s->displays);
     free(s->examine.address);
@@ -110,14 +114,25 @@ void session_imatrix(struct session *s, const char *path, struct imatrix *m)
     s->imatrix_path = m ? x_strdup(path) : NULL;
 }
 
-void session_data(struct session *s, const char *path, const struct evaluation_set *set)
+void session_data(struct session *s, const char *path, uint64_t text,
+                  const struct evaluation_set *set)
 {
     session_measure_forget(s);
     free(s->data.path);
     evaluation_free(&s->data.set);
     s->data = (struct session_data){ 0 };
     if (set)
-        s->data = (struct session_data){ x_strdup(path), *set, 0 };
+        s->data = (struct session_data){ x_strdup(path), *set, text };
+}
+
+int64_t session_look(struct session *s, const char *reference)
+{
+    for (size_t i = 0; i < s->n_looked; i++)
+        if (s->looked[i].text == s->data.text && !strcmp(s->looked[i].reference, reference))
+            return ++s->looked[i].looks;
+    x_grow(&s->looked, &s->cap_looked, s->n_looked + 1, sizeof *s->looked);
+    s->looked[s->n_looked++] = (struct looked){ s->data.text, x_strdup(reference), 1 };
+    return 1;
 }
 
 enum { SAID_MAX = 10000 };

@@ -107,7 +107,14 @@ struct said {
 struct session_data {
     char *path; /* of the text; NULL = none */
     struct evaluation_set set;
-    int64_t looks; /* at its half `check` */
+    uint64_t text; /* hash of the whole of it, as tokens */
+};
+
+/* Looks at the half `check` of a text against a reference. */
+struct looked {
+    uint64_t text;
+    char *reference; /* path */
+    int64_t looks;
 };
 
 /* What measures on that set (session/measure.h), and the model, reference, mode and level of
@@ -133,6 +140,8 @@ struct session {
     size_t n_marks, cap_marks;
     struct values values;
     struct session_data data;
+    struct looked *looked; /* they stay when the set goes */
+    size_t n_looked, cap_looked;
     struct session_measure measure;
     struct session_measured *measured; /* session/measured.h; NULL = nothing */
     struct quant_cache *forms;         /* that were made; NULL = none yet */
@@ -176,8 +185,12 @@ void session_said_clear(struct session *s);
 bool session_collects(const struct session *s);
 void session_collect(struct session *s, struct str line);
 
-/* Keep this evaluation set, which is taken over, instead of the one there was; NULL: none. */
-void session_data(struct session *s, const char *path, const struct evaluation_set *set);
+/* Keep this evaluation set, which is taken over, instead of the one there was; NULL: none. text:
+ * what tells one text from another. */
+void session_data(struct session *s, const char *path, uint64_t text,
+                  const struct evaluation_set *set);
+/* One look more at the half `check` of the set against this reference: how many that makes. */
+int64_t session_look(struct session *s, const char *reference);
 
 /* Keep this importance matrix, which is taken over, instead of the one there was; NULL: none. */
 void session_imatrix(struct session *s, const char *path, struct imatrix *m);

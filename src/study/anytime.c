@@ -76,3 +76,8 @@ struct clustered_mean anytime_mean_of(const double *sum, const int64_t *n, size_
     m.high = m.value - sd * hall(-x, skewness, t) / sqrt(t);
     return m;
 }
+
+double anytime_none_of(int64_t n)
+{
+    return n > 0 ? 1 - pow(0.05 / (double)(n + 1), 1 / (double)n) : 1;
+}

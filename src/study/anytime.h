@@ -21,5 +21,9 @@ enum { ANYTIME_FIRST = 32 }; /* clusters at the first look; before it there is n
  * Royal Statistical Society B 54), of which nothing remains as t grows. About 1.5 times as wide as
  * the interval for one look. */
 struct clustered_mean anytime_mean_of(const double *sum, const int64_t *n, size_t clusters);
+/* How large a share may be of which none was seen in n independent trials, at every n at once: 1 -
+ * (0.05 / (n + 1))^(1/n), the likelihood under a uniform prior against (1 - share)^n (Robbins,
+ * Annals of Mathematical Statistics 1970). */
+double anytime_none_of(int64_t n);
 
 #endif

@@ -333,6 +333,7 @@ static enum st start(struct search *s, struct err *e)
     s->before.metric = t->metric;
     enum st st = search_measure(s, t->plan, &s->before, e);
     b->before = measurement_damage(&s->before, t->metric);
+    b->broken = s->before.broken;
     if (st)
         return st;
     s->screen = s->before.segments < SCREEN ? s->before.segments : SCREEN;

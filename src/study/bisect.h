@@ -71,6 +71,7 @@ struct bisect {
     struct bisect_step *steps; /* in the order of measuring */
     size_t n_steps, cap_steps;
     struct clustered_mean before, after; /* damage per token, the set as it is and mended */
+    struct broken_logits broken;         /* before */
     struct clustered_mean share;         /* explained by the set jointly */
     double all;                          /* share explained when all that differs is mended */
     double only;      /* damage, as a share, when the set alone is left as it is */

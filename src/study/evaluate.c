@@ -55,6 +55,14 @@ int64_t part_segment(const struct evaluation_set *set, struct evaluation_part pa
     return part.from + part.step * (part.anytime ? anytime_at(i, part_segments(set, part)) : i);
 }
 
+void broken_count(struct broken_logits *b, int which, double log_sum, int64_t segment, int64_t at)
+{
+    if (isfinite(log_sum) || b->tokens[which]++)
+        return;
+    b->segment[which] = segment;
+    b->at[which] = at;
+}
+
 /* The mean and its interval, as the part is gone through. */
 static struct clustered_mean interval_of(const struct measurement *m, const double *sum,
                                          const int64_t *count, size_t n)
@@ -115,6 +123,19 @@ struct clustered_mean measurement_mean(const struct measurement *m, size_t offse
     return mean_of(m, NULL, m->segments, offset);
 }
 
+struct clustered_mean measurement_top1(const struct measurement *m)
+{
+    struct clustered_mean top1 = measurement_mean(m, offsetof(struct segment_sums, top1));
+    if (isnan(top1.low) || (top1.value > 0 && top1.value < 1))
+        return top1;
+    const double none = m->part.anytime ? anytime_none_of(top1.n) : share_of(0, top1.n).high;
+    if (top1.value > 0)
+        top1.low = 1 - none;
+    else
+        top1.high = none;
+    return top1;
+}
+
 struct clustered_mean measurement_difference(const struct measurement *a,
                                              const struct measurement *b, size_t offset)
 {
@@ -126,11 +147,12 @@ void measurement_divergence(const struct measurement *m, struct divergence *d)
     enum { N = 5, BEYOND = 10 };
     static const double p[N] = { 0.5, 0.9, 0.99, 0.999, 1 };
     double q[N];
-    *d = (struct divergence){ .segments = m->segments,
+    *d = (struct divergence){ .broken = m->broken,
+                              .segments = m->segments,
                               .segments_of = m->segments_of,
                               .scored = m->segments * m->scored };
     d->kl = measurement_mean(m, offsetof(struct segment_sums, kl));
-    d->top1 = measurement_mean(m, offsetof(struct segment_sums, top1));
+    d->top1 = measurement_top1(m);
     d->log_ratio = measurement_mean(m, offsetof(struct segment_sums, log_ratio));
     d->nll = measurement_mean(m, offsetof(struct segment_sums, nll)).value;
     d->ref_nll = measurement_mean(m, offsetof(struct segment_sums, ref_nll)).value;
@@ -138,8 +160,9 @@ void measurement_divergence(const struct measurement *m, struct divergence *d)
     memcpy(kl, m->kl, (size_t)d->scored * sizeof *kl);
     quantiles_f64(kl, d->scored, p, N, q);
     free(kl);
-    for (int i = 0; i < N - 1; i++) /* rounding of 1 - p must not lose the tenth */
-        if ((double)d->scored * (1 - p[i]) < BEYOND - 1e-6)
+    const bool broken = m->broken.tokens[0] || m->broken.tokens[1];
+    for (int i = 0; i < N; i++) /* rounding of 1 - p must not lose the tenth */
+        if (broken || (i < N - 1 && (double)d->scored * (1 - p[i]) < BEYOND - 1e-6))
             q[i] = NAN;
     d->kl_median = q[0], d->kl_p90 = q[1], d->kl_p99 = q[2], d->kl_p999 = q[3], d->kl_max = q[4];
 }

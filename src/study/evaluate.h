@@ -36,7 +36,17 @@ struct evaluation_part {
 int64_t part_segments(const struct evaluation_set *set, struct evaluation_part part);
 int64_t part_segment(const struct evaluation_set *set, struct evaluation_part part, int64_t i);
 
+/* Scored tokens whose logits are no numbers: NaN or +inf among them, or nothing above -inf. [0] of
+ * the reference, [1] of the model. */
+struct broken_logits {
+    int64_t tokens[2];
+    int64_t segment[2], at[2]; /* the first: segment, position within it */
+};
+/* A row of logits with this logarithm of the sum of e^logit. */
+void broken_count(struct broken_logits *b, int which, double log_sum, int64_t segment, int64_t at);
+
 struct divergence {
+    struct broken_logits broken;
     int64_t segments, segments_of, scored; /* done, to be done; tokens */
     struct clustered_mean kl;              /* KL(reference || model), nats per token */
     struct clustered_mean top1;            /* share of tokens with the same largest logit */

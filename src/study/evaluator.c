@@ -399,11 +399,13 @@ static enum st reference_logits(struct evaluator *ev, int64_t segment, const flo
     return run_head(ev->ref, x, n, ev->logits[0], e);
 }
 
-static void score(const struct measurement *m, struct scored_token t, struct segment_sums *s,
+static void score(struct measurement *m, struct scored_token t, struct segment_sums *s,
                   double *kl)
 {
     struct logits_pair pair;
     logits_pair_of(t.logits[0], t.logits[1], t.vocab, t.next, &pair);
+    for (int i = 0; i < 2; i++)
+        broken_count(&m->broken, i, pair.log_sum[i], t.segment, t.at);
     *kl = pair.kl;
     s->kl += pair.kl;
     s->top1 += pair.top[0] == pair.top[1];

@@ -58,6 +58,7 @@ struct measurement {
     int64_t scored;                /* tokens of each */
     struct segment_sums *sums;     /* [segments_of] */
     double *kl;                    /* [segments_of][scored], nats */
+    struct broken_logits broken;
     const struct metric *metric;   /* METRIC_LOGITDIFF is taken along; may be NULL */
     void (*token)(void *data, const struct scored_token *t); /* called for each; may be NULL */
     void *data;
@@ -89,6 +90,10 @@ struct clustered_mean measurement_damage(const struct measurement *m, const stru
 double segment_damage(const struct measurement *m, int64_t i, const struct metric *metric);
 /* Mean over tokens of one of the sums, by its offset in struct segment_sums. */
 struct clustered_mean measurement_mean(const struct measurement *m, size_t offset);
+/* The mean of top1. Where it is 0 or 1, segments that are all the same tell nothing about how often
+ * it is otherwise: the bound is then that of a share of so many independent tokens (share_of, or
+ * anytime_none_of). */
+struct clustered_mean measurement_top1(const struct measurement *m);
 /* Mean of a's minus b's, segment by segment, over those that both have. */
 struct clustered_mean measurement_difference(const struct measurement *a,
                                              const struct measurement *b, size_t offset);

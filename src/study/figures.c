@@ -260,10 +260,28 @@ static enum verdict verdict_of(const struct comparison *c, double low, double hi
     return low > 0 || (!c->equal && low >= 0) ? VERDICT_FAILS : VERDICT_UNDECIDED;
 }
 
+/* Widen an interval by what top1 may be where all tokens agree, or none does. */
+static void at_an_end(const struct comparison *c, const struct measurement *m,
+                      const struct figures *whole, double *low, double *high)
+{
+    const struct clustered_mean top1 = measurement_top1(m);
+    struct figures f = *whole;
+    double left, right;
+    if (top1.value > 0 && top1.value < 1)
+        return;
+    f.top1 = top1.value > 0 ? top1.low : top1.high;
+    const double end = difference(c, &f, &left, &right);
+    if (end < *low)
+        *low = end;
+    if (end > *high)
+        *high = end;
+}
+
 static void interval(const struct comparison *c, const struct measurement *m,
                      const struct figures *fixed, double all, double *low, double *high)
 {
     const int64_t n = m->segments;
+    const struct figures whole = figures_but(m, -1, fixed);
     double *pseudo = x_alloc((size_t)n * sizeof *pseudo + 1), left, right;
     int64_t *ones = x_alloc((size_t)n * sizeof *ones + 1);
     for (int64_t i = 0; i < n && n >= MIN_CLUSTERS; i++) {
@@ -273,8 +291,12 @@ static void interval(const struct comparison *c, const struct measurement *m,
     }
     const struct clustered_mean mean = m->part.anytime ? anytime_mean_of(pseudo, ones, (size_t)n)
                                                        : clustered_mean_of(pseudo, ones, (size_t)n);
-    *low = mean.low;
-    *high = mean.high;
+    difference(c, &whole, &left, &right);
+    /* pseudo-values that are all the same differ by rounding */
+    const double rounding = 1e-14 * (double)n * (fabs(left) + fabs(right));
+    *low = mean.low > all - rounding ? all : mean.low;
+    *high = mean.high < all + rounding ? all : mean.high;
+    at_an_end(c, m, &whole, low, high);
     free(pseudo);
     free(ones);
 }
@@ -289,10 +311,12 @@ void comparison_of(const struct comparison *c, const struct measurement *m,
         interval(c, m, fixed, all, &low, &high);
     else if (c->measures)
         low = high = NAN;
-    out->low = low + out->right;
-    out->high = high + out->right;
+    out->low = out->left + (low - all);
+    out->high = out->left + (high - all);
     out->verdict = verdict_of(c, low, high);
-    if (c->measures && f.kl < floor) {
+    if (c->measures && m && m->broken.tokens[1])
+        out->verdict = VERDICT_FAILS;
+    else if (c->measures && f.kl < floor) {
         f.kl = floor;
         const double at_floor = difference(c, &f, &left, &right);
         if (verdict_of(c, at_floor, at_floor) != out->verdict)

@@ -25,8 +25,9 @@ NODISCARD enum st comparison_parse(struct str text, struct comparison *out, stru
 
 /* left and right as they are, and the interval of left if right were exactly what it is: that of
  * left - right, moved by right. It comes from the studentised bootstrap of the jackknife's
- * pseudo-values over segments (Efron and Tibshirani 1993, chapter 11): for a mean, the interval
- * that `kl` shows. */
+ * pseudo-values over segments (Efron and Tibshirani 1993, chapter 11), widened to hold the value
+ * itself: for a mean, the interval that `kl` shows. Where the logits of the model are broken, what
+ * is measured fails. */
 struct compared {
     double left, right, low, high;
     enum verdict verdict; /* undecided when the interval holds the bound, or there is none */

@@ -15,6 +15,8 @@ enum { TILE = 16 /* rows of logits at a time */ };
 struct sums {
     double nll, square;
     int64_t n;
+    int64_t chunk, first; /* that is scored; token of it that a span begins with */
+    struct broken_logits broken;
     struct logits_writer *save; /* NULL: none */
 };
 
@@ -31,7 +33,9 @@ static enum st score(struct run *r, const struct tensor *x, const int32_t *ids, 
             return st;
         for (int64_t t = 0; t < n; t++) {
             const float *row = logits + t * g->vocab;
-            double nll = log_sum_exp(row, g->vocab) - row[ids[first + t + 1]];
+            const double all = log_sum_exp(row, g->vocab);
+            const double nll = all - row[ids[first + t + 1]];
+            broken_count(&sums->broken, 1, all, sums->chunk, sums->first + first + t);
             sums->nll += nll;
             sums->square += nll * nll;
             sums->n++;
@@ -61,6 +65,7 @@ static enum st chunk(struct run *r, const int32_t *ids, int32_t *input, int64_t 
             st = run_read(r, s, g->hidden, &x, e);
         int64_t from = context / 2 - span.first, end = context - 1 - span.first;
         from = from < 0 ? 0 : from;
+        sums->first = span.first;
         end = end > span.n ? span.n : end;
         if (!st && from < end)
             st = score(r, &x, ids + span.first, from, end, logits, sums, e);
@@ -72,6 +77,7 @@ static void finish(const struct sums *s, struct perplexity *out)
 {
     const double n = (double)s->n;
     out->scored = s->n;
+    out->broken = s->broken;
     out->nll = s->n ? s->nll / n : NAN;
     out->value = exp(out->nll);
     double var = (s->square / n - out->nll * out->nll) / (n - 1);
@@ -134,6 +140,7 @@ static enum st all_chunks(struct work *w, struct progress *p, struct perplexity 
         const int64_t i = out->chunks;
         const int64_t at = how->enough ? anytime_at(i, out->chunks_of) : i;
         const struct sums before = w->sums;
+        w->sums.chunk = at;
         if (!show_chunks(&count, 0))
             return st_fail(e, ST_CANCELLED, "interrupted");
         enum st st = chunk(w->run, w->ids + at * how->context, w->input, how->context, w->bos,

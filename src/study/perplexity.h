@@ -11,11 +11,12 @@
 #include "base/progress.h"
 #include "engine/run.h"
 #include "file/logits.h"
-#include "study/interval.h"
+#include "study/evaluate.h"
 
 struct perplexity {
     int64_t chunks, chunks_of; /* done, and how many the text has (after the limit) */
     int64_t scored;            /* tokens */
+    struct broken_logits broken; /* a segment: a chunk of the text */
     double nll;                /* mean negative log-likelihood per scored token, nats */
     double value;              /* exp(nll) */
     /* One standard error of `value` as the peers print it, tokens taken as independent:

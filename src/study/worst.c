@@ -9,12 +9,15 @@
 
 static const double parted = 0.25;
 
+/* NaN is the worst. */
+static bool worse(double a, double b) { return isnan(a) ? !isnan(b) : a > b; }
+
 void worst_collect(void *worst, const struct scored_token *t)
 {
     struct worst *w = worst;
-    const double kl = isnan(t->pair->kl) ? (double)INFINITY : t->pair->kl;
+    const double kl = t->pair->kl;
     int64_t at = w->n;
-    while (at > 0 && kl > w->list[at - 1].kl)
+    while (at > 0 && worse(kl, w->list[at - 1].kl))
         at--;
     if (at == w->most)
         return;

@@ -10,7 +10,7 @@ enum { WORST_TOP = 3 };
 struct worst_token {
     int64_t segment, at;     /* of the set; the position whose next token is predicted */
     int32_t next;            /* -1 = none */
-    double kl, prob_next[2]; /* [0] reference, [1] model */
+    double kl, prob_next[2]; /* [0] reference, [1] model; NaN where logits are not finite */
     int32_t top[2][WORST_TOP];
     double prob[2][WORST_TOP];
 };

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "study/anytime.h"
 #include "study/figures.h"
 
 enum { SEGMENTS = 24, SCORED = 10 };
@@ -103,6 +104,48 @@ static void a_verdict_needs_the_whole_interval(void **unused)
     assert_int_equal(judged("kl < 5", NULL, NAN).verdict, VERDICT_UNDECIDED);
 }
 
+/* All tokens agree, or none does: the interval holds the value, and leaves room for what so many
+ * tokens cannot tell. */
+static void shares_at_an_end_have_intervals(void **unused)
+{
+    (void)unused;
+    struct segment_sums sums[SEGMENTS];
+    struct measurement m = measured(sums);
+    const int64_t n = SEGMENTS * SCORED;
+    for (int hits = 0; hits <= SCORED; hits += SCORED) {
+        for (int i = 0; i < SEGMENTS; i++)
+            sums[i].top1 = hits;
+        const struct compared x = judged("top1 > 0.9", &m, NAN);
+        const struct share want = share_of(hits ? n : 0, n);
+        assert_int_equal(x.verdict, hits ? VERDICT_HOLDS : VERDICT_FAILS);
+        assert_true(x.left == want.value && x.low <= x.left && x.left <= x.high);
+        assert_true(fabs(x.low - want.low) < 1e-12 && fabs(x.high - want.high) < 1e-12);
+        const struct clustered_mean top1 = measurement_top1(&m);
+        assert_true(fabs(top1.low - want.low) < 1e-12 && fabs(top1.high - want.high) < 1e-12);
+        assert_int_equal(judged("top1 > 0.999", &m, NAN).verdict,
+                         hits ? VERDICT_UNDECIDED : VERDICT_FAILS);
+    }
+    const struct compared x = judged("logratio < 0.3", &m, NAN); /* the same in every segment */
+    assert_true(x.low == x.left && x.high == x.left);
+    assert_true(anytime_none_of(n) > share_of(0, n).high && anytime_none_of(n) < 0.05);
+}
+
+static void broken_logits_fail(void **unused)
+{
+    (void)unused;
+    struct segment_sums sums[SEGMENTS];
+    struct measurement m = measured(sums);
+    sums[3].kl = NAN;
+    broken_count(&m.broken, 0, NAN, 3, 20);
+    assert_int_equal(judged("kl < 5", &m, NAN).verdict, VERDICT_UNDECIDED); /* the reference's */
+    broken_count(&m.broken, 1, NAN, 3, 20);
+    broken_count(&m.broken, 1, INFINITY, 4, 17);
+    assert_int_equal(judged("kl < 5", &m, NAN).verdict, VERDICT_FAILS);
+    assert_int_equal(judged("top1 > 0.1", &m, 0.5).verdict, VERDICT_FAILS);
+    assert_int_equal(judged("lint_errors > 1", &m, NAN).verdict, VERDICT_HOLDS);
+    assert_true(m.broken.tokens[1] == 2 && m.broken.segment[1] == 3 && m.broken.at[1] == 20);
+}
+
 static void below_the_floor_nothing_is_known(void **unused)
 {
     (void)unused;
@@ -114,4 +157,5 @@ static void below_the_floor_nothing_is_known(void **unused)
 }
 
 UNIT_MAIN(CASE(expressions_are_arithmetic), CASE(a_verdict_needs_the_whole_interval),
+          CASE(broken_logits_fail), CASE(shares_at_an_end_have_intervals),
           CASE(below_the_floor_nothing_is_known))

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* What everything that measures has in common: logits that are no numbers are said in one way, and
+ * looks at the half `check` are counted by text and reference. */
+#include "tests/harness/unit.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "tests/harness/commands.h"
+#include "tests/harness/models.h"
+
+static struct sitting measuring(const char *tokens)
+{
+    struct sitting f = sitting_begin(golden_path("models/llama-gqa-tied-q4_0.gguf"));
+    command(f.s, "ref '%s'", golden_path("models/llama-gqa-tied.gguf"));
+    command(f.s, "data '%s' tokens %s", golden_path("text/prose.txt"), tokens);
+    return f;
+}
+
+static void broken_logits_are_said_in_one_way(void **unused)
+{
+    (void)unused;
+    static const char *const lines[] = {
+        "kl",     "kl until 50%",   "verify",
+        "bisect", "check 'kl < 1'", "check 'top1 > 0' 'kl < 1' until decided",
+        "worst",  "quant blk.0.attn_q.weight q8_0",
+    };
+    struct sitting f = measuring("5120");
+    command(f.s, "set tensor blk.1.out[chan=3] = nan");
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct result r = answer(f.s, "%s", lines[i]);
+        if (!noted(&r, "the logits of the model are not finite at "))
+            fail_msg("%s says nothing", lines[i]);
+        if (i + 1 < sizeof lines / sizeof *lines && strcmp(lines[i], "bisect"))
+            assert_int_equal(r.status, RESULT_FOUND);
+        result_free(&r);
+    }
+    struct result r = answer(f.s, "kl");
+    assert_true(noted(&r, "first at token 16 of segment 0"));
+    assert_true(noted(&r, "`catch nan`") && noted(&r, "`lint`"));
+    assert_true(isnan(cell_named(&r, "kl", "kl")->f) && !cell_named(&r, "kl", "kl")->absent);
+    result_free(&r);
+    r = answer(f.s, "worst 1");
+    assert_true(isnan(cell_named(&r, "worst", "kl")->f));
+    result_free(&r);
+    r = answer(f.s, "check 'kl < 1' 'top1 > 0.1'");
+    for (size_t i = 0; i < 2; i++) {
+        const struct table *t = table_named(&r, "check");
+        assert_string_equal(table_cell(t, i, (size_t)table_find(t, "verdict"))->s, "fails");
+    }
+    result_free(&r);
+    r = answer(f.s, "ppl '%s' ctx 64 chunks 2", golden_path("text/prose.txt"));
+    assert_int_equal(r.status, RESULT_FOUND);
+    assert_true(noted(&r, "first at token 32 of chunk 0"));
+    result_free(&r);
+    sitting_end(&f);
+}
+
+static void looks_are_counted_by_text_and_reference(void **unused)
+{
+    (void)unused;
+    struct sitting f = measuring("2560");
+    const char *text = golden_path("text/prose.txt");
+    struct result r = answer(f.s, "verify");
+    assert_true(noted(&r, "look 1 at the half"));
+    result_free(&r);
+    command(f.s, "data '%s' tokens 3200", text); /* the same text */
+    r = answer(f.s, "verify");
+    assert_true(noted(&r, "look 2 at the half"));
+    result_free(&r);
+    command(f.s, "ref off");
+    command(f.s, "set tensor blk.1.out = *1.01");
+    r = answer(f.s, "verify"); /* beside another reference */
+    assert_true(noted(&r, "look 1 at the half"));
+    result_free(&r);
+    command(f.s, "data '%s' tokens 80", text);
+    refused(f.s, ST_STATE, ANYWHERE, "undecided", "check 'kl < 1'"); /* no segment to look at */
+    command(f.s, "data '%s' tokens 4000", text);
+    r = answer(f.s, "check 'kl < 5' lint");
+    assert_true(noted(&r, "look 2 at the half"));
+    result_free(&r);
+    sitting_end(&f);
+}
+
+UNIT_MAIN(CASE(broken_logits_are_said_in_one_way), CASE(looks_are_counted_by_text_and_reference))
