@@ -17,6 +17,23 @@ like "which is said" "$out" 'no point has relerr above 0\.25'
 
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex run -ex 'compare embd.out blk.1.out'
 is "a quantized model is compared" "$status" 0
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex run --output csv \
+    -ex 'compare blk.1.out[tok=2]' -ex 'set span 1' -ex "$prompt" -ex run -ex 'compare blk.1.out'
+is "or a slice of it, here one token" "$(printf '%s\n' "$out" | grep '^blk\.1\.out')" \
+    "$(printf '%s\n' "$out" | sed -n 's/^s2:\(blk\.1\.out\)/\1/p')"
+for wrong in 'compare blk.1.out foo' 'compare blk.1.out tok=2' 'compare blk.1.out+1' 'compare blk.1.out@s0' \
+    'diverge -1' 'diverge nan' 'diverge cos 2'; do
+    qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex run -ex "$wrong"
+    is "refused: $wrong" "$status $(printf '%s\n' "$err" | grep -c '^ *^~*$')" "1 1"
+done
+
+# What a block makes: of one that alone is quantized all of the error, of those after it none.
+qdb "$models/llama-gqa-tied.gguf" -ex 'quant blk.0.** q4_0' -ex 'set compute exact' -ex "$prompt" \
+    -ex run -ex 'diverge inf' --output csv
+is "made_here names the block" "$(printf '%s\n' "$out" | awk -F, '
+    $1 == "blk.0.out" { print ($2 > 0 && $2 == $3) } $1 == "blk.1.out" { print ($2 > 0 && $3 == 0) }')" \
+    "1
+1"
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex 'diverge relerr 0.02'
 is "a divergence is found: exit status 3" "$status" 3
 like "at the first point beyond" "$out" 'is the first point with relerr above 0\.02'

@@ -13,10 +13,10 @@
 
 static const struct verb *const tables[] = {
     verbs_files,  verbs_input,   verbs_control, verbs_break,  verbs_catch,   verbs_look,
-    verbs_change, verbs_analyse, verbs_study,   verbs_ppl,    verbs_compare, verbs_kl,
-    verbs_bisect, verbs_check,   verbs_patch,   verbs_worst,  verbs_qerr,    verbs_why,
-    verbs_stream, verbs_range,   verbs_bench,   verbs_export, verbs_imatrix, verbs_plan,
-    verbs_quant,  verbs_recipe,  verbs_record,  verbs_report, verbs_support,
+    verbs_change, verbs_analyse, verbs_study,   verbs_ppl,    verbs_compare, verbs_diverge,
+    verbs_kl,     verbs_bisect,  verbs_check,   verbs_patch,  verbs_worst,   verbs_qerr,
+    verbs_why,    verbs_stream,  verbs_range,   verbs_bench,  verbs_export,  verbs_imatrix,
+    verbs_plan,   verbs_quant,   verbs_recipe,  verbs_record, verbs_report,  verbs_support,
 };
 
 enum { MAX_ALIAS_DEPTH = 8 };

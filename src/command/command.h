@@ -68,9 +68,10 @@ struct verb {
 /* The tables of verbs, each ending with a row without name; one per verbs_*.c. */
 extern const struct verb verbs_files[], verbs_input[], verbs_break[], verbs_catch[], verbs_change[],
     verbs_look[], verbs_control[], verbs_analyse[], verbs_study[], verbs_bench[], verbs_compare[],
-    verbs_bisect[], verbs_check[], verbs_patch[], verbs_worst[], verbs_export[], verbs_imatrix[],
-    verbs_kl[], verbs_plan[], verbs_ppl[], verbs_qerr[], verbs_quant[], verbs_recipe[],
-    verbs_record[], verbs_report[], verbs_why[], verbs_stream[], verbs_range[], verbs_support[];
+    verbs_diverge[], verbs_bisect[], verbs_check[], verbs_patch[], verbs_worst[], verbs_export[],
+    verbs_imatrix[], verbs_kl[], verbs_plan[], verbs_ppl[], verbs_qerr[], verbs_quant[],
+    verbs_recipe[], verbs_record[], verbs_report[], verbs_why[], verbs_stream[], verbs_range[],
+    verbs_support[];
 
 static inline const char *verb_args(const struct verb *v) { return v->args ? v->args : ""; }
 size_t verb_count(void);

@@ -102,6 +102,8 @@ enum st compare_capture(struct session *s, const struct call *c, struct result *
     const struct trace_points *ref = s->models.trace;
     struct match *list = NULL;
     size_t n = 0, missing = 0;
+    if (c->n_words > 1)
+        return call_fail(c, 1, e, ST_SYNTAX, "expected one glob");
     if (!ref) {
         st_fail(e, ST_STATE, "a capture is compared with a trace or another capture");
         return st_hint(e, "`ref trace FILE`");

@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The verbs that put a run beside a reference: ref, compare, diverge. */
-#include <inttypes.h>
-#include <math.h>
+/* The verbs that put a run beside a reference: ref, compare. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/memory.h"
 #include "command/cells.h"
 #include "command/command.h"
 #include "command/verbs_capture.h"
-#include "session/control.h"
 #include "session/lookup.h"
 #include "session/reference.h"
 #include "session/region.h"
 #include "study/compare.h"
-#include "study/why_error.h"
 
 /* What of the trace can be compared, and what cannot. */
 static void trace_notes(const struct session *s, struct result *out)
@@ -109,43 +104,129 @@ void error_cells(struct table *t, const char *point, const struct point_error *p
     put_number(t, p->maxerr);
 }
 
-static void error_row(struct run *r, int span, int value, const struct point_error *p,
-                      struct table *t)
+static void error_row(struct run *r, int span, int value, const struct region *part,
+                      const struct point_error *p, struct table *t)
 {
     struct buf at = { 0 }, name = { 0 };
-    struct tensor x;
     if (run_n_spans(r) > 1)
         buf_printf(&name, "s%d:", span);
     buf_adds(&name, run_graph(r)->values[value].name);
     error_cells(t, buf_str(&name), p);
     buf_free(&name);
-    if (p->maxerr_at >= 0 && !run_read(r, span, value, &x, NULL)) {
-        const struct region all = { .shape = x.shape, .first_token = run_span(r, span).first };
-        region_place(&all, p->maxerr_at, &at);
-    }
+    if (p->maxerr_at >= 0)
+        region_place(part, p->maxerr_at, &at);
     table_str(t, at.n ? at.p : NULL);
     buf_free(&at);
 }
 
-/* The points that the first word names: whole points, of the model of the run. */
-static enum st compared_points(struct session *s, const struct call *c, struct session_run **r,
-                               struct match **list, size_t *n, struct err *e)
+/* A row for what the slice names of a point in a span; none where the span holds nothing of it. */
+static enum st compare_part(struct run *r, struct ref_source *ref, int span, int value,
+                            const struct address *a, struct table *t, struct err *e)
 {
-    struct address *a = x_alloc(sizeof *a);
-    const struct word *w = &c->words[0];
-    enum st st = session_need_run(s, r, e);
-    if (!st && (st = address_parse(w->text, a, e)))
-        st_at(e, w->column + (e->column < 0 ? 0 : e->column), e->length);
-    if (!st && a->n_items) {
-        st = call_fail(c, 0, e, ST_UNSUPPORTED, "points are compared whole");
-        st_hint(e, "the errors are medians over tokens; relerr(ref!ADDR, ADDR) takes slices");
+    struct tensor x, y;
+    struct region mine = { 0 }, theirs = { 0 };
+    struct point_error p;
+    enum st st = run_read(r, span, value, &x, e);
+    if (!st)
+        st = source_read(ref, r, span, value, &y, e);
+    if (!st && !shape_equal(&x.shape, &y.shape))
+        st = st_fail(e, ST_RANGE, "the shapes of the point differ");
+    if (!st)
+        st = region_check(a, &x.shape, e);
+    if (!st)
+        st = region_cut(a, r, span, &x, &mine, e);
+    if (!st)
+        st = region_cut(a, r, span, &y, &theirs, e);
+    if (!st && region_count(&mine) > 0) {
+        const int tok = shape_axis(&mine.shape, AXIS_TOK);
+        point_error_of(&mine.shape, theirs.data, mine.data,
+                       tok < 0 ? mine.first_token : region_entry(&mine, tok, 0), &p);
+        error_row(r, span, value, &mine, &p, t);
     }
-    if (!st && (st = lookup_names(s, a, list, n, e)))
+    region_free(&mine);
+    region_free(&theirs);
+    return st;
+}
+
+/* What is compared: the points that one word names, with its slice. */
+struct compared {
+    const struct word *word;
+    struct address a;
+    struct match *list;
+    size_t n;
+};
+
+static enum st compared_points(struct session *s, const struct session_run *r, struct compared *x,
+                               struct err *e)
+{
+    const struct word *w = x->word;
+    enum st st = address_parse(w->text, &x->a, e);
+    if (st)
+        st_at(e, w->column + (e->column < 0 ? 0 : e->column), e->length);
+    if (!st && x->a.used < w->text.n) {
+        st_fail(e, ST_SYNTAX, "unexpected text after the address");
+        return st_at(e, w->column + (int)x->a.used, w->length - (int)x->a.used);
+    }
+    if (!st && x->a.position.n) {
+        st_fail(e, ST_UNSUPPORTED, "every span is compared; a slice names tokens of it");
+        return st_at(e, w->column, w->length);
+    }
+    if (!st && (st = lookup_names(s, &x->a, &x->list, &x->n, e)))
         st_at(e, w->column, w->length);
-    free(a);
-    for (size_t i = 0; i < *n && !st; i++)
-        if ((st = match_is_point((*r)->model, &(*list)[i], e)))
+    for (size_t i = 0; i < x->n && !st; i++)
+        if ((st = match_is_point(r->model, &x->list[i], e)))
             st_at(e, w->column, w->length);
+    return st;
+}
+
+/* Points that have no row. */
+struct left_out {
+    size_t ahead, missing; /* not computed yet; not in the trace */
+};
+
+static enum st compare_word(struct session *s, struct run *r, struct ref_source *ref,
+                            const struct compared *x, struct left_out *out, struct table *t,
+                            struct err *e)
+{
+    enum st st = ST_OK;
+    for (size_t i = 0; i < x->n && !st; i++)
+        for (int span = 0; x->list[i].value >= 0 && span < run_n_spans(r) && !st; span++) {
+            const int value = x->list[i].value;
+            if (!run_has(r, span, value))
+                out->ahead++;
+            else if (ref->trace && !source_has(ref, r, span, value))
+                out->missing++;
+            else if (!progress_tick(s->progress, "compare", (double)i, (double)x->n))
+                st = st_fail(e, ST_CANCELLED, "interrupted");
+            else if ((st = compare_part(r, ref, span, value, &x->a, t, e)) && e && e->column >= 0)
+                st_at(e, x->word->column + e->column, e->length);
+        }
+    return st;
+}
+
+static enum st compare_words(struct session *s, struct session_run *r, const struct compared *list,
+                             int n, struct result *out, struct err *e)
+{
+    struct ref_source ref;
+    struct left_out left = { 0 };
+    enum st st = session_reference(s, r, run_position(r->run), s->progress, &ref, e);
+    if (st)
+        return st;
+    struct table *t = result_table(out, "compare", TABLE_ROWS);
+    error_columns(t);
+    for (int i = 0; i < n && !st; i++)
+        st = compare_word(s, r->run, &ref, &list[i], &left, t, e);
+    if (!st && !t->n_rows)
+        return st_fail(e, ST_STATE, left.missing ? "none of these points is in the trace"
+                                                 : "none of these points has been computed yet");
+    if (!st && left.missing)
+        result_note(out, "%zu left out: %s not in the trace", left.missing,
+                    text_plural(left.missing, "it is", "they are"));
+    if (!st && left.ahead)
+        result_note(out, "%zu %s not been computed yet", left.ahead,
+                    text_plural(left.ahead, "point has", "points have"));
+    if (st == ST_CANCELLED)
+        out->status = RESULT_PARTIAL;
     return st;
 }
 
@@ -153,228 +234,23 @@ static enum st run_compare(struct session *s, const struct call *c, struct resul
                            struct err *e)
 {
     struct session_run *r;
-    struct ref_source ref;
-    struct match *list = NULL;
-    size_t n = 0, ahead = 0, missing = 0;
     if (!c->n_words)
         return call_fail(c, 0, e, ST_SYNTAX, "expected the points to compare: blk.*.out");
     if (s->models.model && s->models.model->capture)
         return compare_capture(s, c, out, e);
-    enum st st = compared_points(s, c, &r, &list, &n, e);
-    if (!st)
-        st = session_reference(s, r, run_position(r->run), s->progress, &ref, e);
-    struct table *t = st ? NULL : result_table(out, "compare", TABLE_ROWS);
-    if (t)
-        error_columns(t);
-    for (size_t i = 0; i < n && !st; i++)
-        for (int span = 0; list[i].value >= 0 && span < run_n_spans(r->run) && !st; span++) {
-            struct point_error p;
-            if (!run_has(r->run, span, list[i].value)) {
-                ahead++;
-                continue;
-            }
-            if (ref.trace && !source_has(&ref, r->run, span, list[i].value)) {
-                missing++;
-                continue;
-            }
-            if (!progress_tick(s->progress, "compare", (double)i, (double)n))
-                st = st_fail(e, ST_CANCELLED, "interrupted");
-            else if (!(st = compare_point(r->run, &ref, span, list[i].value, &p, e)))
-                error_row(r->run, span, list[i].value, &p, t);
-        }
-    free(list);
-    if (!st && !t->n_rows)
-        return st_fail(e, ST_STATE,
-                       missing ? "none of these points is in the trace"
-                               : "none of these points has been computed yet");
-    if (!st && missing)
-        result_note(out, "%zu left out: %s not in the trace", missing,
-                    text_plural(missing, "it is", "they are"));
-    if (!st && ahead)
-        result_note(out, "%zu point%s not been computed yet", ahead,
-                    ahead == 1 ? " has" : "s have");
-    if (st == ST_CANCELLED)
-        out->status = RESULT_PARTIAL;
-    return st;
-}
-
-/* ---- diverge ---- */
-
-enum which { BY_RELERR, BY_SQNR, BY_COS, BY_MAXERR };
-
-static const struct measure {
-    const char *name, *unit;
-    double tolerance;
-    bool low; /* values below the tolerance are beyond it */
-} statistics[] = {
-    { "relerr", "", 0.25, false },
-    { "sqnr", "dB", 12, true },
-    { "cos", "", 0.97, true },
-    { "maxerr", "", 1, false },
-};
-
-static double pick(enum which by, const struct point_error *p)
-{
-    const double all[] = { p->relerr, p->sqnr, p->cos, p->maxerr };
-    return all[by];
-}
-
-static bool beyond(enum which by, double x, double tolerance)
-{
-    return statistics[by].low ? x < tolerance : x > tolerance;
-}
-
-/* The way through a run to the first point beyond a tolerance. */
-struct curve {
-    struct session *s;
-    struct session_run *r;
-    struct ref_source ref;
-    enum which by;
-    double tolerance;
-    bool all; /* a row for every point */
-    bool found;
-    int seen;
-    struct table *t;
-};
-
-static enum st diverge_arguments(const struct call *c, struct curve *way, struct err *e)
-{
-    int i = 0;
-    way->all = i < c->n_words && str_is(c->words[i].text, "-all");
-    i += way->all;
-    for (int k = 0; i < c->n_words && k < 4; k++)
-        if (str_is(c->words[i].text, statistics[k].name)) {
-            way->by = (enum which)k;
-            i++;
-            break;
-        }
-    way->tolerance = statistics[way->by].tolerance;
-    if (i < c->n_words && parse_f64(c->words[i].text, &way->tolerance, e))
-        return call_fail(c, i, e, ST_SYNTAX, "expected relerr, sqnr, cos or maxerr, and a number");
-    if (i + 1 < c->n_words)
-        return call_fail(c, i + 1, e, ST_SYNTAX, "expected the end of the command");
-    return ST_OK;
-}
-
-static bool on_the_curve(const struct graph *g, int value)
-{
-    if (value == g->embedding || value == g->hidden || value == g->logits)
-        return true;
-    for (int b = 0; b < g->n_blocks; b++)
-        if (g->blocks[b].output == value)
-            return true;
-    return false;
-}
-
-static void curve_row(struct run *r, int span, int value, double here, double made, struct table *t)
-{
-    table_row(t);
-    if (run_n_spans(r) > 1)
-        table_fmt(t, "s%d:%s", span, run_graph(r)->values[value].name);
-    else
-        table_str(t, run_graph(r)->values[value].name);
-    put_number(t, here);
-    put_number(t, made);
-}
-
-/* What `why` goes on from: the element with the largest error. */
-static void remember(struct session *s, const struct session_run *r, struct ref_source *ref,
-                     int span, int value)
-{
-    struct tensor x, y;
-    if (run_read(r->run, span, value, &x, NULL) || source_read(ref, r->run, span, value, &y, NULL))
-        return;
-    const int64_t at = largest_error(x.data, y.data, shape_count(&x.shape));
-    if (at >= 0)
-        s->hit = (struct element){ r, span, value, at, true };
-}
-
-static void first_beyond(struct curve *c, int span, int v, const struct point_error *p,
-                         const struct point_error *made, struct result *out)
-{
-    const struct measure *of = &statistics[c->by];
-    out->status = RESULT_FOUND;
-    remember(c->s, c->r, &c->ref, span, v);
-    result_note(out, "%s is the first point with %s %s %g", run_graph(c->r->run)->values[v].name,
-                of->name, of->low ? "below" : "above", c->tolerance);
-    if (p->nonfinite)
-        result_note(out, "%" PRId64 " of its values are NaN or infinite", p->nonfinite);
-    else if (made && c->by == BY_RELERR)
-        result_note(out,
-                    "%.3g is made here, by this op on the reference's input; the rest was "
-                    "inherited",
-                    made->relerr);
-}
-
-static enum st curve_point(struct curve *c, int span, int v, struct result *out, struct err *e)
-{
-    struct run *run = c->r->run;
-    struct point_error p, made;
-    enum st st = compare_point(run, &c->ref, span, v, &p, e);
+    enum st st = session_need_run(s, &r, e);
     if (st)
         return st;
-    const double x = pick(c->by, &p);
-    c->found = beyond(c->by, x, c->tolerance) || p.nonfinite;
-    if (!c->found && !c->all && !on_the_curve(run_graph(run), v))
-        return ST_OK;
-    const bool own = !compare_made_here(run, &c->ref, span, v, &made, NULL);
-    curve_row(run, span, v, x, own ? pick(c->by, &made) : NAN, c->t);
-    if (c->found)
-        first_beyond(c, span, v, &p, own ? &made : NULL, out);
-    return ST_OK;
-}
-
-static enum st follow_curve(struct curve *c, struct result *out, struct err *e)
-{
-    struct run *run = c->r->run;
-    const struct graph *g = run_graph(run);
-    const double total = (double)run_n_spans(run) * g->n_nodes;
-    enum st st = ST_OK;
-    for (int span = 0; span < run_n_spans(run) && !c->found && !st; span++)
-        for (int node = 0; node < g->n_nodes && !c->found && !st; node++) {
-            const int v = g->nodes[node].out;
-            if (c->ref.trace ? !source_has(&c->ref, run, span, v) : run_skips(run, v))
-                continue;
-            c->seen++;
-            if (!progress_tick(c->s->progress, "diverge", (double)span * g->n_nodes + node,
-                               total)) {
-                out->status = RESULT_PARTIAL;
-                return st_fail(e, ST_CANCELLED, "interrupted");
-            }
-            st = curve_point(c, span, v, out, e);
-        }
-    return st;
-}
-
-static enum st run_diverge(struct session *s, const struct call *c, struct result *out,
-                           struct err *e)
-{
-    struct curve way = { .s = s, .by = BY_RELERR };
-    enum st st = session_need_run(s, &way.r, e);
-    if (!st)
-        st = diverge_arguments(c, &way, e);
-    if (!st && !run_done(way.r->run)) {
-        struct stop stop;
-        st = control_goto(s, way.r, run_end(way.r->run), &stop, e);
+    struct compared *list = x_alloc((size_t)c->n_words * sizeof *list);
+    for (int i = 0; i < c->n_words && !st; i++) {
+        list[i].word = &c->words[i];
+        st = compared_points(s, r, &list[i], e);
     }
     if (!st)
-        st = session_reference(s, way.r, run_end(way.r->run), s->progress, &way.ref, e);
-    if (st)
-        return st;
-    const struct measure *of = &statistics[way.by];
-    way.t = result_table(out, "diverge", TABLE_ROWS);
-    table_column(way.t, COL_ADDRESS, "point", "");
-    table_column(way.t, COL_FLOAT, of->name, of->unit);
-    table_digits(way.t, 4);
-    table_column(way.t, COL_FLOAT, "made_here", of->unit);
-    table_digits(way.t, 4);
-    st = follow_curve(&way, out, e);
-    if (!st && way.ref.trace)
-        result_note(out, "%d %s of the trace were compared", way.seen,
-                    text_plural((uint64_t)way.seen, "point", "points"));
-    if (!st && !way.found)
-        result_note(out, "no point has %s %s %g", of->name, of->low ? "below" : "above",
-                    way.tolerance);
+        st = compare_words(s, r, list, c->n_words, out, e);
+    for (int i = 0; i < c->n_words; i++)
+        free(list[i].list);
+    free(list);
     return st;
 }
 
@@ -405,29 +281,16 @@ const struct verb verbs_compare[] = {
       .run = run_ref },
     { .name = "compare",
       .class = "analyse",
-      .args = "GLOB",
+      .args = "GLOB[SLICE]...",
       .brief = "errors of points against the reference run",
       .help =
           "sqnr, relerr and cos are medians over tokens of the error of each token. Apart are the "
           "first token of the run (first: its relerr) and massive channels, those that hold an "
           "outlier(20) in the reference (massive: median relerr over these). maxerr is over "
-          "everything, with its place. Definitions: `explain relerr`, `explain sqnr`.",
+          "everything, with its place. With a slice, all of this is of what it names. Definitions: "
+          "`explain relerr`, `explain sqnr`.",
       .examples = "open --demo\nref a\nprompt \" memi nade\"\nrun\ncompare blk.*.out\nref off",
       .kinds = { ARG_POINT },
       .run = run_compare },
-    { .name = "diverge",
-      .class = "analyse",
-      .args = "[-all] [relerr|sqnr|cos|maxerr] [TOLERANCE]",
-      .brief = "where a run leaves the reference: the curve, up to the first point beyond",
-      .help =
-          "Walks the points in order of execution and stops at the first that is beyond the "
-          "tolerance (relerr 0.25, sqnr 12 dB, cos 0.97, maxerr 1) or not finite; exit status 3. "
-          "Shown are the embeddings, the outputs of blocks and the head; -all shows every point. "
-          "made_here is the error that this op makes by itself: its weights on the input of the "
-          "reference. Errors as in `help compare`. `why` then follows the largest error there to "
-          "its weight.",
-      .examples = "open --demo\nref a\nprompt \" memi nade\"\nrun\ndiverge\nref off",
-      .words = "-all|relerr|sqnr|cos|maxerr",
-      .run = run_diverge },
     { 0 },
 };

@@ -120,6 +120,8 @@ struct inputs {
     struct run *r;
     struct ref_source *ref;
     int span;
+    int block; /* none of whose points is taken from ref, -1 = no such block */
+    struct pool *pool;
     struct tensor *x; /* [n_values], data NULL: not there yet */
     int ops;          /* that may still be evaluated */
 };
@@ -147,6 +149,9 @@ static enum st need(struct inputs *in, int value, struct err *e)
 {
     if (in->x[value].data)
         return ST_OK;
+    const struct graph *g = run_graph(in->r);
+    if (in->block >= 0 && g->nodes[g->values[value].node].block == in->block)
+        return evaluate(in, value, e);
     const bool has = in->ref->run ? !run_skips(in->r, value)
                                   : source_has(in->ref, in->r, in->span, value);
     return has ? take(in, value, e) : evaluate(in, value, e);
@@ -172,16 +177,18 @@ static enum st evaluate(struct inputs *in, int value, struct err *e)
         data[i] = in->x[n->in[i]].data;
     if (!st)
         st = node_evaluate(run_model(in->r), run_plan(in->r), g->values[value].node, data,
-                           run_tokens(in->r) + s.first, s.n, run_mode(in->r), NULL, &in->x[value],
-                           e);
+                           run_tokens(in->r) + s.first, s.n, run_mode(in->r), in->pool,
+                           &in->x[value], e);
     return st;
 }
 
-enum st compare_made_here(struct run *r, struct ref_source *ref, int span, int value,
-                          struct point_error *out, struct err *e)
+enum st compare_made_here(struct run *r, struct ref_source *ref, int span, int value, int block,
+                          struct pool *pool, struct point_error *out, struct err *e)
 {
     const int n = run_graph(r)->n_values;
-    struct inputs in = { r, ref, span, x_alloc((size_t)n * sizeof *in.x), NEAR };
+    struct inputs in = { .r = r, .ref = ref, .span = span, .block = block, .pool = pool };
+    in.x = x_alloc((size_t)n * sizeof *in.x);
+    in.ops = block < 0 ? NEAR : run_graph(r)->n_nodes;
     struct tensor y;
     enum st st = evaluate(&in, value, e);
     if (!st)

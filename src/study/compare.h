@@ -32,10 +32,12 @@ NODISCARD enum st compare_point(struct run *r, struct ref_source *ref, int span,
                                 struct point_error *out, struct err *e);
 
 /* What of it is made at this point: the op with the weights of r on the inputs of ref, against the
- * point of ref. Of a fused attention, all of it; of a trace that lacks inputs, everything since the
- * points before that it has. ST_UNSUPPORTED where an op cannot be evaluated
- * alone on the tokens of the span: one that sees tokens of spans before. */
+ * point of ref; block >= 0: everything of that block up to the point, on what enters the block in
+ * ref. Of a fused attention, all of it; of a trace that lacks inputs, everything since the points
+ * before that it has. ST_UNSUPPORTED where an op cannot be evaluated alone on the tokens of the
+ * span: one that sees tokens of spans before. pool may be NULL. */
 NODISCARD enum st compare_made_here(struct run *r, struct ref_source *ref, int span, int value,
-                                    struct point_error *out, struct err *e);
+                                    int block, struct pool *pool, struct point_error *out,
+                                    struct err *e);
 
 #endif

@@ -195,7 +195,7 @@ static void made_here(struct run *r, struct run *ref, const struct weight *plant
         const int value = g->nodes[i].out;
         if (run_skips(r, value))
             continue;
-        assert_ok(compare_made_here(r, &from, 0, value, &p, &e), &e);
+        assert_ok(compare_made_here(r, &from, 0, value, -1, NULL, &p, &e), &e);
         if (p.maxerr_at < 0)
             continue;
         const struct weight *w = g->nodes[i].w[0];
