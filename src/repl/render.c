@@ -87,6 +87,30 @@ static size_t fitting(struct str s, int columns)
     return i;
 }
 
+/* Append a remark of lines, each wrapped at blanks to the width of the screen. */
+static void add_wrapped(struct buf *out, struct str text, const struct style *style)
+{
+    struct buf safe = { 0 };
+    render_safe(&safe, text, true);
+    const char *p = buf_str(&safe);
+    while (*p) {
+        const struct str line = str_of(p, strcspn(p, "\n"));
+        size_t n = style->width ? fitting(line, style->width) : line.n;
+        if (n < line.n) {
+            const size_t most = n;
+            while (n && p[n] != ' ')
+                n--;
+            n = n ? n : most ? most : 1;
+        }
+        buf_add(out, p, n);
+        p += n;
+        if (*p)
+            buf_addc(out, '\n');
+        p += *p == '\n' || *p == ' ';
+    }
+    buf_free(&safe);
+}
+
 void render_padded(struct buf *out, struct str s, int columns, bool right,
                    const struct style *style)
 {
@@ -266,7 +290,7 @@ void render_result(struct buf *out, struct buf *messages, const struct result *r
             buf_adds(out, "- ");
             md_text(out, str_from(r->notes[i]));
         } else
-            render_safe(notes, str_from(r->notes[i]), true);
+            add_wrapped(notes, str_from(r->notes[i]), style);
         buf_addc(notes, '\n');
     }
 }
@@ -330,7 +354,7 @@ void render_error(struct buf *out, const struct err *e, struct str line, const c
     if (e->column >= 0 && line.n && e->st != ST_CANCELLED)
         add_caret(out, e, line, style);
     if (*e->hint) {
-        render_safe(out, str_from(e->hint), false);
+        add_wrapped(out, str_from(e->hint), style);
         buf_addc(out, '\n');
     }
 }

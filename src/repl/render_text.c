@@ -98,6 +98,9 @@ static int total(const struct layout *l)
     return sum;
 }
 
+/* Text that may be cut. Names are not: of `blk.0.attn_output.in` the end tells it from its kin. */
+static bool gives(const struct layout *l, size_t i) { return type_of(l, i) == COL_STRING; }
+
 /* Narrow the widest columns of text from `first` on, none below `least`, until the line fits. */
 static void narrow(struct layout *l, int width, size_t first, int least)
 {
@@ -105,7 +108,7 @@ static void narrow(struct layout *l, int width, size_t first, int least)
         size_t widest = l->n;
         int second = least;
         for (size_t i = first; i < l->n; i++) {
-            if (!is_text(type_of(l, i)))
+            if (!gives(l, i))
                 continue;
             int w = l->width[i];
             if (widest == l->n || w > l->width[widest]) {
@@ -123,24 +126,69 @@ static void narrow(struct layout *l, int width, size_t first, int least)
     }
 }
 
-/* Make the line fit: the first column, mostly a name, gives last. A line that cannot fit is going
- * to be cut in parts, each with that name, which then may as well be readable. */
+/* How wide the line is at least with the text in it cut to MIN_TEXT. */
+static int least_total(const struct layout *l)
+{
+    int floor = total(l);
+    for (size_t i = 0; i < l->n; i++)
+        if (gives(l, i) && l->width[i] > MIN_TEXT)
+            floor -= l->width[i] - MIN_TEXT;
+    return floor;
+}
+
+static bool all_zero(const struct layout *l, size_t i)
+{
+    const struct table *t = l->t;
+    const enum column_type type = type_of(l, i);
+    if (type != COL_INT && type != COL_FLOAT)
+        return false;
+    for (size_t row = 0; row < t->n_rows; row++) {
+        const struct cell *c = table_cell(t, row, l->column[i]);
+        if (!c->absent && (type == COL_INT ? c->i != 0 : !(c->f == 0)))
+            return false;
+    }
+    return t->n_rows > 0;
+}
+
+static void remove_column(struct layout *l, size_t at)
+{
+    const size_t rows = l->t->n_rows + 1;
+    size_t kept = 0;
+    for (size_t i = 0; i < rows * l->n; i++)
+        if (i % l->n == at)
+            free(l->text[i]);
+        else
+            l->text[kept++] = l->text[i];
+    l->n--;
+    memmove(l->column + at, l->column + at + 1, (l->n - at) * sizeof *l->column);
+    memmove(l->width + at, l->width + at + 1, (l->n - at) * sizeof *l->width);
+}
+
+/* A line that cannot fit does without the columns that are zero in every row, the last first; their
+ * names go to *left. */
+static void leave_out_zeros(struct layout *l, int width, struct buf *left)
+{
+    for (size_t i = l->n; width && --i > 0 && least_total(l) > width;)
+        if (all_zero(l, i)) {
+            buf_printf(left, "%s%s", left->n ? ", " : "", l->t->columns[l->column[i]].name);
+            remove_column(l, i);
+        }
+}
+
+/* Make the line fit: text gives, that of the first column, mostly a name, last. A line that cannot
+ * fit is going to be cut in parts, each with that name; a name wider than the line is cut too. */
 static void shrink(struct layout *l, int width)
 {
     if (!width)
         return;
     narrow(l, width, 1, COMFORTABLE_TEXT);
     narrow(l, width, 0, COMFORTABLE_TEXT);
-    int floor = total(l);
-    for (size_t i = 0; i < l->n; i++)
-        if (is_text(type_of(l, i)) && l->width[i] > MIN_TEXT)
-            floor -= l->width[i] - MIN_TEXT;
-    if (floor <= width) {
+    if (least_total(l) <= width) {
         narrow(l, width, 0, MIN_TEXT);
         return;
     }
     for (size_t i = 0; i < l->n; i++) {
-        int most = i ? width - l->width[0] - GAP : width / 2;
+        int most = i ? width - l->width[0] - GAP : gives(l, 0) ? width / 2 : width - GAP - MIN_TEXT;
         if (is_text(type_of(l, i)) && l->width[i] > most)
             l->width[i] = most > MIN_TEXT ? most : MIN_TEXT;
     }
@@ -193,6 +241,8 @@ static size_t part_end(const struct layout *l, size_t keys, size_t from, int wid
 static void add_rows(struct buf *out, const struct table *t, const struct style *style)
 {
     struct layout l = layout_new(t, style);
+    struct buf left = { 0 };
+    leave_out_zeros(&l, style->width, &left);
     shrink(&l, style->width);
     size_t keys = key_columns(&l, style->width);
     for (size_t from = 0, end; from < l.n; from = end) {
@@ -211,6 +261,9 @@ static void add_rows(struct buf *out, const struct table *t, const struct style 
     }
     if (!t->n_rows)
         buf_adds(out, "(none)\n");
+    if (left.n)
+        buf_printf(out, "(0 in every row: %s)\n", left.p);
+    buf_free(&left);
     layout_free(&l);
 }
 

@@ -252,6 +252,53 @@ static void parts_repeat_what_names_a_row(void **state)
     result_free(&r);
 }
 
+/* Two names that differ in their ends, a long text, and a column of zeros that does not fit. */
+static void names_are_not_cut(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct table *t = result_table(&r, "t", TABLE_ROWS);
+    table_column(t, COL_ADDRESS, "point", "");
+    table_column(t, COL_STRING, "meaning", "");
+    table_column(t, COL_ADDRESS, "nearest", "");
+    table_column(t, COL_INT, "nonfinite", "");
+    for (int i = 0; i < 2; i++) {
+        table_row(t);
+        table_str(t, i ? "blk.0.attn_output.out" : "blk.0.attn_output.in");
+        table_str(t, "what comes out of all the heads, put together");
+        table_str(t, "blk.11.ffn_down.out");
+        table_int(t, 0);
+    }
+    struct style narrow = plain;
+    narrow.width = 64;
+    assert_text(&r, &narrow,
+                "point                  meaning    nearest              nonfinite\n"
+                "blk.0.attn_output.in   what co..  blk.11.ffn_down.out          0\n"
+                "blk.0.attn_output.out  what co..  blk.11.ffn_down.out          0\n");
+    narrow.width = 54;
+    assert_text(&r, &narrow,
+                "point                  meaning     nearest\n"
+                "blk.0.attn_output.in   what com..  blk.11.ffn_down.out\n"
+                "blk.0.attn_output.out  what com..  blk.11.ffn_down.out\n"
+                "(0 in every row: nonfinite)\n");
+    result_free(&r);
+}
+
+static void notes_are_wrapped(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    struct style narrow = plain;
+    narrow.width = 20;
+    result_note(&r, "twenty columns of it are a line, longer-words-than-that are cut");
+    assert_text(&r, &narrow,
+                "twenty columns of it\nare a line,\nlonger-words-than-th\nat are cut\n");
+    narrow.width = 0;
+    assert_text(&r, &narrow,
+                "twenty columns of it are a line, longer-words-than-that are cut\n");
+    result_free(&r);
+}
+
 static void records_and_lines(void **state)
 {
     (void)state;
@@ -485,6 +532,8 @@ int main(void)
         CASE(rows_are_aligned),
         CASE(long_rows_fit),
         CASE(parts_repeat_what_names_a_row),
+        CASE(names_are_not_cut),
+        CASE(notes_are_wrapped),
         CASE(records_and_lines),
         CASE(nothing_is_said_as_nothing),
         CASE(empty_columns_are_left_out),
