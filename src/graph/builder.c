@@ -150,6 +150,24 @@ const struct weight *b_optional(struct builder *b, const char *name, const char 
 
 bool b_has(struct builder *b, const char *weight) { return b_optional(b, weight, "") != NULL; }
 
+/* Files of NVFP4 can keep a factor beside a matrix, NAME.scale, one per expert, that multiplies its
+ * products; converters leave it out where it is 1. No op here does that. */
+static void refuse_scale(struct builder *b, const char *name)
+{
+    const struct weight *s = b_optional(b, name, ".scale");
+    bool ones = s && s->format == format_by_name("f32") && !weight_check(s, NULL);
+    for (uint64_t i = 0; ones && i < s->rows * s->cols; i++) {
+        float factor;
+        memcpy(&factor, s->data + i * sizeof factor, sizeof factor);
+        ones = factor == 1;
+    }
+    if (s && !ones && !b->st) {
+        b->st = st_fail(b->e, ST_UNSUPPORTED, "%.*s is not 1: scales beside a matrix are not applied",
+                        (int)s->name.n, s->name.p);
+        st_hint(b->e, "the file can be looked at, planned and exported, not run");
+    }
+}
+
 const struct weight *b_weight(struct builder *b, const char *name, const char *tail)
 {
     const struct weight *w = b->st ? NULL : b_optional(b, name, tail);
@@ -163,6 +181,8 @@ const struct weight *b_weight(struct builder *b, const char *name, const char *t
     else if (w && !(format_info(w->format) && format_info(w->format)->decode))
         b_fail(b, "the tensor %.*s has a format that cannot be decoded here (%s)", (int)w->name.n,
                w->name.p, format_info(w->format) ? format_info(w->format)->type : "unknown type");
+    if (w && !strcmp(tail, ".weight"))
+        refuse_scale(b, name);
     return b->st ? NULL : w;
 }
 
