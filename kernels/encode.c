@@ -53,18 +53,25 @@ static const struct {
     { "q6_k", "q8_0" },
 };
 
+/* NULL: nothing. */
+static const char *instead_of(const struct format_info *info)
+{
+    for (size_t i = 0; i < sizeof fallbacks / sizeof *fallbacks; i++)
+        if (!strcmp(fallbacks[i].format, info->name))
+            return fallbacks[i].instead;
+    return NULL;
+}
+
+bool encode_falls_back(enum format f) { return format_info(f) && instead_of(format_info(f)); }
+
 enum format encode_fallback(enum format f, uint64_t row_len)
 {
     const struct format_info *info = format_info(f);
     if (!info || row_len % (uint64_t)info->block == 0)
         return f;
-    for (size_t i = 0; i < sizeof fallbacks / sizeof *fallbacks; i++) {
-        const enum format to = format_by_name(fallbacks[i].instead);
-        if (!strcmp(fallbacks[i].format, info->name)
-            && row_len % (uint64_t)format_info(to)->block == 0)
-            return to;
-    }
-    return format_by_name("f16");
+    const char *name = instead_of(info);
+    const enum format to = format_by_name(name ? name : "f16");
+    return row_len % (uint64_t)format_info(to)->block == 0 ? to : format_by_name("f16");
 }
 
 /* ---- checks ---- */

@@ -19,6 +19,8 @@ const char *encode_missing(enum format f);
  * block divides the row, else what llama-quantize falls back to (Q4_K to Q5_0, ...), F16 in the
  * end. format_row_bytes has the size of the row. */
 enum format encode_fallback(enum format f, uint64_t row_len);
+/* Has llama-quantize a fallback for f, or does it give up on the model? */
+bool encode_falls_back(enum format f);
 
 /* Encode n_rows rows of row_len floats each, one after the other, into `out`: n_rows times
  * format_row_bytes(f, row_len) bytes. importance [row_len], or NULL: what the squared error of each

@@ -251,6 +251,8 @@ static void run(struct repl *r, const struct options *o)
     }
     if (!go_on || r->s->quit)
         return;
+    if ((!terminal || o->batch) && o->n_todo)
+        repl_end_commands(r);
     if (person) {
         repl_interactive(r);
         r->status = 0; /* a person saw what failed */

@@ -51,6 +51,26 @@ watch rms(blk.*.out) 12.5%
 dprintf blk.0.out, "a \"b\" %g\n", rms'
 qdb -batch -ex "source $tmp/saved" -ex "save breaks $tmp/again"
 is "and made again as they were" "$(cat "$tmp/again")" "$(cat "$tmp/saved")"
+qdb -batch -ex 'break blk.0.out' -ex 'break blk.1.out' -ex 'ignore 1 5' -ex 'disable 1' \
+    -ex "save breaks $tmp/saved"
+is "so are those that are off, or pass hits by" "$(cat "$tmp/saved")" 'break blk.0.out
+ignore last 5
+disable last
+break blk.1.out'
+qdb -batch -ex "source $tmp/saved" -ex "save breaks $tmp/again"
+is "and made again so" "$(cat "$tmp/again")" "$(cat "$tmp/saved")"
+
+qdb -batch -ex "$prompt" -ex 'break blk.0.out' -ex 'commands 1; when; echo seen; end; echo typed' \
+    -ex run
+is "commands may stand in one line" "$(printf '%s\n' "$out" | grep -c -e '^typed$' -e '^seen$' -e 's0:blk.0.out,\|^position')" 3
+qdb -batch -ex 'break blk.0.out' -ex 'commands 1' -ex when
+is "commands without an end are an error" "$status" 1
+like "that names the breakpoint" "$err" 'commands of breakpoint 1 have no .end.'
+printf 'break blk.0.out\ncommands\nwhen\n' >"$tmp/script"
+qdb -batch -ex "source $tmp/script" -ex 'echo never'
+is "in a script as well" "$status $(printf '%s\n' "$out" | grep -c never)" "1 0"
+capture "$QDB" -n -batch --demo <"$tmp/script"
+is "and on standard input" "$status" 1
 
 qdb -batch -ex 'break blk.0.out if absmax > x'
 is "a bad condition" "$status" 1

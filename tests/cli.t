@@ -205,4 +205,14 @@ like "a perplexity in mode fast names its floor" "$out" 'fast_floor'
 qdb --demo -batch -ex "ppl $QDB_TOP/tests/golden/add_sums.txt ctx 64 chunks 1"
 unlike "one in mode exact has none" "$out" 'fast_floor'
 
+echo precious >"$tmp/keep"
+qdb --demo -batch -ex "summary nonsense > $tmp/keep"
+is "a command that fails leaves the file it should have gone to" "$status $(cat "$tmp/keep")" "1 precious"
+qdb --demo -batch -ex "once $tmp/keep" -ex "summary nonsense"
+is "so does once" "$(cat "$tmp/keep")" precious
+printf 'echo run\n\000\n' >"$tmp/binary"
+qdb -batch -x "$tmp/binary"
+is "a file that is no text is not run" "$status $out" "1 "
+like "and it is said" "$err" 'not a text: byte 9 is 0'
+
 finish

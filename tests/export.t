@@ -25,7 +25,13 @@ qdb -ex "export gguf $tmp/folder"
 like "a folder" "$err" 'is a directory'
 qdb -ex 'prompt "kalo" > /dev/null' -ex 'skip blk.0' -ex "export gguf $tmp/copy.gguf"
 is "changes of activations are refused" "$status" 1
-like "with what to undo" "$err" 'undo 1'
+like "with what to undo" "$err" 'undo change 1'
+own=$tmp/own.gguf
+qdb -ex "export gguf $own"
+before=$(cksum <"$own")
+capture "$QDB" -n -batch "$own" -ex 'quant ** q8_0' -ex "export gguf $tmp/../${tmp##*/}/own.gguf" </dev/null
+is "the file of an open model is not replaced" "$status $(cksum <"$own")" "1 $before"
+like "and it is said" "$err" 'is open here'
 for words in '' 'gguf' 'gguf x split' 'gguf x split 0' 'gguf x split nothing' 'gguf x y' 'npy x'; do
     qdb -ex "export $words"
     is "export $words: refused" "$status" 1

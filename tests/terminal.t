@@ -27,6 +27,13 @@ keys Up Up
 check "^C takes nothing from the history" wait_for '^\(qdb\) help ?$'
 keys C-c
 until_true at_prompt
+enter 'break blk.0.out'
+typed 'commands'
+keys Enter
+check "commands of a breakpoint are typed at a prompt of their own" wait_for '^>'
+keys C-c
+check "^C leaves it" wait_for '^the commands typed are dropped$'
+until_true at_prompt
 enter 'sett width 3'
 like "a caret shows where an error is" "$(screen)" '^ *\^~~~$'
 keys C-d
@@ -36,5 +43,5 @@ is "^D ends the session" "$status" 0
 terminal "$QDB" -n
 until_true at_prompt
 keys Up Up
-check "history outlives the session" wait_for '^\(qdb\) echo again$'
+check "history outlives the session" wait_for '^\(qdb\) commands$'
 finish

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "command/plan_parts.h"
+#include "kernels/encode.h"
 #include "quant/mix.h"
 
 static enum st list_mixes(struct result *out)
@@ -74,7 +75,7 @@ static int64_t deviations(const struct mix *mix, const struct weights *w, bool i
     enum format *f = x_alloc((w->n + 1) * sizeof *f);
     int64_t n = mix_formats(mix, w, importance, f, NULL, NULL) ? -1 : 0;
     for (size_t i = 0; i < w->n && n >= 0; i++)
-        n += f[i] != FORMAT_NONE && f[i] != w->list[i].format;
+        n += f[i] != FORMAT_NONE && encode_fallback(f[i], w->list[i].cols) != w->list[i].format;
     free(f);
     return n;
 }

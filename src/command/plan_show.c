@@ -226,6 +226,7 @@ enum st plan_preview(struct session *s, const struct session_model *m,
 {
     const struct weights *all = m->model->weights;
     struct row *rows = x_alloc((all->n + 1) * sizeof *rows);
+    struct fallbacks fallbacks = { 0 };
     enum st st = ST_OK;
     for (size_t i = 0; i < all->n; i++)
         row_now(s, m, &all->list[i], &rows[i]);
@@ -240,6 +241,7 @@ enum st plan_preview(struct session *s, const struct session_model *m,
             || (from == list[i].w && r->to.base == NUMERIC_STORAGE
                 && r->to.storage == from->format))
             continue;
+        fallbacks_count(&fallbacks, list[i].w, &list[i].format, &r->to);
         r->bytes = quant_bytes(&r->to, list[i].w);
         r->method = "to be made";
         r->from = from->format;
@@ -247,6 +249,7 @@ enum st plan_preview(struct session *s, const struct session_model *m,
     }
     if (!st)
         show(rows, all->n, NULL, out);
+    quant_say_fallbacks(&fallbacks, out);
     free(rows);
     return st;
 }

@@ -115,9 +115,27 @@ static void measured_table(const struct session *s, const struct measured *m, st
     changes_left_out(m->left_out, out);
 }
 
+void quant_say_fallbacks(const struct fallbacks *f, struct result *out)
+{
+    for (size_t i = 0; i < f->n_kinds; i++) {
+        struct buf b = { 0 };
+        const struct weight *first = f->kinds[i].first;
+        const size_t n = f->kinds[i].n;
+        numeric_print(&f->kinds[i].asked, &b);
+        buf_adds(&b, ": ");
+        numeric_print(&f->kinds[i].became, &b);
+        result_note(out,
+                    "%zu %s rows that do not fit %s instead (%.*s, %" PRIu64
+                    " columns%s): %+" PRId64 " bytes",
+                    n, text_plural(n, "weight has", "weights have"), buf_str(&b),
+                    (int)first->name.n, first->name.p, first->cols, n > 1 ? ", ..." : "",
+                    f->kinds[i].cost);
+        buf_free(&b);
+    }
+}
+
 static void notes(const struct session *s, const struct quantized *q, struct result *out)
 {
-    struct buf b = { 0 };
     if (q->requantized)
         result_note(out,
                     "%zu %s quantized from what was quantized already (%.*s%s): loses twice; "
@@ -128,18 +146,7 @@ static void notes(const struct session *s, const struct quantized *q, struct res
     if (s->imatrix)
         result_note(out, "errors are weighted by %s in %zu of %zu weights", s->imatrix_path,
                     q->weighted, q->change->n_forms);
-    if (q->fell_back) {
-        numeric_print(&q->asked, &b);
-        buf_adds(&b, ": ");
-        numeric_print(&q->became, &b);
-        result_note(out,
-                    "%zu %s rows that do not fit %s instead (%.*s, %" PRIu64
-                    " columns%s): %+" PRId64 " bytes",
-                    q->fell_back, text_plural(q->fell_back, "weight has", "weights have"),
-                    buf_str(&b), (int)q->fell_back_first->name.n, q->fell_back_first->name.p,
-                    q->fell_back_first->cols, q->fell_back > 1 ? ", ..." : "", q->fallback_cost);
-    }
-    buf_free(&b);
+    quant_say_fallbacks(&q->fallbacks, out);
     if (!s->models.ref && !s->data.set.segments)
         result_note(out, "reference = this file as opened; its own loss is not seen");
 }

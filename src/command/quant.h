@@ -15,5 +15,7 @@ NODISCARD enum st quant_apply(struct session *s, struct session_model *m,
 /* The points of an address are rounded to f from now on; the same way. */
 NODISCARD enum st quant_points(struct session *s, struct str address, const struct numeric *f,
                                const char *text, struct result *out, struct err *e);
+/* A note about weights that got another format than was asked for, if there are any. */
+void quant_say_fallbacks(const struct fallbacks *f, struct result *out);
 
 #endif

@@ -47,28 +47,39 @@ static enum st run_tbreak(struct session *s, const struct call *c, struct result
     return add(s, c, true, out, e);
 }
 
-/* Apply to the breakpoints named by number, or to all when there are no words. */
+/* The breakpoint that word i names: its number, or `last` for the newest. */
+static enum st break_at(struct session *s, const struct call *c, int i, struct breakpoint **out,
+                        struct err *e)
+{
+    int64_t n = 0;
+    if (i >= c->n_words)
+        return call_fail(c, i, e, ST_SYNTAX, "expected the number of a breakpoint");
+    const struct str word = c->words[i].text;
+    if (str_is(word, "last") && s->breaks.n)
+        n = s->breaks.list[s->breaks.n - 1].number;
+    else if (parse_i64(word, 1, INT32_MAX, &n, e))
+        n = 0;
+    if (!n || !(*out = breakpoint_find(&s->breaks, (int)n))) {
+        call_fail(c, i, e, ST_NOTFOUND, "no breakpoint `%.*s`", (int)word.n, word.p);
+        return st_hint(e, "`info breaks` lists them");
+    }
+    return ST_OK;
+}
+
+/* Apply to the breakpoints that words name, or to all when there are no words. */
 static enum st each(struct session *s, const struct call *c, struct err *e,
                     void (*fn)(struct session *s, struct breakpoint *b))
 {
-    int64_t n;
-    for (int i = 0; i < c->n_words; i++) { /* all are checked before any is touched */
-        if (parse_i64(c->words[i].text, 1, INT32_MAX, &n, e)
-            || !breakpoint_find(&s->breaks, (int)n)) {
-            call_fail(c, i, e, ST_NOTFOUND, "no breakpoint `%.*s`", (int)c->words[i].text.n,
-                      c->words[i].text.p);
-            return st_hint(e, "`info breaks` lists them");
-        }
-    }
+    struct breakpoint *b;
+    enum st st;
+    for (int i = 0; i < c->n_words; i++) /* all are checked before any is touched */
+        if ((st = break_at(s, c, i, &b, e)))
+            return st;
     for (size_t i = s->breaks.n; i-- > 0 && !c->n_words;)
         fn(s, &s->breaks.list[i]);
-    for (int i = 0; i < c->n_words; i++) {
-        struct breakpoint *b = NULL;
-        if (!parse_i64(c->words[i].text, 1, INT32_MAX, &n, e))
-            b = breakpoint_find(&s->breaks, (int)n);
-        if (b)
+    for (int i = 0; i < c->n_words; i++)
+        if (!break_at(s, c, i, &b, NULL)) /* a number that stands twice is gone by now */
             fn(s, b);
-    }
     return ST_OK;
 }
 
@@ -100,28 +111,12 @@ static enum st run_delete(struct session *s, const struct call *c, struct result
     return each(s, c, e, delete);
 }
 
-/* The breakpoint that word 0 names. */
-static enum st number_at(struct session *s, const struct call *c, struct breakpoint **out,
-                         struct err *e)
-{
-    int64_t n = 0;
-    if (!c->n_words)
-        return call_fail(c, 0, e, ST_SYNTAX, "expected the number of a breakpoint");
-    if (parse_i64(c->words[0].text, 1, INT32_MAX, &n, e)
-        || !(*out = breakpoint_find(&s->breaks, (int)n))) {
-        call_fail(c, 0, e, ST_NOTFOUND, "no breakpoint `%.*s`", (int)c->words[0].text.n,
-                  c->words[0].text.p);
-        return st_hint(e, "`info breaks` lists them");
-    }
-    return ST_OK;
-}
-
 static enum st run_condition(struct session *s, const struct call *c, struct result *out,
                              struct err *e)
 {
     struct breakpoint *b;
     struct condition *condition = NULL;
-    enum st st = number_at(s, c, &b, e);
+    enum st st = break_at(s, c, 0, &b, e);
     if (!st && c->n_words < 2 && b->kind == BREAK_CATCH)
         st = call_fail(c, 1, e, ST_SYNTAX, "a catch is its condition: expected one");
     if (!st && c->n_words > 1)
@@ -139,7 +134,7 @@ static enum st run_ignore(struct session *s, const struct call *c, struct result
 {
     struct breakpoint *b;
     int64_t n = 0;
-    enum st st = number_at(s, c, &b, e);
+    enum st st = break_at(s, c, 0, &b, e);
     if (!st && c->n_words != 2)
         st = call_fail(c, 1, e, ST_SYNTAX, "expected how many hits to pass by");
     if (!st && (st = parse_i64(c->words[1].text, 0, INT32_MAX, &n, e)))
@@ -158,7 +153,7 @@ static enum st run_commands(struct session *s, const struct call *c, struct resu
     struct breakpoint *b = s->breaks.n ? &s->breaks.list[s->breaks.n - 1] : NULL;
     enum st st = ST_OK;
     if (c->n_words || !b)
-        st = number_at(s, c, &b, e);
+        st = break_at(s, c, 0, &b, e);
     if (!st && b->kind == BREAK_PRINT) {
         st_fail(e, ST_STATE, "a dprintf does not stop: it has no commands");
         st = st_hint(e, "`break` at the same point does");
@@ -196,6 +191,10 @@ static enum st run_save(struct session *s, const struct call *c, struct result *
         buf_addc(&text, '\n');
         if (b->commands)
             buf_printf(&text, "commands\n%send\n", b->commands);
+        if (b->ignore)
+            buf_printf(&text, "ignore last %" PRId64 "\n", b->ignore);
+        if (!b->enabled)
+            buf_adds(&text, "disable last\n");
     }
     char *path = x_strndup(c->words[1].text.p, c->words[1].text.n);
     enum st st = text_file_write(path, false, str_of(buf_str(&text), text.n), e);

@@ -22,9 +22,9 @@ enum st plan_finish(struct session *s, struct session_model *m, const struct cal
                     struct plan_items *x, struct result *out, struct err *e)
 {
     struct buf text = { 0 };
-    enum st st;
+    enum st st = ST_OK;
     if (!x->n)
-        st = st_fail(e, ST_STATE, "nothing would change");
+        result_note(out, "nothing changes: the weights are as planned");
     else if (dry)
         st = plan_preview(s, m, x->list, x->n, out, e);
     else {

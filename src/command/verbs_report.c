@@ -301,7 +301,9 @@ static enum st run_report(struct session *s, const struct call *c, struct result
                           struct err *e)
 {
     int n = 0, opened = 0;
-    while (n < c->n_words && (c->words[n].quoted || !str_is(c->words[n].text, "ref")))
+    while (n < c->n_words
+           && (c->words[n].quoted
+               || !(str_is(c->words[n].text, "ref") || str_is(c->words[n].text, "--ref"))))
         n++;
     if (!n)
         return call_fail(c, 0, e, ST_SYNTAX, "which files?");
@@ -328,7 +330,7 @@ static enum st run_report(struct session *s, const struct call *c, struct result
 const struct verb verbs_report[] = {
     { .name = "report",
       .class = "analyse",
-      .args = "FILE... [ref REF]",
+      .args = "FILE... [ref|--ref REF]",
       .brief = "several files against one reference: the table of a model card",
       .help =
           "A row for each FILE (a file, or an open model as its file has it): bytes of the file, "

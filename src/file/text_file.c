@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "file/save.h"
 
 /* The path with a leading `~/` replaced; the caller frees it. */
 static char *expand(const char *path)
@@ -53,6 +54,7 @@ enum st text_file_read(const char *path, size_t most, struct buf *out, struct er
     if (st)
         return st;
     struct buf b = { 0 };
+    const char *zero;
     char part[8192];
     size_t n;
     while (b.n <= most && (n = fread(part, 1, sizeof part, f)) > 0)
@@ -61,6 +63,9 @@ enum st text_file_read(const char *path, size_t most, struct buf *out, struct er
         st = system_error(path, e);
     else if (b.n > most) {
         st_fail(e, ST_RANGE, "the file is longer than %zu bytes", most);
+        st = st_where(e, "%s", path);
+    } else if (b.n && (zero = memchr(b.p, '\0', b.n))) {
+        st_fail(e, ST_SYNTAX, "is not a text: byte %zu is 0", (size_t)(zero - b.p));
         st = st_where(e, "%s", path);
     } else
         buf_add(out, buf_str(&b), b.n);
@@ -72,7 +77,13 @@ enum st text_file_read(const char *path, size_t most, struct buf *out, struct er
 enum st text_file_write(const char *path, bool append, struct str text, struct err *e)
 {
     FILE *f;
-    enum st st = open_file(path, append ? "ab" : "wb", &f, e);
+    if (!append) {
+        char *name = expand(path);
+        enum st written = save_bytes(name, text.p, text.n, e);
+        free(name);
+        return written;
+    }
+    enum st st = open_file(path, "ab", &f, e);
     if (st)
         return st;
     bool ok = fwrite(text.p, 1, text.n, f) == text.n;

@@ -10,9 +10,9 @@
 #include "base/text.h"
 
 /* Append the contents of a regular file or pipe of at most `most` bytes. A leading `~/` is the home
- * folder. */
+ * folder. ST_SYNTAX for a file with a byte 0, which no text has. */
 NODISCARD enum st text_file_read(const char *path, size_t most, struct buf *out, struct err *e);
-/* Write or append; what was there before is lost only when `append` is false. */
+/* Append, or replace: whole or not at all. */
 NODISCARD enum st text_file_write(const char *path, bool append, struct str text, struct err *e);
 /* Open for appending; the caller closes. */
 NODISCARD enum st text_file_append(const char *path, FILE **out, struct err *e);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/encode.h"
 
 /* Are these the formats that the mix gives to the weights it speaks of? */
 static bool is_mix(const struct mix *mix, const struct weights *w, const enum format *f)
@@ -14,7 +15,7 @@ static bool is_mix(const struct mix *mix, const struct weights *w, const enum fo
     for (int importance = 0; importance < 2 && !same; importance++) {
         same = !mix_formats(mix, w, importance, its, NULL, NULL);
         for (size_t i = 0; i < w->n && same; i++)
-            same = its[i] == FORMAT_NONE || its[i] == f[i];
+            same = its[i] == FORMAT_NONE || encode_fallback(its[i], w->list[i].cols) == f[i];
     }
     free(its);
     return same;

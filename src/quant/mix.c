@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/memory.h"
+#include "kernels/encode.h"
 
 /* clang-format off */
 /* Types by the numbers that files use. */
@@ -411,23 +412,6 @@ static struct rules rules_of(const struct mix *mix, const struct weights *w, boo
     return r;
 }
 
-/* What llama-quantize falls back to where blocks do not fit the rows; -1: nothing. */
-static int fallback(int type, uint64_t cols)
-{
-    static const struct {
-        int type, becomes;
-    } list[] = { { IQ1_S, IQ4_NL }, { IQ1_M, IQ4_NL },   { IQ2_XXS, IQ4_NL }, { IQ2_XS, IQ4_NL },
-                 { IQ2_S, IQ4_NL }, { IQ3_XXS, IQ4_NL }, { IQ3_S, IQ4_NL },   { IQ4_XS, IQ4_NL },
-                 { Q2_0, Q4_0 },    { Q2_K, Q4_0 },      { Q3_K, Q4_0 },      { TQ1_0, Q4_0 },
-                 { TQ2_0, Q4_0 },   { Q4_K, Q5_0 },      { Q5_K, Q5_1 },      { Q6_K, Q8_0 } };
-    if (cols % (uint64_t)format_info(format_by_id((uint32_t)type))->block == 0)
-        return type;
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (list[i].type == type)
-            return cols % 32 ? F16 : list[i].becomes;
-    return -1;
-}
-
 /* By layer, then by name: the order in which llama-quantize counts. */
 static int by_layer(const void *a, const void *b)
 {
@@ -457,9 +441,8 @@ static enum st one(struct rules *r, const struct weight *w, enum format usual, i
         st_fail(e, ST_FORMAT, "the layer of an expert is not in its name");
         return st_where(e, "%.*s", (int)w->name.n, w->name.p);
     }
-    const int type = rule(r, w, info->id, counted), fits = fallback(type, w->cols);
-    r->given_up += fits < 0;
-    *out = format_by_id((uint32_t)(fits < 0 ? F16 : fits));
+    *out = format_by_id((uint32_t)rule(r, w, info->id, counted));
+    r->given_up += encode_fallback(*out, w->cols) != *out && !encode_falls_back(*out);
     return ST_OK;
 }
 

@@ -21,11 +21,11 @@ const struct mix *mix_find(struct str name); /* letter case ignored; NULL if non
  * nor another small table? */
 bool mix_allows(const struct weight *w);
 
-/* The format of every weight of the model under the mix, out [w->n]: shape fallbacks included,
- * FORMAT_NONE where the file's own stays. `importance`: an importance matrix is used, which a few
- * rules depend on. *given_up (may be NULL): weights of which no block of the mix fits the rows;
- * llama-quantize gives up on the model then, here they get f16. ST_FORMAT when an expert's layer
- * cannot be told from its name. */
+/* The format of every weight of the model under the mix, out [w->n]; FORMAT_NONE where the file's
+ * own stays. Where its blocks do not fit the rows, encode_fallback() has what is stored instead.
+ * `importance`: an importance matrix is used, which a few rules depend on. *given_up (may be NULL):
+ * weights that llama-quantize has no fallback for; it gives up on the model then. ST_FORMAT when an
+ * expert's layer cannot be told from its name. */
 NODISCARD enum st mix_formats(const struct mix *mix, const struct weights *w, bool importance,
                               enum format *out, size_t *given_up, struct err *e);
 

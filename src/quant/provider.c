@@ -27,9 +27,7 @@ enum st quant_format(const struct numeric *f, const struct weight *w, struct num
     enum st st = ST_OK;
     if (f->base == NUMERIC_STORAGE)
         got.storage = encode_fallback(f->storage, w->cols);
-    const char *missing = f->base == NUMERIC_STORAGE ? encode_missing(f->storage) : NULL;
-    if (!missing && got.base == NUMERIC_STORAGE)
-        missing = encode_missing(got.storage);
+    const char *missing = f->base == NUMERIC_STORAGE ? encode_missing(got.storage) : NULL;
     if (missing)
         st = st_fail(e, ST_UNSUPPORTED, "%s cannot be written: %s", format_info(f->storage)->name,
                      missing);

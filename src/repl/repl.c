@@ -41,9 +41,10 @@ static void clear_line(void)
     rl_redisplay();
 }
 
-/* A line from the person, without its newline; NULL at the end of input. The caller frees it.
+/* A line from the person, without its newline; NULL at the end of input, or at ^C where that is
+ * to end the reading (told by *interrupted) and not only clear the line. The caller frees it.
  * Signals are taken only while we wait, so that none is lost between a check and the wait. */
-static char *read_line(const char *prompt)
+static char *read_line(const char *prompt, bool *interrupted)
 {
     sigset_t block, before;
     sigemptyset(&block);
@@ -60,7 +61,11 @@ static char *read_line(const char *prompt)
         FD_SET(STDIN_FILENO, &in);
         int n = pselect(STDIN_FILENO + 1, &in, NULL, NULL, NULL, &before);
         rl_check_signals();
-        if (repl_interrupts)
+        if (repl_interrupts && interrupted) {
+            *interrupted = true;
+            fputc('\n', rl_outstream);
+            on_line(NULL);
+        } else if (repl_interrupts)
             clear_line();
         else if (n > 0)
             rl_callback_read_char();
@@ -183,9 +188,21 @@ void repl_interactive(struct repl *r)
     if (path)
         read_history(path);
     while (!r->s->quit) {
-        char *prompt = session_collects(r->s) ? x_strdup("> ") : prompt_text(r);
-        char *line = read_line(prompt);
+        const bool collects = session_collects(r->s);
+        bool interrupted = false;
+        char *prompt = collects ? x_strdup("> ") : prompt_text(r);
+        char *line = read_line(prompt, collects ? &interrupted : NULL);
         free(prompt);
+        if (interrupted) {
+            session_collect_drop(r->s);
+            puts("the commands typed are dropped");
+            continue;
+        }
+        if (!line && collects) { /* ^D, as `end` */
+            session_collect(r->s, STR("end"));
+            puts("end");
+            continue;
+        }
         if (!line) {
             puts("quit");
             break;

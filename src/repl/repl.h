@@ -49,6 +49,8 @@ void repl_free(struct repl *r);
 
 /* Run all commands of a line; the first failure ends it. Errors have been shown when it returns. */
 enum st repl_line(struct repl *r, struct str line);
+/* At the end of the input: ST_SYNTAX, and said, if commands of a breakpoint wait for `end`. */
+enum st repl_end_commands(struct repl *r);
 /* Run one command again, as an empty line does. */
 enum st repl_again(struct repl *r, struct str command);
 /* Read and run a file of commands. */

@@ -121,6 +121,9 @@ static enum st run_piece(struct repl *r, struct str line, struct piece *p, bool 
     repl_progress_begin(r);
     enum st st = command_run(r->s, p->command, repeat, &result, &e);
     repl_progress_end(r);
+    const bool nothing = st && !collected.n && !result.n_tables;
+    if (nothing)
+        r->sink = outer; /* a file is not replaced by the nothing of a command that failed */
     if (st == ST_CANCELLED && !*e.msg)
         st_fail(&e, st, "interrupted");
     set_status(r, st, &result);
@@ -133,7 +136,7 @@ static enum st run_piece(struct repl *r, struct str line, struct piece *p, bool 
         repl_show_error(r, &e, line);
     }
     r->sink = outer;
-    if (p->to != TARGET_FRONT) {
+    if (p->to != TARGET_FRONT && !nothing) {
         struct err late = ERR_INIT;
         enum st failed = deliver(p, str_of(buf_str(&collected), collected.n), &late);
         if (failed) {
@@ -179,28 +182,60 @@ static enum st run_pending(struct repl *r)
     return st;
 }
 
+/* Take the next command of a line as it stands, for the breakpoint whose commands are typed. */
+static void collect(struct repl *r, struct str line, size_t *at)
+{
+    struct piece p;
+    struct buf store = { 0 };
+    while (*at < line.n && (line.p[*at] == ';' || lex_blank(line.p[*at])))
+        ++*at;
+    const size_t from = *at;
+    if (command_next(r->s, line, at, &p, &store, NULL))
+        *at = line.n;
+    const struct str text = lex_trim(str_of(line.p + from, *at - from));
+    if (text.n)
+        session_collect(r->s, text);
+    buf_free(&store);
+}
+
+/* A line that is no command at all. */
+static enum st refuse(struct repl *r, struct str line, enum st st, struct err *e)
+{
+    struct result none = { .status = RESULT_ERROR };
+    struct piece p = { .command = line };
+    set_status(r, st, &none);
+    if (setting_int(&r->s->settings, SETTING_OUTPUT) == OUTPUT_JSON)
+        show(r, &p, &none, e);
+    else
+        repl_show_error(r, e, line);
+    r->reported = true;
+    return st;
+}
+
+/* Nothing follows: commands of a breakpoint without their `end` are an error, not kept in wait. */
+enum st repl_end_commands(struct repl *r)
+{
+    struct err e = ERR_INIT;
+    if (!session_collects(r->s))
+        return ST_OK;
+    st_fail(&e, ST_SYNTAX, "the commands of breakpoint %d have no `end`", r->s->breaks.collects);
+    session_collect_drop(r->s);
+    return refuse(r, str_of("", 0), ST_SYNTAX, &e);
+}
+
 enum st repl_line(struct repl *r, struct str line)
 {
     struct buf store = { 0 };
     enum st st = ST_OK;
-    if (session_collects(r->s)) {
-        session_collect(r->s, lex_trim(line));
-        return ST_OK;
-    }
     const int64_t moves = r->s->moves;
     for (size_t at = 0; !r->s->quit;) {
         struct piece p;
+        while (session_collects(r->s) && at < line.n)
+            collect(r, line, &at);
         struct err e = ERR_INIT;
         st = command_next(r->s, line, &at, &p, &store, &e);
         if (st) {
-            struct result none = { .status = RESULT_ERROR };
-            p = (struct piece){ .command = line };
-            set_status(r, st, &none);
-            if (setting_int(&r->s->settings, SETTING_OUTPUT) == OUTPUT_JSON)
-                show(r, &p, &none, &e);
-            else
-                repl_show_error(r, &e, line);
-            r->reported = true;
+            refuse(r, line, st, &e);
             break;
         }
         if (!p.command.n)
@@ -294,6 +329,7 @@ static enum st run_script(struct repl *r, const char *name, struct str text, boo
     struct buf line = { 0 };
     enum st st = ST_OK, first = ST_OK;
     const int64_t moves = r->s->moves;
+    const bool collected = session_collects(r->s);
     r->script_depth++;
     for (size_t at = 0; !r->s->quit;) {
         int start = number + 1;
@@ -314,6 +350,8 @@ static enum st run_script(struct repl *r, const char *name, struct str text, boo
         if ((st && (!r->keep_going || st == ST_CANCELLED)) || (r->draining && r->s->moves != moves))
             break;
     }
+    if (!st && !collected)
+        first = st = repl_end_commands(r);
     r->script_depth--;
     r->script_name = outer_name;
     r->script_line = outer_line;
@@ -382,6 +420,7 @@ size_t repl_stream(struct repl *r, const char *name, FILE *in)
         else if (st && (!r->keep_going || st == ST_CANCELLED))
             break;
     }
+    repl_end_commands(r);
     r->script_depth--;
     r->script_name = NULL;
     if (repl_interrupts)
@@ -406,7 +445,7 @@ static enum st front_script(struct front *f, const char *name, struct str text, 
 static enum st front_once(struct front *f, const char *path, struct err *e)
 {
     struct repl *r = f->data;
-    enum st st = text_file_write(path, false, str_of("", 0),
+    enum st st = text_file_write(path, true, str_of("", 0),
                                  e); /* say now that it cannot be written */
     if (st)
         return st;

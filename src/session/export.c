@@ -34,7 +34,7 @@ static enum st check_changes(const struct session *s, const struct session_model
             continue;
         st_fail(e, ST_STATE, "change %d (%s) is about activations, which a file does not hold",
                 c->number, c->text);
-        return st_hint(e, "`undo %d` takes it back", c->number);
+        return st_hint(e, "`undo change %d` takes it back", c->number);
     }
     return ST_OK;
 }
@@ -303,10 +303,37 @@ static enum st plan_files(const struct session *s, const struct session_model *m
     return st;
 }
 
+/* A model is read from its file as long as it is open: no part may take its place. */
+static enum st check_open_files(const struct session *s, const struct export *x, struct err *e)
+{
+    struct stat part, open;
+    for (size_t k = 0; k < x->n_parts; k++) {
+        if (stat(x->parts[k].path, &part))
+            continue;
+        for (size_t i = 0; i < s->models.n_models; i++) {
+            const struct weights *w = s->models.models[i]->model->weights;
+            for (size_t f = 0; f < w->n_files; f++)
+                if (!stat(w->files[f]->map.path, &open) && open.st_dev == part.st_dev
+                    && open.st_ino == part.st_ino) {
+                    st_fail(e, ST_STATE, "is open here: an export does not replace it");
+                    st_hint(e, "export to another name");
+                    return st_where(e, "%s", x->parts[k].path);
+                }
+        }
+    }
+    return ST_OK;
+}
+
 enum st export_plan(const struct session *s, const struct session_model *m, const char *path,
                     uint64_t split, struct export *out, struct err *e)
 {
-    return plan_files(s, m, path, split, false, out, e);
+    struct export x;
+    enum st st = plan_files(s, m, path, split, false, &x, e);
+    if (!st && (st = check_open_files(s, &x, e)))
+        export_free(&x);
+    if (!st)
+        *out = x;
+    return st;
 }
 
 void export_free(struct export *x)

@@ -91,6 +91,27 @@ static bool quantized_format(enum format f)
     return info && info->quantized;
 }
 
+void fallbacks_count(struct fallbacks *f, const struct weight *w, const struct numeric *asked,
+                     const struct numeric *became)
+{
+    enum { MOST = sizeof f->kinds / sizeof *f->kinds };
+    size_t k = 0;
+    if (numeric_equal(became, asked))
+        return;
+    while (k < f->n_kinds && k + 1 < MOST
+           && !(numeric_equal(&f->kinds[k].asked, asked)
+                && numeric_equal(&f->kinds[k].became, became)))
+        k++;
+    if (k == f->n_kinds) {
+        f->kinds[f->n_kinds++].first = w;
+        f->kinds[k].asked = *asked;
+        f->kinds[k].became = *became;
+    }
+    f->kinds[k].n++;
+    f->kinds[k].cost += (int64_t)quant_bytes(became, w)
+                        - (int64_t)(format_bpw(asked->storage) / 8 * (double)(w->rows * w->cols));
+}
+
 static void count(struct quantized *q, const struct quant_item *item, const struct quant_note *note,
                   const struct weight *w)
 {
@@ -105,16 +126,7 @@ static void count(struct quantized *q, const struct quant_item *item, const stru
     q->weighted += note->weighted;
     if (quantized_format(note->from) && note->format.base != NUMERIC_DROP && !q->requantized++)
         q->requantized_first = w;
-    if (!numeric_equal(&note->format, &item->format)) {
-        if (!q->fell_back++) {
-            q->fell_back_first = w;
-            q->asked = item->format;
-            q->became = note->format;
-        }
-        q->fallback_cost += (int64_t)note->bytes
-                            - (int64_t)(format_bpw(item->format.storage) / 8
-                                        * (double)(w->rows * w->cols));
-    }
+    fallbacks_count(&q->fallbacks, w, &item->format, &note->format);
 }
 
 /* What stands for the weight of an item: into the change. */

@@ -15,6 +15,21 @@ struct quant_item {
     const struct quant_method *method; /* NULL: that of the whole list */
 };
 
+/* Weights whose rows did not fit what was asked for, and got what llama-quantize falls back to, by
+ * both formats; what comes after the last kind that has room counts there. */
+struct fallbacks {
+    size_t n_kinds;
+    struct {
+        struct numeric asked, became;
+        size_t n;
+        const struct weight *first;
+        int64_t cost; /* bytes more (or less) than the asked format would take */
+    } kinds[8];
+};
+
+void fallbacks_count(struct fallbacks *f, const struct weight *w, const struct numeric *asked,
+                     const struct numeric *became);
+
 /* What was made of a list. */
 struct quantized {
     struct change *change; /* not yet entered; the caller gives it to changes_add or change_free */
@@ -23,10 +38,7 @@ struct quantized {
     size_t weighted;       /* weights whose errors were weighted by importance */
     size_t requantized;    /* weights whose numbers were quantized already, and lose twice */
     const struct weight *requantized_first;
-    size_t fell_back; /* weights whose rows did not fit; bytes that this costs (or saves) */
-    const struct weight *fell_back_first;
-    struct numeric asked, became; /* of the first of these */
-    int64_t fallback_cost;        /* bytes */
+    struct fallbacks fallbacks;
     uint64_t bytes, bytes_before; /* of these weights, simulated ones packed */
     double signal, noise;         /* over all of them */
     double worst;                 /* least SQNR of a weight; inf where nothing was lost */

@@ -171,6 +171,16 @@ void session_collect(struct session *s, struct str line)
     b->commands = buf_take(&text);
 }
 
+void session_collect_drop(struct session *s)
+{
+    struct breakpoint *b = breakpoint_find(&s->breaks, s->breaks.collects);
+    s->breaks.collects = 0;
+    if (!b)
+        return;
+    free(b->commands);
+    b->commands = NULL;
+}
+
 bool session_changed(const struct session *s)
 {
     return s->models.model && changes_hold(s, s->models.model);

@@ -184,6 +184,7 @@ void session_said_clear(struct session *s);
 /* While the commands of a breakpoint are being typed, every line is one of them, up to `end`. */
 bool session_collects(const struct session *s);
 void session_collect(struct session *s, struct str line);
+void session_collect_drop(struct session *s); /* forget those typed so far */
 
 /* Keep this evaluation set, which is taken over, instead of the one there was; NULL: none. text:
  * what tells one text from another. */
