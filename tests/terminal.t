@@ -36,6 +36,10 @@ check "^C leaves it" wait_for '^the commands typed are dropped$'
 until_true at_prompt
 enter 'sett width 3'
 like "a caret shows where an error is" "$(screen)" '^ *\^~~~$'
+typed 'data t'
+keys Tab Tab
+check "where words and files may stand, both are offered" wait_for 'tests/.*tokens'
+keys C-u
 keys C-d
 terminal_end
 is "^D ends the session" "$status" 0

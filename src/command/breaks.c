@@ -3,6 +3,8 @@
 
 #include "session/lookup.h"
 
+const struct arg_after breaks_after[] = { { "if", ARG_CONDITION, NULL }, { 0 } };
+
 enum st breaks_shift(struct err *e, enum st st, int column)
 {
     if (st && e && e->column >= 0)

@@ -5,6 +5,8 @@
 
 #include "command/command.h"
 
+extern const struct arg_after breaks_after[]; /* completion of `if COND` */
+
 /* An error in a text that stands at `column` of the line; returns st. */
 enum st breaks_shift(struct err *e, enum st st, int column);
 /* The words from i on as they were typed. */

@@ -49,6 +49,14 @@ struct call {
     struct str assign; /* `NAME = EXPR`: the name (verb is NULL, EXPR is in rest) */
 };
 
+/* What stands behind one of these words ("ctx|chunks") instead of what its place would hold. A
+ * condition goes on to the end of the line. */
+struct arg_after {
+    const char *words; /* NULL ends a list */
+    enum arg_kind kind;
+    const char *offers; /* fixed words, NULL if none */
+};
+
 struct verb {
     const char *name, *alias; /* alias NULL if none; two aliases separated by a blank */
     const char *class;        /* files data break run change analyse support */
@@ -60,6 +68,7 @@ struct verb {
     enum arg_kind kinds[VERB_MAX_ARGS]; /* of the arguments in order; the last one repeats */
     const char
         *words; /* fixed words that may stand among the arguments: "model|kv|-f", for completion */
+    const struct arg_after *after; /* for completion; NULL if none */
     /* Fill *out with tables and notes; on error fill *e, whatever is in *out is the partial result.
      */
     enum st (*run)(struct session *s, const struct call *c, struct result *out, struct err *e);

@@ -109,12 +109,13 @@ static void add_formats(struct request *q)
     }
 }
 
-static void complete_word(struct request *q, const struct verb *v, enum arg_kind kind, size_t from)
+static void complete_word(struct request *q, const struct verb *v, const char *words,
+                          enum arg_kind kind, size_t from)
 {
     if (from < q->line.n && (q->line.p[from] == '"' || q->line.p[from] == '\''))
         from++;
     set_prefix(q, from);
-    add_words(q, v->words);
+    add_words(q, words);
     switch (kind) {
     case ARG_NONE:
     case ARG_NUMBER:
@@ -128,14 +129,30 @@ static void complete_word(struct request *q, const struct verb *v, enum arg_kind
     case ARG_MIX:
         for (size_t i = 0; mix_at(i); i++)
             add(q, mix_at(i)->name);
-        q->out->files = true;
         break;
+    case ARG_CONDITION:
     case ARG_EXPR:
         set_prefix(q, operand(q->line, from));
         session_names(q->s, kind, q->prefix, add, q);
         break;
     default: session_names(q->s, kind, q->prefix, add, q); break;
     }
+}
+
+/* The rule for what stands behind a word; a condition that has begun goes on. */
+static const struct arg_after *rule_behind(const struct verb *v, struct str word,
+                                           const struct arg_after *rule)
+{
+    if (rule && rule->kind == ARG_CONDITION)
+        return rule;
+    for (const struct arg_after *a = v->after; a && a->words; a++)
+        for (const char *p = a->words; *p;) {
+            const size_t n = strcspn(p, "|");
+            if (str_eq(str_of(p, n), word))
+                return a;
+            p += n + (p[n] == '|');
+        }
+    return NULL;
 }
 
 static enum arg_kind kind_of(const struct verb *v, int i)
@@ -165,6 +182,7 @@ static void complete_command(struct request *q, size_t from)
         i++;
     bool command_follows = v->kinds[0] == ARG_COMMAND;
     struct str first = { 0 };
+    const struct arg_after *rule = NULL;
     for (int n = 0;; n++) {
         while (i < q->line.n && lex_blank(q->line.p[i]))
             i++;
@@ -178,13 +196,16 @@ static void complete_command(struct request *q, size_t from)
                 && !(v->flags & VERB_WRAPS)) {
                 set_prefix(q, i);
                 add_choices(q, first);
-            } else
-                complete_word(q, v, kind_of(v, n), i);
+            } else if (rule)
+                complete_word(q, v, rule->offers, rule->kind, i);
+            else
+                complete_word(q, v, v->words, kind_of(v, n), i);
             return;
         }
         struct str word = str_of(q->line.p + i, end - i);
         if (!n)
             first = word;
+        rule = rule_behind(v, word, rule);
         command_follows = str_is(word, "--");
         i = end;
     }

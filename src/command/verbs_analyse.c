@@ -386,7 +386,7 @@ const struct verb verbs_analyse[] = {
               "ln(1 + w) + s b w / (1 + w) with s = l2(z - mean z), b = sqrt(n / (n - 1)), "
               "w = (n - 1) exp(-s b) (Zhai et al. 2023, for the row); their mean.",
       .examples = RUN_FIRST "entropy\nentropy blk.0 floor",
-      .kinds = { ARG_POINT, ARG_NONE },
+      .kinds = { ARG_BLOCK, ARG_NONE },
       .words = "floor",
       .run = run_entropy },
     { .name = "attn",
@@ -400,7 +400,7 @@ const struct verb verbs_analyse[] = {
               "what is small; nothing where the number is 0.",
       .examples = RUN_FIRST "attn blk.0 head=0\nattn blk.0 head=-1 tok=0:2\n"
                             "attn blk.0 head=0 log",
-      .kinds = { ARG_POINT, ARG_TEXT },
+      .kinds = { ARG_BLOCK, ARG_TEXT },
       .words = "head=|tok=|key=|log",
       .run = run_attn },
     { .name = "lens",

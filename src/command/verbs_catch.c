@@ -48,9 +48,7 @@ static enum st statistic_name(struct str name, int column, char **out, struct er
     char *own = x_strndup(name.p, name.n);
     const struct statistic *t = statistic_find(own);
     enum st st = ST_OK;
-    if (!t
-        || (t->kind != STATISTIC_ARRAY && t->kind != STATISTIC_QUANTILE
-            && t->kind != STATISTIC_ROW)) {
+    if (!t || !watch_takes(t)) {
         st = st_fail(e, ST_NOTFOUND, "`%.40s` is no statistic of one array", own);
         st_hint(e, "absmax rms mean sd min max median nan inf entropy; `help print` lists them");
         st_at(e, column, (int)(name.n ? name.n : 1));
@@ -290,7 +288,8 @@ const struct verb verbs_catch[] = {
       .examples = "catch nan\ncatch outlier(20)\ncatch any(abs(x) > 1000) or inf\ninfo breaks\n"
                   "delete",
       .flags = VERB_COMPARES,
-      .words = "-all|nan|inf|outlier(|sat(|sink(|dead",
+      .kinds = { ARG_CONDITION },
+      .words = "-all",
       .run = run_catch },
     { .name = "watch",
       .alias = "w",
@@ -312,7 +311,8 @@ const struct verb verbs_catch[] = {
                   "prompt \" memi nade ditto\"\nwatch blk.1.out[tok=2,chan=3]\nrun\n"
                   "reverse-continue\ndelete",
       .flags = VERB_COMPARES,
-      .kinds = { ARG_POINT, ARG_NONE },
+      .kinds = { ARG_WATCH, ARG_NONE },
+      .after = breaks_after,
       .run = run_watch },
     { .name = "dprintf",
       .class = "break",

@@ -424,6 +424,7 @@ const struct verb verbs_change[] = {
               "a model that normalises behind the sum, that norm still applies). The names of "
               "sub-layers are those that `where` and `next` use.",
       .examples = "prompt \"kalo\"\nskip blk.1.attn\nskip blk.0\nrun\ninfo changes",
+      .kinds = { ARG_SUB, ARG_NONE },
       .run = run_skip },
     { .name = "splice",
       .class = "change",

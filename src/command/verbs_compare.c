@@ -254,6 +254,11 @@ static enum st run_compare(struct session *s, const struct call *c, struct resul
     return st;
 }
 
+static const struct arg_after ref_after[] = {
+    { "trace", ARG_FILE, NULL },
+    { 0 },
+};
+
 const struct verb verbs_compare[] = {
     { .name = "ref",
       .class = "files",
@@ -276,8 +281,9 @@ const struct verb verbs_compare[] = {
               "catch diverge then read from it, and leave out points that it does not have. `dump "
               "GLOB DIR/` writes such a folder. docs/traces.md has a script.",
       .examples = "ref\nref off",
-      .kinds = { ARG_FILE, ARG_FILE },
+      .kinds = { ARG_FILE, ARG_NONE },
       .words = "off|trace",
+      .after = ref_after,
       .run = run_ref },
     { .name = "compare",
       .class = "analyse",

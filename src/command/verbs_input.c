@@ -163,6 +163,12 @@ static enum st run_tokens_verb(struct session *s, const struct call *c, struct r
     return st;
 }
 
+static const struct arg_after prompt_after[] = {
+    { "-f", ARG_FILE, NULL },
+    { "-t|as", ARG_TEXT, NULL },
+    { 0 },
+};
+
 const struct verb verbs_input[] = {
     { .name = "prompt",
       .class = "run",
@@ -174,7 +180,9 @@ const struct verb verbs_input[] = {
               "= token by token). -r takes the tokens of the trace that is the reference. `as "
               "NAME` keeps several runs alive.",
       .examples = "prompt \"kalo\"\nprompt -t 1,2,3 as ids",
-      .kinds = { ARG_TEXT, ARG_FILE },
+      .kinds = { ARG_TEXT },
+      .words = "-f|-t|-r|as",
+      .after = prompt_after,
       .run = run_prompt },
     { .name = "tokens",
       .class = "run",
@@ -183,7 +191,9 @@ const struct verb verbs_input[] = {
       .help = "Control bytes are shown as \\n, \\x01, ...; kind says which tokens are bytes, "
               "control or unknown.",
       .examples = "tokens \"12+34=\"",
-      .kinds = { ARG_TEXT, ARG_FILE },
+      .kinds = { ARG_TEXT },
+      .words = "-f|-t",
+      .after = prompt_after,
       .run = run_tokens_verb },
     { 0 },
 };

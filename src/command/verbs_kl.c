@@ -364,6 +364,12 @@ static enum st run_kl(struct session *s, const struct call *call, struct result 
     return st;
 }
 
+static const struct arg_after kl_after[] = {
+    { "base", ARG_FILE, NULL },
+    { "ctx|chunks|until|tokens", ARG_NUMBER, NULL },
+    { 0 },
+};
+
 const struct verb verbs_kl[] = {
     { .name = "data",
       .class = "analyse",
@@ -379,6 +385,7 @@ const struct verb verbs_kl[] = {
       .examples = "open --demo=add\ndata add\ndata off",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "add|off|tokens",
+      .after = kl_after,
       .run = run_data },
     { .name = "kl",
       .class = "analyse",
@@ -421,6 +428,7 @@ const struct verb verbs_kl[] = {
       .examples = "open --demo=add\ndata add\nquant ** bits 3\nkl -v",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "ctx|chunks|base|until|-v|-compat",
+      .after = kl_after,
       .run = run_kl },
     { .name = "verify",
       .class = "analyse",
@@ -431,6 +439,7 @@ const struct verb verbs_kl[] = {
               "counted for each text and reference as long as qdb runs, and the count is shown.",
       .examples = "open --demo=add\ndata add\nquant ** bits 4\nverify",
       .words = "until|-v|-compat",
+      .after = kl_after,
       .run = run_verify },
     { 0 },
 };

@@ -347,6 +347,12 @@ static enum st run(struct session *s, const struct call *c, struct result *out, 
     return st_hint(e, "`info plan` shows the plan that holds, `quant` changes it");
 }
 
+static const struct arg_after plan_after[] = {
+    { "stock", ARG_MIX, NULL },
+    { "infer|save|load|diff", ARG_FILE, NULL },
+    { 0 },
+};
+
 const struct verb verbs_plan[] = {
     { .name = "plan",
       .class = "change",
@@ -370,8 +376,9 @@ const struct verb verbs_plan[] = {
           "out or `now`.",
       .examples = "plan stock Q8_0\ninfo plan blk.0.*.weight\nplan save eight\nquant ** bits 4\n"
                   "plan diff eight\nplan load eight\nplan stock Q4_0 dry",
-      .kinds = { ARG_NONE, ARG_MIX, ARG_FILE },
+      .kinds = { ARG_NONE },
       .words = "stock|infer|save|load|diff|dry|now",
+      .after = plan_after,
       .run = run },
     { 0 },
 };

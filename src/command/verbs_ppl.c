@@ -169,6 +169,12 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
     return st;
 }
 
+static const struct arg_after ppl_after[] = {
+    { "save", ARG_FILE, NULL },
+    { "ctx|chunks|until", ARG_NUMBER, NULL },
+    { 0 },
+};
+
 const struct verb verbs_ppl[] = {
     { .name = "ppl",
       .class = "analyse",
@@ -187,6 +193,7 @@ const struct verb verbs_ppl[] = {
       .examples = "ppl text.txt ctx 16",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "ctx|chunks|until|save",
+      .after = ppl_after,
       .run = run_ppl },
     { 0 },
 };

@@ -291,6 +291,11 @@ static enum st run_qerr(struct session *s, const struct call *c, struct result *
     return st;
 }
 
+static const struct arg_after qerr_after[] = {
+    { "by", ARG_TEXT, "tensor|row|channel|block" },
+    { 0 },
+};
+
 const struct verb verbs_qerr[] = {
     { .name = "qerr",
       .class = "analyse",
@@ -313,7 +318,8 @@ const struct verb verbs_qerr[] = {
           "elements), which hardly matter. `block WEIGHT[row=R, blkq=B]` takes one apart.",
       .examples = "open --demo\nref a\nqerr\nqerr blk.0.*.weight by row 3\nref off",
       .kinds = { ARG_WEIGHT, ARG_TEXT },
-      .words = "by|tensor|row|channel|block",
+      .words = "by",
+      .after = qerr_after,
       .run = run_qerr },
     { 0 },
 };

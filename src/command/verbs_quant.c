@@ -136,6 +136,11 @@ static enum st run_quant(struct session *s, const struct call *c, struct result 
     return st;
 }
 
+static const struct arg_after quant_after[] = {
+    { "bits", ARG_NUMBER, "0|1|2|3|4|5|6|7|8" },
+    { 0 },
+};
+
 const struct verb verbs_quant[] = {
     { .name = "quant",
       .class = "change",
@@ -177,6 +182,7 @@ const struct verb verbs_quant[] = {
                   "quant blk.0.attn_k.out int4:g16\nquant blk.1.ffn_*.weight q4_0 act=int8",
       .kinds = { ARG_WEIGHT, ARG_FORMAT, ARG_TEXT },
       .words = "bits|orig|method=rtn|act=",
+      .after = quant_after,
       .run = run_quant },
     { 0 },
 };

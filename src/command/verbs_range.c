@@ -277,7 +277,7 @@ const struct verb verbs_range[] = {
           "blk.N nonzero and active of that block token by token. Of a mixture of experts there "
           "is nothing: such a model opens, but cannot be run yet.",
       .examples = RUN_FIRST "sparsity\nsparsity blk.1",
-      .kinds = { ARG_POINT },
+      .kinds = { ARG_BLOCK },
       .run = run_sparsity },
     { 0 },
 };

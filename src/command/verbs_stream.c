@@ -175,7 +175,7 @@ const struct verb verbs_stream[] = {
           "of `outliers` with k 6), at the token where the channel is largest: value is the "
           "stream's there, share = adds / value. The 10 largest shares, from 1 % on.",
       .examples = RUN_FIRST "heads\nheads blk.1",
-      .kinds = { ARG_POINT },
+      .kinds = { ARG_BLOCK },
       .run = run_heads },
     { 0 },
 };

@@ -201,6 +201,8 @@ static enum st run_complete(struct session *s, const struct call *c, struct resu
     complete(s, c->rest, (size_t)setting_int(&s->settings, SETTING_MAX_COMPLETIONS), &found);
     for (size_t i = 0; i < found.n; i++)
         result_line(out, "completions", "%.*s%s", found.from, c->rest.p, found.names[i]);
+    if (found.files)
+        result_note(out, "names of files may stand there");
     if (found.truncated)
         result_note(out, "more than max-completions, the rest is left out");
     completions_free(&found);

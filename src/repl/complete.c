@@ -17,14 +17,15 @@ static struct completions found;
 static size_t next_name;
 static int word_start;
 
-/* A candidate as readline wants it: what replaces the line from word_start on. */
+/* A candidate as readline wants it: what replaces the line from word_start on. Behind our names
+ * come those of files where they may stand. */
 static char *generate(const char *text, int state)
 {
-    (void)text;
+    static int file;
     if (!state)
-        next_name = 0;
+        next_name = 0, file = 0;
     if (next_name >= found.n)
-        return NULL;
+        return found.files ? rl_filename_completion_function(text, file++) : NULL;
     const char *name = found.names[next_name++];
     struct buf b = { 0 };
     if (found.from > word_start) {
@@ -41,6 +42,7 @@ static char **attempt(const char *text, int start, int end)
     completions_free(&found);
     complete(session, str_of(rl_line_buffer, (size_t)end), most, &found);
     rl_attempted_completion_over = !found.files || found.n;
+    rl_filename_completion_desired = found.files;
     word_start = start;
     rl_completion_append_character = ' ';
     if (found.n == 1) {

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "engine/run.h"
 #include "graph/address.h"
+#include "kernels/statistics.h"
 #include "session/condition.h"
 
 enum break_kind {
@@ -22,6 +23,13 @@ enum break_kind {
 const char *break_kind_name(enum break_kind k);
 
 enum { PRINT_MAX = 8 /* statistics of a dynamic print */ };
+
+/* Can it be watched, and printed dynamically: is it of one array? */
+static inline bool watch_takes(const struct statistic *t)
+{
+    return t->kind == STATISTIC_ARRAY || t->kind == STATISTIC_QUANTILE
+           || t->kind == STATISTIC_ROW;
+}
 
 struct breakpoint {
     int number;

@@ -158,6 +158,50 @@ static void offer_statistics(const struct search *q)
     }
 }
 
+static void offer_conditions(const struct search *q)
+{
+    for (size_t i = 0; i < condition_words(); i++) {
+        bool opens;
+        const char *name = condition_word(i, &opens);
+        if (name)
+            offer(q, 0, str_from(name), opens ? "(" : "");
+    }
+}
+
+/* Statistics of one array in front of a `(`, points behind it. */
+static void offer_watched(struct search *q)
+{
+    const char *open = memchr(q->prefix.p, '(', q->prefix.n);
+    for (size_t i = 0; !open && i < statistic_count(); i++)
+        if (watch_takes(statistic_at(i)))
+            offer(q, 0, str_from(statistic_at(i)->name), "(");
+    if (!open) {
+        offer_address(q, false, true);
+        return;
+    }
+    q->head = (size_t)(open - q->prefix.p) + 1;
+    const int slice = open_slice(q->prefix);
+    if (slice >= 0)
+        offer_axes(q, (size_t)slice);
+    else
+        offer_points(q);
+}
+
+/* Blocks of the model, and their sub-layers. */
+static void offer_blocks(const struct search *q, bool subs)
+{
+    const struct graph *g = q->m ? q->m->model->graph : NULL;
+    struct buf b = { 0 };
+    for (int i = 0; g && i < g->n_nodes; i++)
+        for (int sub = 0; g->nodes[i].block >= 0 && sub <= subs; sub++) {
+            buf_clear(&b);
+            buf_printf(&b, "blk.%d%s%s", g->nodes[i].block, sub ? "." : "",
+                       sub ? g->nodes[i].sub : "");
+            offer(q, 0, str_of(buf_str(&b), b.n), "");
+        }
+    buf_free(&b);
+}
+
 static void offer_breaks(const struct search *q)
 {
     char number[16];
@@ -197,6 +241,10 @@ void session_names(struct session *s, enum arg_kind kind, struct str prefix,
     case ARG_OWNER: offer_owners(&q, "", true, true); break;
     case ARG_BREAK: offer_breaks(&q); break;
     case ARG_POSITION: offer_positions(&q); break;
+    case ARG_BLOCK:
+    case ARG_SUB: offer_blocks(&q, kind == ARG_SUB); break;
+    case ARG_CONDITION: offer_conditions(&q); break;
+    case ARG_WATCH: offer_watched(&q); break;
     default: break;
     }
 }

@@ -30,7 +30,7 @@ enum arg_kind {
     ARG_POINT,
     ARG_WEIGHT,
     ARG_FORMAT, /* numeric formats */
-    ARG_MIX,    /* mixes, and files */
+    ARG_MIX,
     ARG_EXPR,
     ARG_SETTING,
     ARG_WORD, /* `explain` words */
@@ -41,6 +41,10 @@ enum arg_kind {
     ARG_TEXT,
     ARG_BREAK, /* number of a breakpoint */
     ARG_POSITION,
+    ARG_BLOCK,     /* blk.N */
+    ARG_SUB,       /* blk.N or blk.N.attn */
+    ARG_CONDITION, /* the rest of the line is a condition */
+    ARG_WATCH,     /* STAT(POINT), or the address of one element */
     ARG_COMMAND, /* the rest of the line is a command again */
 };
 

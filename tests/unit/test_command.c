@@ -433,6 +433,26 @@ static void completes_names_of_the_session(void **state)
     assert_completes(s, "break blk.1.attn_q.out[tok=1, t", "6:");
     assert_completes(s, "break nothing[", "6:");
     assert_completes(s, "goto s0:blk.1.o", "5: s0:blk.1.out");
+    assert_completes(s, "quant ** bits ", "14: 0 1 2 3 4 5 6 7 8");
+    assert_completes(s, "plan load ", "10: files");
+    assert_completes(s, "plan stock IQ4_", "11: IQ4_NL IQ4_XS");
+    assert_completes(s, "watch absm", "6: absmax(");
+    assert_completes(s, "watch absmax(blk.1.ou", "6: absmax(blk.1.out");
+    assert_completes(s, "break blk.1.out if abs", "19: absmax");
+    assert_completes(s, "break blk.1.out if absmax > 3 and an", "34: any(");
+    assert_completes(s, "watch absmax(blk.1.out) 10% if out", "31: outlier(");
+    assert_completes(s, "catch di", "6: diverge(");
+    assert_completes(s, "catch fin", "6: finite");
+    assert_completes(s, "catch nan or an", "13: any(");
+    assert_completes(s, "entropy ", "8: blk.0 blk.1 floor");
+    assert_completes(s, "heads ", "6: blk.0 blk.1");
+    assert_completes(s, "skip blk.1", "5: blk.1 blk.1.attn blk.1.ffn");
+    assert_completes(s, "prompt -", "7: -f -r -t");
+    assert_completes(s, "prompt -f ", "10: files");
+    assert_completes(s, "ref ", "4: off trace files");
+    assert_completes(s, "ref trace ", "10: files");
+    assert_completes(s, "data ", "5: add off tokens files");
+    assert_completes(s, "kl base ", "8: files");
     assert_completes(s, "use ", "4: a");
     assert_completes(s, "info tensors b", "13: blk. breaks"); /* many names are cut at the dot */
     session_free(s);
