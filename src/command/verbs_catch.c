@@ -300,7 +300,10 @@ const struct verb verbs_catch[] = {
               "the last one of the span before. With a percentage, only changes larger than that "
               "share of the value before count. A slice that leaves one element needs no "
               "statistic: watch blk.*.out[tok=0, chan=3] 50%.\n\n"
-              "Who wrote this: of one element of one point of the residual stream, "
+              "Who wrote this: of one element of one point of the residual stream, the writes are "
+              "watched, which are the embedding and every addition up to that point. A movement "
+              "forward stops at one that adds more than the percentage of what was there (before "
+              "the first there is 0; NaN and infinity always). "
               "reverse-continue goes back to the write that changed it most: the largest of the "
               "additions made to the element before the position (before the percentage; the "
               "first one that is NaN or infinite before all). It shows what the sub-layer added, "
@@ -308,8 +311,8 @@ const struct verb verbs_catch[] = {
               "activation * factor = product, and the block of the weight that the factor lies "
               "in; `why` goes on from there. Again: the largest before that one.",
       .examples = "watch absmax(blk.*.out) 100%\nwatch blk.*.out[tok=0,chan=3] 50%\ndelete\n"
-                  "prompt \" memi nade ditto\"\nwatch blk.1.out[tok=2,chan=3]\nrun\n"
-                  "reverse-continue\ndelete",
+                  "prompt \" memi nade ditto\"\nwatch blk.1.out[tok=2,chan=3] 80%\nrun\n"
+                  "continue\nfinish\nreverse-continue\ndelete",
       .flags = VERB_COMPARES,
       .kinds = { ARG_WATCH, ARG_NONE },
       .after = breaks_after,

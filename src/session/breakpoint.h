@@ -78,7 +78,7 @@ struct break_hit {
     struct condition_hit why;
     int64_t element; /* of the span's activation that shows it; -1 if none stands out */
     char place[96];  /* "tok=3, chan=17", or "" */
-    bool changed;   /* BREAK_WATCH: `before` is the value it had */
+    bool changed;    /* BREAK_WATCH: `before` is the value it had */
     double before;
 };
 
@@ -95,6 +95,9 @@ struct break_sources {
 bool breakpoint_test(const struct breakpoint *b, struct run *r, int span, int value,
                      const struct tensor *x, const struct break_sources *from,
                      struct break_hit *hit);
+/* Does its condition hold at a point, which need not be one that it names? True without one. */
+bool breakpoint_condition_holds(const struct breakpoint *b, struct run *r, int span, int value,
+                                const struct tensor *x, const struct break_sources *from);
 /* The line of a BREAK_PRINT, appended. */
 void breakpoint_say(const struct breakpoint *b, const struct run *r, int span,
                     const struct tensor *x, struct pool *pool, struct buf *out);

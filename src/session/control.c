@@ -21,14 +21,10 @@ static bool same_unit(const struct graph *g, int a, int b, enum level_choice lev
 {
     const struct node *x = &g->nodes[a], *y = &g->nodes[b];
     switch (level) {
-    case LEVEL_NODE:
-        return a == b;
-    case LEVEL_SUB:
-        return x->block == y->block && !strcmp(x->sub, y->sub);
-    case LEVEL_BLOCK:
-        return x->block == y->block && (x->block >= 0 || !strcmp(x->sub, y->sub));
-    case LEVEL_SPAN:
-        break;
+    case LEVEL_NODE: return a == b;
+    case LEVEL_SUB: return x->block == y->block && !strcmp(x->sub, y->sub);
+    case LEVEL_BLOCK: return x->block == y->block && (x->block >= 0 || !strcmp(x->sub, y->sub));
+    case LEVEL_SPAN: break;
     }
     return true;
 }
@@ -63,6 +59,7 @@ struct watch {
     struct session *s;
     struct session_run *r;
     struct stop *stop;
+    const int *streams; /* [breaks] watched_stream(); NULL: nobody has asked */
 };
 
 /* The reference goes as far as the run that is being tested. */
@@ -97,8 +94,12 @@ static bool probe(void *data, const struct event *ev)
     bool stop = false;
     for (size_t i = 0; i < w->s->breaks.n; i++) {
         struct breakpoint *b = &w->s->breaks.list[i];
-        struct break_hit hit;
-        if (!breakpoint_test(b, ev->run, ev->at.span, ev->value, ev->x, &from, &hit))
+        struct stop found = { reason_of(b), b->number, .inside = -1 };
+        if (w->streams[i] < 0
+                ? !breakpoint_test(b, ev->run, ev->at.span, ev->value, ev->x, &from, &found.hit)
+                : !b->enabled || !written_now(b, w->streams[i], ev, &found)
+                      || !breakpoint_condition_holds(b, ev->run, ev->at.span, ev->value, ev->x,
+                                                     &from))
             continue;
         b->hits++;
         if (b->ignore > 0) {
@@ -110,7 +111,7 @@ static bool probe(void *data, const struct event *ev)
             continue;
         }
         if (!stop)
-            *w->stop = (struct stop){ reason_of(b), b->number, hit, .inside = -1 };
+            *w->stop = found;
         stop = true;
     }
     return stop;
@@ -124,8 +125,9 @@ static void want(struct session *s, struct run *r, int delta)
         const struct breakpoint *b = &s->breaks.list[i];
         if (b->enabled && b->opens)
             run_want_all(r, delta);
+        const int stream = b->enabled ? watched_stream(b, g) : -1;
         for (int v = 0; b->enabled && b->text && v < g->n_values; v++)
-            if (breakpoint_matches(b, g, v))
+            if (breakpoint_matches(b, g, v) || writes_stream(g, stream, v))
                 run_want(r, v, delta);
     }
 }
@@ -135,7 +137,7 @@ static void want(struct session *s, struct run *r, int delta)
 static void localise(struct session *s, struct session_run *sr, struct stop *stop)
 {
     struct run *r = sr->run;
-    struct watch w = { s, sr, stop };
+    struct watch w = { .s = s, .r = sr, .stop = stop };
     const struct break_sources from = sources(&w);
     const struct graph *g = run_graph(r);
     const struct position at = run_position(r);
@@ -181,7 +183,10 @@ enum st control_forward(struct session *s, struct session_run *r, struct positio
                         enum stop_reason reason, struct stop *stop, struct err *e)
 {
     struct stop found = { .inside = -1 };
-    struct watch w = { s, r, &found };
+    int *streams = x_alloc(s->breaks.n * sizeof *streams + 1);
+    struct watch w = { s, r, &found, streams };
+    for (size_t i = 0; i < s->breaks.n; i++)
+        streams[i] = watched_stream(&s->breaks.list[i], run_graph(r->run));
     session_pool(s);
     *stop = (struct stop){ .reason = reason, .inside = -1 };
     const int handle = run_probe(r->run, probe, &w);
@@ -190,6 +195,7 @@ enum st control_forward(struct session *s, struct session_run *r, struct positio
     enum st st = run_forward(r->run, to, s->progress, &stopped, e);
     want(s, r->run, -1);
     run_unprobe(r->run, handle);
+    free(streams);
     if (stopped)
         *stop = found;
     else if (st == ST_CANCELLED)
@@ -264,7 +270,7 @@ static bool holds_at(struct session *s, struct session_run *sr, int span, int va
                      struct stop *stop)
 {
     struct run *r = sr->run;
-    struct watch w = { s, sr, stop };
+    struct watch w = { .s = s, .r = sr, .stop = stop };
     const struct break_sources from = sources(&w);
     struct tensor x;
     void *copy = NULL; /* tests may read other points */
@@ -300,7 +306,7 @@ static bool last_write(struct session *s, struct run *r, struct position before,
         const struct breakpoint *b = &s->breaks.list[i];
         struct position one;
         struct stop what;
-        if (!b->enabled || !watches_stream(b, run_graph(r))
+        if (!b->enabled || watched_stream(b, run_graph(r)) < 0
             || !written_before(b, r, before, &one, &what)
             || (found && position_compare(one, *at) <= 0))
             continue;

@@ -85,6 +85,20 @@ static bool test_condition(const struct breakpoint *b, struct run *r, int span, 
     return holds;
 }
 
+bool breakpoint_condition_holds(const struct breakpoint *b, struct run *r, int span, int value,
+                                const struct tensor *x, const struct break_sources *from)
+{
+    struct region part;
+    struct break_hit hit;
+    if (!b->condition)
+        return true;
+    if (!cut(b, r, span, x, &part))
+        return false;
+    const bool holds = test_condition(b, r, span, value, x, &part, from, &hit);
+    region_free(&part);
+    return holds;
+}
+
 /* ---- watchpoints ---- */
 
 static bool watched(const struct breakpoint *b, const struct region *x, struct pool *pool,

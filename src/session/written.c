@@ -20,12 +20,19 @@ static int watched_value(const struct breakpoint *b, const struct graph *g)
     return found;
 }
 
-bool watches_stream(const struct breakpoint *b, const struct graph *g)
+int watched_stream(const struct breakpoint *b, const struct graph *g)
 {
     if (b->kind != BREAK_WATCH || b->statistic || !b->text)
-        return false;
+        return -1;
     const int v = watched_value(b, g);
-    return v >= 0 && stream_before(g, v) >= 0;
+    return v >= 0 && stream_before(g, v) >= 0 ? v : -1;
+}
+
+bool writes_stream(const struct graph *g, int watched, int value)
+{
+    while (watched >= 0 && watched != value)
+        watched = stream_before(g, watched);
+    return watched >= 0;
 }
 
 static struct position after(const struct graph *g, int span, int value)
@@ -62,12 +69,56 @@ static bool find_element(const struct breakpoint *b, const struct run *r, int va
     return true;
 }
 
+static void say_written(struct stop *stop, int value, int64_t element, double before, double now)
+{
+    stop->wrote = true;
+    stop->written = value;
+    stop->hit.element = element;
+    stop->hit.changed = true;
+    stop->hit.before = before;
+    stop->hit.why.value = now;
+    stop->hit.why.at = 0;
+    snprintf(stop->hit.why.what, sizeof stop->hit.why.what, "value");
+}
+
+static bool read_element(struct run *r, int span, int value, int64_t element, double *out)
+{
+    struct tensor x;
+    if (run_read(r, span, value, &x, NULL) || element >= shape_count(&x.shape))
+        return false;
+    *out = (double)x.data[element];
+    return true;
+}
+
+bool written_now(const struct breakpoint *b, int watched, const struct event *ev, struct stop *stop)
+{
+    struct run *r = ev->run;
+    const struct graph *g = run_graph(r);
+    struct stop found = { .reason = STOP_WATCHPOINT, .breakpoint = b->number, .inside = -1 };
+    int span;
+    int64_t element;
+    if (!writes_stream(g, watched, ev->value)
+        || !find_element(b, r, watched, &span, &element, &found) || span != ev->at.span)
+        return false;
+    const double now = (double)ev->x->data[element];
+    const int from = stream_before(g, ev->value), added = stream_added(g, ev->value);
+    double before = 0, x = now;
+    if (from >= 0
+        && (!read_element(r, span, from, element, &before)
+            || !read_element(r, span, added, element, &x)))
+        return false;
+    if (!write_counts(x, before, b->percent))
+        return false;
+    say_written(&found, added, element, before, now);
+    *stop = found;
+    return true;
+}
+
 bool written_before(const struct breakpoint *b, struct run *r, struct position before,
                     struct position *at, struct stop *stop)
 {
     const struct graph *g = run_graph(r);
-    struct stop found = { .reason = STOP_WATCHPOINT, .breakpoint = b->number, .inside = -1,
-                          .wrote = true };
+    struct stop found = { .reason = STOP_WATCHPOINT, .breakpoint = b->number, .inside = -1 };
     struct write *list;
     size_t n;
     int span, value = watched_value(b, g);
@@ -80,13 +131,7 @@ bool written_before(const struct breakpoint *b, struct run *r, struct position b
         return false;
     const int k = largest_write(list, n, b->percent);
     if (k >= 0) {
-        found.written = list[k].value;
-        found.hit.element = element;
-        found.hit.changed = true;
-        found.hit.before = k ? list[k - 1].after : 0;
-        found.hit.why.value = list[k].after;
-        found.hit.why.at = 0;
-        snprintf(found.hit.why.what, sizeof found.hit.why.what, "value");
+        say_written(&found, list[k].value, element, k ? list[k - 1].after : 0, list[k].after);
         *at = after(g, span, k ? list[k].sum : list[k].value);
         *stop = found;
     }

@@ -6,11 +6,18 @@
 
 #include "session/control.h"
 
-/* Is it a watchpoint of one element of one point of the stream? */
-bool watches_stream(const struct breakpoint *b, const struct graph *g);
-/* The write that changed the watched element most among those made before position `before`, if it
- * did by more than the watchpoint's percentage of what was there: *at is the position after it, and
- * stop says what happened. False: there is none, or it cannot be told. */
+/* The value of the stream of which it watches one element; -1: it does not. */
+int watched_stream(const struct breakpoint *b, const struct graph *g);
+/* Does an addition to the stream that ends in value `watched` make this value, or is it its
+ * beginning? */
+bool writes_stream(const struct graph *g, int watched, int value);
+/* Has the point that is there now written the watched element, by more than the watchpoint's
+ * percentage of what was there? stop says what happened. */
+bool written_now(const struct breakpoint *b, int watched, const struct event *ev,
+                 struct stop *stop);
+/* The write that changed the watched element (watched_stream) most among those made before position
+ * `before`, if it did by more than the watchpoint's percentage of what was there: *at is the
+ * position after it, and stop says what happened. False: there is none, or it cannot be told. */
 bool written_before(const struct breakpoint *b, struct run *r, struct position before,
                     struct position *at, struct stop *stop);
 

@@ -23,6 +23,17 @@ int stream_before(const struct graph *g, int value)
     return is_sum(g, value) ? node->in[stream_input(g, node)] : -1;
 }
 
+int stream_added(const struct graph *g, int value)
+{
+    const struct node *node = &g->nodes[g->values[value].node];
+    return is_sum(g, value) ? node->in[!stream_input(g, node)] : value;
+}
+
+bool write_counts(double x, double before, double percent)
+{
+    return !isfinite(x) || fabs(x) > percent / 100 * fabs(before);
+}
+
 static enum st element(struct run *r, int span, int value, int64_t at, double *out, struct err *e)
 {
     struct tensor x;
@@ -42,10 +53,8 @@ enum st writes_of(struct run *r, int span, int value, int64_t at, struct write *
     size_t count = 0, cap = 0;
     enum st st = ST_OK;
     for (int sum = value; sum >= 0 && !st;) { /* from the last addition back to the first */
-        const struct node *node = &g->nodes[g->values[sum].node];
         const int before = stream_before(g, sum);
-        struct write w = { before < 0 ? sum : node->in[!stream_input(g, node)],
-                           before < 0 ? -1 : sum, 0, 0 };
+        struct write w = { stream_added(g, sum), before < 0 ? -1 : sum, 0, 0 };
         st = element(r, span, sum, at, &w.after, e);
         if (!st)
             st = element(r, span, w.value, at, &w.x, e);
@@ -74,7 +83,7 @@ int largest_write(const struct write *list, size_t n, double percent)
         if (!isfinite(list[i].x))
             return (int)i;
         const double before = i ? list[i - 1].after : 0, x = fabs(list[i].x);
-        if (x > percent / 100 * fabs(before) && (best < 0 || x > fabs(list[best].x)))
+        if (write_counts(x, before, percent) && (best < 0 || x > fabs(list[best].x)))
             best = (int)i;
     }
     return best;
@@ -165,7 +174,10 @@ static bool passes(const struct node *node)
 enum st writer_of(struct run *r, int span, int value, int64_t at, struct writer *out, struct err *e)
 {
     const struct graph *g = run_graph(r);
-    struct writer w = { .made_by = -1, .factor = 1, .gave = NAN, .share = NAN,
+    struct writer w = { .made_by = -1,
+                        .factor = 1,
+                        .gave = NAN,
+                        .share = NAN,
                         .term = { .in = -1, .slot = -1, .token = -1, .row = -1, .col = -1 } };
     double x;
     enum st st = element(r, span, value, at, &x, e);

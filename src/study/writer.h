@@ -21,9 +21,12 @@ NODISCARD enum st writes_of(struct run *r, int span, int value, int64_t at, stru
                             size_t *n, struct err *e);
 /* The value of the stream that `value` was added to something to make; -1: it is no sum. */
 int stream_before(const struct graph *g, int value);
+/* The value that was added to the stream to make `value`; itself when it is no sum. */
+int stream_added(const struct graph *g, int value);
+/* Does adding x to an element change it by more than percent % of it? Not finite always does. */
+bool write_counts(double x, double before, double percent);
 /* The write that changed the element most: by abs(x), the first that is not finite before all
- * others. Only those with abs(x) > percent % of the element before them count (before the first it
- * is 0). -1 if there is none. */
+ * others. Only those that count do (before the first the element is 0). -1 if there is none. */
 int largest_write(const struct write *list, size_t n, double percent);
 
 /* Contributions of the heads to an element of an output projection: the sums of the terms that read

@@ -11,6 +11,7 @@
 #include "kernels/statistics.h"
 #include "session/control.h"
 #include "session/session.h"
+#include "study/writer.h"
 
 static const int32_t ids[] = { 5, 9, 3, 7, 11, 2, 8, 4 };
 enum { N_IDS = sizeof ids / sizeof *ids };
@@ -125,10 +126,10 @@ static void levels_are_units_of_the_graph(void **unused)
     const struct {
         enum level_choice level;
         const char *position;
-    } steps[] = { { LEVEL_NODE, "s0:embd.out" },         { LEVEL_NODE, "s0:blk.0.attn_norm.out" },
-                  { LEVEL_SUB, "s0:blk.0.mid" },         { LEVEL_NODE, "s0:blk.0.ffn_norm.out" },
-                  { LEVEL_BLOCK, "s0:blk.0.out" },       { LEVEL_BLOCK, "s0:blk.1.out" },
-                  { LEVEL_SPAN, "s0:output.out" },       { LEVEL_NODE, "s1:embd.out" },
+    } steps[] = { { LEVEL_NODE, "s0:embd.out" },   { LEVEL_NODE, "s0:blk.0.attn_norm.out" },
+                  { LEVEL_SUB, "s0:blk.0.mid" },   { LEVEL_NODE, "s0:blk.0.ffn_norm.out" },
+                  { LEVEL_BLOCK, "s0:blk.0.out" }, { LEVEL_BLOCK, "s0:blk.1.out" },
+                  { LEVEL_SPAN, "s0:output.out" }, { LEVEL_NODE, "s1:embd.out" },
                   { LEVEL_SPAN, "s1:output.out" } };
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         assert_int_equal(control_step(f.s, f.r, steps[i].level, 1, &stop, &f.e), ST_OK);
@@ -228,6 +229,55 @@ static void conditions_stop_where_they_hold_in_both_directions(void **unused)
     assert_int_equal(b->hits, 1); /* going back does not count */
     assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
     assert_int_equal(stop.reason, STOP_END);
+    session_free(f.s);
+}
+
+/* A watch of one element of the stream: forward it stops at every write that adds more than the
+ * percentage of what was there, of which going back from the end finds the largest; the stops say
+ * the same. */
+static void an_element_that_is_written_stops_in_both_directions(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(4);
+    struct stop stop, back;
+    struct write *list;
+    size_t n;
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    const int last = f.g->blocks[f.g->n_blocks - 1].output;
+    const int64_t width = shape_per_token(&f.g->values[last].shape);
+    assert_ok(writes_of(f.r->run, 1, last, 1 * width + 3, &list, &n, &f.e), &f.e);
+    const int most = largest_write(list, n, 60);
+    struct breakpoint *b = add(&f, BREAK_WATCH, "blk.1.out[tok=5,chan=3]", NULL);
+    b->percent = 60;
+    int expected = 0, met = 0;
+    assert_int_equal(control_reverse_continue(f.s, f.r, &back, &f.e), ST_OK);
+    assert_true(back.wrote && back.written == list[most].value);
+    assert_int_equal(control_goto(f.s, f.r, (struct position){ 0, 0 }, &stop, &f.e), ST_OK);
+    for (size_t i = 0; i < n; i++) {
+        const double before = i ? list[i - 1].after : 0;
+        if (!write_counts(list[i].x, before, 60))
+            continue;
+        expected++;
+        assert_ok(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), &f.e);
+        assert_int_equal(stop.reason, STOP_WATCHPOINT);
+        assert_true(stop.wrote && stop.written == list[i].value);
+        assert_true(stop.hit.why.value == list[i].after && stop.hit.before == before);
+        assert_true(f.s->hit.value == list[i].value && f.s->hit.at == 1 * width + 3);
+        const struct position at = run_position(f.r->run);
+        assert_true(at.span == 1
+                    && f.g->nodes[at.node - 1].out == (i ? list[i].sum : list[i].value));
+        if ((int)i == most) {
+            assert_true(!strcmp(stop.hit.place, back.hit.place)
+                        && stop.hit.why.value == back.hit.why.value
+                        && stop.hit.before == back.hit.before);
+            met++;
+        }
+    }
+    assert_true(expected > 1 && expected < (int)n && met == 1);
+    assert_ok(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), &f.e);
+    assert_int_equal(stop.reason, STOP_END);
+    assert_int_equal(breakpoint_find(&f.s->breaks, b->number)->hits, expected);
+    free(list);
     session_free(f.s);
 }
 
@@ -404,5 +454,7 @@ UNIT_MAIN(CASE(breakpoints_stop_in_order), CASE(breakpoints_open_fused_attention
           CASE(conditions_stop_where_they_hold_in_both_directions), CASE(ignored_hits_pass_by),
           CASE(catch_names_the_first_bad_element), CASE(catch_opens_fused_kernels_when_asked_to),
           CASE(a_catch_behind_a_fused_kernel_finds_the_point_inside),
-          CASE(watchpoints_compare_with_the_place_before), CASE(dynamic_prints_do_not_stop),
-          CASE(positions_read_back), CASE(models_and_runs_live_side_by_side))
+          CASE(watchpoints_compare_with_the_place_before),
+          CASE(an_element_that_is_written_stops_in_both_directions),
+          CASE(dynamic_prints_do_not_stop), CASE(positions_read_back),
+          CASE(models_and_runs_live_side_by_side))
