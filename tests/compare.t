@@ -130,6 +130,18 @@ like "it has no weights" "$err" 'the reference is a trace: it has no weights'
 like "nor can it be changed" "$err" 'its points can be read, no more'
 like "and goes with ref off" "$err" 'no model or run .ref.'
 
+trace_of llama-gqa-tied-q4_0.gguf lens -ex run -ex 'why -error embd.out' -ex 'why -error blk.0.attn_v.out' --output csv
+like "why: an error is made here, as far as a trace tells" "$out" '^s0:embd\.out,.*,made here$'
+like "or inherited, the weights' part not being known" "$out" '^s0:blk\.0\.attn_v\.out,.*,,-?[0-9.e-]+,-?[0-9.e-]+,inherited$'
+unlike "and no block of the other file is shown" "$out$err" 'ref_weight'
+trace_of llama-gqa-tied.gguf lens -ex run -ex 'quant blk.0.attn_v.weight q4_0' -ex run -ex 'why -error blk.0.attn_v.out' --output csv
+like "by a row of a weight" "$err" 'made here, by row [0-9]+ of blk\.0\.attn_v\.weight'
+like "with its blocks" "$out" '^blk\.0\.attn_v\.weight,[0-9]+,0,32,[01]'
+like "and says what is not there" "$err" "the bytes are this file's"
+qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex 'watch blk.1.out[tok=2,chan=3] 60%' -ex run -ex continue -ex continue -ex continue -ex continue --output csv
+is "the writes of an element stop a movement forward" "$(printf '%s\n' "$out" | grep -c '^watchpoint,1,s0:\(embd\|blk\)')" 4
+like "up to the end" "$out" '^end,'
+
 # Bisection.
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text'" -ex 'bisect 80% by weight' -ex 'bisect 0.5 by block' --output csv
 like "weights are found" "$out" '^token_embd\.weight,weight,0\.'

@@ -223,9 +223,8 @@ enum st why_show_writer(struct session *s, const struct element *x, struct resul
         return st;
     struct table *t = result_table(out, "writer", TABLE_RECORD);
     TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_STRING, "sub" }, { COL_FLOAT, "adds" },
-                  { COL_STRING, "most_by" }, { COL_FLOAT, "gives" },
-                  { COL_FLOAT, "share", "", 4 }, { COL_FLOAT, "activation" },
-                  { COL_FLOAT, "factor" }, { COL_FLOAT, "product" });
+                  { COL_STRING, "most_by" }, { COL_FLOAT, "gives" }, { COL_FLOAT, "share", "", 4 },
+                  { COL_FLOAT, "activation" }, { COL_FLOAT, "factor" }, { COL_FLOAT, "product" });
     table_row(t);
     table_str(t, g->values[x->value].name);
     table_str(t, g->nodes[g->values[x->value].node].sub);
@@ -252,10 +251,7 @@ enum st why_show(struct session *s, const struct element *x, struct result *out,
     struct tensor v;
     struct why w;
     enum st st = run_read(r, x->span, x->value, &v, e);
-    if (!st && x->error && s->models.trace)
-        result_note(out, "a trace has no weights: the value is followed, not its error");
-    if (!st && x->error && !s->models.trace
-        && isfinite(v.data[x->at]))
+    if (!st && x->error && isfinite(v.data[x->at]))
         return why_show_error(s, x, out, e);
     if (!st)
         st = why_of(r, x->span, x->value, x->at, &w, e);
@@ -326,13 +322,14 @@ static enum st largest_error_of(struct session *s, const struct view *v, struct 
     struct session_run *sr = session_run_of(s, v->run);
     const int64_t n = view_count(v);
     float *theirs = x_alloc((size_t)(n + 1) * sizeof *theirs);
-    struct run *ref;
+    struct ref_source ref;
     struct element at;
-    enum st st = sr ? session_ref_run(s, sr, run_position(sr->run), s->progress, &ref, e)
+    enum st st = sr ? session_reference(s, sr, run_position(sr->run), s->progress, &ref, e)
                     : st_fail(e, ST_STATE, "the run is gone");
     for (int64_t i = 0; i < n && !st; i++) {
         struct tensor y;
-        if (!(st = place_of(v, i, &at, e)) && !(st = run_read(ref, at.span, at.value, &y, e)))
+        if (!(st = place_of(v, i, &at, e))
+            && !(st = source_read(&ref, v->run->run, at.span, at.value, &y, e)))
             theirs[i] = y.data[at.at];
     }
     const int64_t best = st ? -1 : largest_error(v->data, theirs, n);
@@ -409,7 +406,14 @@ const struct verb verbs_why[] = {
           "term: activations are rounded in mode native. It is followed while one element of an "
           "input has 80 % of it, or 30 % and stands out with its own (4 times their rms in the "
           "row), to the term whose weight is furthest off: its block is shown as both files have "
-          "it. An element that a change has set is named with the change.",
+          "it. An element that a change has set is named with the change. Against a trace, which "
+          "has no "
+          "weights, inherited is the difference of the op here on the two inputs (a point that "
+          "the trace lacks is made from those before), and what is left is made here. Where the "
+          "op is a product with a weight, blocks of its row are ranked by the share of that error, "
+          "over the tokens of the span, that multiplying the block by one factor explains: "
+          "share = (sum e p)^2 / (sum e^2 sum p^2), e the error, p what the block gives. A wrong "
+          "scale has share 1, and factor mends it.",
       .examples = "prompt \" memi nade ditto nade Tom pola\"\nrun\nwhy blk.1.out[tok=0]\n"
                   "open --demo as b\nref a\nprompt \"kalo\"\n"
                   "set tensor blk.0.out[tok=0,chan=3] = 4\nrun\n"

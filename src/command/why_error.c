@@ -8,7 +8,13 @@
 #include "session/reference.h"
 #include "study/why_error.h"
 
-static void show_steps(struct run *r, const struct error_trace *w, struct result *out)
+/* A number about the reference's weights, which a trace does not have. */
+static void put_of_weights(struct table *t, bool trace, double x)
+{
+    trace ? table_skip(t) : table_float(t, x);
+}
+
+static void show_steps(struct run *r, const struct error_trace *w, bool trace, struct result *out)
 {
     const struct graph *g = run_graph(r);
     struct table *t = result_table(out, "why", TABLE_ROWS);
@@ -26,7 +32,7 @@ static void show_steps(struct run *r, const struct error_trace *w, struct result
         table_float(t, s->ref);
         table_float(t, s->x - s->ref);
         if (s->n_terms) {
-            table_float(t, s->weight);
+            put_of_weights(t, trace, s->weight);
             table_float(t, s->inherited + s->scale);
             table_float(t, s->rest);
         } else
@@ -36,7 +42,7 @@ static void show_steps(struct run *r, const struct error_trace *w, struct result
 }
 
 /* What the error of the last step is made of, the largest first. */
-static void show_terms(struct run *r, const struct error_step *s, struct result *out)
+static void show_terms(struct run *r, const struct error_step *s, bool trace, struct result *out)
 {
     if (!s->n_top)
         return;
@@ -55,13 +61,44 @@ static void show_terms(struct run *r, const struct error_step *s, struct result 
         } else
             put_absent(t, 2);
         table_float(t, term->run.factor);
-        table_float(t, term->ref.factor);
-        table_float(t, term->weight);
+        put_of_weights(t, trace, term->ref.factor);
+        put_of_weights(t, trace, term->weight);
         table_float(t, term->inherited + term->scale);
         table_float(t, (term->weight + term->inherited + term->scale) / (s->x - s->ref));
     }
     if (s->n_terms > s->n_top)
         result_note(out, "%" PRId64 " of %" PRId64 " terms", s->n_top, s->n_terms);
+}
+
+/* Of a trace, whose weights are not there: which blocks of ours the error follows. */
+static void show_blocks(struct session *s, const struct session_run *sr,
+                        const struct error_trace *w, struct result *out)
+{
+    struct table *t = result_table(out, "blocks", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_ADDRESS, "weight" }, { COL_INT, "row" }, { COL_INT, "col" },
+                  { COL_INT, "cols" }, { COL_FLOAT, "share", "", 4 },
+                  { COL_FLOAT, "factor", "", 4 });
+    for (int i = 0; i < w->n_blocks; i++) {
+        table_row(t);
+        table_strn(t, w->weight->name);
+        table_int(t, w->row);
+        table_int(t, w->blocks[i].col);
+        table_int(t, w->blocks[i].cols);
+        table_float(t, w->blocks[i].share);
+        table_float(t, w->blocks[i].factor);
+    }
+    result_note(out,
+                "made here, by row %" PRId64
+                " of %.*s on the inputs of the trace (rounding too); a "
+                "block's share is of the error over %" PRId64 " %s",
+                w->row, (int)w->weight->name.n, w->weight->name.p, w->tokens,
+                text_plural((uint64_t)w->tokens, "token", "tokens"));
+    if (w->tokens < 3)
+        result_note(out, "so few tokens do not tell blocks apart");
+    if (w->n_blocks)
+        why_show_block("weight", s, sr->model, w->weight, w->row, w->blocks[0].col, out);
+    result_note(out, "a trace has no weights: the bytes are this file's, the reference's are not "
+                     "there");
 }
 
 struct changed {
@@ -81,28 +118,32 @@ enum st why_show_error(struct session *s, const struct element *x, struct result
     struct session_run *sr = session_run_of(s, x->run);
     struct changed c = { s, sr };
     struct error_trace w;
-    struct run *ref;
+    struct ref_source ref;
     if (!sr)
         return st_fail(e, ST_STATE, "the run is gone");
-    enum st st = session_ref_run(s, sr, run_position(sr->run), s->progress, &ref, e);
+    enum st st = session_reference(s, sr, run_position(sr->run), s->progress, &ref, e);
     if (!st)
-        st = why_error_of(sr->run, ref, x->span, x->value, x->at, is_changed, &c, &w, e);
+        st = why_error_of(sr->run, &ref, x->span, x->value, x->at, is_changed, &c, &w, e);
     if (st)
         return st;
     const struct graph *g = run_graph(sr->run);
     const struct error_step *last = &w.steps[w.n - 1];
-    show_steps(sr->run, &w, out);
-    show_terms(sr->run, last, out);
+    show_steps(sr->run, &w, ref.trace != NULL, out);
+    show_terms(sr->run, last, ref.trace != NULL, out);
     for (size_t i = 0; i < w.n; i++)
         why_note_change(s, sr, w.steps[i].span, w.steps[i].value, w.steps[i].at, out);
     const struct op_term *cause = &last->cause.run;
     const int node = g->values[last->value].node;
     const struct weight *mine = cause->slot >= 0 ? g->nodes[node].w[cause->slot] : NULL;
-    const struct weight *theirs = mine ? run_graph(ref)->nodes[node].w[cause->slot] : NULL;
-    if (mine) {
+    if (mine)
         why_show_block("weight", s, sr->model, mine, cause->row, cause->col, out);
-        why_show_block("ref_weight", s, NULL, theirs, cause->row, cause->col, out);
-    }
+    if (mine && ref.run)
+        why_show_block("ref_weight", s, NULL, run_graph(ref.run)->nodes[node].w[cause->slot],
+                       cause->row, cause->col, out);
+    if (w.weight)
+        show_blocks(s, sr, &w, out);
+    else if (ref.trace && last->verdict == ERROR_MADE)
+        result_note(out, "made here, by this op on what the trace has for its inputs");
     error_trace_free(&w);
     return ST_OK;
 }

@@ -12,6 +12,8 @@
 struct reader {
     struct run *r;
     const struct node *node;
+    read_point_fn *read;
+    void *data;
     int span;
     float *copy[NODE_MAX_IN];
     int held[NODE_MAX_IN]; /* span whose whole input is in copy, -1 = none */
@@ -28,7 +30,7 @@ static const float *row(void *data, int input, int64_t token)
     const int span = tokens ? run_span_of(q->r, token) : q->span;
     if (q->held[input] != span) {
         struct tensor x;
-        if (run_read(q->r, span, value, &x, NULL))
+        if (q->read(q->data, span, value, &x, NULL))
             return NULL;
         const size_t bytes = (size_t)shape_count(&x.shape) * sizeof *x.data;
         void *p;
@@ -44,13 +46,25 @@ static const float *row(void *data, int input, int64_t token)
     return q->copy[input] + (tokens ? (token - first) * shape_per_token(&q->shape[input]) : 0);
 }
 
+static enum st read_own(void *data, int span, int value, struct tensor *out, struct err *e)
+{
+    return run_read(data, span, value, out, e);
+}
+
 enum st run_terms(struct run *r, int span, int value, int64_t at, enum term_kind *kind,
                   struct op_term **out, int64_t *n, struct err *e)
+{
+    return run_terms_on(r, span, value, at, read_own, r, kind, out, n, e);
+}
+
+enum st run_terms_on(struct run *r, int span, int value, int64_t at, read_point_fn *read,
+                     void *data, enum term_kind *kind, struct op_term **out, int64_t *n,
+                     struct err *e)
 {
     const struct node *node = &r->g->nodes[r->g->values[value].node];
     if (!run_has(r, span, value))
         return st_fail(e, ST_STATE, "%s has not been computed yet", r->g->values[value].name);
-    struct reader q = { .r = r, .node = node, .span = span };
+    struct reader q = { .r = r, .node = node, .read = read, .data = data, .span = span };
     struct batch b;
     struct term_call c = { .node = node, .batch = &b, .row = row, .data = &q };
     batch_begin(r, span, &b);

@@ -8,8 +8,10 @@
 #include "base/memory.h"
 #include "kernels/statistics.h"
 
-enum { MASSIVE = 20, /* k of outlier(k) */
-       NEAR = 40     /* ops between points of a reference, about two blocks */ };
+enum {
+    MASSIVE = 20, /* k of outlier(k) */
+    NEAR = 40     /* ops between points of a reference, about two blocks */
+};
 
 /* Which channels of ref [rows][cols] hold outliers; false: none does. */
 static bool massive_channels(const float *ref, int64_t rows, int64_t cols, int64_t apart,
@@ -182,21 +184,50 @@ static enum st evaluate(struct inputs *in, int value, struct err *e)
     return st;
 }
 
+/* block: see compare_made_here. */
+static struct inputs inputs_of(struct run *r, struct ref_source *ref, int span, int block,
+                               struct pool *pool)
+{
+    const struct graph *g = run_graph(r);
+    return (struct inputs){ .r = r,
+                            .ref = ref,
+                            .span = span,
+                            .block = block,
+                            .pool = pool,
+                            .x = x_alloc((size_t)g->n_values * sizeof(struct tensor)),
+                            .ops = block < 0 ? NEAR : g->n_nodes };
+}
+
+static void inputs_free(struct inputs *in)
+{
+    for (int v = 0; v < run_graph(in->r)->n_values; v++)
+        mem_free(in->x[v].data);
+    free(in->x);
+}
+
+enum st compare_input(struct run *r, struct ref_source *ref, int span, int value,
+                      struct tensor *out, struct err *e)
+{
+    struct inputs in = inputs_of(r, ref, span, -1, NULL);
+    const enum st st = need(&in, value, e);
+    if (!st) {
+        *out = in.x[value];
+        in.x[value].data = NULL;
+    }
+    inputs_free(&in);
+    return st;
+}
+
 enum st compare_made_here(struct run *r, struct ref_source *ref, int span, int value, int block,
                           struct pool *pool, struct point_error *out, struct err *e)
 {
-    const int n = run_graph(r)->n_values;
-    struct inputs in = { .r = r, .ref = ref, .span = span, .block = block, .pool = pool };
-    in.x = x_alloc((size_t)n * sizeof *in.x);
-    in.ops = block < 0 ? NEAR : run_graph(r)->n_nodes;
+    struct inputs in = inputs_of(r, ref, span, block, pool);
     struct tensor y;
     enum st st = evaluate(&in, value, e);
     if (!st)
         st = source_read(ref, r, span, value, &y, e);
     if (!st)
         point_error_of(&y.shape, y.data, in.x[value].data, run_span(r, span).first, out);
-    for (int v = 0; v < n; v++)
-        mem_free(in.x[v].data);
-    free(in.x);
+    inputs_free(&in);
     return st;
 }

@@ -31,6 +31,11 @@ void point_error_of(const struct shape *s, const float *ref, const float *x, int
 NODISCARD enum st compare_point(struct run *r, struct ref_source *ref, int span, int value,
                                 struct point_error *out, struct err *e);
 
+/* The point as the reference has it; what a trace lacks is made from its own inputs, as below.
+ * out->data is the caller's (mem_free). */
+NODISCARD enum st compare_input(struct run *r, struct ref_source *ref, int span, int value,
+                                struct tensor *out, struct err *e);
+
 /* What of it is made at this point: the op with the weights of r on the inputs of ref, against the
  * point of ref; block >= 0: everything of that block up to the point, on what enters the block in
  * ref. Of a fused attention, all of it; of a trace that lacks inputs, everything since the points
