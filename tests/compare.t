@@ -208,7 +208,7 @@ like "token by token" "$err" 'the prompts have 3 and 4 tokens'
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text'" -ex 'worst 3' -ex 'kl -v -compat' --output csv
 like "the worst tokens, with the depth" "$out" '^[0-9.]+,[0-9]+,[0-9]+,.*,blk\.[01]\.out,[0-9.]+$'
 like "agreement by confidence" "$out" '^0\.95,1,[0-9]+,'
-like "and as others print it" "$out" '^ppl,ppl_error,base_ppl'
+like "and as others print it" "$out" '^base perplexity,[0-9.]+,[0-9.]+$'
 
 # Several files against one reference.
 verdict=$("$QDB" -n -batch "$models/llama-gqa-tied-q4_0.gguf" --ref "$models/llama-gqa-tied.gguf" -ex "data '$tmp/long.txt' > /dev/null" -ex verify --output csv </dev/null | sed -n '2p')

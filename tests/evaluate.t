@@ -48,6 +48,8 @@ words() {
 words 1 >"$tmp/one.txt"
 words 2 >"$tmp/two.txt"
 { head -c 2700 "$tmp/one.txt"; head -c 2700 "$tmp/two.txt"; } >"$tmp/half.txt"
+case $QDB in /*) ;; *) QDB=$PWD/$QDB ;; esac
+golden=$(cd "$QDB_TOP/tests/golden" && pwd)
 cd "$tmp" || exit 99
 qdb --demo -ex 'imatrix collect one.txt ctx 16 to one.gguf' -ex 'quant blk.*.ffn_down.weight q4_0' \
     -ex 'data one.txt' -ex kl -ex 'data two.txt' -ex verify -ex 'data half.txt' -ex kl \
@@ -69,5 +71,48 @@ is "read from a file" "$(field calibration_overlap 1)" 1.000
 qdb --demo -ex 'imatrix load one.dat' -ex 'quant blk.*.ffn_down.weight q4_0' -ex 'data one.txt' -ex kl
 is "of the older form" "$(field calibration_overlap 1)" ""
 like "the name is what there is" "$out" 'made from a text of the same name'
+
+# The statistics of llama-perplexity on logits that any engine has: its lines, digit by digit
+# (golden/make_statistics.py).
+as_printed() {
+    printf '%s\n' "$out" | tr -d '"' | sed 's/, %//' | awk -F, '
+        { v[$1] = $2; e[$1] = $3 }
+        function both(label, name, fmt) { printf "%s " fmt " ± " fmt "\n", label, v[name], e[name] }
+        function percentiles(of, label, fmt, list, n, i, p, name) {
+            n = split(list, p, " ")
+            for (i = 1; i <= n; i++) {
+                name = p[i] == 100 ? "Maximum" : p[i] == 0 ? "Minimum" \
+                    : p[i] == 50 ? "Median " : sprintf("%4.1f%%  ", p[i])
+                sub(/^ /, "", name)
+                printf "%s %s: " fmt "\n", name, label, v[of " p" p[i]]
+            }
+        }
+        END {
+            both("Mean PPL(Q)                   :", "perplexity", "%10.6f")
+            both("Mean PPL(base)                :", "base perplexity", "%10.6f")
+            printf "Cor(ln(PPL(Q)), ln(PPL(base))): %6.2f%%\n", v["correlation of ln"]
+            both("Mean ln(PPL(Q)/PPL(base))     :", "ln ratio", "%10.6f")
+            both("Mean PPL(Q)/PPL(base)         :", "ratio", "%10.6f")
+            both("Mean PPL(Q)-PPL(base)         :", "difference", "%10.6f")
+            both("Mean    KLD:", "kl", "%10.6f")
+            percentiles("kl", "KLD", "%10.6f", "100 99.9 99 95 90 50 10 5 1 0.1 0")
+            printf "Mean    Δp: %6.3f ± %5.3f %%\n", v["dp"], e["dp"]
+            percentiles("dp", "Δp", "%6.3f%%", "100 99.9 99 95 90 75 50 25 10 5 1 0.1 0")
+            printf "RMS Δp    : %6.3f ± %5.3f %%\n", v["rms dp"], e["rms dp"]
+            printf "Same top p: %6.3f ± %5.3f %%\n", v["same top"], e["same top"]
+        }'
+}
+sed -n 1p "$golden/statistics.txt" | tr -d '\n' >letters
+tail -n +3 "$golden/statistics.txt" >printed
+qdb "$golden/models/exact-base.gguf" -ex 'ppl letters ctx 64 save base'
+is "a base file" "$status$err" 0
+is "is llama-perplexity's, byte for byte" "$(cksum <base)" "$(sed -n 2p "$golden/statistics.txt")"
+qdb "$golden/models/exact-other.gguf" --output csv -ex 'kl base base'
+as_printed >here
+check "kl base prints its figures" diff -u printed here
+qdb "$golden/models/exact-other.gguf" --ref "$golden/models/exact-base.gguf" --output csv \
+    -ex 'kl letters ctx 64 -compat'
+as_printed >here
+check "so does kl -compat" diff -u printed here
 
 finish

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The further tables of `kl`: how two models agree, and the figures as other engines print them. */
+/* The further tables of `kl -v`: how two models agree. */
 #include "command/cells.h"
 #include "command/verbs_kl.h"
 
@@ -27,47 +27,4 @@ void show_agreement(const struct agreement *a, struct result *out)
         put_number(t, a->bins[b].kl);
         put_number(t, a->bins[b].top1);
     }
-}
-
-void show_peer_figures(const struct peer_figures *p, struct result *out)
-{
-    struct table *t = result_table(out, "compat", TABLE_RECORD);
-    TABLE_COLUMNS(
-        t, { COL_FLOAT, "ppl", "", 8 }, { COL_FLOAT, "ppl_error", "", 6 },
-        { COL_FLOAT, "base_ppl", "", 8 }, { COL_FLOAT, "base_ppl_error", "", 6 },
-        { COL_FLOAT, "correlation", "%", 4 }, { COL_FLOAT, "ln_ppl_ratio", "", 6 },
-        { COL_FLOAT, "ln_ppl_ratio_error", "", 6 }, { COL_FLOAT, "kl", "nat/token", 6 },
-        { COL_FLOAT, "kl_error", "nat/token", 6 }, { COL_FLOAT, "kl_max", "nat/token", 6 },
-        { COL_FLOAT, "kl_p999", "nat/token", 6 }, { COL_FLOAT, "kl_p99", "nat/token", 6 },
-        { COL_FLOAT, "kl_median", "nat/token", 6 }, { COL_FLOAT, "kl_p1", "nat/token", 6 },
-        { COL_FLOAT, "kl_min", "nat/token", 6 }, { COL_FLOAT, "delta_p", "%", 4 },
-        { COL_FLOAT, "delta_p_error", "%", 4 }, { COL_FLOAT, "delta_p_rms", "%", 4 },
-        { COL_FLOAT, "delta_p_rms_error", "%", 4 }, { COL_FLOAT, "same_top", "%", 5 },
-        { COL_FLOAT, "same_top_error", "%", 4 }, { COL_INT, "scored", "token" });
-    table_row(t);
-    put_numbers(t,
-                (const double[]){ p->ppl,
-                                  p->ppl_error,
-                                  p->base_ppl,
-                                  p->base_ppl_error,
-                                  p->correlation,
-                                  p->log_ratio,
-                                  p->log_ratio_error,
-                                  p->kl,
-                                  p->kl_error,
-                                  p->kl_max,
-                                  p->kl_p999,
-                                  p->kl_p99,
-                                  p->kl_median,
-                                  p->kl_p1,
-                                  p->kl_min,
-                                  p->delta_p,
-                                  p->delta_p_error,
-                                  p->delta_p_rms,
-                                  p->delta_p_rms_error,
-                                  p->same_top,
-                                  p->same_top_error },
-                21);
-    table_int(t, p->n);
-    result_note(out, "compat: terms with ln p > -16 alone; errors take tokens as independent");
 }

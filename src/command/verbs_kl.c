@@ -178,18 +178,51 @@ static void kl_table(const struct divergence *d, const struct about *a, struct r
         result_note(out, "both models ran in mode fast, whose own rounding adds to the kl");
 }
 
-static void show_more(const struct about *a, const struct collector *tokens, struct result *out)
+/* What the further tables are made from. */
+struct more {
+    const struct about *about;
+    struct collector agreement;
+    struct base_tokens compat;
+    uint8_t *row; /* the reference's, as a file of log-probabilities has it */
+    float *base;  /* [vocab], what that stands for */
+};
+
+static void more_of_token(void *data, const struct scored_token *t)
+{
+    struct more *m = data;
+    if (m->about->agreement)
+        token_collect(&m->agreement, t);
+    if (!m->about->compat || t->next < 0)
+        return;
+    if (!m->row) {
+        m->row = x_alloc(logits_row_bytes(t->vocab));
+        m->base = x_alloc((size_t)t->vocab * sizeof *m->base);
+    }
+    logits_encode(t->logits[0], t->vocab, m->row);
+    logits_decode(m->row, t->vocab, m->base);
+    base_tokens_add(&m->compat, t->logits[1], m->base, t->vocab, t->next);
+}
+
+static void more_show(const struct more *m, struct result *out)
 {
     struct agreement agreement;
-    struct peer_figures peer;
-    if (a->agreement) {
-        agreement_of(tokens->list, tokens->n, &agreement);
+    struct base_divergence compat;
+    if (m->about->agreement) {
+        agreement_of(m->agreement.list, m->agreement.n, &agreement);
         show_agreement(&agreement, out);
     }
-    if (a->compat) {
-        peer_figures_of(tokens->list, tokens->n, &peer);
-        show_peer_figures(&peer, out);
+    if (m->about->compat && m->compat.n) {
+        base_figures_of(&m->compat, &compat);
+        show_base_divergence(&compat, out);
     }
+}
+
+static void more_free(struct more *m)
+{
+    collector_free(&m->agreement);
+    base_tokens_free(&m->compat);
+    free(m->row);
+    free(m->base);
 }
 
 static bool narrow(const void *data, const struct measurement *m)
@@ -215,12 +248,12 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
             return st;
         a->floor = floor.kl;
     }
-    struct collector tokens = { 0 };
+    struct more more = { .about = a };
     part.anytime = a->until.width > 0;
     measurement_begin(ev, part, 0, &done);
     if (a->agreement || a->compat) {
-        done.token = token_collect;
-        done.data = &tokens;
+        done.token = more_of_token;
+        done.data = &more;
     }
     st = evaluator_until(ev, &a->x->plan, &done, part.anytime ? narrow : NULL, &a->until,
                          s->progress, e);
@@ -233,7 +266,7 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
             out->status = RESULT_FOUND;
         else if (!st)
             until_note(&a->until, &d.kl, d.segments_of, "kl", "segments", out);
-        show_more(a, &tokens, out);
+        more_show(&more, out);
         if (a->x->ref == a->x->model)
             result_note(out, "reference = this file as opened; its own loss is not seen");
         changes_left_out(a->x->left_out, out);
@@ -243,7 +276,7 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
     if (a->look)
         measure_looked(s, done.segments, a->x->ref, out);
     measurement_free(&done);
-    collector_free(&tokens);
+    more_free(&more);
     return st;
 }
 
@@ -421,11 +454,9 @@ const struct verb verbs_kl[] = {
               "with the other accepts; top_k = share of the k most probable tokens of the "
               "reference that are among the k most probable of the model; kl and top1 by the "
               "largest p of the reference (confidence).\n"
-              "-compat: the figures of `kl base` between the two models themselves (`kl FILE ctx "
-              "512` has the protocol of llama-perplexity): kl over terms with ln p > -16, errors "
-              "as if tokens were independent, percentages. Files of log-probabilities hold 16 "
-              "bits, which moves a kl by about 1e-5.",
-      .examples = "open --demo=add\ndata add\nquant ** bits 3\nkl -v",
+              "-compat: the figures of `kl base` between the two models themselves, the reference "
+              "rounded to the 16 bits of such a file: with `kl FILE ctx 512` those that "
+              "llama-perplexity prints for the same logits, to the last digit.",
       .kinds = { ARG_FILE, ARG_TEXT },
       .words = "ctx|chunks|base|until|-v|-compat",
       .after = kl_after,

@@ -6,6 +6,7 @@
 #include "command/command.h"
 #include "session/overlap.h"
 #include "study/agreement.h"
+#include "study/base_kl.h"
 
 /* Count a look at the half `check` of the evaluation set beside this reference, and say so; none
  * where no segment was seen. */
@@ -17,8 +18,8 @@ void overlap_note(const struct overlap *x, const char *who, struct result *out);
 NODISCARD enum st kl_base(struct session *s, const struct call *c, struct result *out,
                           struct err *e);
 
-/* Tables `agreement` and `confidence`; `compat`. */
+/* Tables `agreement` and `confidence`; `kl_compat`. */
 void show_agreement(const struct agreement *a, struct result *out);
-void show_peer_figures(const struct peer_figures *p, struct result *out);
+void show_base_divergence(const struct base_divergence *d, struct result *out);
 
 #endif

@@ -8,21 +8,46 @@
 #include "command/verbs_kl.h"
 #include "study/base_kl.h"
 
-static void put(struct table *t, const char *what, const struct base_figure *f)
+/* Percentages where llama-perplexity prints them. */
+static void put(struct table *t, const char *what, const struct base_figure *f, double times)
 {
     table_row(t);
     table_str(t, what);
-    table_float(t, f->value);
-    table_float(t, f->error);
+    table_float(t, times * f->value);
+    table_float(t, times * f->error);
 }
 
-static void put_quantiles(struct table *t, const char *what, const double *at)
+static void put_quantiles(struct table *t, const char *what, const char *unit, const double *at,
+                          double times)
 {
     for (int i = 0; i < BASE_QUANTILES; i++) {
         table_row(t);
-        table_fmt(t, "%s %g%%", what, 100 * base_quantiles[i]);
-        table_float(t, at[i]);
+        table_fmt(t, "%s p%g%s", what, 100 * base_quantiles[i], unit);
+        table_float(t, times * at[i]);
     }
+}
+
+void show_base_divergence(const struct base_divergence *d, struct result *out)
+{
+    struct table *t = result_table(out, "kl_compat", TABLE_ROWS);
+    TABLE_COLUMNS(t, { COL_STRING, "figure" }, { COL_FLOAT, "value", "", 8 },
+                  { COL_FLOAT, "error", "", 6 });
+    put(t, "perplexity", &d->ppl, 1);
+    put(t, "base perplexity", &d->base_ppl, 1);
+    table_row(t);
+    table_str(t, "correlation of ln, %");
+    table_float(t, 100 * d->correlation);
+    put(t, "ln ratio", &d->log_ratio, 1);
+    put(t, "ratio", &d->ratio, 1);
+    put(t, "difference", &d->difference, 1);
+    put(t, "kl", &d->kl, 1);
+    put_quantiles(t, "kl", "", d->kl_at, 1);
+    put(t, "dp, %", &d->dp, 100);
+    put_quantiles(t, "dp", ", %", d->dp_at, 100);
+    put(t, "rms dp, %", &d->rms_dp, 100);
+    put(t, "same top, %", &d->same_top, 100);
+    result_note(out, "as llama-perplexity: errors take tokens as independent; kl sums terms with "
+                     "ln p > -16 from 16 bits each");
 }
 
 static void put_divergence(const struct base_divergence *d, const char *path,
@@ -38,26 +63,7 @@ static void put_divergence(const struct base_divergence *d, const char *path,
     table_int(t, d->chunks);
     table_int(t, d->chunks_of);
     table_int(t, d->scored);
-    t = result_table(out, "kl_compat", TABLE_ROWS);
-    TABLE_COLUMNS(t, { COL_STRING, "figure" }, { COL_FLOAT, "value", "", 6 },
-                  { COL_FLOAT, "error", "", 4 });
-    const struct base_figure ppl = { exp(d->nll.value), exp(d->nll.value) * d->nll.error };
-    const struct base_figure base = { exp(d->base_nll.value),
-                                      exp(d->base_nll.value) * d->base_nll.error };
-    put(t, "perplexity", &ppl);
-    put(t, "base perplexity", &base);
-    put(t, "ln ratio", &d->log_ratio);
-    table_row(t);
-    table_str(t, "correlation of ln");
-    table_float(t, d->correlation);
-    put(t, "kl", &d->kl);
-    put(t, "dp", &d->dp);
-    put(t, "rms dp", &d->rms_dp);
-    put(t, "same top", &d->same_top);
-    put_quantiles(t, "kl", d->kl_at);
-    put_quantiles(t, "dp", d->dp_at);
-    result_note(out, "errors take tokens as independent, as llama-perplexity does; kl sums terms "
-                     "with ln p > -16 from 16 bits each");
+    show_base_divergence(d, out);
 }
 
 enum st kl_base(struct session *s, const struct call *c, struct result *out, struct err *e)

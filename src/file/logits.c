@@ -15,7 +15,7 @@ enum {
     LAST_CODE = 65535,
 };
 
-static size_t row_bytes(int64_t n_vocab) { return (size_t)(2 * (2 * ((n_vocab + 1) / 2) + 4)); }
+size_t logits_row_bytes(int64_t n_vocab) { return (size_t)(2 * (2 * ((n_vocab + 1) / 2) + 4)); }
 
 /* ---- reading ---- */
 
@@ -68,7 +68,7 @@ static enum st parse(struct reader *r, struct logits_base *b)
     if (st)
         return st;
     b->scored = b->n_ctx - 1 - b->n_ctx / 2;
-    b->row = row_bytes(b->n_vocab);
+    b->row = logits_row_bytes(b->n_vocab);
     b->rows = r->p + r->at;
     size_t n;
     const bool fits = mul_ok((size_t)(b->n_chunk * b->scored), b->row, &n);
@@ -108,6 +108,17 @@ void logits_free(struct logits_base *b)
     free(b);
 }
 
+void logits_decode(const uint8_t *row, int64_t n, float *out)
+{
+    float scale[2];
+    memcpy(scale, row, sizeof scale);
+    for (int64_t k = 0; k < n; k++) {
+        uint16_t code;
+        memcpy(&code, row + SCALE + 2 * k, sizeof code);
+        out[k] = scale[0] * code + scale[1];
+    }
+}
+
 enum st logits_row(const struct logits_base *b, int64_t chunk, int64_t i, float *out, struct err *e)
 {
     const uint8_t *row = b->rows + (size_t)(chunk * b->scored + i) * b->row;
@@ -118,11 +129,7 @@ enum st logits_row(const struct logits_base *b, int64_t chunk, int64_t i, float 
                 (long long)i, (long long)chunk, (double)scale[0], (double)scale[1]);
         return st_where(e, "%s", b->map.path);
     }
-    for (int64_t k = 0; k < b->n_vocab; k++) {
-        uint16_t code;
-        memcpy(&code, row + SCALE + 2 * k, sizeof code);
-        out[k] = scale[0] * code + scale[1];
-    }
+    logits_decode(row, b->n_vocab, out);
     return ST_OK;
 }
 
@@ -141,7 +148,7 @@ void logits_encode(const float *logits, int64_t n, uint8_t *row)
         sum += (double)expf(logits[i] - most);
     const float head[] = { (most - least) / LAST_CODE, least - most - (float)log(sum) };
     const float per_nat = head[0] > 0 ? 1 / head[0] : 0;
-    memset(row, 0, row_bytes(n));
+    memset(row, 0, logits_row_bytes(n));
     memcpy(row, head, sizeof head);
     for (int64_t i = 0; i < n; i++) {
         const float code = logits[i] > least ? rintf(per_nat * (logits[i] - least)) : 0;
@@ -157,7 +164,7 @@ enum st logits_create(struct logits_writer *w, const char *path, int64_t n_ctx, 
     const int32_t sizes[] = { (int32_t)n_ctx, (int32_t)n_vocab, (int32_t)n_chunk };
     *w = (struct logits_writer){ .n_vocab = n_vocab,
                                  .left = n_chunk * scored,
-                                 .row_bytes = row_bytes(n_vocab) };
+                                 .row_bytes = logits_row_bytes(n_vocab) };
     const size_t n_tokens = (size_t)(n_chunk * n_ctx);
     enum st st = save_open(&w->save, path, e);
     if (!st)

@@ -50,5 +50,8 @@ void logits_abort(struct logits_writer *w);
 /* The row that stands for these logits: the largest is kept, what lies more than 16 below it gets
  * the lowest code. row: 2 * ((n + 1) / 2) + 4 times 16 bits. */
 void logits_encode(const float *logits, int64_t n, uint8_t *row);
+size_t logits_row_bytes(int64_t n); /* of a row */
+/* The log-probabilities that a row stands for. */
+void logits_decode(const uint8_t *row, int64_t n, float *out);
 
 #endif

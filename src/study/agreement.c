@@ -9,7 +9,6 @@
 #include "kernels/statistics.h"
 
 static const double bin_from[AGREE_BINS] = { 0, 0.25, 0.5, 0.75, 0.95 };
-enum { CUT = -16 };
 
 static void count_top(const struct scored_token *t, struct collector *c, struct token_figures *f)
 {
@@ -36,7 +35,6 @@ void token_collect(void *collector, const struct scored_token *t)
     struct token_figures f = { .kl = pair->kl,
                                .log_prob = { pair->log_prob[0], pair->log_prob[1] },
                                .same_top = pair->top[0] == pair->top[1] };
-    f.kl_cut = kl_of_logits(t->logits[0], t->logits[1], t->vocab, CUT);
     for (int64_t i = 0; i < t->vocab; i++) {
         const double p = (double)t->logits[0][i] - pair->log_sum[0],
                      q = (double)t->logits[1][i] - pair->log_sum[1];
@@ -120,44 +118,4 @@ void agreement_of(const struct token_figures *list, size_t n, struct agreement *
         out->bins[b].kl /= (double)out->bins[b].n;
         out->bins[b].top1 /= (double)out->bins[b].n;
     }
-}
-
-void peer_figures_of(const struct token_figures *list, size_t n, struct peer_figures *o)
-{
-    enum { N = 6 };
-    static const double p[N] = { 0, 0.01, 0.5, 0.99, 0.999, 1 };
-    struct moments nll = { 0 }, kl = { 0 }, delta = { 0 }, squares = { 0 };
-    double q[N], same = 0, *values = x_scratch(n * sizeof *values + 1);
-    for (size_t i = 0; i < n; i++) {
-        const double d = delta_p(&list[i]);
-        add(&nll, -list[i].log_prob[1], -list[i].log_prob[0]);
-        add(&kl, list[i].kl_cut, 0);
-        add(&delta, d, 0);
-        add(&squares, d * d, 0);
-        same += list[i].same_top;
-        values[i] = list[i].kl_cut;
-    }
-    const double count = (double)n, mine = error_of(nll.x, nll.xx, count),
-                 base = error_of(nll.y, nll.yy, count), both = covariance(&nll);
-    quantiles_f64(values, (int64_t)n, p, N, q);
-    free(values);
-    *o = (struct peer_figures){ .n = (int64_t)n,
-                                .ppl = exp(nll.x / count),
-                                .base_ppl = exp(nll.y / count),
-                                .correlation = 100 * both / (mine * base),
-                                .log_ratio = (nll.x - nll.y) / count,
-                                .kl = kl.x / count,
-                                .kl_error = error_of(kl.x, kl.xx, count),
-                                .delta_p = 100 * delta.x / count,
-                                .delta_p_error = 100 * error_of(delta.x, delta.xx, count),
-                                .delta_p_rms = 100 * sqrt(squares.x / count),
-                                .same_top = 100 * same / count };
-    o->ppl_error = o->ppl * mine;
-    o->base_ppl_error = o->base_ppl * base;
-    o->log_ratio_error = sqrt(fmax(0, mine * mine + base * base - 2 * both));
-    o->delta_p_rms_error = 100 * 100 * 0.5 / o->delta_p_rms
-                           * error_of(squares.x, squares.xx, count);
-    o->same_top_error = 100 * sqrt(same / count * (1 - same / count) / (count - 1));
-    o->kl_min = q[0], o->kl_p1 = q[1], o->kl_median = q[2];
-    o->kl_p99 = q[3], o->kl_p999 = q[4], o->kl_max = q[5];
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* How two models agree token by token, beyond KL: probabilities of what came, the most probable
- * tokens, what speculative decoding would accept; and the figures as llama-perplexity defines them.
- */
+ * tokens, what speculative decoding would accept. */
 #ifndef QDB_STUDY_AGREEMENT_H
 #define QDB_STUDY_AGREEMENT_H
 
@@ -11,7 +10,7 @@ enum { AGREE_TOP = 5, AGREE_BINS = 5 };
 
 /* A scored token with a next one. */
 struct token_figures {
-    double kl, kl_cut;  /* whole; the terms with ln p > -16 alone */
+    double kl;
     double log_prob[2]; /* of the next token: reference, model */
     double accepted;    /* sum over the vocabulary of min(p, q) */
     double confidence;  /* largest p of the reference */
@@ -33,17 +32,6 @@ struct agreement {
     } bins[AGREE_BINS];
 };
 
-/* What llama-perplexity --kl-divergence prints, errors under its assumption that tokens are
- * independent; p: of the reference; percentages in %. */
-struct peer_figures {
-    int64_t n;
-    double ppl, ppl_error, base_ppl, base_ppl_error, correlation;
-    double log_ratio, log_ratio_error;
-    double kl, kl_error, kl_max, kl_p999, kl_p99, kl_median, kl_p1, kl_min;
-    double delta_p, delta_p_error, delta_p_rms, delta_p_rms_error;
-    double same_top, same_top_error;
-};
-
 /* Tokens as they are scored: give token_collect and a collector to a measurement. */
 struct collector {
     struct token_figures *list;
@@ -54,6 +42,5 @@ void token_collect(void *collector, const struct scored_token *t);
 void collector_free(struct collector *c);
 
 void agreement_of(const struct token_figures *list, size_t n, struct agreement *out);
-void peer_figures_of(const struct token_figures *list, size_t n, struct peer_figures *out);
 
 #endif

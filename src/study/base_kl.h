@@ -15,13 +15,15 @@ struct base_figure {
     double value, error;
 };
 
-enum { BASE_QUANTILES = 11 };
+enum { BASE_QUANTILES = 13 };
 extern const double base_quantiles[BASE_QUANTILES]; /* 0 .. 1, linear between neighbours */
 
 struct base_divergence {
     int64_t chunks, chunks_of, scored; /* done, of the file; tokens */
     struct base_figure nll, base_nll;  /* nats per token */
+    struct base_figure ppl, base_ppl;  /* exp of the same */
     struct base_figure log_ratio;      /* nll - base_nll, with their covariance */
+    struct base_figure ratio, difference; /* of the perplexities */
     double correlation;                /* of the two, token by token */
     struct base_figure kl;             /* KL(base || model), nats per token */
     double kl_at[BASE_QUANTILES];
@@ -29,6 +31,21 @@ struct base_divergence {
     double dp_at[BASE_QUANTILES];
     struct base_figure same_top; /* share of tokens with the same most probable token */
 };
+
+/* Scored tokens, and what each says. Begins as zero. */
+struct base_tokens {
+    struct base_token {
+        double nll, base_nll, kl, dp;
+        bool same_top;
+    } *list;
+    size_t n, cap;
+};
+/* Logits of the model and log-probabilities of the base, both [n]; `next` follows in the text. */
+void base_tokens_add(struct base_tokens *t, const float *logits, const float *base, int64_t n,
+                     int32_t next);
+void base_tokens_free(struct base_tokens *t);
+/* All figures but the chunks. */
+void base_figures_of(const struct base_tokens *t, struct base_divergence *out);
 
 /* The model over the chunks of the file. ST_UNSUPPORTED when the vocabularies differ or the model
  * cannot run; on ST_CANCELLED *out holds the chunks that are done. */

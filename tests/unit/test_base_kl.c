@@ -53,7 +53,7 @@ static void a_model_is_near_its_own_file(void **state)
     assert_ok(base_divergence_of(m, &o, base, NULL, &d, &e), &e);
     assert_int_equal(d.chunks, CHUNKS);
     assert_int_equal(d.scored, CHUNKS * SCORED);
-    assert_true(d.nll.value == nll);
+    assert_true(fabs(d.nll.value - nll) < 1e-6);
     assert_true(fabs(d.base_nll.value - nll) < 1e-3);
     assert_true(fabs(d.kl.value) < 1e-4 && d.kl_at[BASE_QUANTILES - 1] < 1e-3);
     assert_true(d.same_top.value == 1 && d.same_top.error == 0);
@@ -118,11 +118,11 @@ static void figures_are_plain_sums(void **state)
         run_free(r);
     }
     const double n = CHUNKS * SCORED;
-    assert_true(fabs(d.kl.value - kl / n) < 1e-9 && d.kl.value > 0.1);
-    assert_true(fabs(d.kl_at[BASE_QUANTILES - 1] - most) < 1e-9);
-    assert_true(fabs(d.dp.value - dp / n) < 1e-12);
-    assert_true(fabs(d.rms_dp.value - sqrt(dp2 / n)) < 1e-12);
-    assert_true(fabs(d.base_nll.value - nll / n) < 1e-9);
+    assert_true(fabs(d.kl.value - kl / n) < 1e-6 && d.kl.value > 0.1);
+    assert_true(fabs(d.kl_at[BASE_QUANTILES - 1] - most) < 1e-5);
+    assert_true(fabs(d.dp.value - dp / n) < 1e-7);
+    assert_true(fabs(d.rms_dp.value - sqrt(dp2 / n)) < 1e-7);
+    assert_true(fabs(d.base_nll.value - nll / n) < 1e-6);
     logits_free(base);
     free(row);
     free(made);
