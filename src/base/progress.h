@@ -8,6 +8,7 @@
 
 /* Handed down by a front end; NULL everywhere means: silent and not cancellable. */
 struct progress {
+    /* label: what is being done; behind a tab, what is known of it so far */
     void (*show)(struct progress *p, const char *label, double done, double total);
     const volatile sig_atomic_t *cancel; /* nonzero once the user wants to stop; may be NULL */
     void *data;

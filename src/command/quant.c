@@ -55,16 +55,15 @@ struct sizes {
 static void now_table(const struct quantized *q, const struct quant_item *list, size_t n,
                       const struct quant_method *method, const struct sizes *z, struct table *t)
 {
-    TABLE_COLUMNS(t, { COL_INT, "weights" }, { COL_STRING, "format" }, { COL_STRING, "from" },
+    TABLE_COLUMNS(t, { COL_STRING, "stage" }, { COL_INT, "weights" }, { COL_STRING, "format" },
+                  { COL_STRING, "from" },
                   { COL_STRING, "method" }, { COL_INT, "bytes", "B" },
                   { COL_INT, "bytes_before", "B" }, { COL_INT, "file", "B" },
                   { COL_INT, "file_before", "B" }, { COL_FLOAT, "sqnr", "dB", 4 },
-                  { COL_FLOAT, "worst", "dB", 4 }, { COL_ADDRESS, "worst_weight" },
-                  { COL_FLOAT, "layer_sqnr", "dB", 4 }, { COL_FLOAT, "layer_worst", "dB", 4 },
-                  { COL_ADDRESS, "worst_layer" }, { COL_INT, "layers" },
-                  { COL_INT, "layer_tokens", "token" });
+                  { COL_FLOAT, "worst", "dB", 4 }, { COL_ADDRESS, "worst_weight" });
     const size_t made = q->change->n_forms;
     table_row(t);
+    table_str(t, "now");
     table_int(t, (int64_t)n);
     put_format(t, list, n);
     table_str(t, !q->from_reference         ? "the file"
@@ -78,11 +77,21 @@ static void now_table(const struct quantized *q, const struct quant_item *list, 
     put_number(t, quant_sqnr(q->signal, q->noise));
     put_number(t, q->worst_of ? q->worst : (double)NAN);
     put_weight(t, q->worst_of);
+}
+
+static void local_table(const struct quantized *q, struct result *out)
+{
+    if (!q->local.layers)
+        return;
+    struct table *t = result_table(out, "local", TABLE_RECORD);
+    TABLE_COLUMNS(t, { COL_STRING, "stage" }, { COL_FLOAT, "layer_sqnr", "dB", 4 },
+                  { COL_FLOAT, "layer_worst", "dB", 4 }, { COL_ADDRESS, "worst_layer" },
+                  { COL_INT, "layers" }, { COL_INT, "layer_tokens", "token" });
+    table_row(t);
+    table_str(t, "local");
     put_number(t, quant_sqnr(q->local.signal, q->local.noise));
     put_number(t, q->local_worst_of ? q->local_worst : (double)NAN);
     put_weight(t, q->local_worst_of);
-    if (!q->local.layers)
-        return;
     table_int(t, q->local.layers);
     table_int(t, q->local.tokens);
 }
@@ -91,13 +100,14 @@ static void measured_table(const struct session *s, const struct measured *m, st
 {
     struct table *t = result_table(out, "measured", TABLE_RECORD);
     TABLE_COLUMNS(
-        t, { COL_FLOAT, "kl", "nat/token", 4 }, { COL_FLOAT, "kl_low", "nat/token", 4 },
-        { COL_FLOAT, "kl_high", "nat/token", 4 }, { COL_FLOAT, "kl_before", "nat/token", 4 },
-        { COL_FLOAT, "kl_change", "nat/token", 4 }, { COL_FLOAT, "change_low", "nat/token", 4 },
-        { COL_FLOAT, "change_high", "nat/token", 4 }, { COL_FLOAT, "top1", "", 4 },
-        { COL_STRING, "compute" }, { COL_STRING, "text" }, { COL_INT, "scored", "token" },
-        { COL_INT, "segments" }, { COL_INT, "segments_of" });
+        t, { COL_STRING, "stage" }, { COL_FLOAT, "kl", "nat/token", 4 },
+        { COL_FLOAT, "kl_low", "nat/token", 4 }, { COL_FLOAT, "kl_high", "nat/token", 4 },
+        { COL_FLOAT, "kl_before", "nat/token", 4 }, { COL_FLOAT, "kl_change", "nat/token", 4 },
+        { COL_FLOAT, "change_low", "nat/token", 4 }, { COL_FLOAT, "change_high", "nat/token", 4 },
+        { COL_FLOAT, "top1", "", 4 }, { COL_STRING, "compute" }, { COL_STRING, "text" },
+        { COL_INT, "scored", "token" }, { COL_INT, "segments" }, { COL_INT, "segments_of" });
     table_row(t);
+    table_str(t, "measured");
     put_mean(t, &m->now.kl);
     put_number(t, m->was.value);
     put_numbers(t, (const double[]){ m->change.value, m->change.low, m->change.high }, 3);
@@ -151,36 +161,42 @@ static void notes(const struct session *s, const struct quantized *q, struct res
         result_note(out, "reference = this file as opened; its own loss is not seen");
 }
 
-/* Enter the change, between two measurements where the model is the active one. ST_CANCELLED: not
- * entered, it is still the caller's. */
-static enum st enter(struct session *s, struct change *c, const char *text, struct result *out,
-                     struct err *e)
-{
-    struct err why = ERR_INIT;
-    const bool active = c->model == s->models.model && c->model->model->graph;
-    enum st st = active ? session_measure_before(s, &why) : ST_OK;
-    if (st == ST_CANCELLED) {
-        *e = why;
-        return st;
-    }
-    change_enter(s, text, c, out); /* other errors are said by the measurement behind it */
-    return ST_OK;
-}
-
-static void measured(struct session *s, const struct session_model *m, struct result *out)
+/* Measure the change that has been entered, until a key is pressed: what is known by then is shown.
+ * ST_CANCELLED after ^C; the change holds. */
+static enum st measured(struct session *s, const struct measured_before *before, struct result *out,
+                        struct err *e)
 {
     struct measured done;
     struct err why = ERR_INIT;
     bool known = false;
-    if (m != s->models.model || !m->model->graph)
-        return;
-    enum st st = session_measure_after(s, &done, &known, &why);
+    if (!before->known)
+        return ST_OK;
+    if (s->front && s->front->so_far)
+        s->front->so_far(s->front, out);
+    const bool watch = s->front && s->front->keys;
+    if (watch)
+        s->front->keys(s->front, true);
+    enum st st = session_measure_after(s, before, &done, &known, &why);
+    const bool key = watch && s->front->keys(s->front, false);
     if (known)
         measured_table(s, &done, out);
-    if (st == ST_CANCELLED)
-        result_note(out, "interrupted: the change holds, the measurement is not whole");
-    else if (st)
+    if (st && st != ST_CANCELLED)
         result_note(out, "not measured: %s", why.msg);
+    if (st != ST_CANCELLED)
+        return ST_OK;
+    out->status = RESULT_PARTIAL;
+    result_note(out, "%s before %s measured: the change holds, `undo` takes it back",
+                key ? "ended by a key" : "interrupted",
+                known ? "all segments were" : "anything was");
+    return key ? ST_OK : st_fail(e, st, "interrupted");
+}
+
+/* Before a change is entered: what holds is measured where it is one of the active model. */
+static void look_before(struct session *s, const struct change *c, struct measured_before *out)
+{
+    *out = (struct measured_before){ .known = false };
+    if (c->model == s->models.model && c->model->model->graph)
+        session_measure_before(s, out);
 }
 
 enum st quant_apply(struct session *s, struct session_model *m, const struct quant_item *list,
@@ -189,29 +205,33 @@ enum st quant_apply(struct session *s, struct session_model *m, const struct qua
 {
     struct quantized q;
     struct sizes z;
+    struct measured_before before;
     enum st st = session_quantize(s, m, list, n, method, &q, e);
     if (st)
         return st;
     z.known_before = !export_size(s, m, &z.before, NULL);
     if (act)
         st = change_round_inputs(s, q.change, act, e);
-    if (!st)
-        st = enter(s, q.change, text, out, e);
     if (st) {
         change_free(q.change);
         return st;
     }
+    look_before(s, q.change, &before);
+    change_enter(s, text, q.change, out);
     z.known = !export_size(s, m, &z.now, NULL);
     now_table(&q, list, n, method, &z, result_table(out, "quant", TABLE_RECORD));
+    local_table(&q, out);
     notes(s, &q, out);
-    measured(s, m, out);
-    return ST_OK;
+    st = measured(s, &before, out, e);
+    measured_before_free(&before);
+    return st;
 }
 
 enum st quant_points(struct session *s, struct str address, const struct numeric *f,
                      const char *text, struct result *out, struct err *e)
 {
     struct change *c;
+    struct measured_before before;
     enum st st = change_at(s, address, &c, e);
     if (st)
         return st;
@@ -221,12 +241,13 @@ enum st quant_points(struct session *s, struct str address, const struct numeric
     }
     if (!st)
         st = change_round(s, c, f, e);
-    if (!st)
-        st = enter(s, c, text, out, e);
     if (st) {
         change_free(c);
         return st;
     }
-    measured(s, c->model, out);
-    return ST_OK;
+    look_before(s, c, &before);
+    change_enter(s, text, c, out);
+    st = measured(s, &before, out, e);
+    measured_before_free(&before);
+    return st;
 }

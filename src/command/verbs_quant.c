@@ -170,13 +170,15 @@ const struct verb verbs_quant[] = {
           "to what the layers of these weights read. A token is a row (tok is row), a channel a "
           "column; tensor and chan go over the tokens that pass together. tensor:static and "
           "chan:static take the ranges that the active run has now, for good.\n"
-          "Shown at once: bytes of these weights, file as `export gguf` would write it, sqnr = 10 "
-          "log10(sum x^2 / sum (x' - x)^2) over them and of the worst one. On a run, or on the "
-          "first segment of the evaluation set: layer_sqnr, the same of what their layers give out "
-          "for what came in, in mode exact, for 32 tokens at most and until that has cost enough. "
-          "With an evaluation set (`data FILE`): kl to the reference on the half `tune`, before "
-          "and "
-          "after; kl_change is their difference paired by segment.",
+          "Three stages follow. now: bytes of these weights, file as `export gguf` would write "
+          "it, sqnr = 10 log10(sum x^2 / sum (x' - x)^2) over them and of the worst one. local, "
+          "on a run, or on the first segment of the evaluation set: layer_sqnr, the same of what "
+          "their layers give out for what came in, in mode exact, for 32 tokens at most and until"
+          " that has cost enough. measured, with an evaluation set (`data FILE`): kl to the "
+          "reference on the half `tune`, before and after; kl_change is their difference paired "
+          "by segment. At a terminal the first two are shown while the third narrows; any key "
+          "ends it with the segments that are done, and is the first of the next line. ^C ends it"
+          " too; the change holds then.",
       .examples = "quant blk.0.ffn_down.weight q4_0\nquant blk.*.*.weight bits 8\n"
                   "quant blk.1.** int3:g32:asym\nundo\nquant ** orig\n"
                   "quant blk.0.attn_k.out int4:g16\nquant blk.1.ffn_*.weight q4_0 act=int8",

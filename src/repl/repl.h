@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <termios.h>
 
 #include "base/progress.h"
 #include "base/text.h"
@@ -36,6 +37,9 @@ struct repl {
     char *once;       /* the next output goes to this file */
     FILE *log;
     struct buf again; /* the last command, when an empty line repeats it */
+
+    bool watching, pressed; /* for a key; there was one */
+    struct termios cooked;  /* the terminal before */
 
     double began, drawn; /* of the running command and its last progress line; seconds */
     double label_began;
@@ -80,6 +84,7 @@ void repl_style(const struct repl *r, bool to_terminal, struct style *out);
 void repl_progress_init(struct repl *r);
 void repl_progress_begin(struct repl *r);
 void repl_progress_end(struct repl *r);
+bool repl_keys(struct repl *r, bool on); /* struct front's keys() */
 void repl_complete_init(struct repl *r); /* the Tab key of readline */
 
 #endif

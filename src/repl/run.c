@@ -77,6 +77,28 @@ static void show(struct repl *r, const struct piece *p, const struct result *res
     buf_free(&messages);
 }
 
+/* A person reads on while the command goes on; everything else gets one answer. */
+static void front_so_far(struct front *f, struct result *out)
+{
+    struct repl *r = f->data;
+    struct style style;
+    if (!r->s->interactive || r->sink || r->mute)
+        return;
+    repl_style(r, r->stdout_tty, &style);
+    if (style.mode != OUTPUT_TEXT)
+        return;
+    struct buf text = { 0 }, messages = { 0 };
+    render_result(&text, &messages, out, &style);
+    buf_addc(&text, '\n');
+    repl_progress_end(r);
+    repl_put(r, str_of(text.p, text.n), false);
+    buf_free(&text);
+    buf_free(&messages);
+    result_free(out);
+}
+
+static bool front_keys(struct front *f, bool on) { return repl_keys(f->data, on); }
+
 /* Bring collected output to a file or a shell command. */
 static enum st deliver(const struct piece *p, struct str text, struct err *e)
 {
@@ -484,6 +506,8 @@ void repl_init(struct repl *r, struct session *s)
                                .script = front_script,
                                .once = front_once,
                                .log = front_log,
+                               .so_far = front_so_far,
+                               .keys = front_keys,
                                .confirm = front_confirm };
     r->stdout_tty = isatty(STDOUT_FILENO);
     r->stderr_tty = isatty(STDERR_FILENO);

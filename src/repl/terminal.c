@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <langinfo.h>
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -157,6 +158,9 @@ static void add_duration(struct buf *b, double seconds)
         buf_printf(b, "%.1f h", seconds / 3600);
 }
 
+/* What a label says is being done, without the figure behind it. */
+static int label_length(const char *label) { return (int)strcspn(label, "\t"); }
+
 /* For a program: an object at most every tenth of a second, of what takes longer than 0.2 s. */
 static void tell(struct repl *r, const char *label, double done, double total)
 {
@@ -168,7 +172,7 @@ static void tell(struct repl *r, const char *label, double done, double total)
     char x[32], y[32];
     repl_open_object(r, &b);
     buf_adds(&b, "\"progress\": {\"label\": ");
-    buf_json(&b, str_from(label));
+    buf_json(&b, str_of(label, (size_t)label_length(label)));
     buf_printf(&b, ", \"done\": %s, \"total\": %s}}\n", text_f64(x, sizeof x, done),
                text_f64(y, sizeof y, total));
     fwrite(b.p, 1, b.n, stdout);
@@ -176,9 +180,44 @@ static void tell(struct repl *r, const char *label, double done, double total)
     buf_free(&b);
 }
 
+bool repl_keys(struct repl *r, bool on)
+{
+    if (on) {
+        struct termios raw;
+        r->pressed = false;
+        if (!r->s->interactive || r->script_depth || tcgetattr(STDIN_FILENO, &r->cooked))
+            return false;
+        raw = r->cooked;
+        raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* ^C stays what it is */
+        raw.c_cc[VMIN] = 1;
+        raw.c_cc[VTIME] = 0;
+        r->watching = !tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+        return false;
+    }
+    if (r->watching)
+        tcsetattr(STDIN_FILENO, TCSANOW, &r->cooked);
+    if (r->pressed)
+        repl_interrupts = 0;
+    r->watching = false;
+    return r->pressed;
+}
+
+/* The key stays where it is: the next line begins with it. */
+static void look_for_key(struct repl *r)
+{
+    struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
+    if (r->pressed || repl_interrupts || poll(&in, 1, 0) <= 0)
+        return;
+    r->pressed = true;
+    repl_interrupts = 1;
+}
+
 static void draw(struct progress *p, const char *label, double done, double total)
 {
     struct repl *r = p->data;
+    const int length = label_length(label);
+    if (r->watching)
+        look_for_key(r);
     if (r->id[0]) {
         tell(r, label, done, total);
         return;
@@ -189,8 +228,10 @@ static void draw(struct progress *p, const char *label, double done, double tota
     if (choice == PROGRESS_NEVER || (choice == PROGRESS_AUTO && (!r->stderr_tty || r->batch)))
         return;
     double now = seconds_now();
-    if (strncmp(label, r->label, sizeof r->label - 1) != 0) {
-        strncpy(r->label, label, sizeof r->label - 1);
+    char what[sizeof r->label];
+    snprintf(what, sizeof what, "%.*s", length, label);
+    if (strcmp(what, r->label) != 0) {
+        memcpy(r->label, what, sizeof what);
         r->label_began = now;
     }
     if (now - r->began < quiet || now - r->drawn < between)
@@ -198,12 +239,15 @@ static void draw(struct progress *p, const char *label, double done, double tota
     r->drawn = now;
     struct buf b = { 0 };
     double elapsed = now - r->label_began;
-    buf_printf(&b, "%s%s", line ? "\r" : "", label);
+    buf_printf(&b, "%s%s", line ? "\r" : "", what);
     if (total > 0)
         buf_printf(&b, " %.0f %%", 100 * done / total);
+    if (label[length])
+        buf_printf(&b, ", %s", label + length + 1);
     if (elapsed > 0 && done > 0) {
         char rate[32];
-        buf_printf(&b, ", %s/s", text_digits(rate, sizeof rate, done / elapsed, 3));
+        if (!label[length])
+            buf_printf(&b, ", %s/s", text_digits(rate, sizeof rate, done / elapsed, 3));
         if (total > done) {
             buf_adds(&b, ", ");
             add_duration(&b, (total - done) * elapsed / done);

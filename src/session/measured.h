@@ -14,13 +14,21 @@ struct measured {
     size_t left_out; /* changes that an evaluation leaves out */
 };
 
-/* Call before a change is entered: remembers the figure of what holds, unless it is known. Nothing
- * happens without a resident set. */
-NODISCARD enum st session_measure_before(struct session *s, struct err *e);
-/* Behind it. *known: false without a resident set, or when nothing can be measured. ST_CANCELLED:
- * *out holds the segments that were done, if *known. */
-NODISCARD enum st session_measure_after(struct session *s, struct measured *out, bool *known,
-                                        struct err *e);
+/* What holds before a change is entered. */
+struct measured_before {
+    bool known; /* false: there is no evaluation set, or nothing can be measured */
+    struct subject x;
+    uint64_t key;
+};
+
+/* Nothing is measured yet. Free with measured_before_free; the changes there are must live on. */
+void session_measure_before(struct session *s, struct measured_before *out);
+void measured_before_free(struct measured_before *b);
+/* Behind it: measures what holds now, and beside it, a few segments each in turn, what held before
+ * where that is not known. *known: false without an evaluation set, or when nothing can be
+ * measured. ST_CANCELLED: *out holds the segments that were done, if *known. */
+NODISCARD enum st session_measure_after(struct session *s, const struct measured_before *before,
+                                        struct measured *out, bool *known, struct err *e);
 /* What is remembered belongs to an evaluator that goes. */
 void session_measured_forget(struct session *s);
 

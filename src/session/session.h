@@ -63,6 +63,12 @@ struct front {
     enum st (*log)(struct front *f, const char *path, struct err *e);
     /* Typed line i, 0 is the oldest that is kept; NULL at the end. */
     const char *(*history)(struct front *f, size_t i);
+    /* Show a person now what the command that runs has found, before it goes on; *out is emptied
+     * then. Elsewhere all of it is shown at its end. */
+    void (*so_far)(struct front *f, struct result *out);
+    /* While this is on, a key that a person presses cancels the command as ^C does, and begins the
+     * next line. When it is turned off: has one? */
+    bool (*keys)(struct front *f, bool on);
     /* Ask a question that is answered with y or n. */
     bool (*confirm)(struct front *f, const char *question);
 };

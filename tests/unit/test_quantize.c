@@ -108,8 +108,8 @@ static void figures_are_those_of_the_numbers(void **unused)
                          - cell_named(&out, "quant", "file")->i,
                      256 * 256 * 2 - 256 * 256 / 32 * 18 - 160); /* keys say how it was made */
     assert_true(noted(&out, "its own loss is not seen"));
-    assert_true(
-        cell_named(&out, "quant", "layer_sqnr")->absent); /* there is nothing it was run on */
+    for (size_t i = 0; i < out.n_tables; i++) /* there is nothing it was run on */
+        assert_string_not_equal(out.tables[i]->name, "local");
     result_free(&out);
     out = answer(f.s, "quant blk.2.ffn_down.weight q8_0");
     assert_true(cell_named(&out, "quant", "sqnr")->f > 40); /* from the file, not from the form */
@@ -186,10 +186,10 @@ static void layers_are_compared_on_what_they_read(void **unused)
             signal += y * y;
             noise += (y - z) * (y - z);
         }
-    assert_true(fabs(cell_named(&out, "quant", "layer_sqnr")->f - 10 * log10(signal / noise))
+    assert_true(fabs(cell_named(&out, "local", "layer_sqnr")->f - 10 * log10(signal / noise))
                 < 1e-3);
-    assert_int_equal(cell_named(&out, "quant", "layers")->i, 1);
-    assert_int_equal(cell_named(&out, "quant", "layer_tokens")->i, 5);
+    assert_int_equal(cell_named(&out, "local", "layers")->i, 1);
+    assert_int_equal(cell_named(&out, "local", "layer_tokens")->i, 5);
     result_free(&out);
     free(input);
     free(a);
@@ -345,6 +345,79 @@ static void interrupted_it_leaves_no_change(void **unused)
     sitting_end(&f);
 }
 
+/* A person who sees what there is, and stops the measurement in its middle. */
+struct person {
+    struct front front;
+    bool key, watched; /* stops by a key, else by ^C; keys are looked for */
+    int shown;         /* tables that were there before anything was measured */
+    volatile sig_atomic_t cancel;
+};
+
+static void see(struct front *f, struct result *out)
+{
+    struct person *p = f->data;
+    p->shown = (int)out->n_tables;
+    for (size_t i = 0; i < out->n_tables; i++)
+        assert_string_not_equal(out->tables[i]->name, "measured");
+    result_free(out);
+}
+
+static bool look_for_keys(struct front *f, bool on)
+{
+    struct person *p = f->data;
+    p->watched = on;
+    if (on || !p->key)
+        return false;
+    p->cancel = 0;
+    return true;
+}
+
+static void stop_half_way(struct progress *p, const char *label, double done, double total)
+{
+    struct person *who = p->data;
+    if (!str_starts(str_from(label), "measured"))
+        return;
+    assert_true(who->watched && done <= total);
+    if (done > total / 2) {
+        assert_true(str_starts(str_from(label), "measured\tkl "));
+        who->cancel = 1;
+    }
+}
+
+static void a_key_ends_the_measurement_and_keeps_the_change(void **unused)
+{
+    (void)unused;
+    for (int key = 0; key < 2; key++) {
+        struct sitting f = sitting_begin("--demo=add");
+        struct person who = { .front = { .so_far = see, .keys = look_for_keys }, .key = key };
+        struct progress p = { stop_half_way, &who.cancel, &who };
+        struct result out = { 0 };
+        command(f.s, "data add tokens 4000");
+        who.front.data = &who;
+        f.s->front = &who.front;
+        f.s->progress = &p;
+        const enum st st = command_run(f.s, STR("quant blk.0.** q4_0"), false, &out, &f.e);
+        assert_int_equal(st, key ? ST_OK : ST_CANCELLED);
+        assert_int_equal(out.status, RESULT_PARTIAL);
+        assert_int_equal(who.shown, 3); /* change, now, local */
+        const int64_t done = cell_named(&out, "measured", "segments")->i,
+                      of = cell_named(&out, "measured", "segments_of")->i;
+        assert_true(0 < done && done < of);
+        assert_int_equal(cell_named(&out, "measured", "scored")->i % done, 0);
+        assert_true(cell_named(&out, "measured", "kl_before")->f == 0);
+        assert_true(cell_named(&out, "measured", "kl")->f > 0);
+        assert_true(noted(&out, key ? "ended by a key" : "interrupted before all"));
+        result_free(&out);
+        assert_int_equal(f.s->changes.n, 1);
+        who.cancel = 0;
+        f.s->front = NULL;
+        f.s->progress = NULL;
+        command(f.s, "undo");
+        assert_int_equal(f.s->changes.n, 0);
+        sitting_end(&f);
+    }
+}
+
 /* A point of the active run, copied. */
 static float *point(struct sitting *f, const char *name, int64_t *n)
 {
@@ -418,7 +491,8 @@ static void activations_are_rounded_as_by_hand(void **unused)
     sitting_end(&f);
 }
 
-UNIT_MAIN(CASE(what_is_undone_leaves_nothing_and_what_is_redone_is_the_same),
+UNIT_MAIN(CASE(a_key_ends_the_measurement_and_keeps_the_change),
+          CASE(what_is_undone_leaves_nothing_and_what_is_redone_is_the_same),
           CASE(figures_are_those_of_the_numbers), CASE(importances_weight_the_errors),
           CASE(layers_are_compared_on_what_they_read),
           CASE(numbers_come_from_the_reference_where_there_is_one),
