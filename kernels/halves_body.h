@@ -6,7 +6,7 @@
 #define QDB_KERNELS_HALVES_BODY_H
 
 #include "kernels/level_body.h"
-#include "kernels/plain_part.h"
+#include "kernels/plain_part_body.h"
 
 enum {
     HALVES_ROWS = LEVEL_VECTOR == 64 ? 4 : 2, /* sums that fit the registers, with four tokens */

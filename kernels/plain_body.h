@@ -5,7 +5,7 @@
 #define QDB_KERNELS_PLAIN_BODY_H
 
 #include "kernels/level_body.h"
-#include "kernels/plain_part.h"
+#include "kernels/plain_part_body.h"
 
 /* Part i of the products of a tile; see tile_product. */
 INLINE void plain_product(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,

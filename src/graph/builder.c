@@ -162,8 +162,9 @@ static void refuse_scale(struct builder *b, const char *name)
         ones = factor == 1;
     }
     if (s && !ones && !b->st) {
-        b->st = st_fail(b->e, ST_UNSUPPORTED, "%.*s is not 1: scales beside a matrix are not applied",
-                        (int)s->name.n, s->name.p);
+        b->st =
+            st_fail(b->e, ST_UNSUPPORTED, "%.*s is not 1: scales beside a matrix are not applied",
+                    (int)s->name.n, s->name.p);
         st_hint(b->e, "the file can be looked at, planned and exported, not run");
     }
 }

@@ -43,8 +43,8 @@ enum st b_fail(struct builder *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * error. */
 const float *b_vector(struct builder *b, const struct weight *w);
 
-/* The weight NAME + tail of the current block: missing, unreadable or with a factor beside it is the
- * sticky error, or NULL. */
+/* The weight NAME + tail of the current block: missing, unreadable or with a factor beside it is
+ * the sticky error, or NULL. */
 const struct weight *b_weight(struct builder *b, const char *name, const char *tail);
 const struct weight *b_optional(struct builder *b, const char *name, const char *tail);
 /* Append a node with its inputs, weights and parameters set; its point is NAME + tail. Returns the

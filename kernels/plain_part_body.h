@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Vectors of weights in floats, halves and brain floats as they lie in memory. Included once per
  * level, after its LEVEL_VECTOR. */
-#ifndef QDB_KERNELS_PLAIN_PART_H
-#define QDB_KERNELS_PLAIN_PART_H
+#ifndef QDB_KERNELS_PLAIN_PART_BODY_H
+#define QDB_KERNELS_PLAIN_PART_BODY_H
 
 #include <string.h>
 
