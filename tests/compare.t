@@ -57,6 +57,11 @@ qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex 'set tensor blk.0.out[tok=1,
     -ex 'why -error blk.1.out[chan=3]'
 like "an element that a change sets" "$out" 'set by change'
 like "is named with the change" "$out" 'blk\.0\.out is set there by change 1: set tensor'
+qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex 'set tensor blk.0.out[tok=1,chan=3] = nan' -ex run \
+    -ex 'why blk.1.ffn_up.out' --output csv
+like "a bad value that a change put there was born there" "$out" \
+    '^s0:blk\.0\.out,"tok=1, chan=3",add,nan,set by a change$'
+unlike "and not by overflow" "$out" 'overflow'
 qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex run -ex 'why -error blk.0.out'
 like "without an error" "$err" 'there is no error there'
 qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex run -ex 'why -error blk.0.nonsense'

@@ -102,4 +102,13 @@ for topic in arch formats kernels memory breaks changes displays models runs val
     capture "$QDB" -n -q -batch -ex "info $topic" </dev/null
     is "info $topic: needs no model" "$status $err" "0 "
 done
+capture "$QDB" -n -batch "$model" -ex 'info names *resid*' </dev/null
+like "a glob that would go on over the dots: foreign names" "$err" '`\*\*resid\*\*` matches [1-9][0-9]* names'
+capture "$QDB" -n -batch "$model" -ex 'info names **resid**' </dev/null
+like "which finds them" "$out" '^blocks\.0\.hook_resid_pre'
+capture "$QDB" -n -batch "$model" -ex 'info names nonsense' </dev/null
+like "the list of names is that of names" "$err" '^.info names. lists the names'
+capture "$QDB" -n -batch --ref "$model" "$model" -ex 'qerr blk.1.*' </dev/null
+like "weights behind points" "$err" 'blk\.1\.\*\* names weights'
+
 finish

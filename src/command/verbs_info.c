@@ -85,7 +85,7 @@ static enum st info_points(struct session *s, const struct call *c, struct resul
 static enum st info_names(struct session *s, const struct call *c, struct result *out,
                           struct err *e)
 {
-    return show_named(s, session_need_graph, c, NAMES_POINTS, facts_names, out, e);
+    return show_named(s, session_need_graph, c, NAMES_FOREIGN, facts_names, out, e);
 }
 
 static enum st info_capture(struct session *s, const struct call *c, struct result *out,

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "command/cells.h"
 #include "command/command.h"
+#include "graph/glob.h"
 #include "session/lookup.h"
 #include "study/qerr.h"
 
@@ -229,6 +230,15 @@ static enum st parse(const struct call *c, struct qerr_call *q, int *glob, struc
 }
 
 /* The weights that word i names. */
+static bool weights_match(const struct session *s, struct str glob)
+{
+    const struct weights *w = s->models.model->model->weights;
+    for (size_t i = 0; i < w->n; i++)
+        if (glob_match(glob, w->list[i].name))
+            return true;
+    return false;
+}
+
 static enum st named(struct session *s, const struct word *w, struct match **list, size_t *n,
                      struct err *e)
 {
@@ -248,7 +258,13 @@ static enum st named(struct session *s, const struct word *w, struct match **lis
         free(*list);
         *list = NULL;
         st_fail(e, ST_NOTFOUND, "these are activations, not weights");
-        st = st_hint(e, "`compare` puts activations beside those of the reference");
+        struct buf deeper = { 0 };
+        glob_deeper(w->text, &deeper);
+        st = st_hint(e, "`*` ends at a dot: %s names weights as well; `compare` is for activations",
+                     buf_str(&deeper));
+        if (!weights_match(s, str_of(buf_str(&deeper), deeper.n)))
+            st = st_hint(e, "`compare` puts activations beside those of the reference");
+        buf_free(&deeper);
     }
     return st ? st_at(e, w->column, w->length) : ST_OK;
 }

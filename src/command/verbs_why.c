@@ -140,13 +140,14 @@ void why_show_block(const char *table, struct session *s, const struct session_m
     free(v);
 }
 
-void why_note_change(const struct session *s, const struct session_run *r, int span, int value,
+bool why_note_change(const struct session *s, const struct session_run *r, int span, int value,
                      int64_t at, struct result *out)
 {
     const struct change *c = changes_setting(s, r, span, value, at);
     if (c)
         result_note(out, "%s is set there by change %d: %s", run_graph(r->run)->values[value].name,
                     c->number, c->text);
+    return c && change_replaces(c);
 }
 
 /* What the heads add to an element of an output projection; nothing for other points. */
@@ -257,9 +258,10 @@ enum st why_show(struct session *s, const struct element *x, struct result *out,
         st = why_of(r, x->span, x->value, x->at, &w, e);
     if (st)
         return st;
-    show_steps(r, &w, out);
     for (size_t i = 0; i < w.n; i++)
-        why_note_change(s, x->run, w.steps[i].span, w.steps[i].value, w.steps[i].at, out);
+        if (why_note_change(s, x->run, w.steps[i].span, w.steps[i].value, w.steps[i].at, out))
+            why_end_at(&w, i);
+    show_steps(r, &w, out);
     const bool finite = isfinite(w.steps[0].x);
     st = finite ? show_writes(r, x, out, e) : ST_OK;
     if (!st) {
@@ -406,8 +408,8 @@ const struct verb verbs_why[] = {
           "term: activations are rounded in mode native. It is followed while one element of an "
           "input has 80 % of it, or 30 % and stands out with its own (4 times their rms in the "
           "row), to the term whose weight is furthest off: its block is shown as both files have "
-          "it. An element that a change has set is named with the change. Against a trace, which "
-          "has no "
+          "it. An element that a change has set is named with the change; a value put in the "
+          "place of another ends the trace: set by a change. Against a trace, which has no "
           "weights, inherited is the difference of the op here on the two inputs (a point that "
           "the trace lacks is made from those before), and what is left is made here. Where the "
           "op is a product with a weight, blocks of its row are ranked by the share of that error, "

@@ -28,8 +28,8 @@ void why_put_source(struct run *r, int span, int value, const struct op_term *te
  * changes may stand for it, NULL = nobody's. */
 void why_show_block(const char *table, struct session *s, const struct session_model *m,
                     const struct weight *w, int64_t row, int64_t col, struct result *out);
-/* Note the change that sets the element, if one does. */
-void why_note_change(const struct session *s, const struct session_run *r, int span, int value,
+/* Note the change that sets the element, if one does; true: whatever it was before. */
+bool why_note_change(const struct session *s, const struct session_run *r, int span, int value,
                      int64_t at, struct result *out);
 
 #endif

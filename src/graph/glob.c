@@ -115,3 +115,14 @@ bool glob_is_pattern(struct str s)
             return true;
     return false;
 }
+
+void glob_deeper(struct str pattern, struct buf *out)
+{
+    for (size_t i = 0; i < pattern.n; i++) {
+        buf_addc(out, pattern.p[i]);
+        if (pattern.p[i] != '*')
+            continue;
+        buf_addc(out, '*');
+        i += i + 1 < pattern.n && pattern.p[i + 1] == '*';
+    }
+}

@@ -389,6 +389,12 @@ const struct change *changes_setting(const struct session *s, const struct sessi
     return NULL;
 }
 
+bool change_replaces(const struct change *c)
+{
+    const enum edit_op op = c->n_targets ? c->targets[0].edit.op : EDIT_ROUND;
+    return c->splice || op == EDIT_SET || op == EDIT_COPY;
+}
+
 void changes_new_run(struct session *s, struct session_run *r)
 {
     for (size_t i = 0; i < s->changes.n; i++) {

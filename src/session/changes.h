@@ -111,6 +111,8 @@ struct change *changes_redo(struct session *s);
 /* Runs that it holds for now. */
 size_t change_runs(const struct session *s, const struct change *c);
 
+/* Do its elements get values that do not depend on what they were? */
+bool change_replaces(const struct change *c);
 /* The last change that sets this element of a span of the run; NULL if none does. */
 const struct change *changes_setting(const struct session *s, const struct session_run *r, int span,
                                      int value, int64_t at);

@@ -38,7 +38,7 @@ NODISCARD enum st match_is_point(const struct session_model *m, const struct mat
                                  struct err *e);
 /* Fill *e with "no point matches ...", and with what the name or glob may have meant; of says among
  * which names of the model it was looked for. Returns ST_NOTFOUND. */
-enum { NAMES_WEIGHTS = 1, NAMES_POINTS = 2 };
+enum { NAMES_WEIGHTS = 1, NAMES_POINTS = 2, NAMES_FOREIGN = 4 /* of other engines */ };
 enum st lookup_no_name(const struct session_model *m, struct str name, unsigned of, struct err *e);
 /* Shape of a weight: [chan], [row][col] or [exp][row][col]. */
 struct shape weight_shape(const struct weight *w);

@@ -155,18 +155,42 @@ static int64_t block_of(struct str name)
     return n;
 }
 
+/* A glob that would match were a `*` not to end at a dot. */
+static bool hint_deeper(const struct session_model *m, struct str glob, unsigned of, struct err *e)
+{
+    const struct weights *w = m->model->weights;
+    const struct graph *g = m->model->graph;
+    struct buf deeper = { 0 };
+    size_t found = 0;
+    glob_deeper(glob, &deeper);
+    const struct str wide = str_of(buf_str(&deeper), deeper.n);
+    for (size_t i = 0; of & NAMES_WEIGHTS && i < w->n; i++)
+        found += glob_match(wide, w->list[i].name);
+    for (int i = 0; g && of & (NAMES_POINTS | NAMES_FOREIGN) && i < graph_n_points(g); i++) {
+        const bool foreign = i >= g->n_values && g->aliases[i - g->n_values].naming;
+        found += of & (foreign ? NAMES_FOREIGN : NAMES_POINTS)
+                 && glob_match(wide, str_from(graph_point_name(g, i)));
+    }
+    if (found)
+        st_hint(e, "`*` ends at a dot; `%s` matches %zu %s", wide.p, found,
+                text_plural(found, "name", "names"));
+    buf_free(&deeper);
+    return found > 0;
+}
+
 enum st lookup_no_name(const struct session_model *m, struct str name, unsigned of, struct err *e)
 {
-    static const char *const kinds[] = { "", "weight", "point", "weight or point" };
+    static const char *const kinds[] = { "", "weight", "point", "weight or point", "foreign name" };
     static const char *const lists[] = { "", "`info tensors` lists", "`info points` lists",
-                                         "`info points` and `info tensors` list" };
+                                         "`info points` and `info tensors` list",
+                                         "`info names` lists" };
     const struct weights *w = m->model->weights;
     const struct graph *g = m->model->graph;
     const size_t n_weights = of & NAMES_WEIGHTS ? w->n : 0,
-                 n = n_weights + (g && of & NAMES_POINTS ? (size_t)graph_n_points(g) : 0);
+                 n = n_weights + (g && of & ~NAMES_WEIGHTS ? (size_t)graph_n_points(g) : 0);
     const bool glob = glob_is_pattern(name);
     st_fail(e, ST_NOTFOUND, glob ? "no %s matches `%.*s`" : "no %s `%.*s`",
-            kinds[of & (NAMES_WEIGHTS | NAMES_POINTS)], (int)(name.n > 200 ? 200 : name.n), name.p);
+            kinds[of], (int)(name.n > 200 ? 200 : name.n), name.p);
     const struct point_alias *computed = g ? graph_alias(g, name) : NULL;
     if (computed && computed->derive) {
         st_fail(e, ST_NOTFOUND, "%s is computed from %s, it is no point of the run", computed->name,
@@ -175,6 +199,8 @@ enum st lookup_no_name(const struct session_model *m, struct str name, unsigned 
     }
     if (g && block_of(name) >= g->n_blocks && g->n_blocks)
         return st_hint(e, "the last block is blk.%d", g->n_blocks - 1);
+    if (glob && hint_deeper(m, name, of, e))
+        return ST_NOTFOUND;
     char **list = x_alloc(n * sizeof *list);
     for (size_t i = 0; i < n; i++) {
         struct str one = i < n_weights ? w->list[i].name
@@ -188,7 +214,7 @@ enum st lookup_no_name(const struct session_model *m, struct str name, unsigned 
     else if (!g && of & NAMES_POINTS)
         st_hint(e, "this model has weights only: %s", m->model->no_graph.msg);
     else
-        st_hint(e, "%s the names", lists[of & (NAMES_WEIGHTS | NAMES_POINTS)]);
+        st_hint(e, "%s the names", lists[of]);
     buf_free(&b);
     for (size_t i = 0; i < n; i++)
         free(list[i]);

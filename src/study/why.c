@@ -10,7 +10,8 @@
 const char *why_verdict_name(enum why_verdict v)
 {
     static const char *const names[] = { "arrived", "bad weight", "overflow",
-                                         "table",   "made here",  "not traced" };
+                                         "table",   "made here",  "not traced",
+                                         "set by a change" };
     return names[v];
 }
 
@@ -158,6 +159,15 @@ enum st why_of(struct run *r, int span, int value, int64_t at, struct why *out, 
     }
     *out = w;
     return ST_OK;
+}
+
+void why_end_at(struct why *w, size_t i)
+{
+    struct why_step *s = &w->steps[i];
+    w->n = i + 1;
+    s->verdict = WHY_SET;
+    s->cause.in = s->cause.slot = -1;
+    s->n_top = s->n_terms = 0;
 }
 
 void why_free(struct why *w)

@@ -12,7 +12,8 @@ enum why_verdict {
     WHY_OVERFLOW, /* not finite though everything that it is made of is */
     WHY_TABLE,    /* read from a row of a weight, as embeddings are */
     WHY_MADE,     /* made here: no element of an input stands out enough to account for it */
-    WHY_UNTRACED  /* the op is not traced any further */
+    WHY_UNTRACED, /* the op is not traced any further */
+    WHY_SET       /* not computed: a change has put it there */
 };
 const char *why_verdict_name(enum why_verdict v);
 
@@ -42,6 +43,8 @@ struct why {
 #define WHY_SHARE      0.3
 NODISCARD enum st why_of(struct run *r, int span, int value, int64_t at, struct why *out,
                          struct err *e);
+/* Step i, its element, was set by a change: what it was made of before does not matter. */
+void why_end_at(struct why *w, size_t i);
 void why_free(struct why *w);
 
 #endif
