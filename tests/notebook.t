@@ -41,7 +41,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
 from qdb import Qdb, QdbError
 heard = []
-q = Qdb("--demo", program=sys.argv[2], progress=lambda label, done, total: heard.append(label))
+q = Qdb("--demo", program=sys.argv[2], progress=lambda **of: heard.append(of))
 assert [r["id"] for r in q("prompt -t 3,5,9")["tokens"]] == [3, 5, 9]
 stop = q("run")["stop"][0]
 print("stop", stop["reason"])
@@ -58,10 +58,38 @@ try:
 except QdbError as e:
     print("error", e)
 print("alive", q("echo x")["text"] if "text" in q("echo x") else sorted(q("echo x")))
-q("bench machine") if False else None
+del heard[:]
+q("bench machine")  # takes seconds on any machine
+print("progress", len(heard) > 0, all(sorted(of) == ["done", "label", "total"]
+                                      and 0 <= of["done"] <= of["total"] for of in heard),
+      [of["done"] for of in heard] == sorted(of["done"] for of in heard),
+      all(of["label"] for of in heard))
+del heard[:]
+q("echo x")
+print("silent", heard)
 print("end", q.close())
+# What comes while a command runs is told in order, and only what belongs to it.
+q = Qdb(program=sys.argv[3], progress=lambda label, done, total: heard.append((label, done, total)))
+print("rows", q("any")["t"], heard)
+q.progress = None
+print("nobody listens", q("any")["t"])
 END
-capture python3 "$tmp/use.py" "$QDB_TOP/src/repl" "$QDB"
+cat >"$tmp/other" <<'END'
+#!/bin/sh
+while read -r id line; do
+    id=${id#@}
+    printf '{"id": "%s", "progress": {"label": "run", "done": %s, "total": 4}}\n' \
+        "$id" 1 0 9 "$id" 2.5
+    printf '{"id": "%s", "tables": [{"name": "t", "columns": [{"name": "c"}], "rows": [[7]]}]}\n' "$id"
+    printf '{"id": "%s", "done": true, "ok": true}\n' "$id"
+done
+END
+chmod +x "$tmp/other"
+capture python3 "$tmp/use.py" "$QDB_TOP/src/repl" "$QDB" "$tmp/other"
+like "qdb.py: progress is told as it goes" "$out" '^progress True True True True$'
+like "qdb.py: of long commands alone" "$out" '^silent \[\]$'
+like "qdb.py: in order, of this command alone" "$out" "^rows \[\{'c': 7\}\] \[\('run', 1, 4\), \('run', 2\.5, 4\)\]$"
+like "qdb.py: to nobody, if nobody listens" "$out" "^nobody listens \[\{'c': 7\}\]$"
 like "qdb.py: tables are rows" "$out" '^stop end'
 like "qdb.py: arrays have their axes" "$out" '^array \(3, 256\) f$'
 like "qdb.py: and the numbers" "$out" '^same True$'
