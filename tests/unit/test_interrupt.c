@@ -3,6 +3,7 @@
  * first step on, over a value that needs no reading. No clocks. */
 #include "tests/harness/unit.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,13 +26,28 @@ static void long_loops_are_interrupted(void **state)
 {
     (void)state;
     static const char *const lines[] = {
-        "summary $w",         "print log($w)",        "print -$w",        "print $w+$w",
-        "print $w*2",         "print/t $w",           "print/s $w",       "print/i $w",
-        "print/m $w",         "hist $w",              "hist $w log",      "heat $w",
-        "channels $w",        "print absmax($w)",     "print median($w)", "print entropy($w)",
-        "summary token_embd.weight", "summary **",
+        "summary $w",
+        "print log($w)",
+        "print -$w",
+        "print $w+$w",
+        "print $w*2",
+        "print/t $w",
+        "print/s $w",
+        "print/i $w",
+        "print/m $w",
+        "hist $w",
+        "hist $w log",
+        "heat $w",
+        "channels $w",
+        "print absmax($w)",
+        "print median($w)",
+        "print entropy($w)",
+        "summary token_embd.weight",
+        "summary **",
         "print token_embd.weight[row=top2(absmax)]",
-        "print relerr($w, $w)", "print cos($w, $w)",   "print kl($w, $w)",
+        "print relerr($w, $w)",
+        "print cos($w, $w)",
+        "print kl($w, $w)",
     };
     volatile sig_atomic_t cancel = 0;
     struct progress progress = { .cancel = &cancel };
@@ -94,10 +110,28 @@ static void analyses_are_interrupted(void **state)
 {
     (void)state;
     static const char *const lines[] = {
-        "run", "reverse-continue", "compare **", "diverge", "lens", "entropy", "entropy floor",
-        "heads", "norms", "outliers", "overflow", "sparsity", "sparsity blk.1", "dla",
-        "dla by neuron", "qerr", "lint", "gen 3", "bench catch -p 8", "bench model -p 8 -n 4",
-        "summary blk.*.out", "dump blk.*.out /dev/null.safetensors",
+        "run",
+        "reverse-continue",
+        "compare **",
+        "diverge",
+        "lens",
+        "entropy",
+        "entropy floor",
+        "heads",
+        "norms",
+        "outliers",
+        "overflow",
+        "sparsity",
+        "sparsity blk.1",
+        "dla",
+        "dla by neuron",
+        "qerr",
+        "lint",
+        "gen 3",
+        "bench catch -p 8",
+        "bench model -p 8 -n 4",
+        "summary blk.*.out",
+        "dump blk.*.out /dev/null.safetensors",
     };
     volatile sig_atomic_t cancel = 0;
     struct progress progress = { .cancel = &cancel };
@@ -123,6 +157,98 @@ static void analyses_are_interrupted(void **state)
             fail_msg("%s again: %s, %s", lines[i], st_name(st), e.msg);
         assert_ok(command(s, "goto end", &e), &e);
     }
+    session_free(s);
+}
+
+static int files_in_scratch(void)
+{
+    int n = 0;
+    DIR *d = opendir(scratch_path("."));
+    assert_non_null(d);
+    for (const struct dirent *f; (f = readdir(d));)
+        n += f->d_name[0] != '.' || strlen(f->d_name) > 2;
+    closedir(d);
+    return n;
+}
+
+/* What measures, quantizes and writes: nothing is changed and no file lies about, whole or half;
+ * the same command then does its work, which leaves `files` behind. */
+static void measurements_and_writers_are_interrupted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        int files, changes;
+    } cases[] = {
+        { "kl", 0, 0 },
+        { "verify", 0, 0 },
+        { "worst 3", 0, 0 },
+        { "bisect 0.5 by sub", 0, 0 },
+        { "bisect prompt 0.5", 0, 0 },
+        { "ppl \"%s\" ctx 32", 0, 0 },
+        { "report q ref ref", 0, 0 },
+        { "quant ** q4_1", 0, 1 },
+        { "imatrix collect \"%s\"", 0, 0 },
+        { "export gguf \"%s/out.gguf\"", 1, 0 },
+        { "save capture \"%s/out.capture\"", 1, 0 },
+    };
+    volatile sig_atomic_t cancel = 0;
+    struct progress progress = { .cancel = &cancel };
+    struct session *s = session_new();
+    struct session_model *m;
+    struct err e = ERR_INIT;
+    char line[4200], folder[2000];
+    assert_ok(session_open(s, golden_path("models/llama-gqa-tied-q4_0.gguf"), "q", &m, &e), &e);
+    snprintf(line, sizeof line, "ref \"%s\"", golden_path("models/llama-gqa-tied.gguf"));
+    assert_ok(command(s, line, &e), &e);
+    snprintf(line, sizeof line, "data \"%s\" tokens 2560", golden_path("text/prose.txt"));
+    assert_ok(command(s, line, &e), &e);
+    assert_ok(command(s, "prompt -t 5,9,3,7,11,2,8,4", &e), &e);
+    assert_ok(command(s, "run", &e), &e);
+    s->progress = &progress;
+    scratch_begin();
+    snprintf(folder, sizeof folder, "%s", scratch_path(""));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const bool writes = strstr(cases[i].line, "%s/") != NULL;
+        const int files = files_in_scratch();
+        const size_t changes = s->changes.n;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(line, sizeof line, cases[i].line, writes ? folder : golden_path("text/prose.txt"));
+#pragma GCC diagnostic pop
+        cancel = 1;
+        enum st st = command(s, line, &e);
+        if (st != ST_CANCELLED)
+            fail_msg("%s: %s, %s", line, st_name(st), e.msg);
+        assert_int_equal(files_in_scratch(), files);
+        assert_int_equal(s->changes.n, changes);
+        cancel = 0;
+        assert_ok(command(s, "print blk.0.out[tok=1,chan=1]", &e), &e);
+        st = command(s, line, &e);
+        if (st)
+            fail_msg("%s again: %s, %s", line, st_name(st), e.msg);
+        assert_int_equal(files_in_scratch(), files + cases[i].files);
+        assert_int_equal(s->changes.n, changes + (size_t)cases[i].changes);
+        assert_ok(command(s, "goto end", &e), &e);
+    }
+    scratch_end();
+    session_free(s);
+}
+
+/* The task too, which needs the demo model that can add. */
+static void a_task_is_interrupted(void **state)
+{
+    (void)state;
+    volatile sig_atomic_t cancel = 0;
+    struct progress progress = { .cancel = &cancel };
+    struct session *s = session_new();
+    struct err e = ERR_INIT;
+    assert_ok(command(s, "open --demo=add", &e), &e);
+    s->progress = &progress;
+    cancel = 1;
+    assert_fails(command(s, "task add", &e), ST_CANCELLED, &e);
+    cancel = 0;
+    assert_ok(command(s, "task add", &e), &e);
     session_free(s);
 }
 
@@ -215,4 +341,5 @@ static void first_measurements_keep_what_is_done(void **state)
 
 UNIT_MAIN(CASE(analyses_are_interrupted), CASE(first_measurements_keep_what_is_done),
           CASE(long_loops_are_interrupted), CASE(dumps_are_interrupted),
+          CASE(measurements_and_writers_are_interrupted), CASE(a_task_is_interrupted),
           CASE(a_report_keeps_the_rows_that_are_done))
