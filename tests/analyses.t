@@ -61,6 +61,11 @@ if [ "$status" = 0 ]; then
     like "dla by head is said to be wrong" "$err" 'by what\? by neuron'
     sink -ex run -ex 'attn blk.0 log head=0' --output csv
     like "attn log: logarithms, nothing for 0" "$out" '^0 <\|bos\|>,0,,,,,,$'
+    qdb --demo -ex 'prompt -t 0 > /dev/null' -ex run -ex entropy -ex outliers -ex heads \
+        -ex 'attn blk.0 head=0' --output text
+    unlike "one token: nothing is NaN" "$out" 'nan'
+    is "as is said" "$(printf '%s\n' "$out" | grep -c '^one token sees only itself')" 2
+    like "all of its attention is shown" "$out" '^ *0 [^|]*[|]?[@]'
     sink -ex 'until blk.1.out' -ex sparsity --output csv
     is "sparsity: as far as computed" "$(printf '%s\n' "$out" | grep -c '^blk\.[0-3]\.ffn_down')" 2
     sink -ex run -ex 'ref a' -ex 'entropy blk.2 floor'

@@ -83,6 +83,24 @@ is "a file that is absent" "$status" 1
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex run -ex 'close ref' -ex 'compare blk.0.out'
 like "a reference that was closed is none" "$err" 'there is no reference'
 
+# A capture as the trace: beside another capture, and beside a model.
+capture "$QDB" -n -batch "$models/llama-gqa-tied-q4_0.gguf" -ex "$prompt" -ex run -ex "save capture '$tmp/c1' blk.*.out" </dev/null
+capture "$QDB" -n -batch "$tmp/c1" -ex "ref trace '$tmp/c1'" -ex 'compare blk.*.out' </dev/null
+like "a capture beside a capture: so many arrays" "$out" ' 6 tokens, 2 arrays$'
+capture "$QDB" -n -batch "$models/llama-gqa-tied.gguf" -ex "ref trace '$tmp/c1'" -ex kl </dev/null
+like "beside a model: so many of its points" "$out" ' 2 of [0-9]+ points$'
+like "kl says that the reference is a trace" "$err" 'the reference is a trace, of one prompt'
+
+# A model that goes, and what stays.
+capture "$QDB" -n -batch --ref "$models/llama-gqa-tied.gguf" "$models/llama-gqa-tied-q4_0.gguf" \
+    -ex "data '$QDB_TOP/tests/golden/text/prose.txt' > /dev/null" -ex 'close a' -ex kl </dev/null
+like "closing the active model says which one is active" "$out" '^ref .* is active now, and no reference any more$'
+like "which is not measured beside itself" "$err" 'there is no reference, and no change to measure'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "ref '$models/llama-gqa-tied-q8_0.gguf'"
+like "a reference that is replaced stays open" "$out" '^ref .* stays open; `close ref` closes it$'
+qdb "$models/llama-gqa-tied-q4_0.gguf" -ex 'close ref'
+like "closing the reference says so" "$out" '^it was the reference: there is none any more$'
+
 # Evaluation sets and the divergence on them.
 text=$QDB_TOP/tests/golden/text/prose.txt
 qdb "$models/llama-gqa-tied.gguf" -ex "data '$text' tokens 1600" -ex kl --output csv

@@ -34,6 +34,11 @@ static const char *verdict(double change)
     return change <= -ENTROPY_CHANGED ? "collapsed" : change >= ENTROPY_CHANGED ? "spread" : NULL;
 }
 
+static void one_token(struct result *out)
+{
+    result_note(out, "one token sees only itself: there is nothing to measure");
+}
+
 /* ref: the same heads of the reference, or NULL. */
 static void show_heads(const struct head_figures *list, size_t n, const struct head_figures *ref,
                        struct result *out)
@@ -58,9 +63,9 @@ static void show_heads(const struct head_figures *list, size_t n, const struct h
         table_int(t, h->block);
         table_int(t, h->head);
         for (size_t k = 0; k < sizeof figures / sizeof *figures; k++)
-            table_float(t, figures[k]);
+            put_number(t, figures[k]);
         if (floor)
-            table_float(t, h->floor);
+            put_number(t, h->floor);
         if (!ref)
             continue;
         const double change = h->normalised - ref[i].normalised;
@@ -113,7 +118,7 @@ enum st run_entropy(struct session *s, const struct call *c, struct result *out,
     if (n)
         show_heads(list, n, ref, out);
     if (!st && list[0].queries == 0)
-        result_note(out, "one token sees only itself: there is nothing to measure");
+        one_token(out);
     free(ref);
     free(list);
     return st;
@@ -136,7 +141,8 @@ static void show_works(const struct head_works *w, struct result *out)
         put_number(t, w->heads[i].sink);
         put_number(t, w->heads[i].value);
         put_number(t, w->heads[i].update);
-        table_bool(t, w->heads[i].noop);
+        if (!isnan(w->heads[i].sink))
+            table_bool(t, w->heads[i].noop);
     }
 }
 
@@ -188,7 +194,10 @@ enum st run_heads(struct session *s, const struct call *c, struct result *out, s
     if (w.n) {
         show_works(&w, out);
         show_feeds(&w, out);
-        result_note(out, "%zu of %zu heads do nothing at these tokens", idle, w.n);
+        if (run_n_tokens(r->run) < 2)
+            one_token(out);
+        else
+            result_note(out, "%zu of %zu heads do nothing at these tokens", idle, w.n);
     }
     head_works_free(&w);
     return st;

@@ -15,10 +15,15 @@
 static void trace_notes(const struct session *s, struct result *out)
 {
     const struct trace_points *t = s->models.trace;
-    result_note(out, "reference: the trace %s of %s, %zu %s, %d of %d points", t->file.path,
+    struct buf points = { 0 };
+    if (t->g)
+        buf_printf(&points, "%d of %d points", t->n_bound, t->g->n_values);
+    else /* there is no graph to find them in, as of a capture */
+        buf_printf(&points, "%zu %s", t->file.n, text_plural(t->file.n, "array", "arrays"));
+    result_note(out, "reference: the trace %s of %s, %zu %s, %s", t->file.path,
                 t->file.engine[0] ? t->file.engine : "an engine that it does not name",
-                t->file.n_ids, text_plural(t->file.n_ids, "token", "tokens"), t->n_bound,
-                t->g ? t->g->n_values : 0);
+                t->file.n_ids, text_plural(t->file.n_ids, "token", "tokens"), buf_str(&points));
+    buf_free(&points);
     if (t->n_unused)
         result_note(out, "%d of its arrays %s no name of a point: %s%s", t->n_unused,
                     text_plural((uint64_t)t->n_unused, "has", "have"), buf_str(&t->unused),
@@ -47,7 +52,7 @@ static enum st run_ref(struct session *s, const struct call *c, struct result *o
                                                           : "there was no reference");
         return session_set_ref(s, NULL, e);
     }
-    struct session_model *m = NULL, *active;
+    struct session_model *m = NULL, *active, *before = s->models.ref;
     if (c->n_words) {
         enum st st = session_need_graph(s, &active, e);
         struct session_run *run = s->models.run;
@@ -81,6 +86,9 @@ static enum st run_ref(struct session *s, const struct call *c, struct result *o
         result_note(out, "reference: %s (%s)", s->models.ref->name, s->models.ref->path);
     else
         result_note(out, "there is no reference; `ref FILE` opens one");
+    if (before && s->models.ref != before && before != s->models.model)
+        result_note(out, "%s (%s) stays open; `close %s` closes it", before->name, before->path,
+                    before->name);
     return ST_OK;
 }
 

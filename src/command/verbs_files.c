@@ -8,6 +8,7 @@
 #include "file/diff.h"
 #include "file/lint.h"
 #include "session/capture.h"
+#include "session/reference.h"
 
 static enum st run_open(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
@@ -53,9 +54,17 @@ static enum st run_close(struct session *s, const struct call *c, struct result 
     enum st st = named_model(s, c, 0, &m, e);
     if (st || (st = confirm(s, e, "Close %s and its runs?", m->name)))
         return st;
+    const bool active = s->models.model == m, ref = s->models.ref == m;
     result_note(out, "closed %s (%s)", m->name, m->path);
     session_close(s, m);
-    return ST_OK;
+    const struct session_model *now = s->models.model;
+    if (ref)
+        result_note(out, "it was the reference: there is none any more");
+    if (active && now)
+        result_note(out, "%s (%s) is active now%s", now->name, now->path,
+                    s->models.ref == now ? ", and no reference any more" : "");
+    /* nothing is measured beside itself */
+    return now && s->models.ref == now ? session_set_ref(s, NULL, e) : ST_OK;
 }
 
 static enum st run_use(struct session *s, const struct call *c, struct result *out, struct err *e)

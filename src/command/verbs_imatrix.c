@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The verb of importance matrices: imatrix collect, load, show, diff, merge, save. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -141,7 +142,10 @@ static void put_coverage(const struct imatrix *m, const struct weights *all, str
             continue;
         table_row(t);
         table_strn(t, w->name);
-        table_str(t, !x ? "missing" : fits(x, w) ? "ok" : "another shape");
+        table_str(t, !x               ? "missing"
+                     : !fits(x, w)    ? "another shape"
+                     : imatrix_saw(x) ? "ok"
+                                      : "saw nothing");
         missing += !x;
         wrong += x && !fits(x, w);
         if (x && fits(x, w))
@@ -190,6 +194,34 @@ static enum st show(struct session *s, const struct call *c, struct result *out,
 
 /* ---- load, save, off ---- */
 
+/* Entries that the encoders cannot use. */
+static void warn_of(const struct imatrix *m, const struct weights *all, struct result *out)
+{
+    const struct imatrix_entry *wrong = NULL, *blind = NULL;
+    size_t n_wrong = 0, n_blind = 0;
+    uint64_t cols = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        const struct imatrix_entry *x = &m->list[i];
+        const struct weight *w = all ? weights_find(all, x->name) : NULL;
+        if (!imatrix_saw(x) && !n_blind++)
+            blind = x;
+        if (w && !w->problem && !fits(x, w) && !n_wrong++) {
+            wrong = x;
+            cols = w->cols;
+        }
+    }
+    if (wrong)
+        result_note(out,
+                    "%zu %s of another shape than the weight, which is encoded unweighted: %.*s "
+                    "has %" PRIu64 " channels, the weight %" PRIu64,
+                    n_wrong, text_plural(n_wrong, "entry is", "entries are"), (int)wrong->name.n,
+                    wrong->name.p, wrong->n_in, cols);
+    if (blind)
+        result_note(out, "%zu %s nothing, and their weights are encoded unweighted: %.*s%s",
+                    n_blind, text_plural(n_blind, "entry saw", "entries saw"), (int)blind->name.n,
+                    blind->name.p, n_blind > 1 ? ", ..." : "");
+}
+
 static enum st load(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct imatrix *m;
@@ -202,6 +234,7 @@ static enum st load(struct session *s, const struct call *c, struct result *out,
     char *path = word_path(c, 1);
     session_imatrix(s, path, m);
     put_summary(m, path, out);
+    warn_of(m, s->models.model ? s->models.model->model->weights : NULL, out);
     free(path);
     return ST_OK;
 }

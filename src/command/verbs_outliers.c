@@ -46,11 +46,11 @@ static void add_point(struct survey *v, const struct view *x, struct str name)
     outlier_scan_of(x->data, rows, view_count(x) / rows, v->k, &scan);
     table_row(v->points);
     table_strn(v->points, name);
-    table_float(v->points, scan.rest.rms);
-    table_float(v->points, scan.all.ratio);
+    put_number(v->points, scan.rest.rms);
+    put_number(v->points, scan.all.ratio);
     put_index(v->points, scan.all.absmax_col);
     put_index(v->points, scan.all.absmax_row);
-    table_float(v->points, scan.rest.ratio);
+    put_number(v->points, scan.rest.ratio);
     table_int(v->points, scan.persistent);
     table_int(v->points, scan.massive);
     for (int64_t c = 0; c < scan.cols; c++) {
@@ -184,7 +184,7 @@ static void show_channels(struct survey *v, const struct session_run *r, struct 
         table_strn(t, v->channels[i].point);
         table_int(t, o->chan);
         table_str(t, outlier_kind_name(o->kind));
-        table_float(t, o->ratio);
+        put_number(t, o->ratio);
         put_number(t, o->ratio_rest);
         table_int(t, o->hits + o->first);
         table_float(t, (double)o->value);
@@ -205,7 +205,7 @@ static void show_tokens(struct survey *v, const struct session_run *r, struct re
         table_row(t);
         table_strn(t, v->tokens[i].point);
         put_token(t, r, o->tok);
-        table_float(t, o->ratio);
+        put_number(t, o->ratio);
         table_int(t, o->hits);
         table_int(t, o->massive);
         table_float(t, (double)o->value);

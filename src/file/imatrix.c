@@ -120,6 +120,14 @@ const struct imatrix_entry *imatrix_find(const struct imatrix *m, struct str nam
     return i == NAMES_NONE ? NULL : &m->list[i];
 }
 
+bool imatrix_saw(const struct imatrix_entry *x)
+{
+    for (uint64_t i = 0; i < x->n_mat * x->n_in; i++)
+        if (x->sum[i] > 0 && x->count[i / x->n_in] > 0)
+            return true;
+    return false;
+}
+
 bool imatrix_importance(const struct imatrix_entry *x, uint64_t n_in, uint64_t n_mat, uint64_t mat,
                         float *out)
 {

@@ -63,7 +63,8 @@ static uint64_t matrix_rows(const struct weight *w)
 /* Does the importance belong to a weight of this shape? */
 static bool fits(const struct imatrix_entry *x, const struct weight *w, float *scratch)
 {
-    return x && imatrix_importance(x, w->cols, w->rows / matrix_rows(w), 0, scratch);
+    return x && imatrix_saw(x)
+           && imatrix_importance(x, w->cols, w->rows / matrix_rows(w), 0, scratch);
 }
 
 static enum st make_storage(const struct quant_request *q, enum format f, char *data,

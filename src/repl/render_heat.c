@@ -121,7 +121,7 @@ static void set_levels(struct map *m, enum heat_choice scale)
         else if (m->log)
             m->level[i] = v == 0 ? 0 : log(fabs(v) / m->floor) / log(top / m->floor);
         else
-            m->level[i] = m->hi > m->lo ? (v - m->lo) / (m->hi - m->lo) : 0;
+            m->level[i] = m->hi > m->lo ? (v - m->lo) / (m->hi - m->lo) : v != 0;
     }
 }
 

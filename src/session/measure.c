@@ -10,8 +10,11 @@ enum st subject_of(struct session *s, bool alone, struct subject *out, struct er
     struct session_model *m;
     enum st st = session_need_graph(s, &m, e);
     if (!st && !alone && !s->models.ref && !changes_hold(s, m)) {
-        st = st_fail(e, ST_STATE, "there is no reference, and no change to measure");
-        st_hint(e, "`ref FILE` opens one");
+        st = st_fail(e, ST_STATE,
+                     s->models.trace ? "the reference is a trace, of one prompt: this takes a model"
+                                     : "there is no reference, and no change to measure");
+        st_hint(e, s->models.trace ? "`ref FILE` opens one; `compare` and `diverge` read the trace"
+                                   : "`ref FILE` opens one");
     }
     if (st)
         return st;

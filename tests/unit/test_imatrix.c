@@ -10,8 +10,10 @@
 #include "base/memory.h"
 #include "file/imatrix.h"
 #include "study/collect.h"
+#include "tests/harness/commands.h"
 #include "tests/harness/gguf_build.h"
 #include "tests/harness/models.h"
+#include "tests/harness/scratch.h"
 
 static void put_float(struct buf *b, float v) { buf_add(b, &v, sizeof v); }
 
@@ -76,6 +78,43 @@ static void reads_and_writes_the_older_form(void **state)
         buf_free(&b);
     }
     assert_int_equal(mem_used(), 0);
+}
+
+/* An entry of the older form, every value the same. */
+static void put_dat_entry(struct buf *b, const char *name, int calls, int n, float value)
+{
+    build_put(b, strlen(name), 4);
+    buf_adds(b, name);
+    build_put(b, (uint64_t)calls, 4);
+    build_put(b, (uint64_t)n, 4);
+    for (int k = 0; k < n; k++)
+        put_float(b, value);
+}
+
+/* What saw nothing, or has other channels, weighs nothing: that is said, and not counted. */
+static void what_saw_nothing_weighs_nothing(void **state)
+{
+    (void)state;
+    struct sitting f = sitting_begin("--demo=add");
+    const struct weights *all = f.m->model->weights;
+    const int cols = (int)weights_find(all, STR("blk.0.attn_q.weight"))->cols;
+    struct buf b = { 0 };
+    build_put(&b, 4, 4);
+    put_dat_entry(&b, "blk.0.attn_q.weight", 3, cols, 0);
+    put_dat_entry(&b, "blk.0.attn_k.weight", 0, cols, 1);
+    put_dat_entry(&b, "blk.0.attn_v.weight", 3, cols - 1, 1);
+    put_dat_entry(&b, "blk.0.ffn_up.weight", 3, cols, 1);
+    scratch_write("x.dat", b.p, b.n);
+    struct result r = answer(f.s, "imatrix load '%s'", scratch_path("x.dat"));
+    assert_true(noted(&r, "1 entry is of another shape"));
+    assert_true(noted(&r, "blk.0.attn_v.weight has"));
+    assert_true(noted(&r, "2 entries saw nothing"));
+    result_free(&r);
+    r = answer(f.s, "quant blk.0.*.weight q4_0");
+    assert_true(noted(&r, "in 1 of 7 weights"));
+    result_free(&r);
+    buf_free(&b);
+    sitting_end(&f);
 }
 
 static void refuses_lying_files(void **state)
@@ -326,6 +365,7 @@ static void collects_what_enters_each_linear(void **state)
     assert_int_equal(mem_used(), 0);
 }
 
-UNIT_MAIN(CASE(reads_and_writes_the_older_form), CASE(refuses_lying_files),
+UNIT_MAIN(CASE(what_saw_nothing_weighs_nothing), CASE(reads_and_writes_the_older_form),
+          CASE(refuses_lying_files),
           CASE(reads_and_writes_gguf), CASE(refuses_lying_gguf), CASE(merges),
           CASE(collects_what_enters_each_linear))
