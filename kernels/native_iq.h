@@ -269,23 +269,21 @@ IQ_GRID(iq1_s)
 
 IQ_HEAD(iq1_m)
 {
-    const unsigned d0 = load_u16(p + 48), d1 = load_u16(p + 50), d2 = load_u16(p + 52),
-                   d3 = load_u16(p + 54);
+    /* Four words: four scales of three bits each, and a quarter of d. */
+    const uint16_t q0 = load_u16(p + 48), q1 = load_u16(p + 50), q2 = load_u16(p + 52),
+                   q3 = load_u16(p + 54);
+    const words16 four = { q0, q0, q0, q0, q1, q1, q1, q1, q2, q2, q2, q2, q3, q3, q3, q3 };
     const words16 shift = { 0, 3, 6, 9, 0, 3, 6, 9, 0, 3, 6, 9, 0, 3, 6, 9 };
-    const words16 three = { (uint16_t)d0, (uint16_t)d0, (uint16_t)d0, (uint16_t)d0,
-                            (uint16_t)d1, (uint16_t)d1, (uint16_t)d1, (uint16_t)d1,
-                            (uint16_t)d2, (uint16_t)d2, (uint16_t)d2, (uint16_t)d2,
-                            (uint16_t)d3, (uint16_t)d3, (uint16_t)d3, (uint16_t)d3 };
-    PUT(scale, words16, (three >> shift & 7) << 1 | 1);
-    put_indices(p, words_at(p + 32), 4, 7, b->at);
-    const dwords8 h = __builtin_convertvector(words_at(p + 32), dwords8); /* four nibbles each:
-                                                                  three bits of index, down */
+    /* And nibbles: three bits of an index, and whether the point is moved down. */
+    const words8 nibbles = words_at(p + 32);
+    const dwords8 h = __builtin_convertvector(nibbles, dwords8);
+    PUT(scale, words16, (four >> shift & 7) << 1 | 1);
+    put_indices(p, nibbles, 4, 7, b->at);
     PUT(b->signs, dwords8, ((h >> 3 & 1) | (h << 1 & 0x100) | (h << 5 & 0x10000)
                             | (h << 9 & 0x1000000))
                                * 255);
-    return half_to_float(
-               (uint16_t)(d0 >> 12 | (d1 >> 8 & 0xf0) | (d2 >> 4 & 0xf00) | (d3 & 0xf000)))
-           * 0.125f;
+    const unsigned d = q0 >> 12 | (q1 >> 8 & 0xf0) | (q2 >> 4 & 0xf00) | (q3 & 0xf000);
+    return half_to_float((uint16_t)d) * 0.125f;
 }
 
 IQ_GRID(iq1_m)
