@@ -9,6 +9,7 @@
 #include "graph/glob.h"
 #include "quant/mix.h"
 #include "session/lookup.h"
+#include "session/measure.h"
 
 enum { LOCAL_TOKENS = 32, LOCAL_WORK = 600000000 }; /* products that layers' errors may cost */
 
@@ -202,41 +203,31 @@ static enum st make_all(struct session *s, struct session_model *m, const struct
 
 /* ---- the error of the layers themselves ---- */
 
-/* A run whose points can be looked at: the active one of the model, or one over a segment of the
- * set, which the caller frees. */
-static struct run *inputs(struct session *s, struct session_model *m, struct run **own)
+/* A run whose points can be looked at: the active one of the model, or the evaluator's over the
+ * first segments of the resident set; NULL: there is none. */
+static enum st inputs(struct session *s, struct session_model *m, const struct plan *plan,
+                      struct run **out, struct err *e)
 {
-    *own = NULL;
+    struct subject x = { .model = m, .ref = s->models.ref ? s->models.ref : m };
+    struct evaluator *ev;
+    *out = NULL;
     if (s->models.run && s->models.run->model == m) {
         const struct position at = run_position(s->models.run->run);
         if (at.span || at.node)
-            return s->models.run->run;
+            *out = s->models.run->run;
     }
-    if (!m->model->graph || !s->data.set.segments)
-        return NULL;
-    struct plan plan;
-    size_t left_out;
-    struct run_options o = session_run_options(s);
-    changes_plan(s, m, &plan, &left_out);
-    o.plan = &plan;
-    o.span = 0;
-    struct run *r = run_new(m->model, &o);
-    plan_free(&plan);
-    if (run_input(r, s->data.set.ids, NULL, NULL, s->data.set.tokens, NULL)
-        || run_forward(r, run_end(r), NULL, NULL, NULL)) {
-        run_free(r);
-        return NULL;
-    }
-    return *own = r;
+    if (*out || m != s->models.model || !m->model->graph || !s->data.set.segments
+        || session_evaluator(s, &x, &ev, NULL)) /* the measurement will say why */
+        return ST_OK;
+    return evaluator_run(ev, PART_TUNE, plan, s->progress, out, e);
 }
 
-static enum st local(struct session *s, struct session_model *m, struct quantized *q, struct err *e)
+/* Where the layers of the change's weights find what comes in. */
+static enum st layers(struct session *s, struct run *r, struct quantized *q, struct err *e)
 {
-    struct run *own, *r = inputs(s, m, &own);
     double work = 0;
     enum st st = ST_OK;
-    q->local_worst = INFINITY;
-    for (size_t i = 0; r && i < q->change->n_forms && work < LOCAL_WORK && !st; i++) {
+    for (size_t i = 0; i < q->change->n_forms && work < LOCAL_WORK && !st; i++) {
         const struct change_form *f = &q->change->forms[i];
         struct layer_error x = { 0 };
         if (!f->by || !f->note.method)
@@ -255,7 +246,21 @@ static enum st local(struct session *s, struct session_model *m, struct quantize
             q->local_worst_of = f->w;
         }
     }
-    run_free(own);
+    return st;
+}
+
+static enum st local(struct session *s, struct session_model *m, struct quantized *q, struct err *e)
+{
+    struct plan plan;
+    struct run *r;
+    size_t left_out;
+    q->local_worst = INFINITY;
+    changes_plan_beside(s, m, &plan, &left_out);
+    enum st st = inputs(s, m, &plan, &r, e);
+    if (!st && r)
+        st = layers(s, r, q, e);
+    session_measure_settle(s);
+    plan_free(&plan);
     return st;
 }
 

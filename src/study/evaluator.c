@@ -5,10 +5,9 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "kernels/logits.h"
+#include "study/scorer.h"
 
-enum { ROWS = 16 /* of logits at a time */, BATCH = 4 /* segments that pass together */ };
-enum { SMALL_LOGITS = 64 << 20 /* bytes: kept rather than computed again */ };
+enum { BATCH = SCORER_BATCH /* segments that pass together */ };
 
 /* A batch of segments and the run of the model that holds it. */
 struct slot {
@@ -28,10 +27,7 @@ struct evaluator {
     size_t n_slots, max_slots; /* max_slots 0: one slot that every batch passes through */
     struct run *ref;           /* run of the reference, over any batch */
     struct slot ref_holds;     /* which one: part and batch; fed = false: none */
-    bool keep_logits;          /* kept: logits, else what the head reads */
-    float **kept;              /* [segments of the set], NULL = not kept */
-    size_t kept_bytes;
-    float *logits[2];   /* [ROWS][vocab] */
+    struct scorer *scorer;
     int32_t *ids, *seq; /* of a batch */
 };
 
@@ -61,13 +57,6 @@ static enum st check_model(const struct evaluation *o, const struct model *m, st
     return st;
 }
 
-static size_t row_bytes(const struct evaluator *ev)
-{
-    const struct graph *g = ev->o.ref->graph;
-    const int64_t n = ev->keep_logits ? g->vocab : shape_per_token(&g->values[g->hidden].shape);
-    return (size_t)n * sizeof(float);
-}
-
 /* How many batches can have a run each. */
 static void share_slots(struct evaluator *ev)
 {
@@ -77,35 +66,20 @@ static void share_slots(struct evaluator *ev)
     ev->max_slots = ev->o.once ? 0 : ev->o.memory / 2 / one;
 }
 
-/* What is kept of the reference. */
-static void share_memory(struct evaluator *ev)
-{
-    const struct evaluation_set *set = ev->o.set;
-    size_t logits;
-    ev->keep_logits = true;
-    ev->keep_logits = mul_ok(row_bytes(ev) * (size_t)ev->scored, (size_t)set->segments, &logits)
-                      && logits <= SMALL_LOGITS && logits <= ev->o.memory / 4;
-}
-
 enum st evaluator_new(const struct evaluation *what, struct evaluator **out, struct err *e)
 {
     enum st st = check(what->ref, what->set, e);
     if (!st)
         st = check_model(what, what->model, e);
-    const struct graph *a = what->ref->graph;
-    void *logits;
-    if (st
-        || (st = mem_alloc(&logits, (size_t)(2 * ROWS * a->vocab) * sizeof(float),
-                           "the logits of two models", e)))
+    struct scorer *scorer;
+    if (st || (st = scorer_new(what->set, what->ref, what->memory / 4, &scorer, e)))
         return st;
     struct evaluator *ev = x_alloc(sizeof *ev);
     ev->o = *what;
     ev->o.options.span = 0;
     ev->o.options.cancel = NULL;
     ev->scored = evaluation_scored(what->set);
-    ev->logits[0] = logits;
-    ev->logits[1] = ev->logits[0] + ROWS * a->vocab;
-    ev->kept = x_alloc((size_t)what->set->segments * sizeof *ev->kept + 1);
+    ev->scorer = scorer;
     const size_t tokens = (size_t)(BATCH * what->set->tokens);
     ev->ids = x_alloc(2 * tokens * sizeof *ev->ids);
     ev->seq = ev->ids + tokens;
@@ -113,7 +87,6 @@ enum st evaluator_new(const struct evaluation *what, struct evaluator **out, str
     o.checkpoint_bytes = RUN_NO_CHECKPOINTS;
     ev->ref = run_new(what->ref, &o);
     ev->o.options.plan = NULL; /* the reference has its copy */
-    share_memory(ev);
     share_slots(ev);
     *out = ev;
     return ST_OK;
@@ -150,12 +123,9 @@ void evaluator_free(struct evaluator *ev)
     if (!ev)
         return;
     free_slots(ev);
-    for (int64_t i = 0; i < ev->o.set->segments; i++)
-        mem_free(ev->kept[i]);
+    scorer_free(ev->scorer);
     run_free(ev->ref);
-    mem_free(ev->logits[0]);
     free(ev->slots);
-    free(ev->kept);
     free(ev->ids);
     free(ev);
 }
@@ -332,40 +302,10 @@ static int64_t hidden_width(const struct model *m)
     return shape_per_token(&m->graph->values[m->graph->hidden].shape);
 }
 
-/* Keep what the reference has for segment i of the batch, if there is room. */
-static enum st keep(struct evaluator *ev, int64_t segment, const float *hidden, struct err *e)
-{
-    const size_t bytes = row_bytes(ev) * (size_t)ev->scored;
-    const float *x = hidden + ev->o.set->first * hidden_width(ev->o.ref);
-    void *p;
-    if (ev->kept[segment] || ev->kept_bytes + bytes > ev->o.memory / 4
-        || mem_alloc(&p, bytes, "what the reference says", NULL))
-        return ST_OK;
-    if (!ev->keep_logits)
-        memcpy(p, x, bytes);
-    else {
-        enum st st = run_head(ev->ref, x, ev->scored, p, e);
-        if (st) {
-            mem_free(p);
-            return st;
-        }
-    }
-    ev->kept[segment] = p;
-    ev->kept_bytes += bytes;
-    return ST_OK;
-}
-
-/* The reference over the batch, unless all of it is kept: *hidden is then empty. */
+/* The reference over the batch. */
 static enum st pass_reference(struct evaluator *ev, const struct slot *s, struct shown *shown,
                               struct tensor *hidden, struct err *e)
 {
-    const int64_t n = batch_segments(ev, s);
-    bool kept = true;
-    for (int64_t i = 0; i < n; i++)
-        kept &= ev->kept[part_segment(ev->o.set, s->part, s->batch * BATCH + i)] != NULL;
-    *hidden = (struct tensor){ .data = NULL };
-    if (kept)
-        return ST_OK;
     enum st st = ST_OK;
     if (!same_batch(&ev->ref_holds, s)) {
         ev->ref_holds.fed = false;
@@ -377,78 +317,58 @@ static enum st pass_reference(struct evaluator *ev, const struct slot *s, struct
     if (!st)
         st = pass(ev->ref, shown, hidden, e);
     shown->from = 0.5;
-    for (int64_t i = 0; i < n && !st; i++)
-        st = keep(ev, part_segment(ev->o.set, s->part, s->batch * BATCH + i),
-                  hidden->data + i * ev->o.set->tokens * hidden_width(ev->o.ref), e);
     return st;
 }
 
-/* Logits of the reference for n scored tokens of a segment from the k-th on; hidden: of the whole
- * segment, NULL where it is kept. */
-static enum st reference_logits(struct evaluator *ev, int64_t segment, const float *hidden,
-                                int64_t k, int64_t n, const float **out, struct err *e)
+/* The model over the batch, under the plan. */
+static enum st pass_model(struct evaluator *ev, struct slot *s, const struct plan *plan,
+                          struct shown *shown, struct tensor *hidden, struct err *e)
 {
-    const int64_t width = hidden_width(ev->o.ref), vocab = ev->o.ref->graph->vocab;
-    const float *kept = ev->kept[segment];
-    *out = ev->logits[0];
-    if (kept && ev->keep_logits) {
-        *out = kept + k * vocab;
-        return ST_OK;
+    enum st st = ST_OK;
+    if (!s->fed) {
+        st = feed(ev, s, s->run, e);
+        if (!st && s->beside)
+            st = feed(ev, s, s->beside, e);
+        s->fed = !st;
     }
-    const float *x = kept ? kept + k * width : hidden + (ev->o.set->first + k) * width;
-    return run_head(ev->ref, x, n, ev->logits[0], e);
+    if (!st)
+        st = bring_beside(ev, s, plan, e);
+    if (st)
+        return st;
+    follow(ev, s, plan);
+    return pass(s->run, shown, hidden, e);
 }
 
-static void score(struct measurement *m, struct scored_token t, struct segment_sums *s,
-                  double *kl)
+static bool no_plan(const struct plan *plan)
 {
-    struct logits_pair pair;
-    logits_pair_of(t.logits[0], t.logits[1], t.vocab, t.next, &pair);
-    for (int i = 0; i < 2; i++)
-        broken_count(&m->broken, i, pair.log_sum[i], t.segment, t.at);
-    *kl = pair.kl;
-    s->kl += pair.kl;
-    s->top1 += pair.top[0] == pair.top[1];
-    if (t.next >= 0) {
-        s->log_ratio += pair.log_prob[0] - pair.log_prob[1];
-        s->ref_nll -= pair.log_prob[0];
-        s->nll -= pair.log_prob[1];
-    }
-    if (m->metric && m->metric->kind == METRIC_LOGITDIFF)
-        s->logit_diff += (double)t.logits[0][m->metric->a] - (double)t.logits[0][m->metric->b]
-                         - (double)t.logits[1][m->metric->a] + (double)t.logits[1][m->metric->b];
-    t.pair = &pair;
-    if (m->token)
-        m->token(m->data, &t);
+    bool none = !plan || !plan->n_transforms;
+    for (size_t i = 0; plan && none && i < plan->n_forms; i++)
+        none = !plan->forms[i];
+    return none;
 }
 
-/* Score a segment whose tokens have these hidden states. */
-static enum st score_segment(struct evaluator *ev, struct slot *s, int64_t segment,
-                             const float *ref, const float *x, struct measurement *m, struct err *e)
+/* Both over the batch; rows of the reference are NULL where all of them are known. */
+static enum st pass_batch(struct evaluator *ev, struct slot *s, const struct plan *plan,
+                          struct shown *shown, struct scorer_batch *b, struct err *e)
 {
-    const struct evaluation_set *set = ev->o.set;
-    const int64_t vocab = ev->o.ref->graph->vocab, width = hidden_width(ev->o.model);
-    const int32_t *ids = set->ids + segment * set->tokens;
-    struct segment_sums sums = { 0 };
-    for (int64_t k = 0; k < ev->scored; k += ROWS) {
-        const int64_t n = ev->scored - k < ROWS ? ev->scored - k : ROWS;
-        const float *p;
-        enum st st = reference_logits(ev, segment, ref, k, n, &p, e);
-        if (!st)
-            st = run_head(s->run, x + (set->first + k) * width, n, ev->logits[1], e);
-        if (st)
-            return st;
-        for (int64_t j = 0; j < n; j++) {
-            const int64_t at = set->first + k + j;
-            struct scored_token t = { .segment = segment,
-                                      .at = at,
-                                      .next = at + 1 < set->tokens ? ids[at + 1] : -1,
-                                      .vocab = vocab,
-                                      .logits = { p + j * vocab, ev->logits[1] + j * vocab } };
-            score(m, t, &sums, &m->kl[m->segments * ev->scored + k + j]);
-        }
+    const int64_t tokens = ev->o.set->tokens;
+    struct tensor ref = { .data = NULL }, x;
+    bool known = true;
+    for (int i = 0; i < b->n; i++)
+        known &= scorer_knows(ev->scorer, b->segment[i]);
+    const bool same = ev->o.ref == ev->o.model && no_plan(plan) && no_plan(run_plan(ev->ref));
+    enum st st = known || same ? ST_OK : pass_reference(ev, s, shown, &ref, e);
+    if (!st)
+        st = pass_model(ev, s, plan, shown, &x, e);
+    if (st)
+        return st;
+    ref = same ? x : ref;
+    for (int i = 0; i < b->n; i++) {
+        b->x[i] = x.data + i * tokens * hidden_width(ev->o.model);
+        b->ref[i] = known ? NULL : ref.data + i * tokens * hidden_width(ev->o.ref);
     }
-    m->sums[m->segments++] = sums;
+    if (!known)
+        scorer_keep(ev->scorer, b);
     return ST_OK;
 }
 
@@ -474,30 +394,30 @@ enum st evaluator_step(struct evaluator *ev, const struct plan *plan, struct mea
 {
     const struct slot want = { .part = m->part, .batch = m->segments / BATCH };
     struct slot *s = slot_for(ev, &want);
-    const int64_t tokens = ev->o.set->tokens, n = batch_segments(ev, s);
-    struct shown shown = { p, m, 0, 1, n };
-    struct tensor ref, x;
+    struct scorer_batch b = { .n = (int)batch_segments(ev, s) };
+    struct shown shown = { p, m, 0, 1, b.n };
+    for (int i = 0; i < b.n; i++)
+        b.segment[i] = part_segment(ev->o.set, s->part, s->batch * BATCH + i);
     if (!show(&shown, 0))
         return st_fail(e, ST_CANCELLED, "interrupted");
-    enum st st = pass_reference(ev, s, &shown, &ref, e);
-    if (!st && !s->fed) {
-        st = feed(ev, s, s->run, e);
-        if (!st && s->beside)
-            st = feed(ev, s, s->beside, e);
-        s->fed = !st;
-    }
-    if (!st)
-        st = bring_beside(ev, s, plan, e);
+    enum st st = pass_batch(ev, s, plan, &shown, &b, e);
     if (st)
         return st;
-    follow(ev, s, plan);
-    if ((st = pass(s->run, &shown, &x, e)))
-        return st;
-    for (int64_t i = m->segments - s->batch * BATCH; i < n && m->segments < m->segments_of && !st;
-         i++)
-        st = score_segment(ev, s, part_segment(ev->o.set, s->part, s->batch * BATCH + i),
-                           ref.data ? ref.data + i * tokens * hidden_width(ev->o.ref) : NULL,
-                           x.data + i * tokens * hidden_width(ev->o.model), m, e);
+    return scorer_score(ev->scorer, (struct run *const[]){ ev->ref, s->run }, &b,
+                        (int)(m->segments - s->batch * BATCH), ev->o.options.pool, m, p, e);
+}
+
+enum st evaluator_run(struct evaluator *ev, struct evaluation_part part, const struct plan *plan,
+                      struct progress *p, struct run **out, struct err *e)
+{
+    const struct slot first = { .part = part };
+    struct slot *s = slot_for(ev, &first);
+    const struct measurement nothing = { .segments_of = 1 };
+    struct shown shown = { p, &nothing, 0, 1, 1 };
+    struct tensor x;
+    enum st st = pass_model(ev, s, plan, &shown, &x, e);
+    if (!st)
+        *out = s->run;
     return st;
 }
 

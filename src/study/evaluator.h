@@ -17,7 +17,7 @@ struct evaluation {
     struct run_options options; /* of both: mode and pool; its plan is the reference's */
     const struct evaluation_set *set;
     /* Bytes that may be kept: a half for runs of the model with their checkpoints, a quarter for
-     * what the output head of the reference reads (or, where it is small, gives). What does not fit
+     * what the output head of the reference reads and, as far as it fits, gives. What does not fit
      * is computed again, with the same bits. 0: nothing is kept. */
     size_t memory;
     bool once; /* no run of the model is kept: it is measured under one plan */
@@ -81,6 +81,12 @@ NODISCARD enum st evaluator_until(struct evaluator *ev, const struct plan *plan,
                                   struct measurement *m,
                                   bool (*enough)(const void *data, const struct measurement *m),
                                   const void *data, struct progress *p, struct err *e);
+
+/* A run of the model under the plan over the first segments of the part, up to what the output head
+ * reads; it is the evaluator's, and holds until that is used again. */
+NODISCARD enum st evaluator_run(struct evaluator *ev, struct evaluation_part part,
+                                const struct plan *plan, struct progress *p, struct run **out,
+                                struct err *e);
 
 /* Figures of what has been done. */
 void measurement_divergence(const struct measurement *m, struct divergence *out);
