@@ -286,13 +286,16 @@ static enum st run_bench(struct session *s, const struct call *c, struct result 
         return run_bench_catch(s, c, out, e);
     if (str_is(what, "encode"))
         return run_bench_encode(s, c, out, e);
-    return call_fail(c, 0, e, ST_SYNTAX, "bench what? machine, kernels, encode, model or catch");
+    if (str_is(what, "toggle"))
+        return run_bench_toggle(s, c, out, e);
+    return call_fail(c, 0, e, ST_SYNTAX,
+                     "bench what? machine, kernels, encode, model, toggle or catch");
 }
 
 const struct verb verbs_bench[] = {
     { .name = "bench",
       .class = "analyse",
-      .args = "machine | kernels [...] | encode [...] | model [...] | catch [...]",
+      .args = "machine | kernels [...] | encode [...] | model [...] | toggle [...] | catch [...]",
       .brief = "measure speed: the machine's limits, kernels beside them, the model",
       .help =
           "Rates are of wall time, with the threads and at the level that are set; another busy "
@@ -337,6 +340,15 @@ const struct verb verbs_bench[] = {
           "out. memory_peak: most that qdb had allocated of what `--mem` bounds, mapped files "
           "apart; process_peak: most that the process had in memory (VmHWM), pages of mapped "
           "files included; both since qdb was started.\n"
+          "bench toggle: how long one waits for the kl after `quant`. 32 segments of 80 random "
+          "tokens (`set seed`), 64 of each scored, are measured beside the active model, or that "
+          "of a FILE, as it is. late: the first matrix of the first block of the last tenth gets "
+          "another format (it is encoded anew, q4_0 and q5_0 in turn), everything from its block "
+          "on is run again and compared; first: the same in the first block; whole: an evaluation "
+          "that begins with nothing, one pass of all blocks. ratio: seconds over those of `whole` "
+          "in the same round; work: 2 operations per weight and token, of the matrices that have "
+          "to be multiplied with; share: work at the peak of the machine, measured just after, "
+          "over the time taken. `-r` rounds (3) after one that warms up, `-c` compute mode.\n"
           "bench catch: what it costs to watch. The same `-p` random tokens (512) are run through "
           "once without a breakpoint and once with each of four catches (`help catch`), every "
           "point to the logits of all tokens, `-r` times (3) in turn; what a catch finds is "
@@ -347,9 +359,10 @@ const struct verb verbs_bench[] = {
                   "bench kernels q8_0 native 1 size 1M seconds 0.02\n"
                   "bench encode q4_k size 1M seconds 0.02\n"
                   "bench model -p 8 -n 4 -c native\n"
+                  "bench toggle -r 1\n"
                   "bench catch -p 8 -r 2",
       .kinds = { ARG_TEXT, ARG_FILE },
-      .words = "machine|kernels|encode|model|catch|"
+      .words = "machine|kernels|encode|model|toggle|catch|"
                "-p|-n|-r|-t|-c|size|seconds|decode|summary|exact|native|fast",
       .run = run_bench },
     { 0 },

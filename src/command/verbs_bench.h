@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The parts of `bench`: kernels and encoders; `bench model` and `bench catch`, which run models. */
+/* The parts of `bench`: kernels and encoders; `bench model`, `bench toggle` and `bench catch`,
+ * which run models. */
 #ifndef QDB_COMMAND_VERBS_BENCH_H
 #define QDB_COMMAND_VERBS_BENCH_H
 
@@ -43,6 +44,8 @@ void bench_subject_close(struct bench_subject *b);
 enum st run_bench_encode(struct session *s, const struct call *c, struct result *out,
                          struct err *e);
 enum st run_bench_model(struct session *s, const struct call *c, struct result *out, struct err *e);
+enum st run_bench_toggle(struct session *s, const struct call *c, struct result *out,
+                         struct err *e);
 enum st run_bench_catch(struct session *s, const struct call *c, struct result *out, struct err *e);
 
 #endif

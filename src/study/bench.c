@@ -350,17 +350,15 @@ static enum st at_level(const struct level *l, struct product *j, double seconds
     return st;
 }
 
-/* What bounds the operations of a product. */
-static enum bench_limit limit_of(const struct bench_kernel *k, const struct bench_machine *m)
+enum bench_limit bench_limit_for(enum format f, enum compute mode)
 {
-    const bool integers = k->mode == COMPUTE_NATIVE && native_format(k->format);
-    const bool brain = k->mode == COMPUTE_FAST && level_now()->fast->bytes == 2;
-    const enum bench_limit l = integers ? LIMIT_DOT8
-                               : brain && m->limit[LIMIT_TILE_BF16] > 0 ? LIMIT_TILE_BF16
-                               : brain                   ? LIMIT_BF16
-                               : k->mode == COMPUTE_FAST ? LIMIT_FMA
-                                                         : LIMIT_MUL_ADD;
-    return m->limit[l] > 0 ? l : LIMIT_MUL_ADD;
+    const bool brain = mode == COMPUTE_FAST && level_now()->fast->bytes == 2;
+    const enum bench_limit l = mode == COMPUTE_NATIVE && native_format(f)           ? LIMIT_DOT8
+                               : brain && *bench_limit_how(LIMIT_TILE_BF16) ? LIMIT_TILE_BF16
+                               : brain                                      ? LIMIT_BF16
+                               : mode == COMPUTE_FAST                       ? LIMIT_FMA
+                                                                            : LIMIT_MUL_ADD;
+    return *bench_limit_how(l) ? l : LIMIT_MUL_ADD;
 }
 
 enum st bench_kernel_of(const struct bench_kernel *k, struct bench_weights *w,
@@ -379,7 +377,8 @@ enum st bench_kernel_of(const struct bench_kernel *k, struct bench_weights *w,
         return st;
     const double bytes = (double)j.rows * (double)w->all.row_bytes;
     const double ops = !product ? 0 : 2.0 * (double)(j.rows * BENCH_COLS * k->tokens);
-    const double peak = m->limit[product ? limit_of(k, m) : LIMIT_MUL_ADD];
+    const double peak = m->limit[product ? bench_limit_for(k->format, k->mode)
+                                         : LIMIT_MUL_ADD];
     *out = (struct bench_rate){ bytes / now.median, ops / now.median,
                                 fmax(bytes / m->limit[LIMIT_READ], ops / peak) / now.median,
                                 plain.median / now.median };

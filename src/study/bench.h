@@ -58,6 +58,8 @@ const char *bench_limit_how(enum bench_limit l);
  * long to measure. */
 NODISCARD enum st bench_limit_of(enum bench_limit l, struct pool *pool, size_t bytes,
                                  double seconds, struct progress *p, double *rate, struct err *e);
+/* What bounds the operations of a product at the level in use. */
+enum bench_limit bench_limit_for(enum format f, enum compute mode);
 /* Bytes to walk through so that caches do not help: 160 MiB per thread, at most 2 GiB. */
 size_t bench_bytes(const struct pool *pool);
 
@@ -144,6 +146,32 @@ struct bench_model_result {
 NODISCARD enum st bench_model_of(const struct model *m, const struct run_options *o,
                                  const struct bench_model *b, struct progress *p,
                                  struct bench_model_result *out, struct err *e);
+/* ---------------------------------------------------------------- toggles */
+
+/* What is timed, and how much of it. */
+enum bench_toggle {
+    TOGGLE_WHOLE, /* an evaluation that knows nothing: model and reference, all blocks */
+    TOGGLE_LATE,  /* a change in the first block of the last tenth */
+    TOGGLE_FIRST, /* a change in the first block */
+    TOGGLE__COUNT
+};
+struct bench_toggles {
+    int block[TOGGLE__COUNT];            /* of the change; -1: none */
+    const struct weight *w[TOGGLE__COUNT]; /* NULL: none */
+    double seconds[TOGGLE__COUNT][BENCH_MAX_SAMPLES];
+    double ops[TOGGLE__COUNT]; /* of products, 2 per weight and token; NAN with experts */
+    int rounds;                /* done */
+    int64_t segments, tokens, scored; /* tokens: of each segment, as scored */
+};
+
+/* Half of EVALUATION_SEGMENTS segments of random tokens, measured under plans that differ in the
+ * first matrix of a block: in every round it is encoded anew (q4_0 and q5_0 in turn, or what their
+ * rows fall back to) and measured beside the model as its file has it, by an evaluator that may
+ * keep `memory` bytes. A round before them warms up. On ST_CANCELLED *out holds what is done. */
+NODISCARD enum st bench_toggle_of(const struct model *m, const struct run_options *o,
+                                  size_t memory, int rounds, uint64_t seed, struct progress *p,
+                                  struct bench_toggles *out, struct err *e);
+
 /* The most memory that this process has had in use at a time (VmHWM), 0 if unknown. */
 uint64_t bench_process_peak(void);
 

@@ -72,7 +72,7 @@ enum st evaluator_new(const struct evaluation *what, struct evaluator **out, str
     if (!st)
         st = check_model(what, what->model, e);
     struct scorer *scorer;
-    if (st || (st = scorer_new(what->set, what->ref, what->memory / 4, &scorer, e)))
+    if (st || (st = scorer_new(what->set, what->ref, 0, what->memory / 4, &scorer, e)))
         return st;
     struct evaluator *ev = x_alloc(sizeof *ev);
     ev->o = *what;

@@ -30,18 +30,18 @@ struct scorer {
 };
 
 /* How many rows of logits at a time, and of how many segments. */
-static void share_rows(struct scorer *sc)
+static void share_rows(struct scorer *sc, int64_t rows)
 {
     const int64_t fit = LOGITS_BYTES / (int64_t)sizeof(float) / sc->vocab;
-    sc->rows = fit > LEAST_ROWS ? fit : LEAST_ROWS;
+    sc->rows = rows ? rows : fit > LEAST_ROWS ? fit : LEAST_ROWS;
     const int64_t segments = sc->rows / sc->scored;
     sc->group = (int)(segments < 1 ? 1 : segments < SCORER_BATCH ? segments : SCORER_BATCH);
     if (segments)
         sc->rows = sc->group * sc->scored;
 }
 
-enum st scorer_new(const struct evaluation_set *set, const struct model *ref, size_t memory,
-                   struct scorer **out, struct err *e)
+enum st scorer_new(const struct evaluation_set *set, const struct model *ref, int64_t rows,
+                   size_t memory, struct scorer **out, struct err *e)
 {
     const struct graph *g = ref->graph;
     struct scorer x = { .set = set,
@@ -50,7 +50,7 @@ enum st scorer_new(const struct evaluation_set *set, const struct model *ref, si
                         .width = shape_per_token(&g->values[g->hidden].shape),
                         .memory = memory };
     void *logits;
-    share_rows(&x);
+    share_rows(&x, rows);
     enum st st = mem_alloc(&logits, (size_t)(2 * x.rows * x.vocab) * sizeof(float),
                            "the logits of two models", e);
     if (st)
@@ -127,8 +127,8 @@ static int piece_segment(const struct scorer *sc, const struct piece *p, int64_t
 }
 
 /* What the head reads for a token of the piece: of the reference, or of the model. */
-static const float *hidden_row(const struct scorer *sc, const struct piece *p, bool ref, int64_t j,
-                               int64_t width)
+static const float *hidden_row(const struct scorer *sc, const struct piece *p, bool ref,
+                               int64_t j, int64_t width)
 {
     const int i = piece_segment(sc, p, j);
     const int64_t at = (p->k + j) % sc->scored;
@@ -167,8 +167,8 @@ static enum st reference_logits(struct scorer *sc, struct run *r, const struct p
     return st;
 }
 
-/* Of the segments that the piece holds whole, as long as there is room left for the hidden states of
- * all segments. */
+/* Of the segments that the piece holds whole, as long as there is room left for the hidden states
+ * of all segments. */
 static void keep_logits(struct scorer *sc, const struct piece *p)
 {
     const size_t hidden = segment_bytes(sc, sc->width) * (size_t)sc->set->segments;
@@ -253,7 +253,8 @@ enum st scorer_score(struct scorer *sc, struct run *const runs[2], const struct 
                      struct err *e)
 {
     enum st st = ST_OK;
-    for (int g = from - from % sc->group; g < b->n && m->segments < m->segments_of; g += sc->group) {
+    for (int g = from - from % sc->group; g < b->n && m->segments < m->segments_of;
+         g += sc->group) {
         const int64_t n = (b->n - g < sc->group ? b->n - g : sc->group) * sc->scored;
         for (int64_t k = 0; k < n; k += sc->rows) {
             const struct piece one = { b, g, k, n - k < sc->rows ? n - k : sc->rows };

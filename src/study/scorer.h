@@ -8,10 +8,12 @@
 
 struct scorer;
 
-/* For segments of the set, which is borrowed; memory: bytes that may be kept of the reference: what
- * its output head reads, and the logits as far as they fit too. ST_NOMEM. Free with scorer_free. */
+/* For segments of the set, which is borrowed; rows: of logits at a time, at most (0: as many as are
+ * worth it; in mode fast results may depend on it); memory: bytes that may be kept of the
+ * reference: what its output head reads, and the logits as far as they fit too. ST_NOMEM. Free with
+ * scorer_free. */
 NODISCARD enum st scorer_new(const struct evaluation_set *set, const struct model *ref,
-                             size_t memory, struct scorer **out, struct err *e);
+                             int64_t rows, size_t memory, struct scorer **out, struct err *e);
 void scorer_free(struct scorer *sc);
 /* Is what the reference says about the segment kept? */
 bool scorer_knows(const struct scorer *sc, int64_t segment);
@@ -28,9 +30,9 @@ struct scorer_batch {
 
 /* Keep what the reference says about the batch, where there is room. */
 void scorer_keep(struct scorer *sc, const struct scorer_batch *b);
-/* Score segments `from` and on, of the batch, until m has all that it wants or the batch ends; runs:
- * of the reference and of the model, for their heads, and for the pool. Bits depend on the batch
- * alone, not on `from` nor on what is kept. ST_CANCELLED leaves those that were done. */
+/* Score segments `from` and on, of the batch, until m has all that it wants or the batch ends.
+ * runs: of the reference and of the model, for their heads. Bits depend on the batch alone, not on
+ * `from` nor on what is kept. ST_CANCELLED leaves those that were done. */
 NODISCARD enum st scorer_score(struct scorer *sc, struct run *const runs[2],
                                const struct scorer_batch *b, int from, struct pool *pool,
                                struct measurement *m, struct progress *p, struct err *e);

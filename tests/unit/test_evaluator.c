@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "session/measure.h"
 #include "study/evaluator.h"
+#include "study/scorer.h"
 #include "tests/harness/models.h"
 
 enum { TEXT = 700, TOKENS = 12, FIRST = 4, SEGMENTS = 44 };
@@ -129,6 +130,93 @@ static void a_measurement_does_not_depend_on_what_was_measured_before(void **unu
     check_history(COMPUTE_FAST, (size_t)1 << 30);
     check_history(COMPUTE_EXACT, 300000); /* a run for some batches, a part of the reference */
     check_history(COMPUTE_EXACT, 20000);
+}
+
+/* Hidden states of the first segments, scored with so many rows of logits at a time. */
+static void score_with(struct fixed *f, struct run *const runs[2], const struct scorer_batch *b,
+                       int64_t rows, struct measurement *m)
+{
+    struct scorer *sc;
+    assert_ok(scorer_new(&f->set, f->ref, rows, (size_t)1 << 20, &sc, &f->e), &f->e);
+    for (int again = 0; again < 2; again++) { /* with nothing kept, then with what was kept */
+        m->segments = 0;
+        assert_ok(scorer_score(sc, runs, b, 0, NULL, m, NULL, &f->e), &f->e);
+        scorer_keep(sc, b);
+    }
+    scorer_free(sc);
+}
+
+static void rows_of_logits_are_shared_in_any_way(void **unused)
+{
+    (void)unused;
+    struct fixed f;
+    begin(&f);
+    enum { N = 3 };
+    const struct model *models[] = { f.ref, f.m };
+    const int64_t rows[] = { 0, 3, 7, 2 * (TOKENS - FIRST - 1), 1000 };
+    struct run *runs[2];
+    struct scorer_batch b = { .n = N, .segment = { 0, 1, 2 } };
+    double *was = NULL;
+    int32_t seq[N * TOKENS];
+    for (int i = 0; i < N * TOKENS; i++)
+        seq[i] = i / TOKENS;
+    for (int k = 0; k < 2; k++) {
+        struct tensor x;
+        runs[k] = run_new(models[k], &(struct run_options){ .mode = COMPUTE_EXACT });
+        assert_ok(run_input(runs[k], f.set.ids, seq, NULL, N * TOKENS, &f.e), &f.e);
+        assert_ok(run_forward(runs[k], run_end(runs[k]), NULL, NULL, &f.e), &f.e);
+        const struct graph *g = run_graph(runs[k]);
+        assert_ok(run_read(runs[k], 0, g->hidden, &x, &f.e), &f.e);
+        for (int i = 0; i < N; i++)
+            (k ? b.x : b.ref)[i] = x.data
+                                   + i * TOKENS * shape_per_token(&g->values[g->hidden].shape);
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const int64_t scored = evaluation_scored(&f.set);
+        struct measurement m = { .segments_of = N, .scored = scored };
+        m.sums = x_alloc(N * sizeof *m.sums);
+        m.kl = x_alloc((size_t)(N * scored) * sizeof *m.kl);
+        score_with(&f, runs, &b, rows[i], &m);
+        assert_int_equal(m.segments, N);
+        assert_true(m.sums[2].kl > 0);
+        if (was)
+            assert_memory_equal(m.kl, was, (size_t)(N * scored) * sizeof *was);
+        free(was);
+        was = m.kl;
+        free(m.sums);
+    }
+    free(was);
+    run_free(runs[0]);
+    run_free(runs[1]);
+    end(&f);
+}
+
+/* A model that is its own reference passes once for both, and gives the same as when its changes
+ * were there from the beginning. */
+static void a_model_beside_itself(void **unused)
+{
+    (void)unused;
+    struct fixed f;
+    begin(&f);
+    struct model *ref = f.ref;
+    struct plan plan = { 0 };
+    mend(&f, &plan, "blk.1.ffn_down.weight");
+    f.ref = f.m;
+    struct evaluator *ev = evaluator(&f, COMPUTE_EXACT, (size_t)1 << 30);
+    struct evaluator *fresh = evaluator(&f, COMPUTE_EXACT, 0);
+    struct measurement nothing = measure(&f, ev, NULL), a = measure(&f, ev, &plan),
+                       b = measure(&f, fresh, &plan);
+    assert_float_equal(nothing.sums[1].kl, 0, 1e-9);
+    assert_true(a.sums[1].kl > 1e-6);
+    assert_same(&a, &b);
+    measurement_free(&nothing);
+    measurement_free(&a);
+    measurement_free(&b);
+    evaluator_free(ev);
+    evaluator_free(fresh);
+    plan_free(&plan);
+    f.ref = ref;
+    end(&f);
 }
 
 /* Nodes that run, counted by a probe's stand-in: the label of progress. */
@@ -434,6 +522,7 @@ static void intervals_hold_the_truth_95_times_in_100(void **unused)
 }
 
 UNIT_MAIN(CASE(a_measurement_does_not_depend_on_what_was_measured_before),
+          CASE(rows_of_logits_are_shared_in_any_way), CASE(a_model_beside_itself),
           CASE(a_late_change_costs_late_blocks_alone), CASE(another_model_finds_the_reference_done),
           CASE(the_first_segments_are_those_of_the_whole), CASE(early_stoppers_see_a_sample),
           CASE(what_is_chosen_on_tune_gains_nothing_on_check),
