@@ -133,7 +133,7 @@ enum st plan_infer(struct session *s, struct session_model *m, const struct call
     nearest(w, out);
     if (missing == own->n) {
         st = call_fail(c, 1, e, ST_NOTFOUND, "the file has no weight of this model");
-        free(x.list);
+        plan_items_free(&x);
     } else if (!x.n)
         result_note(out, "the model is stored as that file is");
     else

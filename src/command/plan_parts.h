@@ -6,6 +6,7 @@
 
 #include "command/command.h"
 #include "session/quantize.h"
+#include "session/round.h"
 
 /* `info plan [GLOB]`: what stands for every weight that the glob (word 1 of the call) names. */
 enum st info_plan(struct session *s, const struct call *c, struct result *out, struct err *e);
@@ -18,9 +19,13 @@ NODISCARD enum st plan_preview(struct session *s, const struct session_model *m,
 struct plan_items {
     struct quant_item *list;
     size_t n, cap;
+    struct round_point *points; /* that are rounded, or are so no more */
+    size_t n_points, cap_points;
 };
 
 void plan_add(struct plan_items *x, const struct quant_item *item);
+void plan_add_point(struct plan_items *x, const struct round_point *p);
+void plan_items_free(struct plan_items *x);
 /* The words of the call are WHAT NAME [dry]; else an error that asks `what`. */
 NODISCARD enum st plan_words(const struct call *c, const char *what, bool *dry, struct err *e);
 /* Make the list, which is freed, one change; `dry`: show what it would be. */

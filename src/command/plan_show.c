@@ -192,6 +192,36 @@ static void show(const struct row *rows, size_t n, const uint64_t *file, struct 
     put_number(t, inner_elements ? 8 * (double)inner / (double)inner_elements : (double)NAN);
 }
 
+/* What points are rounded to, of those that the glob names (none: all). */
+static size_t show_points(const struct session *s, const struct session_model *m,
+                          const struct call *c, struct result *out)
+{
+    const struct graph *g = m->model->graph;
+    struct table *t = NULL;
+    struct buf b = { 0 };
+    size_t n = 0;
+    for (int v = 0; g && v < g->n_values; v++) {
+        const struct change_target *x = changes_rounding(s, m, NULL, v);
+        const struct str name = str_from(g->values[v].name);
+        if (!x || round_nothing(&x->edit.format)
+            || (c->n_words > 1 && !glob_match(c->words[1].text, name)))
+            continue;
+        if (!n++) {
+            t = result_table(out, "points", TABLE_ROWS);
+            TABLE_COLUMNS(t, { COL_ADDRESS, "point" }, { COL_STRING, "rounded_to" },
+                          { COL_STRING, "ranges" });
+        }
+        buf_clear(&b);
+        numeric_print(&x->edit.format, &b);
+        table_row(t);
+        table_strn(t, name);
+        table_str(t, buf_str(&b));
+        table_str(t, x->edit.format.fixed ? "static" : "of the moment");
+    }
+    buf_free(&b);
+    return n;
+}
+
 enum st info_plan(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct session_model *m;
@@ -205,6 +235,11 @@ enum st info_plan(struct session *s, const struct call *c, struct result *out, s
     for (size_t i = 0; i < all->n; i++)
         if (c->n_words < 2 || glob_match(c->words[1].text, all->list[i].name))
             row_now(s, m, &all->list[i], &rows[n++]);
+    const size_t points = show_points(s, m, c, out);
+    if (!n && points) {
+        free(rows);
+        return ST_OK;
+    }
     if (!n && c->n_words > 1) {
         free(rows);
         call_fail(c, 1, e, ST_NOTFOUND, "no weight of that name");

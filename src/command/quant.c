@@ -200,7 +200,8 @@ static void look_before(struct session *s, const struct change *c, struct measur
 }
 
 enum st quant_apply(struct session *s, struct session_model *m, const struct quant_item *list,
-                    size_t n, const struct quant_method *method, const struct numeric *act,
+                    size_t n, const struct quant_method *method,
+                    const struct quant_rounding *act,
                     const char *text, struct result *out, struct err *e)
 {
     struct quantized q;
@@ -210,8 +211,10 @@ enum st quant_apply(struct session *s, struct session_model *m, const struct qua
     if (st)
         return st;
     z.known_before = !export_size(s, m, &z.before, NULL);
-    if (act)
-        st = change_round_inputs(s, q.change, act, e);
+    if (act && act->inputs)
+        st = change_round_inputs(s, q.change, act->inputs, e);
+    if (act && !st)
+        st = change_round_points(s, q.change, act->points, act->n_points, e);
     if (st) {
         change_free(q.change);
         return st;

@@ -5,12 +5,20 @@
 
 #include "command/command.h"
 #include "session/quantize.h"
+#include "session/round.h"
 
-/* Make, measure, enter under `text`, and show the stop line. act: what the inputs of these layers
- * are rounded to, NULL = nothing. */
+/* Activations that are rounded along with a list of weights. */
+struct quant_rounding {
+    const struct numeric *inputs; /* of the layers that read the weights; NULL: as they are */
+    const struct round_point *points;
+    size_t n_points;
+};
+
+/* Make, measure, enter under `text`, and show the stop line. act: NULL = none. */
 NODISCARD enum st quant_apply(struct session *s, struct session_model *m,
                               const struct quant_item *list, size_t n,
-                              const struct quant_method *method, const struct numeric *act,
+                              const struct quant_method *method,
+                              const struct quant_rounding *act,
                               const char *text, struct result *out, struct err *e);
 /* The points of an address are rounded to f from now on; the same way. */
 NODISCARD enum st quant_points(struct session *s, struct str address, const struct numeric *f,

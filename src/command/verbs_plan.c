@@ -18,21 +18,35 @@ void plan_add(struct plan_items *x, const struct quant_item *item)
     x->list[x->n++] = *item;
 }
 
+void plan_items_free(struct plan_items *x)
+{
+    free(x->list);
+    free(x->points);
+    *x = (struct plan_items){ 0 };
+}
+
+void plan_add_point(struct plan_items *x, const struct round_point *p)
+{
+    x_grow(&x->points, &x->cap_points, x->n_points + 1, sizeof *x->points);
+    x->points[x->n_points++] = *p;
+}
+
 enum st plan_finish(struct session *s, struct session_model *m, const struct call *c, bool dry,
                     struct plan_items *x, struct result *out, struct err *e)
 {
     struct buf text = { 0 };
     enum st st = ST_OK;
-    if (!x->n)
+    if (!x->n && !x->n_points)
         result_note(out, "nothing changes: the weights are as planned");
     else if (dry)
         st = plan_preview(s, m, x->list, x->n, out, e);
     else {
         buf_printf(&text, "plan %.*s", (int)c->rest.n, c->rest.p);
-        st = quant_apply(s, m, x->list, x->n, quant_method_at(0), NULL, buf_str(&text), out, e);
+        const struct quant_rounding act = { .points = x->points, .n_points = x->n_points };
+        st = quant_apply(s, m, x->list, x->n, quant_method_at(0), &act, buf_str(&text), out, e);
     }
     buf_free(&text);
-    free(x->list);
+    plan_items_free(x);
     return st;
 }
 
@@ -60,14 +74,43 @@ static struct session_plan *find(const struct session *s, struct str name)
     return NULL;
 }
 
-/* What stands for the weights now; those that were not made by quant or plan are counted. */
+/* What a point is rounded to now; NULL: nothing. */
+static const struct numeric *rounded(const struct session *s, const struct session_model *m, int v)
+{
+    const struct change_target *t = changes_rounding(s, m, NULL, v);
+    return t && !round_nothing(&t->edit.format) ? &t->edit.format : NULL;
+}
+
+struct counts {
+    size_t weights, points;
+    size_t others; /* weights that were not made by quant or plan: left out */
+};
+
+static enum st print_points(const struct session *s, const struct session_model *m,
+                            struct counts *n, struct buf *out, struct err *e)
+{
+    const struct graph *g = m->model->graph;
+    enum st st = ST_OK;
+    for (int v = 0; g && v < g->n_values && !st; v++) {
+        const struct numeric *f = rounded(s, m, v);
+        if (!f)
+            continue;
+        st = plan_file_line(
+            &(struct plan_line){ .format = *f, .name = str_from(g->values[v].name) }, out, e);
+        n->points++;
+    }
+    return st;
+}
+
+/* What stands for the weights now, and what points are rounded to. */
 static enum st print_now(const struct session *s, const struct session_model *m, struct buf *out,
-                         size_t *n, size_t *others, struct err *e)
+                         struct counts *n, struct err *e)
 {
     const struct weights *w = m->model->weights;
-    enum st st = ST_OK;
-    *n = *others = 0;
-    plan_file_begin(out);
+    struct buf points = { 0 };
+    *n = (struct counts){ 0 };
+    enum st st = print_points(s, m, n, &points, e);
+    plan_file_begin(n->points, out);
     for (size_t i = 0; i < w->n && !st; i++) {
         const struct change_form *f = changes_entry(s, m, &w->list[i]);
         if (!f || !f->by)
@@ -78,12 +121,14 @@ static enum st print_now(const struct session *s, const struct session_model *m,
                                .name = w->list[i].name };
         memcpy(l.ne, w->list[i].ne, sizeof l.ne);
         if (!l.method)
-            ++*others;
+            n->others++;
         else {
             st = plan_file_line(&l, out, e);
-            ++*n;
+            n->weights++;
         }
     }
+    buf_add(out, buf_str(&points), points.n);
+    buf_free(&points);
     return st;
 }
 
@@ -104,11 +149,11 @@ static enum st plan_save(struct session *s, struct session_model *m, const struc
                          struct result *out, struct err *e)
 {
     struct buf text = { 0 };
-    size_t n, others;
+    struct counts n;
     if (c->n_words != 2)
         return call_fail(c, c->n_words > 2 ? 2 : 1, e, ST_SYNTAX, "expected a file or a name");
     const struct str name = c->words[1].text;
-    enum st st = print_now(s, m, &text, &n, &others, e);
+    enum st st = print_now(s, m, &text, &n, e);
     if (!st && is_file(name))
         st = save_file(s, name, &text, e);
     else if (!st) {
@@ -124,10 +169,12 @@ static enum st plan_save(struct session *s, struct session_model *m, const struc
     buf_free(&text);
     if (st)
         return st;
-    result_note(out, "%zu %s in %.*s", n, text_plural(n, "weight", "weights"), (int)name.n, name.p);
-    if (others)
-        result_note(out, "%zu that other commands changed %s left out", others,
-                    text_plural(others, "is", "are"));
+    result_note(out, "%zu %s and %zu %s in %.*s", n.weights,
+                text_plural(n.weights, "weight", "weights"), n.points,
+                text_plural(n.points, "point", "points"), (int)name.n, name.p);
+    if (n.others)
+        result_note(out, "%zu that other commands changed %s left out", n.others,
+                    text_plural(n.others, "is", "are"));
     return ST_OK;
 }
 
@@ -135,12 +182,12 @@ static enum st plan_save(struct session *s, struct session_model *m, const struc
 static enum st text_of(struct session *s, const struct session_model *m, const struct word *w,
                        struct buf *out, struct err *e)
 {
-    size_t n, others;
+    struct counts n;
     const struct session_plan *p = find(s, w->text);
     if (p)
         return buf_adds(out, p->text), ST_OK;
     if (str_is(w->text, "now"))
-        return print_now(s, m, out, &n, &others, e);
+        return print_now(s, m, out, &n, e);
     if (!is_file(w->text)) {
         st_fail(e, ST_NOTFOUND, "no plan `%.*s`", (int)w->text.n, w->text.p);
         st_hint(e, "`plan` lists the names; a file has a dot or a slash in its name");
@@ -171,6 +218,24 @@ static enum st weight_of(const struct session_model *m, const struct plan_line *
     return st_hint(e, "the plan was made for another model");
 }
 
+/* The point that a line is about. */
+static enum st point_of(const struct session_model *m, const struct plan_line *l, int *out,
+                        struct err *e)
+{
+    struct shape shape;
+    const struct graph *g = m->model->graph;
+    const int v = g ? graph_point(g, l->name, &shape, NULL) : -1;
+    if (v >= 0 && !graph_alias(g, l->name)) {
+        *out = v;
+        return ST_OK;
+    }
+    st_fail(e, g ? ST_RANGE : ST_UNSUPPORTED,
+            g ? "line %d: this model has no point %.*s"
+              : "line %d: without a graph there is no %.*s to round",
+            l->line, (int)(l->name.n > 60 ? 60 : l->name.n), l->name.p);
+    return st_hint(e, "the plan was made for another model");
+}
+
 struct lines {
     struct buf text;
     struct plan_line *list;
@@ -196,35 +261,54 @@ static void lines_free(struct lines *l)
     buf_free(&l->text);
 }
 
+/* What the lines say, and what they do not name as it is in the file. */
+static enum st items_of(const struct session *s, const struct session_model *m,
+                        const struct lines *l, struct plan_items *x, struct err *e)
+{
+    const struct weights *all = m->model->weights;
+    const int n_values = m->model->graph ? m->model->graph->n_values : 0;
+    bool *named = x_alloc(all->n + 1), *rounds = x_alloc((size_t)n_values + 1);
+    enum st st = ST_OK;
+    for (size_t i = 0; i < l->n && !st; i++) {
+        const struct plan_line *line = &l->list[i];
+        const struct weight *w;
+        int v;
+        if (line->method && !(st = weight_of(m, line, &w, e))) {
+            named[w - all->list] = true;
+            plan_add(x, &(struct quant_item){ w, false, line->format, line->method });
+        } else if (!line->method && !(st = point_of(m, line, &v, e))) {
+            rounds[v] = true;
+            plan_add_point(x, &(struct round_point){ v, line->format });
+        }
+    }
+    for (size_t i = 0; i < all->n && !st; i++)
+        if (!named[i] && changes_form(s, m, &all->list[i]))
+            plan_add(x, &(struct quant_item){ .w = &all->list[i], .orig = true });
+    for (int v = 0; v < n_values && !st; v++)
+        if (!rounds[v] && rounded(s, m, v))
+            plan_add_point(x, &(struct round_point){
+                                  v, numeric_storage(format_by_name("f32")) });
+    free(named);
+    free(rounds);
+    return st;
+}
+
 static enum st plan_load(struct session *s, struct session_model *m, const struct call *c,
                          struct result *out, struct err *e)
 {
     bool dry;
     struct lines l;
     struct plan_items x = { 0 };
-    const struct weights *all = m->model->weights;
     enum st st = plan_words(c, "which plan?", &dry, e);
     if (!st)
         st = lines_of(s, m, &c->words[1], &l, e);
     if (st)
         return st;
-    bool *named = x_alloc((all->n + 1) * sizeof *named);
-    for (size_t i = 0; i < l.n && !st; i++) {
-        const struct weight *w;
-        if ((st = weight_of(m, &l.list[i], &w, e))) {
-            st_at(e, c->words[1].column, c->words[1].length);
-            break;
-        }
-        named[w - all->list] = true;
-        plan_add(&x, &(struct quant_item){ w, false, l.list[i].format, l.list[i].method });
+    if ((st = items_of(s, m, &l, &x, e))) {
+        st_at(e, c->words[1].column, c->words[1].length);
+        plan_items_free(&x);
     }
-    for (size_t i = 0; i < all->n && !st; i++) /* what the plan does not name is as in the file */
-        if (!named[i] && changes_form(s, m, &all->list[i]))
-            plan_add(&x, &(struct quant_item){ .w = &all->list[i], .orig = true });
-    free(named);
     lines_free(&l);
-    if (st)
-        free(x.list);
     return st ? st : plan_finish(s, m, c, dry, &x, out, e);
 }
 
@@ -232,9 +316,21 @@ static enum st plan_load(struct session *s, struct session_model *m, const struc
 static struct numeric format_in(const struct lines *l, const struct weight *w)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (str_eq(l->list[i].name, w->name))
+        if (l->list[i].method && str_eq(l->list[i].name, w->name))
             return l->list[i].format;
     return numeric_storage(w->format);
+}
+
+/* Format of a point in a plan; false: the plan does not name it, and it is f32. */
+static bool point_in(const struct lines *l, struct str name, struct numeric *out)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (!l->list[i].method && str_eq(l->list[i].name, name)) {
+            *out = l->list[i].format;
+            return true;
+        }
+    *out = numeric_storage(format_by_name("f32"));
+    return false;
 }
 
 static void put(struct table *t, const struct numeric *f)
@@ -244,6 +340,27 @@ static void put(struct table *t, const struct numeric *f)
         numeric_print(f, &b);
     table_str(t, b.n ? buf_str(&b) : "unknown");
     buf_free(&b);
+}
+
+/* Of points, a's and those of b alone; f32 where a plan does not name one. How many differ? */
+static size_t diff_points(const struct lines *a, const struct lines *b, struct table *t)
+{
+    const struct lines *both[] = { a, b };
+    size_t n = 0;
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; i < both[k]->n; i++) {
+            const struct plan_line *l = &both[k]->list[i];
+            struct numeric f[2] = { l->format, l->format };
+            const bool other = point_in(both[!k], l->name, &f[!k]);
+            if (l->method || (k && other) || numeric_equal(&f[0], &f[1]))
+                continue;
+            n++;
+            table_row(t);
+            table_strn(t, l->name);
+            put(t, &f[0]);
+            put(t, &f[1]);
+        }
+    return n;
 }
 
 static void show_diff(const struct session_model *m, const struct lines *a, const struct lines *b,
@@ -276,7 +393,11 @@ static void show_diff(const struct session_model *m, const struct lines *a, cons
     }
     result_note(out, "%zu of %zu weights differ; %" PRIu64 " and %" PRIu64 " bytes", n, all->n,
                 bytes[0], bytes[1]);
-    if (n)
+    const size_t points = diff_points(a, b, t);
+    if (points)
+        result_note(out, "%zu %s rounded otherwise", points,
+                    text_plural(points, "point is", "points are"));
+    if (n || points)
         out->status = RESULT_FOUND;
 }
 
@@ -295,8 +416,10 @@ static enum st plan_diff(struct session *s, struct session_model *m, const struc
         const struct lines *both[] = { &a, &b };
         for (int k = 0; k < 2; k++)
             for (size_t i = 0; i < both[k]->n && !st; i++) {
+                const struct plan_line *l = &both[k]->list[i];
                 const struct weight *w;
-                if ((st = weight_of(m, &both[k]->list[i], &w, e)))
+                int v;
+                if ((st = l->method ? weight_of(m, l, &w, e) : point_of(m, l, &v, e)))
                     st_at(e, c->words[1 + k].column, c->words[1 + k].length);
             }
         if (!st)
@@ -310,14 +433,17 @@ static enum st plan_diff(struct session *s, struct session_model *m, const struc
 static enum st plan_list(const struct session *s, struct result *out)
 {
     struct table *t = result_table(out, "plans", TABLE_ROWS);
-    TABLE_COLUMNS(t, { COL_STRING, "plan" }, { COL_INT, "weights" });
+    TABLE_COLUMNS(t, { COL_STRING, "plan" }, { COL_INT, "weights" }, { COL_INT, "points" });
     for (size_t i = 0; i < s->n_plans; i++) {
-        int64_t lines = -1;
-        for (const char *p = s->plans[i].text; *p; p++)
-            lines += *p == '\n';
+        int64_t lines = -1, points = 0;
+        for (const char *p = s->plans[i].text; (p = strchr(p, '\n')); p++) {
+            lines++;
+            points += !strncmp(p + 1, "act ", 4);
+        }
         table_row(t);
         table_str(t, s->plans[i].name);
-        table_int(t, lines);
+        table_int(t, lines - points);
+        table_int(t, points);
     }
     if (!s->n_plans)
         result_note(out, "no plan has a name; `info plan` shows the one that holds");
@@ -371,7 +497,9 @@ const struct verb verbs_plan[] = {
           "the file afterwards. It is one change: undo takes it back. dry: show it, make nothing.\n"
           "PLAN is a file, when there is a dot or a slash in it, or a name of this session; plan "
           "alone lists the names. A file has a line `FORMAT METHOD SHAPE NAME` for each weight "
-          "that is not as in the model's file. load refuses a plan whose names or shapes are not "
+          "that is not as in the model's file, and `act FORMAT POINT` for each point that is "
+          "rounded (`quant POINT FORMAT`); static ranges are not in it: load takes those of the "
+          "active run. load refuses a plan whose names or shapes are not "
           "those of the model. diff compares two plans, B being the one that holds if it is left "
           "out or `now`.",
       .examples = "plan stock Q8_0\ninfo plan blk.0.*.weight\nplan save eight\nquant ** bits 4\n"

@@ -58,9 +58,10 @@ static enum st parse(const struct call *c, struct ask *a, struct err *e)
     if (str_is(c->words[1].text, "bits")) {
         st = bits(c, &a->format, e);
         at = 3;
-    } else if (str_is(c->words[1].text, "orig"))
+    } else if (str_is(c->words[1].text, "orig")) {
         a->orig = true;
-    else
+        a->format = numeric_storage(format_by_name("f32")); /* of activations */
+    } else
         st = format(c, &a->format, e);
     for (; at < c->n_words && !st; at++) {
         const struct str t = c->words[at].text;
@@ -106,7 +107,8 @@ static enum st weights(struct session *s, const struct call *c, const struct ask
     struct quant_item *list = x_alloc(n * sizeof *list);
     for (size_t i = 0; i < n; i++)
         list[i] = (struct quant_item){ w[i], a->orig, a->format, NULL };
-    st = quant_apply(s, m, list, n, a->method, a->rounds ? &a->act : NULL, text, out, e);
+    const struct quant_rounding act = { .inputs = a->rounds ? &a->act : NULL };
+    st = quant_apply(s, m, list, n, a->method, &act, text, out, e);
     free(list);
     free(w);
     return st;
@@ -126,9 +128,9 @@ static enum st run_quant(struct session *s, const struct call *c, struct result 
     const struct word *w = &c->words[0];
     if (!names_points(s, w->text))
         st = weights(s, c, &a, buf_str(&text), out, e);
-    else if (a.orig || a.rounds) {
-        st = call_fail(c, a.orig ? 1 : 2, e, ST_SYNTAX, "these are activations");
-        st_hint(e, "quant POINT FORMAT rounds them, `undo` takes that back");
+    else if (a.rounds) {
+        st = call_fail(c, 2, e, ST_SYNTAX, "these are activations");
+        st_hint(e, "quant POINT FORMAT rounds them, quant POINT orig leaves them");
     } else
         st = breaks_shift(e, quant_points(s, w->text, &a.format, buf_str(&text), out, e),
                           w->column);
@@ -167,7 +169,8 @@ const struct verb verbs_quant[] = {
           "resident (`imatrix`) and has the weight.\n"
           "Where GLOB names points, and no weight, these activations are rounded whenever they are "
           "produced (K and V, which are kept, too), and evaluations see it; act=FORMAT does that "
-          "to what the layers of these weights read. A token is a row (tok is row), a channel a "
+          "to what the layers of these weights read. The last format that a point got holds; "
+          "`orig`: none. A token is a row (tok is row), a channel a "
           "column; tensor and chan go over the tokens that pass together. tensor:static and "
           "chan:static take the ranges that the active run has now, for good.\n"
           "Three stages follow. now: bytes of these weights, file as `export gguf` would write "

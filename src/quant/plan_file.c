@@ -7,7 +7,7 @@
 
 #include "base/memory.h"
 
-static const char magic[] = "qdb plan 1";
+static const char *const magic[] = { "qdb plan 1", "qdb plan 2" };
 
 /* Up to the next blank; the blank is passed too. */
 static struct str word(struct str *line)
@@ -37,8 +37,20 @@ static enum st shape(struct str text, struct plan_line *l, struct err *e)
     return ST_OK;
 }
 
-static enum st parse_line(struct str line, struct plan_line *l, struct err *e)
+/* What follows `act`. */
+static enum st parse_point(struct str line, struct plan_line *l, struct err *e)
 {
+    enum st st = numeric_parse(word(&line), &l->format, e);
+    if (!st && !line.n)
+        st = st_fail(e, ST_FORMAT, "expected act FORMAT POINT");
+    l->name = line;
+    return st;
+}
+
+static enum st parse_line(struct str line, bool points, struct plan_line *l, struct err *e)
+{
+    if (points && str_starts(line, "act "))
+        return parse_point(str_of(line.p + 4, line.n - 4), l, e);
     const struct str format = word(&line), method = word(&line), ne = word(&line);
     enum st st = numeric_parse(format, &l->format, e);
     if (!st)
@@ -55,6 +67,8 @@ static int by_name(const void *a, const void *b)
 {
     const struct plan_line *x = *(const struct plan_line *const *)a,
                            *y = *(const struct plan_line *const *)b;
+    if (!x->method != !y->method)
+        return x->method ? -1 : 1;
     const size_t n = x->name.n < y->name.n ? x->name.n : y->name.n;
     const int c = memcmp(x->name.p, y->name.p, n);
     return c ? c : (x->name.n > y->name.n) - (x->name.n < y->name.n);
@@ -68,9 +82,9 @@ static enum st no_name_twice(const struct plan_line *list, size_t n, struct err 
         order[i] = &list[i];
     qsort(order, n, sizeof *order, by_name);
     for (size_t i = 1; i < n && !st; i++)
-        if (str_eq(order[i - 1]->name, order[i]->name))
-            st = st_fail(e, ST_FORMAT, "lines %d and %d are about the same weight",
-                         order[i - 1]->line, order[i]->line);
+        if (!by_name(&order[i - 1], &order[i]))
+            st = st_fail(e, ST_FORMAT, "lines %d and %d are about the same %s",
+                         order[i - 1]->line, order[i]->line, order[i]->method ? "weight" : "point");
     free(order);
     return st;
 }
@@ -79,7 +93,7 @@ enum st plan_file_parse(struct str text, struct plan_line **out, size_t *n, stru
 {
     struct plan_line *list = NULL;
     size_t count = 0, cap = 0;
-    bool begun = false;
+    int version = 0;
     enum st st = ST_OK;
     int number = 0;
     for (size_t at = 0; at < text.n && !st;) {
@@ -91,15 +105,15 @@ enum st plan_file_parse(struct str text, struct plan_line **out, size_t *n, stru
         number++;
         if (!line.n || line.p[0] == '#')
             continue;
-        if (!begun) {
-            begun = str_is(line, magic);
-            if (!begun)
-                st = st_fail(e, ST_FORMAT, "this is no plan: it should begin with `%s`", magic);
+        if (!version) {
+            version = str_is(line, magic[0]) ? 1 : str_is(line, magic[1]) ? 2 : 0;
+            if (!version)
+                break;
             continue;
         }
         x_grow(&list, &cap, count + 1, sizeof *list);
         list[count] = (struct plan_line){ .line = number };
-        if ((st = parse_line(line, &list[count++], e)) && e) {
+        if ((st = parse_line(line, version > 1, &list[count++], e)) && e) {
             char what[sizeof e->msg];
             memcpy(what, e->msg, sizeof what);
             what[sizeof what - 20] = '\0';
@@ -110,8 +124,8 @@ enum st plan_file_parse(struct str text, struct plan_line **out, size_t *n, stru
             st_at(e, -1, 0);
         }
     }
-    if (!st && !begun)
-        st = st_fail(e, ST_FORMAT, "this is no plan: it should begin with `%s`", magic);
+    if (!version)
+        st = st_fail(e, ST_FORMAT, "this is no plan: it should begin with `%s`", magic[0]);
     if (!st)
         st = no_name_twice(list, count, e);
     if (st) {
@@ -123,19 +137,24 @@ enum st plan_file_parse(struct str text, struct plan_line **out, size_t *n, stru
     return ST_OK;
 }
 
-void plan_file_begin(struct buf *out) { buf_printf(out, "%s\n", magic); }
+void plan_file_begin(bool points, struct buf *out) { buf_printf(out, "%s\n", magic[points]); }
 
 enum st plan_file_line(const struct plan_line *l, struct buf *out, struct err *e)
 {
     if (memchr(l->name.p, '\n', l->name.n) || !l->name.n) {
-        st_fail(e, ST_UNSUPPORTED, "a weight whose name is empty or has a line break");
+        st_fail(e, ST_UNSUPPORTED, "a name that is empty or has a line break");
         return st_where(e, "%.*s", (int)l->name.n, l->name.p);
     }
+    if (!l->method)
+        buf_adds(out, "act ");
     numeric_print(&l->format, out);
-    buf_printf(out, " %s ", l->method->name);
+    if (l->method)
+        buf_printf(out, " %s", l->method->name);
+    buf_addc(out, ' ');
     for (int i = 0; i < l->rank; i++)
         buf_printf(out, "%s%" PRIu64, i ? "x" : "", l->ne[i]);
-    buf_addc(out, ' ');
+    if (l->method)
+        buf_addc(out, ' ');
     buf_add(out, l->name.p, l->name.n);
     buf_addc(out, '\n');
     return ST_OK;

@@ -20,6 +20,9 @@ struct change_hook {
 static void transform(void *data, const struct event *ev, float *x)
 {
     const struct change_hook *h = data;
+    if (h->target->edit.op == EDIT_ROUND && h->run /* evaluations leave out what does not hold */
+        && changes_rounding(h->session, h->run->model, h->run, h->target->value) != h->target)
+        return;
     const struct span span = run_span(ev->run, ev->at.span);
     const int key = shape_axis(&ev->x->shape, AXIS_KEY);
     const struct shape shape = shape_resolve(h->target->shape, span.n,
@@ -76,6 +79,21 @@ static bool anywhere(const struct change *c)
         }
     }
     return !c->only && !c->but;
+}
+
+const struct change_target *changes_rounding(const struct session *s,
+                                             const struct session_model *m,
+                                             const struct session_run *r, int value)
+{
+    for (size_t i = s->changes.n; i-- > 0;) {
+        const struct change *c = s->changes.list[i];
+        if (c->model != m || c->splice || (r ? !holds_for(c, r) : c->only || c->but))
+            continue;
+        for (size_t k = c->n_targets; k-- > 0;)
+            if (c->targets[k].value == value && c->targets[k].edit.op == EDIT_ROUND)
+                return &c->targets[k];
+    }
+    return NULL;
 }
 
 static void hook(struct session *s, struct change *c, struct session_run *r)
@@ -216,7 +234,8 @@ static void plan_of(const struct session *s, const struct session_model *m,
         for (size_t k = 0; k < c->n_targets; k++) {
             struct change_hook *h = hook_of(c, r, k, beside);
             holds &= h != NULL;
-            if (h)
+            if (h && (c->splice || c->targets[k].edit.op != EDIT_ROUND
+                      || changes_rounding(s, m, r, c->targets[k].value) == &c->targets[k]))
                 plan_transform(out, (struct plan_transform){ c->targets[k].value,
                                                              c->splice ? splice : transform, h,
                                                              c->splice });

@@ -125,6 +125,11 @@ struct form *changes_form(const struct session *s, const struct session_model *m
 /* The entry of the change that decides about the weight; NULL if none speaks of it. */
 const struct change_form *changes_entry(const struct session *s, const struct session_model *m,
                                         const struct weight *w);
+/* What a value is rounded to in runs of the model (in `r`; NULL: in evaluations): the last change
+ * that says so holds. NULL: nothing does. */
+const struct change_target *changes_rounding(const struct session *s,
+                                             const struct session_model *m,
+                                             const struct session_run *r, int value);
 /* The importance matrix behind the weights as they stand now: that of the last change that weighted
  * one of them. NULL: none. */
 const struct change_imatrix *changes_imatrix(const struct session *s,

@@ -48,6 +48,8 @@ static void by_ranges(const struct edit *edit, float *x, int64_t rows, int64_t c
 void round_apply(const struct edit *edit, const struct shape *shape, float *x)
 {
     int64_t rows, cols;
+    if (round_nothing(&edit->format))
+        return;
     rows_of(shape, &rows, &cols);
     for (int64_t i = 0; edit->format.fixed && i < rows * cols; i++)
         if (!isfinite(x[i]))
@@ -104,29 +106,42 @@ static enum st measure(struct session *s, const struct change_target *t, const s
     return st;
 }
 
+bool round_nothing(const struct numeric *f)
+{
+    return f->base == NUMERIC_STORAGE && f->storage == format_by_name("f32");
+}
+
+static enum st round_target(struct session *s, struct change_target *t, const struct numeric *f,
+                            struct err *e)
+{
+    int64_t rows, cols;
+    const struct shape shape = shape_resolve(t->shape, 1, 1);
+    rows_of(&shape, &rows, &cols);
+    const char *missing = f->base == NUMERIC_STORAGE ? encode_missing(f->storage) : NULL;
+    const bool nothing = round_nothing(f), keys = shape_axis(&t->shape, AXIS_KEY) >= 0;
+    enum st st = ST_OK;
+    if (missing && !nothing)
+        st = st_fail(e, ST_UNSUPPORTED, "%s cannot be written: %s", format_info(f->storage)->name,
+                     missing);
+    else if (keys && !nothing
+             && (f->fixed || f->grain == GRAIN_GROUP || f->base == NUMERIC_STORAGE))
+        st = st_fail(e, ST_UNSUPPORTED, "rows of keys have no fixed length");
+    else if (!nothing)
+        st = numeric_fits(f, (uint64_t)cols, e);
+    if (!st && f->fixed)
+        st = measure(s, t, f, &t->edit.data, e);
+    if (st)
+        st_where(e, "%s", t->name);
+    t->edit.op = EDIT_ROUND;
+    t->edit.format = *f;
+    return st;
+}
+
 enum st change_round(struct session *s, struct change *c, const struct numeric *f, struct err *e)
 {
     enum st st = ST_OK;
-    const char *missing = f->base == NUMERIC_STORAGE ? encode_missing(f->storage) : NULL;
-    if (missing)
-        return st_fail(e, ST_UNSUPPORTED, "%s cannot be written: %s", format_info(f->storage)->name,
-                       missing);
-    for (size_t i = 0; i < c->n_targets && !st; i++) {
-        struct change_target *t = &c->targets[i];
-        int64_t rows, cols;
-        const struct shape shape = shape_resolve(t->shape, 1, 1);
-        rows_of(&shape, &rows, &cols);
-        const bool keys = shape_axis(&t->shape, AXIS_KEY) >= 0;
-        st = numeric_fits(f, (uint64_t)cols, e);
-        if (keys && (f->fixed || f->grain == GRAIN_GROUP || f->base == NUMERIC_STORAGE))
-            st = st_fail(e, ST_UNSUPPORTED, "rows of keys have no fixed length");
-        if (!st && f->fixed)
-            st = measure(s, t, f, &t->edit.data, e);
-        if (st)
-            st_where(e, "%s", t->name);
-        t->edit.op = EDIT_ROUND;
-        t->edit.format = *f;
-    }
+    for (size_t i = 0; i < c->n_targets && !st; i++)
+        st = round_target(s, &c->targets[i], f, e);
     return st;
 }
 
@@ -139,6 +154,17 @@ static void add_target(struct change *c, const struct graph *g, int value)
     c->targets[c->n_targets++] = (struct change_target){ .value = value,
                                                          .name = g->values[value].name,
                                                          .shape = g->values[value].shape };
+}
+
+enum st change_round_points(struct session *s, struct change *c, const struct round_point *list,
+                            size_t n, struct err *e)
+{
+    enum st st = ST_OK;
+    for (size_t i = 0; i < n && !st; i++) {
+        add_target(c, c->model->model->graph, list[i].value);
+        st = round_target(s, &c->targets[c->n_targets - 1], &list[i].format, e);
+    }
+    return st;
 }
 
 enum st change_round_inputs(struct session *s, struct change *c, const struct numeric *f,

@@ -6,6 +6,12 @@
 
 #include "session/changes.h"
 
+/* A point, and what it is to be rounded to; f32: to nothing. */
+struct round_point {
+    int value;
+    struct numeric format;
+};
+bool round_nothing(const struct numeric *f);
 /* Every target of the change is rounded to f whenever it is produced: a token is a row [all its
  * channels], where tokens are not the first axis each row of the last axis is. Static ranges are
  * those of the active run now, over all tokens that it has produced. ST_RANGE when the format does
@@ -15,6 +21,9 @@ NODISCARD enum st change_round(struct session *s, struct change *c, const struct
 /* Add what the layers that read the weights of the change read as targets, and round that. */
 NODISCARD enum st change_round_inputs(struct session *s, struct change *c, const struct numeric *f,
                                       struct err *e);
+/* Add these points as targets, each rounded to its own format. */
+NODISCARD enum st change_round_points(struct session *s, struct change *c,
+                                      const struct round_point *list, size_t n, struct err *e);
 /* Round x of this resolved shape; values that are not finite leave all as it is. */
 void round_apply(const struct edit *edit, const struct shape *shape, float *x);
 

@@ -19,7 +19,7 @@ struct toggling {
     struct progress quiet;
 };
 
-static const struct evaluation_part all = { 0, 1 };
+static const struct evaluation_part all = { .from = 0, .step = 1 };
 
 static enum st random_text(struct toggling *t, uint64_t seed, struct err *e)
 {

@@ -7,7 +7,7 @@
 
 #include "quant/plan_file.h"
 
-const char *const fuzz_words[] = { "qdb plan 1\n", "q4_k",      "int4",       ":g64",
+const char *const fuzz_words[] = { "qdb plan 1\n", "qdb plan 2\n", "\nact ", "q4_k",      "int4",       ":g64",
                                    ":asym",        ":clip=0.5", ":s=e8m0",    "e4m3",
                                    ":b8x16",       ":tensor",   "drop",       "mxfp8",
                                    " rtn ",        "256x256",   " blk.0.a\n", "#",
@@ -15,7 +15,10 @@ const char *const fuzz_words[] = { "qdb plan 1\n", "q4_k",      "int4",       ":
 
 static void print(const struct plan_line *list, size_t n, struct buf *out)
 {
-    plan_file_begin(out);
+    bool points = false;
+    for (size_t i = 0; i < n; i++)
+        points |= !list[i].method;
+    plan_file_begin(points, out);
     for (size_t i = 0; i < n; i++)
         if (plan_file_line(&list[i], out, NULL))
             abort();
@@ -37,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     for (size_t i = 0; i < n; i++)
         if (!numeric_equal(&list[i].format, &again[i].format)
-            || !str_eq(list[i].name, again[i].name) || list[i].rank != again[i].rank)
+            || !str_eq(list[i].name, again[i].name) || list[i].method != again[i].method
+            || list[i].rank != again[i].rank)
             abort();
     print(again, m, &second);
     if (first.n != second.n || memcmp(buf_str(&first), buf_str(&second), first.n))

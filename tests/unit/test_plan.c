@@ -94,6 +94,78 @@ static void what_is_saved_is_loaded_as_the_same(void **unused)
     sitting_end(&f);
 }
 
+static void first_logits(struct sitting *f, float out[8])
+{
+    struct tensor x;
+    struct run *r = f->s->models.run->run;
+    assert_ok(run_read(r, 0, run_graph(r)->logits, &x, &f->e), &f->e);
+    memcpy(out, x.data, 8 * sizeof *out);
+}
+
+/* Points that are rounded are part of the plan; the last format that a point got holds. */
+static void activations_are_part_of_a_plan(void **unused)
+{
+    (void)unused;
+    struct sitting f = sitting_begin("--demo=add");
+    command(f.s, "plan save nothing");
+    command(f.s, "quant blk.0.ffn_*.weight q4_0 act=int8");
+    command(f.s, "quant blk.1.attn_k.out int4:g32:asym");
+    command(f.s, "quant blk.1.attn_k.out int5:g16"); /* in its place, not on top of it */
+    command(f.s, "quant blk.2.attn_v.out q8_0");
+    command(f.s, "plan save %s", scratch_path("acts.plan"));
+    command(f.s, "plan save acts");
+    size_t n;
+    char *before = unit_read(scratch_path("acts.plan"), &n);
+    assert_non_null(strstr(before, "qdb plan 2\n"));
+    assert_non_null(strstr(before, "\nact int5:g16 blk.1.attn_k.out\n"));
+    assert_null(strstr(before, "int4"));
+    assert_non_null(strstr(before, "\nact q8_0 blk.2.attn_v.out\n"));
+    struct result out = answer(f.s, "info plan");
+    assert_int_equal(table_named(&out, "points")->n_rows, 4); /* two of ffn, K, V */
+    result_free(&out);
+    out = answer(f.s, "plan diff nothing acts");
+    assert_int_equal(out.status, RESULT_FOUND);
+    assert_int_equal(table_named(&out, "differences")->n_rows, 3 + 4);
+    result_free(&out);
+    command(f.s, "prompt \"12+34=\"");
+    command(f.s, "run");
+    float with[8], got[8];
+    first_logits(&f, with);
+    command(f.s, "plan load nothing"); /* takes the points back too */
+    command(f.s, "run");
+    first_logits(&f, got);
+    assert_memory_not_equal(with, got, sizeof got);
+    out = answer(f.s, "info plan");
+    for (size_t i = 0; i < out.n_tables; i++)
+        assert_string_not_equal(out.tables[i]->name, "points");
+    result_free(&out);
+    command(f.s, "plan save %s", scratch_path("none.plan"));
+    char *none = unit_read(scratch_path("none.plan"), &n);
+    assert_string_equal(none, "qdb plan 1\n");
+    free(none);
+    command(f.s, "undo");
+    command(f.s, "redo");
+    command(f.s, "plan load %s", scratch_path("acts.plan"));
+    command(f.s, "plan save %s", scratch_path("again.plan"));
+    char *after = unit_read(scratch_path("again.plan"), &n);
+    assert_string_equal(before, after);
+    command(f.s, "run");
+    first_logits(&f, got);
+    assert_memory_equal(with, got, sizeof got);
+    command(f.s, "undo"); /* the load */
+    out = answer(f.s, "plan diff nothing");
+    assert_int_equal(out.status, RESULT_OK);
+    result_free(&out);
+    command(f.s, "quant blk.0.attn_k.out int4");
+    command(f.s, "quant blk.0.attn_k.out orig");
+    out = answer(f.s, "plan diff nothing");
+    assert_int_equal(out.status, RESULT_OK);
+    result_free(&out);
+    free(before);
+    free(after);
+    sitting_end(&f);
+}
+
 static void dry_makes_nothing_and_counts_the_same(void **unused)
 {
     (void)unused;
@@ -128,6 +200,15 @@ static void plans_that_do_not_fit_are_refused(void **unused)
         { "qdb plan 1\nq4_k rtn 1x2x3x4x5 blk.0.attn_q.weight\n", ST_FORMAT, "shape" },
         { "qdb plan 1\nq4_k rtn 256x256\n", ST_FORMAT, "line 2" },
         { "qdb plan 1\nq4_k rtn 256x256 a\nq4_0 rtn 256x256 a\n", ST_FORMAT, "lines 2 and 3" },
+        { "qdb plan 1\nact int8 blk.0.attn_k.out\n", ST_FORMAT, "line 2" },
+        { "qdb plan 2\nact int8\n", ST_FORMAT, "line 2" },
+        { "qdb plan 2\nact int9 blk.0.attn_k.out\n", ST_FORMAT, "line 2" },
+        { "qdb plan 2\nact int8 blk.9.attn_k.out\n", ST_RANGE, "another model" },
+        { "qdb plan 2\nact int8 blk.0.attn_q.weight\n", ST_RANGE, "no point" },
+        { "qdb plan 2\nact int8 a\nact int4 a\n", ST_FORMAT, "same point" },
+        { "qdb plan 2\nact int8:g7 blk.0.attn_k.out\n", ST_RANGE, "multiple" },
+        { "qdb plan 2\nact int8:tensor:static blk.0.attn_k.out\n", ST_STATE, "prompt" },
+        { "qdb plan 3\n", ST_FORMAT, "no plan" },
         { "qdb plan 1\nq8_k rtn 256x256 blk.0.attn_q.weight\n", ST_UNSUPPORTED, "written" },
     };
     struct sitting f = sitting_begin("--demo=add");
@@ -163,7 +244,7 @@ static void text_goes_both_ways(void **unused)
         struct buf text = { 0 };
         const size_t n = unit_random(&seed) % 6;
         size_t count;
-        plan_file_begin(&text);
+        plan_file_begin(false, &text);
         buf_adds(&text, "# a remark\n");
         for (size_t i = 0; i < n; i++) {
             struct plan_line *l = &lines[i];
@@ -197,5 +278,6 @@ static void text_goes_both_ways(void **unused)
 }
 
 UNIT_MAIN(CASE(a_mix_is_what_its_table_says_and_is_read_off_its_file),
-          CASE(what_is_saved_is_loaded_as_the_same), CASE(dry_makes_nothing_and_counts_the_same),
+          CASE(what_is_saved_is_loaded_as_the_same), CASE(activations_are_part_of_a_plan),
+          CASE(dry_makes_nothing_and_counts_the_same),
           CASE(plans_that_do_not_fit_are_refused), CASE(text_goes_both_ways))
