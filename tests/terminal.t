@@ -48,4 +48,24 @@ terminal "$QDB" -n
 until_true at_prompt
 keys Up Up
 check "history outlives the session" wait_for '^\(qdb\) commands$'
+
+if "$QDB" -n -batch --demo=add </dev/null >/dev/null 2>&1; then
+    terminal "$QDB" -n -q --demo=add
+    until_true at_prompt
+    enter 'data add tokens 400000'
+    typed 'quant blk.0.attn_q.weight q4_0'
+    keys Enter
+    check "quant shows what it has while it measures" wait_for '^layer_sqnr '
+    check "and the kl so far" wait_for '^measured [0-9]+ %, kl [0-9.e-]+'
+    keys e
+    check "a key ends the measurement and begins the next line" wait_for '^\(qdb\*\) e$'
+    like "what was measured by then is shown" "$(screen)" '^ended by a key before all segments'
+    typed 'cho still here'
+    keys Enter
+    check "which goes on" wait_for '^still here$'
+    keys C-d
+    terminal_end
+else
+    skip "the stages of quant" "the demo model add is not built in"
+fi
 finish
