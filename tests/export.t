@@ -23,6 +23,11 @@ is "a folder that is not there" "$status" 1
 mkdir "$tmp/folder"
 qdb -ex "export gguf $tmp/folder"
 like "a folder" "$err" 'is a directory'
+lines="$tmp/two
+lines.gguf"
+qdb -ex "export gguf \"$tmp/two\\nlines.gguf\""
+is "a name of two lines" "$status$err" 0
+is "is a name" "$(cksum <"$lines")" "$(cksum <"$tmp/copy.gguf")"
 qdb -ex 'prompt "kalo" > /dev/null' -ex 'skip blk.0' -ex "export gguf $tmp/copy.gguf"
 is "changes of activations are refused" "$status" 1
 like "with what to undo" "$err" 'undo change 1'

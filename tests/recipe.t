@@ -51,5 +51,10 @@ echo 'nobody=q4_0' >"$tmp/r"
 qdb -ex "import recipe $tmp/r"
 is "a recipe for another model" "$status" 1
 like "is refused" "$err" 'no rule is about a weight of this model'
+# matching it takes steps without end
+echo '^(([a-z._0-9]+)+)+[!?]$=q4_0' >"$tmp/r"
+qdb -ex "recipe explain $tmp/r"
+is "a pattern that never ends" "$status" 1
+like "is given up" "$err" 'takes too many steps'
 
 finish
