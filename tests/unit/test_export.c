@@ -170,7 +170,7 @@ static void refuses_changes_of_activations_by_name(void **state)
     struct export x;
     assert_fails(export_plan(f.s, f.m, scratch_path("x"), 0, &x, &f.e), ST_STATE, &f.e);
     assert_non_null(strstr(f.e.msg, "skip blk.0"));
-    assert_non_null(strstr(f.e.hint, "undo 1"));
+    assert_non_null(strstr(f.e.hint, "undo change 1"));
     command(f.s, "undo");
     assert_ok(export_plan(f.s, f.m, scratch_path("x"), 0, &x, &f.e), &f.e);
     export_free(&x);
