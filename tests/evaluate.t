@@ -115,4 +115,13 @@ qdb "$golden/models/exact-other.gguf" --ref "$golden/models/exact-base.gguf" --o
 as_printed >here
 check "so does kl -compat" diff -u printed here
 
+# Files that are none, texts that are too short.
+qdb --demo=add -ex 'data add' -ex 'report --demo=add'
+is "a demo model in a report" "$status$err" 0
+like "is a file as others are" "$out" '^--demo=add +[0-9]+ '
+echo short >short
+qdb --demo -ex 'kl short ctx 64'
+is "kl of a text that is too short" "$status" 1
+like "says how short" "$err" 'the text has [1-9][0-9]* tokens, less than one segment of 64'
+
 finish

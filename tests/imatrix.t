@@ -53,4 +53,7 @@ done
 capture "$QDB" -n -batch -ex "imatrix show $tmp/a.gguf" </dev/null
 is "shown without a model" "$status" 0
 
+capture "$QDB" -n -batch -ex "imatrix show $QDB_TOP/tests/fuzz/corpus/imatrix/gguf" </dev/null
+like "experts without a count are listed" "$out" '^w +ok +2 +3 +2 +[0-9]+ +0 +2 +[0-2]$'
+
 finish

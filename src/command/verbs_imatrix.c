@@ -91,6 +91,8 @@ static void put_entry(const struct imatrix_entry *x, const struct weight *w, str
 {
     const uint64_t n_in = w ? w->cols : x->n_in;
     const uint64_t n_mat = n_in && x->n_mat == 1 && x->n_in % n_in == 0 ? x->n_in / n_in : x->n_mat;
+    enum { LISTED = 16 };
+    struct buf list = { 0 };
     uint64_t unseen = 0, zero = 0;
     double least = INFINITY, most = 0;
     for (uint64_t k = 0; k < x->n_mat; k++) {
@@ -101,7 +103,8 @@ static void put_entry(const struct imatrix_entry *x, const struct weight *w, str
         uint64_t nil = 0;
         for (uint64_t i = 0; i < n_in; i++)
             nil += x->sum[k * n_in + i] <= 0;
-        unseen += nil == n_in;
+        if ((nil == n_in || (k < x->n_mat && x->count[k] <= 0 && n_mat > 1)) && unseen++ < LISTED)
+            buf_printf(&list, "%s%" PRIu64, unseen > 1 ? "," : "", k);
         zero += nil < n_in ? nil : 0;
     }
     table_int(t, (int64_t)n_in);
@@ -110,6 +113,10 @@ static void put_entry(const struct imatrix_entry *x, const struct weight *w, str
     table_int(t, (int64_t)zero);
     table_int(t, (int64_t)fmin(least, 0x1p62));
     table_int(t, (int64_t)fmin(most, 0x1p62));
+    if (unseen > LISTED)
+        buf_adds(&list, ",...");
+    table_str(t, n_mat > 1 && unseen ? buf_str(&list) : NULL);
+    buf_free(&list);
 }
 
 /* Matrices that quantization would touch. */
@@ -133,7 +140,8 @@ static void put_coverage(const struct imatrix *m, const struct weights *all, str
     struct table *t = result_table(out, "coverage", TABLE_ROWS);
     TABLE_COLUMNS(t, { COL_ADDRESS, "weight" }, { COL_STRING, "state" }, { COL_INT, "channels" },
                   { COL_INT, "matrices" }, { COL_INT, "seen" }, { COL_INT, "zero_channels" },
-                  { COL_INT, "least", "count" }, { COL_INT, "most", "count" });
+                  { COL_INT, "least", "count" }, { COL_INT, "most", "count" },
+                  { COL_STRING, "unseen" });
     size_t missing = 0, wrong = 0, foreign = 0;
     for (size_t i = 0; all && i < all->n; i++) {
         const struct weight *w = &all->list[i];
@@ -496,8 +504,9 @@ const struct verb verbs_imatrix[] = {
           "other programs pass over them, and the older form has no place for them. show lists "
           "every matrix of the "
           "active model: channels, matrices (experts), how many were seen, channels that were "
-          "always 0, and the least and largest count; an expert that was not seen weighs all "
-          "channels alike, and a missing entry blocks the formats that need one. diff compares "
+          "always 0, the least and largest count, and which experts were not seen (their numbers "
+          "from 0); an expert that was not seen weighs all channels alike, and a missing entry "
+          "blocks the formats that need one. diff compares "
           "the means: relative_l2 = |b - a| / |a|, cos their cosine, gain = |b| / |a|; status 3 "
           "under -batch when they differ. merge adds sums and counts.",
       .examples = "imatrix collect text.txt ctx 16\nimatrix show\nimatrix save text.imatrix.gguf\n"

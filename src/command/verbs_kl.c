@@ -384,7 +384,7 @@ static enum st run_kl(struct session *s, const struct call *call, struct result 
     if (!st && n > context && chunks < n / context)
         n = chunks * context;
     if (!st)
-        st = evaluation_cut(ids, n - n % context, INT32_MAX, context, context / 2,
+        st = evaluation_cut(ids, n < context ? n : n - n % context, INT32_MAX, context, context / 2,
                             text_first_token(m), &set, e);
     free(ids);
     if (st)

@@ -37,7 +37,7 @@ static enum st entry_open(const struct session *s, const struct call *c, int i, 
     }
     struct weights *weights;
     char *path = x_strndup(w->text.p, w->text.n);
-    enum st st = weights_open(path, &weights, e);
+    enum st st = session_open_weights(path, &weights, e);
     if (st) {
         free(path);
         return st_at(e, w->column, w->length);
@@ -333,10 +333,12 @@ const struct verb verbs_report[] = {
       .args = "FILE... [ref|--ref REF]",
       .brief = "several files against one reference: the table of a model card",
       .help =
-          "A row for each FILE (a file, or an open model as its file has it): bytes of the file, "
-          "with all its parts; bpw = 8 bytes of tensors / elements of tensors; perplexity; kl to "
-          "the reference and top1 with 95 % intervals (`help kl`); worst: the three scored tokens "
-          "with the largest kl, each as the token that follows in the text, and its kl in nats. "
+          "A row for each FILE (a file, `--demo[=NAME]`, or an open model as its file has it): "
+          "bytes "
+          "of the file, with all its parts; bpw = 8 bytes of tensors / elements of tensors; "
+          "perplexity; kl to the reference and top1 with 95 % intervals (`help kl`); worst: the "
+          "three scored tokens with the largest kl, each as the token that follows in the text, "
+          "and its kl in nats. "
           "calibration_overlap: the share of the evaluation set that is in the text which the "
           "file's importance matrix was made from (`help kl`). "
           "All on the half `check` of the evaluation set (`data FILE`), in the mode of `set "

@@ -43,7 +43,7 @@ struct session_run *session_find_run(const struct session *s, struct str name)
     return NULL;
 }
 
-static enum st open_weights(const char *path, struct weights **out, struct err *e)
+enum st session_open_weights(const char *path, struct weights **out, struct err *e)
 {
     static const char flag[] = "--demo";
     if (strncmp(path, flag, sizeof flag - 1))
@@ -106,7 +106,8 @@ enum st session_open(struct session *s, const char *path, const char *name,
         return st_fail(e, ST_STATE, "the name `%.60s` is taken", name);
     struct weights *w;
     struct capture *capture = NULL;
-    enum st st = capture_is(path) ? open_capture(path, &w, &capture, e) : open_weights(path, &w, e);
+    enum st st = capture_is(path) ? open_capture(path, &w, &capture, e)
+                                  : session_open_weights(path, &w, e);
     if (st)
         return st;
     struct session_model *m = x_alloc(sizeof *m);

@@ -50,6 +50,8 @@ struct session_models {
     int next_label;
 };
 
+/* The tensors of a file, or of a demo model when path is "--demo[=NAME]". */
+NODISCARD enum st session_open_weights(const char *path, struct weights **out, struct err *e);
 /* Open a file, or a demo model when path is "--demo[=NAME]". The model becomes active. name NULL:
  * the next free letter. ST_STATE when the name is taken. */
 NODISCARD enum st session_open(struct session *s, const char *path, const char *name,
