@@ -7,7 +7,8 @@
 
 #include "quant/plan_file.h"
 
-const char *const fuzz_words[] = { "qdb plan 1\n", "qdb plan 2\n", "\nact ", "q4_k",      "int4",       ":g64",
+const char *const fuzz_words[] = { "qdb plan 1\n", "qdb plan 2\n", "\nact ",      "q4_k",
+                                   "int4",         ":g64",
                                    ":asym",        ":clip=0.5", ":s=e8m0",    "e4m3",
                                    ":b8x16",       ":tensor",   "drop",       "mxfp8",
                                    " rtn ",        "256x256",   " blk.0.a\n", "#",
