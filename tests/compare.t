@@ -165,6 +165,10 @@ qdb "$models/llama-gqa-tied.gguf" -ex "$prompt" -ex 'watch blk.1.out[tok=2,chan=
 is "the writes of an element stop a movement forward" "$(printf '%s\n' "$out" | grep -c '^watchpoint,1,s0:\(embd\|blk\)')" 4
 like "up to the end" "$out" '^end,'
 
+qdb "$models/llama-gqa-tied.gguf" -ex 'set tensor output.out = *0' -ex "data '$text'" -ex kl -ex "$prompt" -ex 'bisect prompt' -k
+like "edits of the logits are not silently ignored" "$out$err" '1 change of .*of the logits: left out here'
+like "nor by bisect" "$err" 'no point is edited here'
+
 # Bisection.
 qdb "$models/llama-gqa-tied-q4_0.gguf" -ex "data '$text'" -ex 'bisect 80% by weight' -ex 'bisect 0.5 by block' --output csv
 like "weights are found" "$out" '^token_embd\.weight,weight,0\.'

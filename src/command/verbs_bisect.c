@@ -193,7 +193,8 @@ static enum st find_candidates(const struct session *s, const struct subject *x,
         return ST_OK;
     st_fail(e, ST_STATE, "no weight differs from the reference's%s, and no point is edited%s",
             out->missing ? " that it has" : "", x->left_out ? " here" : "");
-    return x->left_out ? st_hint(e, "`bisect prompt`: changes of tokens, or of one run, hold there")
+    return x->left_out ? st_hint(
+               e, "`bisect prompt` sees changes of tokens and of one run, none of the logits")
                        : ST_STATE;
 }
 

@@ -50,7 +50,8 @@ static void change_row(const struct session *s, const struct change *c, struct t
 void changes_left_out(size_t n, struct result *out)
 {
     if (n)
-        result_note(out, "%zu %s of tokens of a prompt, or of one run: left out here", n,
+        result_note(out,
+                    "%zu %s of tokens of a prompt, of one run, or of the logits: left out here", n,
                     text_plural(n, "change", "changes"));
 }
 

@@ -26,6 +26,6 @@ void changes_list(const struct session *s, struct result *out);
     "stay as they are. [tok=-1] is the last token that the run has when it and the change meet; " \
     "[tok=2:] takes generated ones in. Runs that are past it go back to before the first node " \
     "that is touched. `info changes` lists, `undo` takes back. Evaluations (ppl, kl, task) go " \
-    "under the changes too, but for those of tokens or of one run."
+    "under the changes too, but for those of tokens, of one run, or of the logits."
 
 #endif

@@ -207,10 +207,13 @@ static void set_forms(struct session *s, const struct change *c)
 }
 
 /* The hook of target i in an evaluation; over the tokens of run r (NULL: any), the run's own where
- * there is no other. NULL: it cannot hold there. */
+ * there is no other. NULL: it cannot hold there; evaluations compute the head by themselves. */
 static struct change_hook *hook_of(const struct change *c, const struct session_run *r, size_t i,
                                    bool beside)
 {
+    const struct graph *g = c->model->model->graph;
+    if (g->hidden >= 0 && g->values[c->targets[i].value].node > g->values[g->hidden].node)
+        return NULL;
     if (c->anywhere && (beside || !c->splice))
         return &c->anywhere[i];
     for (size_t k = 0; k < (c->splice ? 0 : c->n_hooks); k++)

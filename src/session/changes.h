@@ -135,8 +135,8 @@ const struct change_target *changes_rounding(const struct session *s,
 const struct change_imatrix *changes_imatrix(const struct session *s,
                                              const struct session_model *m);
 /* The changes of a model as a plan for evaluations, which run over other tokens than a prompt's;
- * *left_out: those that belong to tokens or to one run, and so cannot hold there. It must be
- * freed (plan_free) before a change is made or taken back. */
+ * *left_out: those that belong to tokens, to one run, or to the logits, and so cannot hold there.
+ * It must be freed (plan_free) before a change is made or taken back. */
 void changes_plan(const struct session *s, const struct session_model *m, struct plan *out,
                   size_t *left_out);
 /* The same where a run of the reference goes beside (run_set_beside): splices hold as well. */
