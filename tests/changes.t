@@ -51,4 +51,15 @@ is "and it is as without" "$(printf '%s\n' "$out" | grep '^perplexity')" "$plain
 qdb -ex "undo"
 is "nothing to undo" "$status" 1
 
+# Weights are looked at as the plan has them.
+w=blk.0.attn_q.weight
+qdb -ex "quant $w int3:g32" -ex 'qerr by tensor' --output csv
+like "qerr judges the plan against the file" "$out" "^$w,int3:g32,f16,[0-9.]*,"
+is "and that alone" "$(printf '%s\n' "$out" | grep -c ',f16,f16,')" 0
+qdb -ex "quant $w q4_0" -ex "summary $w" -ex undo -ex "summary $w" --output csv
+is "summary shows what stands for a weight, and the weight again after undo" \
+    "$(printf '%s\n' "$out" | sed -n "s/^$w,\([a-z0-9_]*\),.*/\1/p" | tr '\n' ' ')" "q4_0 f16 "
+qdb -ex "quant $w q4_0" -ex "block ${w}[row=0, blkq=0]"
+like "so does block" "$out" '^format +q4_0'
+
 finish

@@ -109,7 +109,7 @@ static enum st find_weight(struct session *s, const struct address *a, const str
     enum st st = lookup_names(s, a, &list, &n, e);
     if (st)
         return st;
-    const struct weight *w = list[0].weight;
+    const struct weight *w = list[0].weight ? lookup_stored(s, a, list[0].weight) : NULL;
     if (n > 1)
         st = st_fail(e, ST_SYNTAX, "%zu names match; one is needed here", n);
     else if (!w)

@@ -89,7 +89,7 @@ static enum st quantiles_from(const struct source *from, const double *p, int k,
     return st;
 }
 
-static enum st summary_row(const struct source *from, const char *name, const struct weight *w,
+static enum st summary_row(const struct source *from, const char *name, const struct format_info *f,
                            struct table *t, struct err *e)
 {
     static const double p[] = { 0.01, 0.5, 0.99 };
@@ -106,7 +106,7 @@ static enum st summary_row(const struct source *from, const char *name, const st
         return st;
     table_row(t);
     table_str(t, name);
-    table_str(t, w ? format_info(w->format)->name : NULL);
+    table_str(t, f ? f->name : NULL);
     table_int(t, s.n);
     table_int(t, s.nan);
     table_int(t, s.inf);
@@ -123,7 +123,7 @@ enum st look_summary(const struct view *v, struct progress *progress, struct tab
                      struct err *e)
 {
     const struct source from = { .v = v, .progress = progress };
-    return summary_row(&from, v->name ? v->name : "", v->weight, t, e);
+    return summary_row(&from, v->name ? v->name : "", v->format, t, e);
 }
 
 struct summarizing {
@@ -147,7 +147,8 @@ static enum st summarize_large(void *data, const struct address *a, const struct
     struct buf name = { 0 };
     copy.name = m->name;
     address_print(&copy, &name);
-    enum st st = summary_row(&from, buf_str(&name), m->weight, to->t, e);
+    const struct weight *w = m->weight ? lookup_stored(to->s, a, m->weight) : NULL;
+    enum st st = summary_row(&from, buf_str(&name), w ? format_info(w->format) : NULL, to->t, e);
     buf_free(&name);
     return st;
 }

@@ -78,7 +78,7 @@ static enum st source_open(struct session *s, struct str text, struct source *ou
         st = st_at(e, a->column, a->length);
     }
     if (!st && list->weight) {
-        src.weight = list->weight;
+        src.weight = lookup_stored(s, a, list->weight);
         src.shape = list->shape;
         st = weight_check(src.weight, e);
     } else if (!st) {

@@ -295,7 +295,7 @@ static enum st run_bench(struct session *s, const struct call *c, struct result 
 const struct verb verbs_bench[] = {
     { .name = "bench",
       .class = "analyse",
-      .args = "machine | kernels [...] | encode [...] | model [...] | toggle [...] | catch [...]",
+      .args = "machine | kernels | encode | model | toggle | catch [...]",
       .brief = "measure speed: the machine's limits, kernels beside them, the model",
       .help =
           "Rates are of wall time, with the threads and at the level that are set; another busy "

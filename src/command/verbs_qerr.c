@@ -22,6 +22,7 @@ struct entry {
 };
 
 struct qerr_call {
+    const struct session_model *model;
     enum by by;
     int64_t show;
     struct table *tensors; /* NULL if not wanted */
@@ -42,12 +43,13 @@ static void begin_tensors(struct qerr_call *q, struct result *out)
                   { COL_INT, "nonfinite" });
 }
 
+/* simulates: NULL or "", or the format that w's only stands for */
 static void tensor_row(struct table *t, const struct weight *ref, const struct weight *w,
-                       const struct qerr *q)
+                       const char *simulates, const struct qerr *q)
 {
     table_row(t);
     table_strn(t, w->name);
-    table_str(t, format_info(w->format)->name);
+    table_str(t, simulates && *simulates ? simulates : format_info(w->format)->name);
     table_str(t, format_info(ref->format)->name);
     put_number(t, q->sqnr);
     put_number(t, q->relerr);
@@ -89,13 +91,18 @@ static void add_sums(struct qerr_call *q, const struct weight *w, const struct q
     }
 }
 
-static enum st add_weight(struct session *s, struct qerr_call *q, const struct weight *w,
+/* A weight as the plan has it, against that of the reference; without one, against the file's. */
+static enum st add_weight(struct session *s, struct qerr_call *q, const struct weight *own,
                           struct qerr_options *o, struct err *e)
 {
-    const struct weights *list = s->models.ref->model->weights;
-    const struct weight *ref = weights_find(list, w->name);
+    const struct session_model *other = s->models.ref;
+    const struct form *f = changes_form(s, q->model, own);
+    const struct weight *w = f ? &f->w : own;
+    const struct weight *ref = other ? weights_find(other->model->weights, own->name) : own;
     struct qerr r;
     struct err why = ERR_INIT;
+    if (!other && !f)
+        return ST_OK;
     if (!ref) {
         q->missing++;
         return ST_OK;
@@ -112,7 +119,7 @@ static enum st add_weight(struct session *s, struct qerr_call *q, const struct w
     }
     q->compared++;
     if (q->tensors)
-        tensor_row(q->tensors, ref, w, &r);
+        tensor_row(q->tensors, ref, w, f ? f->simulates : NULL, &r);
     add_sums(q, w, r.rows, (int64_t)w->rows, true);
     add_sums(q, w, r.cols, (int64_t)w->cols, false);
     for (size_t i = 0; i < r.n_worst; i++)
@@ -192,7 +199,7 @@ static void show_entries(const struct qerr_call *q, struct result *out)
 static void notes(const struct session *s, const struct qerr_call *q, struct result *out)
 {
     result_note(out, "%" PRId64 " weight%s against %s", q->compared, q->compared == 1 ? "" : "s",
-                s->models.ref->path);
+                s->models.ref ? s->models.ref->path : "this file as opened");
     if (q->missing)
         result_note(out, "not in the reference: %" PRId64, q->missing);
     if (q->left)
@@ -277,9 +284,11 @@ static enum st run_qerr(struct session *s, const struct call *c, struct result *
     size_t n = 0;
     int glob;
     enum st st = session_need_model(s, &m, e);
-    if (!st)
+    if (!st) {
+        q.model = m;
         st = parse(c, &q, &glob, e);
-    if (!st && !s->models.ref) {
+    }
+    if (!st && !s->models.ref && !changes_hold(s, m)) {
         st_fail(e, ST_STATE, "there is no reference");
         st = st_hint(e, "`ref FILE` opens one: the model before it was quantized");
     }
@@ -319,8 +328,9 @@ const struct verb verbs_qerr[] = {
       .brief = "errors of the weights against those of the reference",
       .help =
           "Compares the weights that the glob names (all) with those of the same name in the "
-          "reference (`ref FILE`); nothing is run. Without `by`: a row per weight, and the N (10) "
-          "worst blocks. `by row` ranks rows, which give one output each, `by channel` columns, "
+          "reference (`ref FILE`); without one, weights that `quant` or `plan` changed with the "
+          "file's. Nothing is run. Without `by`: a row per weight, and the N (10) worst blocks. "
+          "`by row` ranks rows, which give one output each, `by channel` columns, "
           "which read one input each, over all these weights; the worst first.\n"
           "sqnr: 10 log10(sum ref^2 / sum (x - ref)^2). relerr: l2(x - ref) / l2(ref). "
           "rmse/scale: root of the mean of ((x - ref) / scale)^2, scale being the effective one "

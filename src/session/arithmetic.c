@@ -145,5 +145,6 @@ enum st view_map(enum function f, struct view *v, struct progress *progress, str
     }
     v->value = -1;
     v->weight = NULL;
+    v->format = NULL;
     return ST_OK;
 }

@@ -117,6 +117,15 @@ static bool has_selector(const struct address *a)
     return false;
 }
 
+const struct weight *lookup_stored(struct session *s, const struct address *a,
+                                   const struct weight *w)
+{
+    struct session_model *model;
+    struct session_run *r;
+    const struct form *f = lookup_who(s, a, &model, &r, NULL) ? NULL : changes_form(s, model, w);
+    return f ? &f->w : w;
+}
+
 /* most: 0, or how many elements are needed of a large weight (see lookup_ends). */
 static enum st read_match(struct session *s, const struct address *a, const struct match *m,
                           int64_t most, int64_t *all, struct view *out, struct err *e)
@@ -144,6 +153,7 @@ static enum st read_match(struct session *s, const struct address *a, const stru
     }
     if (st)
         return st;
+    const struct weight *stored = m->weight ? lookup_stored(s, a, m->weight) : NULL;
     int64_t *lists[SHAPE_MAX] = { 0 };
     struct address narrowed = *a;
     if (run && a->position.n)
@@ -163,14 +173,15 @@ static enum st read_match(struct session *s, const struct address *a, const stru
     buf_free(&name);
     if (!st)
         st = m->captured ? points_read_captured(m, lists, &v, e)
-             : m->weight ? read_weight(m->weight, lists, &v, s->progress, e)
+             : m->weight ? read_weight(stored, lists, &v, s->progress, e)
                          : points_read(&from, m, shape_axis(&full, AXIS_TOK),
                                        shape_axis(&full, AXIS_KEY), lists, &v, e);
     for (int d = 0; !st && d < shape.rank; d++)
         memcpy(v.index[d], lists[d], (size_t)shape.d[d].n * sizeof *lists[d]);
     v.run = run ? r : NULL;
     v.value = m->derived || m->beside ? -1 : m->value; /* else one of that run's */
-    v.weight = m->weight;
+    v.weight = stored == m->weight ? stored : NULL; /* a form may go before the view does */
+    v.format = stored ? format_info(stored->format) : NULL;
     if (!st)
         st = slice_select(a, &full, &v, s->progress, e);
     for (int d = 0; d < SHAPE_MAX; d++)

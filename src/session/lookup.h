@@ -40,6 +40,10 @@ NODISCARD enum st match_is_point(const struct session_model *m, const struct mat
  * which names of the model it was looked for. Returns ST_NOTFOUND. */
 enum { NAMES_WEIGHTS = 1, NAMES_POINTS = 2, NAMES_FOREIGN = 4 /* of other engines */ };
 enum st lookup_no_name(const struct session_model *m, struct str name, unsigned of, struct err *e);
+/* What the runs of the model that the address names read for its weight w: what `quant` and `plan`
+ * put in its place, until they change it again, else w. */
+const struct weight *lookup_stored(struct session *s, const struct address *a,
+                                   const struct weight *w);
 /* Shape of a weight: [chan], [row][col] or [exp][row][col]. */
 struct shape weight_shape(const struct weight *w);
 /* Read what one match holds, sliced. Tokens are those of the run: of all spans in which the point

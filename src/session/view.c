@@ -63,6 +63,7 @@ enum st view_copy(const struct view *v, struct view *out, struct err *e)
     copy.run = v->run;
     copy.value = v->value;
     copy.weight = v->weight;
+    copy.format = v->format;
     *out = copy;
     return ST_OK;
 }
@@ -127,6 +128,7 @@ enum st view_narrow(struct view *v, int d, const int64_t *keep, int64_t n, struc
     out.run = v->run;
     out.value = v->value;
     out.weight = v->weight;
+    out.format = v->format;
     view_free(v);
     *v = out;
     return ST_OK;

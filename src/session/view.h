@@ -23,7 +23,8 @@ struct view {
     struct session_run
         *run;  /* of activations: tells what the tokens are; NULL for weights and computed things */
     int value; /* value of the graph, -1 for weights and computed things */
-    const struct weight *weight;
+    const struct weight *weight; /* whose bytes of the file these are, else NULL */
+    const struct format_info *format; /* what they are stored in; NULL for computed things */
 };
 
 void view_free(struct view *v);
