@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "kernels/encode.h"
 #include "kernels/statistics.h"
@@ -212,8 +213,8 @@ static enum st measure(const struct quant_request *q, const struct form *f, stru
 /* ---- what was made is kept ---- */
 
 struct entry {
-    const void *data; /* of the weight that it was made from: alive as long as the file is open */
-    const void *of;   /* the weight that it stands for */
+    uint64_t content;        /* of what it was made from: content_of() */
+    const struct weight *of; /* the weight that it stands for */
     struct form *form;
     struct quant_note note; /* with `asked` as the key */
     uint64_t used;
@@ -242,18 +243,10 @@ void quant_cache_free(struct quant_cache *c)
     free(c);
 }
 
-static bool belongs(const struct weights *w, const void *data, const void *of)
-{
-    for (size_t i = 0; i < w->n; i++)
-        if (w->list[i].data == data || &w->list[i] == of)
-            return true;
-    return false;
-}
-
 void quant_cache_forget(struct quant_cache *c, const struct weights *w)
 {
     for (size_t i = c ? c->n : 0; i-- > 0;)
-        if (belongs(w, c->list[i].data, c->list[i].of))
+        if (c->list[i].of >= w->list && c->list[i].of < w->list + w->n)
             drop(c, i);
 }
 
@@ -274,37 +267,84 @@ static void shrink(struct quant_cache *c, size_t limit)
     }
 }
 
-static struct entry *find(struct quant_cache *c, const struct quant_request *q)
+/* All that the form depends on but the format asked for and the method: the numbers, where their
+ * rows end, and what weighs them. */
+static uint64_t content_of(const struct quant_request *q)
 {
-    for (size_t i = 0; c && i < c->n; i++) {
-        struct entry *x = &c->list[i];
-        if (x->data == q->from->data && x->of == q->of && x->note.method == q->method
-            && numeric_equal(&x->note.asked, &q->format))
-            return x;
+    const struct weight *w = q->from;
+    const struct imatrix_entry *x = q->importance;
+    const uint64_t facts[] = { (uint64_t)w->format, w->rows, w->cols, q->of->ne[2] };
+    uint64_t h = hash_bytes(w->data, w->bytes, hash_bytes(facts, sizeof facts, 0));
+    if (x) {
+        h = hash_bytes(x->sum, (size_t)(x->n_mat * x->n_in) * sizeof *x->sum, h);
+        h = hash_bytes(x->count, (size_t)x->n_mat * sizeof *x->count, h);
     }
-    return NULL;
+    return h;
 }
 
-static void keep(struct quant_cache *c, const struct quant_request *q, struct form *f,
-                 const struct quant_note *note)
+/* What was made of the same content: for the weight itself, else for another one. */
+static struct entry *find(struct quant_cache *c, const struct quant_request *q, uint64_t content)
+{
+    struct entry *other = NULL;
+    for (size_t i = 0; c && i < c->n; i++) {
+        struct entry *x = &c->list[i];
+        if (x->content != content || x->note.method != q->method
+            || !numeric_equal(&x->note.asked, &q->format))
+            continue;
+        if (x->of == q->of)
+            return x;
+        other = x;
+    }
+    return other;
+}
+
+static void keep(struct quant_cache *c, const struct quant_request *q, uint64_t content,
+                 struct form *f, const struct quant_note *note)
 {
     if (!c)
         return;
     x_grow(&c->list, &c->cap, c->n + 1, sizeof *c->list);
-    c->list[c->n++] = (struct entry){ q->from->data, q->of, form_keep(f), *note, ++c->clock };
+    c->list[c->n++] = (struct entry){ content, q->of, form_keep(f), *note, ++c->clock };
     shrink(c, mem_budget() / 4);
+}
+
+/* What is known, under the name of the weight that it is to stand for. */
+static enum st again(struct quant_cache *c, const struct quant_request *q, struct entry *known,
+                     struct form **out, struct quant_note *note, struct err *e)
+{
+    struct form *f = known->form;
+    struct quant_note n = known->note;
+    void *bytes;
+    n.from_reference = q->from != q->of;
+    known->used = ++c->clock;
+    if (known->of == q->of)
+        form_keep(f);
+    else {
+        const uint64_t content = known->content;
+        enum st st = mem_alloc(&bytes, f->w.bytes, "a form", e);
+        if (st)
+            return st;
+        memcpy(bytes, f->w.data, f->w.bytes);
+        struct form *copy;
+        if ((st = form_new(q->model, q->of, f->w.format, bytes, &copy, e)))
+            return st;
+        memcpy(copy->simulates, f->simulates, sizeof copy->simulates);
+        copy->packed = f->packed;
+        f = copy;
+        keep(c, q, content, f, &n);
+    }
+    *note = n;
+    *out = f;
+    return ST_OK;
 }
 
 enum st quant_make(struct quant_cache *c, const struct quant_request *q, struct form **out,
                    struct quant_note *note, struct err *e)
 {
-    struct entry *known = find(c, q);
-    if (known) {
-        known->used = ++c->clock;
-        *note = known->note;
-        *out = form_keep(known->form);
-        return ST_OK;
-    }
+    const uint64_t content = c ? content_of(q) : 0;
+    struct entry *known = find(c, q, content);
+    if (known)
+        return again(c, q, known, out, note, e);
     struct form *f;
     struct quant_note n = { .method = q->method,
                             .asked = q->format,
@@ -331,7 +371,7 @@ enum st quant_make(struct quant_cache *c, const struct quant_request *q, struct 
         form_drop(f);
         return st;
     }
-    keep(c, q, f, &n);
+    keep(c, q, content, f, &n);
     *note = n;
     *out = f;
     return ST_OK;

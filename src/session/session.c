@@ -94,6 +94,7 @@ void session_free(struct session *s)
         free(s->looked[i].reference);
     free(s->looked);
     session_imatrix(s, NULL, NULL);
+    quant_cache_free(s->forms);
     displays_free(&s->displays);
     free(s->examine.address);
     breakpoints_free(&s->breaks);
@@ -106,8 +107,6 @@ void session_free(struct session *s)
 
 void session_imatrix(struct session *s, const char *path, struct imatrix *m)
 {
-    quant_cache_free(s->forms); /* what was made with other importances */
-    s->forms = NULL;
     imatrix_free(s->imatrix);
     free(s->imatrix_path);
     s->imatrix = m;

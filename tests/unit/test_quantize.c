@@ -491,6 +491,76 @@ static void activations_are_rounded_as_by_hand(void **unused)
     sitting_end(&f);
 }
 
+/* One form from the cache, or a new one if `may_make`; the status tells which. */
+static enum st make(struct quant_cache *c, const struct model *m, const struct weight *of,
+                    const struct weight *from, const struct imatrix_entry *importance,
+                    bool may_make, struct form **out)
+{
+    static const volatile sig_atomic_t stop = 1, go_on = 0;
+    struct progress progress = { .cancel = may_make ? &go_on : &stop };
+    struct quant_request q = { .model = m, .of = of, .from = from,
+                               .format = numeric_storage(format_by_name("q4_0")),
+                               .method = quant_method_at(0), .importance = importance,
+                               .progress = &progress };
+    struct quant_note note;
+    struct err e = ERR_INIT;
+    return quant_make(c, &q, out, &note, &e);
+}
+
+/* A weight like w over other bytes: its own, with the lowest bit of one number turned. */
+static struct weight turned(const struct weight *w)
+{
+    struct weight copy = *w;
+    uint8_t *bytes = malloc(w->bytes);
+    memcpy(bytes, w->data, w->bytes);
+    bytes[w->bytes / 2] ^= 1;
+    copy.data = bytes;
+    return copy;
+}
+
+static void what_is_kept_is_known_by_its_content(void **unused)
+{
+    (void)unused;
+    struct sitting f = sitting_begin("--demo=add");
+    const struct model *m = f.m->model, *n;
+    const struct weight *a = weight(&f, "blk.0.ffn_up.weight"), *b;
+    assert_ok(session_open(f.s, "--demo=add", NULL, &f.m, &f.e), &f.e);
+    n = f.m->model;
+    b = weight(&f, "blk.0.ffn_up.weight");
+    const struct weight other = turned(a);
+    float sum[2048], one = 1;
+    for (size_t i = 0; i < sizeof sum / sizeof *sum; i++)
+        sum[i] = 1 + (float)(i % 7);
+    const struct imatrix_entry uneven = { .n_in = a->cols, .n_mat = 1, .sum = sum, .count = &one };
+    assert_true(a->cols <= sizeof sum / sizeof *sum);
+    struct quant_cache *c = quant_cache_new();
+    struct form *plain, *weighted, *form;
+    assert_int_equal(make(c, m, a, a, NULL, true, &plain), ST_OK);
+    assert_int_equal(make(c, m, a, a, &uneven, false, &form), ST_CANCELLED);
+    assert_int_equal(make(c, m, a, a, &uneven, true, &weighted), ST_OK);
+    assert_memory_not_equal(plain->w.data, weighted->w.data, plain->w.bytes);
+    assert_int_equal(make(c, m, a, a, NULL, false, &form), ST_OK);
+    assert_ptr_equal(form, plain);
+    form_drop(form);
+    assert_int_equal(make(c, m, a, &other, NULL, false, &form), ST_CANCELLED);
+    /* the same numbers in another file: its own form, which outlives the first file */
+    assert_int_equal(make(c, n, b, b, NULL, false, &form), ST_OK);
+    assert_ptr_not_equal(form, plain);
+    assert_ptr_equal(form->w.name.p, b->name.p);
+    assert_memory_equal(form->w.data, plain->w.data, plain->w.bytes);
+    form_drop(plain);
+    form_drop(weighted);
+    quant_cache_forget(c, m->weights);
+    assert_int_equal(make(c, m, a, a, &uneven, false, &plain), ST_CANCELLED);
+    assert_int_equal(make(c, n, b, b, NULL, false, &plain), ST_OK);
+    assert_ptr_equal(form, plain);
+    form_drop(plain);
+    form_drop(form);
+    quant_cache_free(c);
+    free((void *)(uintptr_t)other.data);
+    sitting_end(&f);
+}
+
 UNIT_MAIN(CASE(a_key_ends_the_measurement_and_keeps_the_change),
           CASE(what_is_undone_leaves_nothing_and_what_is_redone_is_the_same),
           CASE(figures_are_those_of_the_numbers), CASE(importances_weight_the_errors),
@@ -498,4 +568,5 @@ UNIT_MAIN(CASE(a_key_ends_the_measurement_and_keeps_the_change),
           CASE(numbers_come_from_the_reference_where_there_is_one),
           CASE(what_is_dropped_gives_out_zero), CASE(the_size_that_is_foretold_is_that_of_the_file),
           CASE(what_cannot_be_is_refused), CASE(files_that_cannot_run_are_planned_too),
-          CASE(interrupted_it_leaves_no_change), CASE(activations_are_rounded_as_by_hand))
+          CASE(what_is_kept_is_known_by_its_content), CASE(interrupted_it_leaves_no_change),
+          CASE(activations_are_rounded_as_by_hand))
