@@ -31,6 +31,23 @@ is "is a name" "$(cksum <"$lines")" "$(cksum <"$tmp/copy.gguf")"
 qdb -ex 'prompt "kalo" > /dev/null' -ex 'skip blk.0' -ex "export gguf $tmp/copy.gguf"
 is "changes of activations are refused" "$status" 1
 like "with what to undo" "$err" 'undo change 1'
+qdb -ex 'plan stock Q4_K_M' -ex "export gguf $tmp/held.gguf"
+qdb -ex 'quant ** q8_0' -ex "export gguf $tmp/streamed.gguf as Q4_K_M"
+check "weights encoded as they are written give the file of the plan" \
+    cmp "$tmp/held.gguf" "$tmp/streamed.gguf"
+qdb --mem 1M -ex 'plan stock Q4_K_M'
+like "what does not fit in memory is not held" "$err" 'export gguf FILE as'
+qdb --mem 1M -ex "export gguf $tmp/small.gguf as Q4_K_M"
+check "but written" cmp "$tmp/held.gguf" "$tmp/small.gguf"
+qdb -ex 'quant blk.0.** q5_k' -ex "plan save $tmp/a.plan" -ex undo -ex "export gguf $tmp/a.gguf as $tmp/a.plan" \
+    -ex "plan infer $tmp/a.gguf" -ex "plan diff $tmp/a.plan now" -ex 'info changes'
+is "a saved plan likewise" "$status" 0
+qdb -ex 'quant blk.0.attn_q.weight int3:g32' -ex "plan save $tmp/b.plan" -ex "export gguf $tmp/b.gguf as $tmp/b.plan"
+like "what no file holds is refused" "$err" 'blk.0.attn_q.weight would be int3:g32, which no file holds'
+qdb -ex 'quant blk.0.ffn_norm.out int8' -ex "plan save $tmp/c.plan" -ex "export gguf $tmp/c.gguf as $tmp/c.plan"
+like "rounded activations too" "$err" 'rounds activations'
+qdb -ex "export gguf $tmp/d.gguf as nothing"
+like "a plan that is not there" "$err" 'no plan .nothing'
 own=$tmp/own.gguf
 qdb -ex "export gguf $own"
 before=$(cksum <"$own")

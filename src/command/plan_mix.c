@@ -41,6 +41,25 @@ static enum st no_mix(const struct call *c, struct err *e)
     return ST_NOTFOUND;
 }
 
+enum st plan_of_mix(struct session *s, const struct session_model *m, const struct mix *mix,
+                    struct plan_items *x, struct result *out, struct err *e)
+{
+    const struct weights *w = m->model->weights;
+    enum format *f = x_alloc((w->n + 1) * sizeof *f);
+    size_t given_up = 0;
+    enum st st = mix_formats(mix, w, s->imatrix != NULL, f, &given_up, e);
+    for (size_t i = 0; i < w->n && !st; i++)
+        if (f[i] != FORMAT_NONE && !w->list[i].problem)
+            plan_add(x, &(struct quant_item){ .w = &w->list[i], .format = numeric_storage(f[i]) });
+        else if (changes_form(s, m, &w->list[i]))
+            plan_add(x, &(struct quant_item){ .w = &w->list[i], .orig = true });
+    free(f);
+    if (given_up)
+        result_note(out, "llama-quantize gives up here: no block fits %zu %s, which are in f16",
+                    given_up, text_plural(given_up, "weight", "weights"));
+    return st;
+}
+
 enum st plan_stock(struct session *s, struct session_model *m, const struct call *c,
                    struct result *out, struct err *e)
 {
@@ -51,20 +70,9 @@ enum st plan_stock(struct session *s, struct session_model *m, const struct call
     const struct mix *mix = st ? NULL : mix_find(c->words[1].text);
     if (st || !mix)
         return st ? st : no_mix(c, e);
-    const struct weights *w = m->model->weights;
-    enum format *f = x_alloc((w->n + 1) * sizeof *f);
     struct plan_items x = { 0 };
-    size_t given_up = 0;
-    st = mix_formats(mix, w, s->imatrix != NULL, f, &given_up, e);
-    for (size_t i = 0; i < w->n && !st; i++)
-        if (f[i] != FORMAT_NONE && !w->list[i].problem)
-            plan_add(&x, &(struct quant_item){ .w = &w->list[i], .format = numeric_storage(f[i]) });
-        else if (changes_form(s, m, &w->list[i]))
-            plan_add(&x, &(struct quant_item){ .w = &w->list[i], .orig = true });
-    free(f);
-    if (given_up)
-        result_note(out, "llama-quantize gives up here: no block fits %zu %s, which are in f16",
-                    given_up, text_plural(given_up, "weight", "weights"));
+    if ((st = plan_of_mix(s, m, mix, &x, out, e)))
+        plan_items_free(&x);
     return st ? st : plan_finish(s, m, c, dry, &x, out, e);
 }
 

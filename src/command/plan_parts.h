@@ -5,6 +5,7 @@
 #define QDB_COMMAND_PLAN_PARTS_H
 
 #include "command/command.h"
+#include "quant/mix.h"
 #include "session/quantize.h"
 #include "session/round.h"
 
@@ -31,6 +32,16 @@ NODISCARD enum st plan_words(const struct call *c, const char *what, bool *dry, 
 /* Make the list, which is freed, one change; `dry`: show what it would be. */
 NODISCARD enum st plan_finish(struct session *s, struct session_model *m, const struct call *c,
                               bool dry, struct plan_items *x, struct result *out, struct err *e);
+
+/* Weights that a mix makes of the model; a note where llama-quantize gives up. */
+NODISCARD enum st plan_of_mix(struct session *s, const struct session_model *m,
+                              const struct mix *mix, struct plan_items *x, struct result *out,
+                              struct err *e);
+/* The weights of the mix, or of the plan, that a word names: *mix NULL for a plan. *x is the
+ * caller's to free, also on failure. */
+NODISCARD enum st plan_of_word(struct session *s, const struct session_model *m,
+                               const struct word *w, struct plan_items *x, const struct mix **mix,
+                               struct result *out, struct err *e);
 
 /* `plan stock [MIX [dry]]` and `plan infer FILE [dry]` of the active model. */
 NODISCARD enum st plan_stock(struct session *s, struct session_model *m, const struct call *c,

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "command/plan_parts.h"
+#include "command/quant.h"
 #include "command/verbs_recipe.h"
 #include "session/export.h"
 
@@ -36,43 +38,121 @@ static void put_export(const struct export *x, const struct gguf_exported *done,
         result_note(out, "no weight has been changed: the tensors and keys are those of the file");
 }
 
-/* `gguf FILE [split SIZE]` */
-static enum st export_gguf(struct session *s, const struct call *c, struct result *out,
-                           struct err *e)
+/* What follows the file of `gguf FILE [as MIX|PLAN] [split SIZE]`. */
+struct export_words {
+    const struct word *as; /* NULL: under the changes */
+    size_t split;          /* 0: one file */
+};
+
+static enum st export_words(const struct call *c, struct export_words *out, struct err *e)
 {
-    size_t split = 0;
+    *out = (struct export_words){ 0 };
     if (c->n_words < 2)
         return call_fail(c, 1, e, ST_SYNTAX, "into which file?");
-    if (c->n_words > 2 && (!str_is(c->words[2].text, "split") || c->n_words > 4))
-        return call_fail(c, 2, e, ST_SYNTAX, "expected split SIZE");
-    if (c->n_words == 3)
-        return call_fail(c, 3, e, ST_SYNTAX, "split into parts of which size?");
-    struct session_model *m;
-    enum st st = session_need_model(s, &m, e);
-    if (!st && c->n_words == 4) {
-        const struct word *w = &c->words[3];
-        if (!(st = parse_size(w->text, &split, e)) && !split)
+    for (int i = 2; i < c->n_words; i += 2) {
+        const struct word *name = &c->words[i], *value = name + 1;
+        const bool as = str_is(name->text, "as");
+        if ((!as && !str_is(name->text, "split")) || (as ? out->as != NULL : out->split != 0))
+            return call_fail(c, i, e, ST_SYNTAX, "expected as MIX|PLAN or split SIZE");
+        if (i + 1 == c->n_words)
+            return call_fail(c, i + 1, e, ST_SYNTAX,
+                             as ? "as which mix or plan?" : "split into parts of which size?");
+        if (as) {
+            out->as = value;
+            continue;
+        }
+        enum st st = parse_size(value->text, &out->split, e);
+        if (!st && !out->split)
             st = st_fail(e, ST_RANGE, "parts of no size");
         if (st)
-            return st_at(e, w->column, w->length);
+            return st_at(e, value->column, value->length);
+    }
+    return ST_OK;
+}
+
+static enum st write_out(struct session *s, const struct session_model *m, struct export *x,
+                         struct result *out, struct err *e)
+{
+    struct gguf_exported done;
+    struct stat old;
+    enum st st = ST_OK;
+    if (!stat(x->parts[0].path, &old) && S_ISREG(old.st_mode))
+        st = confirm(s, e, "Replace %s?", x->parts[0].path);
+    if (!st)
+        st = export_write(x, s->progress, &done, e);
+    if (!st)
+        put_export(x, &done, m, out);
+    return st;
+}
+
+/* Where the plan gets another format than it asks for, or numbers that have lost already. */
+static void say_losses(const struct session *s, const struct plan_items *items, struct result *out)
+{
+    struct fallbacks fallbacks = { 0 };
+    size_t again = 0;
+    for (size_t i = 0; i < items->n; i++) {
+        const struct quant_item *x = &items->list[i];
+        struct numeric f;
+        if (x->orig || quant_format(&x->format, x->w, &f, NULL))
+            continue;
+        fallbacks_count(&fallbacks, x->w, &x->format, &f);
+        const struct weight *from = quantize_source(s, x->w);
+        const struct format_info *info = format_info(from->format);
+        again += info && info->quantized && !(from == x->w && f.storage == from->format);
+    }
+    quant_say_fallbacks(&fallbacks, out);
+    if (again)
+        result_note(out, "%zu %s quantized from what was quantized already: loses twice; "
+                    "`ref FILE` gives the original",
+                    again, text_plural(again, "weight is", "weights are"));
+}
+
+/* Weights of a mix or a plan, encoded as they are written. */
+static enum st as_planned(struct session *s, const struct session_model *m, const struct word *w,
+                          struct plan_items *items, struct export_as *as, struct buf *text,
+                          struct result *out, struct err *e)
+{
+    enum st st = plan_of_word(s, m, w, items, &as->mix, out, e);
+    if (!st && items->n_points) {
+        st_fail(e, ST_STATE, "the plan rounds activations, which a file does not hold");
+        st = st_at(e, w->column, w->length);
     }
     if (st)
         return st;
-    struct export x;
-    struct gguf_exported done;
-    struct stat old;
-    char *path = x_strndup(c->words[1].text.p, c->words[1].text.n);
-    st = export_plan(s, m, path, split, &x, e);
-    free(path);
+    say_losses(s, items, out);
+    buf_printf(text, "plan %s %.*s", as->mix ? "stock" : "load", (int)w->text.n, w->text.p);
+    as->list = items->list;
+    as->n = items->n;
+    as->text = buf_str(text);
+    return ST_OK;
+}
+
+static enum st export_gguf(struct session *s, const struct call *c, struct result *out,
+                           struct err *e)
+{
+    struct export_words words;
+    struct session_model *m;
+    enum st st = export_words(c, &words, e);
+    if (!st)
+        st = session_need_model(s, &m, e);
     if (st)
         return st;
-    if (!stat(x.parts[0].path, &old) && S_ISREG(old.st_mode))
-        st = confirm(s, e, "Replace %s?", x.parts[0].path);
+    struct plan_items items = { 0 };
+    struct export_as as = { 0 };
+    struct buf text = { 0 };
+    struct export x;
+    char *path = x_strndup(c->words[1].text.p, c->words[1].text.n);
+    if (words.as)
+        st = as_planned(s, m, words.as, &items, &as, &text, out, e);
     if (!st)
-        st = export_write(&x, s->progress, &done, e);
-    if (!st)
-        put_export(&x, &done, m, out);
-    export_free(&x);
+        st = export_plan(s, m, words.as ? &as : NULL, path, words.split, &x, e);
+    if (!st) {
+        st = write_out(s, m, &x, out, e);
+        export_free(&x);
+    }
+    free(path);
+    plan_items_free(&items);
+    buf_free(&text);
     return st;
 }
 
@@ -97,7 +177,7 @@ static enum st run_export(struct session *s, const struct call *c, struct result
 const struct verb verbs_export[] = {
     { .name = "export",
       .class = "files",
-      .args = "gguf FILE [split SIZE] | recipe FILE [for llama-quantize|ik|thireus]",
+      .args = "gguf FILE [as MIX|PLAN] [split SIZE] | recipe FILE [for PROGRAM]",
       .brief = "write the active model under its changes to a file, or its formats as a recipe",
       .help =
           "gguf writes every tensor as it is under the changes of weights, and the metadata as it "
@@ -108,7 +188,10 @@ const struct verb verbs_export[] = {
           "entries_count and chunks_count name it, the last one of several, with qdb.calibration.* "
           "about its text (`help imatrix`), and how much of the evaluation set was in it: shared "
           "of compared sequences. Changes that a file cannot hold (of activations, simulated "
-          "formats, dropped weights) are refused by name. `split SIZE` (500M, 2G) writes "
+          "formats, dropped weights) are refused by name. `as` leaves the changes aside and writes "
+          "what `plan stock MIX` or `plan load PLAN` would make, each weight encoded as it is "
+          "written: nothing is held, so the model may be larger than memory. `split SIZE` "
+          "(500M, 2G) writes "
           "FILE-00001-of-0000N.gguf, each with at most SIZE bytes of tensors, or one tensor. bytes "
           "is the size of all files, before that of the model's, bpw = 8 bytes of tensors / "
           "elements of tensors. The files lie under FILE.qdb-part while they are written and take "
@@ -116,11 +199,10 @@ const struct verb verbs_export[] = {
           "^C, a kill or a full disk the same command goes on where it stopped. No graph is "
           "needed. recipe writes the format of every matrix as rules for programs that quantize: "
           "anchored at both ends, no tensor under two of them, tried on all names before the file "
-          "is written "
-          "(`help recipe`).",
-      .examples = "export gguf copy.gguf\ndiff copy.gguf",
+          "is written, for PROGRAM llama-quantize, ik or thireus (`help recipe`).",
+      .examples = "export gguf copy.gguf\ndiff copy.gguf\nexport gguf small.gguf as Q4_K_M",
       .kinds = { ARG_NONE, ARG_FILE, ARG_TEXT },
-      .words = "gguf|recipe|split|for|llama-quantize|ik|thireus",
+      .words = "gguf|recipe|as|split|for|llama-quantize|ik|thireus",
       .run = run_export },
     { 0 },
 };

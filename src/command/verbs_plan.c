@@ -44,6 +44,9 @@ enum st plan_finish(struct session *s, struct session_model *m, const struct cal
         buf_printf(&text, "plan %.*s", (int)c->rest.n, c->rest.p);
         const struct quant_rounding act = { .points = x->points, .n_points = x->n_points };
         st = quant_apply(s, m, x->list, x->n, quant_method_at(0), &act, buf_str(&text), out, e);
+        if (st == ST_NOMEM)
+            st_hint(e, "`dry` shows what it would be, `export gguf FILE as` writes it without "
+                       "holding it; or a larger `--mem`");
     }
     buf_free(&text);
     plan_items_free(x);
@@ -310,6 +313,23 @@ static enum st plan_load(struct session *s, struct session_model *m, const struc
     }
     lines_free(&l);
     return st ? st : plan_finish(s, m, c, dry, &x, out, e);
+}
+
+enum st plan_of_word(struct session *s, const struct session_model *m, const struct word *w,
+                     struct plan_items *x, const struct mix **mix, struct result *out,
+                     struct err *e)
+{
+    struct lines l;
+    *x = (struct plan_items){ 0 };
+    if ((*mix = w->quoted ? NULL : mix_find(w->text)))
+        return plan_of_mix(s, m, *mix, x, out, e);
+    enum st st = lines_of(s, m, w, &l, e);
+    if (st)
+        return st;
+    if ((st = items_of(s, m, &l, x, e)))
+        st_at(e, w->column, w->length);
+    lines_free(&l);
+    return st;
 }
 
 /* Format of a weight in a plan: the file's own where it is not named. */

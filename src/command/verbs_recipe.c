@@ -144,7 +144,7 @@ enum st export_recipe(struct session *s, const struct call *c, struct result *ou
     if (!st)
         st = session_need_model(s, &m, e);
     if (!st)
-        st = export_plan(s, m, "", 0, &x, e);
+        st = export_plan(s, m, NULL, "", 0, &x, e);
     if (st)
         return st;
     char *path = x_strndup(c->words[1].text.p, c->words[1].text.n);

@@ -126,7 +126,7 @@ static void unhook(struct change *c, const struct session_run *r, bool remove)
     c->n_hooks = kept;
 }
 
-static void imatrix_drop(struct change_imatrix *x)
+void change_imatrix_free(struct change_imatrix *x)
 {
     if (!x)
         return;
@@ -144,7 +144,7 @@ void change_free(struct change *c)
         view_free(&c->targets[i].edit.data);
     for (size_t i = 0; i < c->n_forms; i++)
         form_drop(c->forms[i].by);
-    imatrix_drop(c->imatrix);
+    change_imatrix_free(c->imatrix);
     free(c->targets);
     free(c->forms);
     free(c->hooks);

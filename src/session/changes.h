@@ -95,6 +95,7 @@ void change_quant(struct change *c, const struct weight *w, struct form *by,
                   const struct quant_note *note);
 /* Note where the importances came from (once). */
 void change_weighted(struct change *c, const char *path, const struct imatrix *m);
+void change_imatrix_free(struct change_imatrix *x);
 void change_free(struct change *c);
 
 /* The reference is another one now: runs go back to before the first splice. */

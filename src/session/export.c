@@ -14,8 +14,16 @@
 
 /* Where the bytes of a tensor are, and what they are known by. */
 struct export_bytes {
-    const uint8_t *p;
-    uint64_t known_by; /* 0: by themselves */
+    const uint8_t *p;              /* NULL where they are made of `item` */
+    const struct quant_item *item; /* what the weight becomes, else NULL */
+    uint64_t known_by;             /* 0: by themselves */
+};
+
+struct export_maker {
+    struct session *s;
+    const struct session_model *m;
+    const struct export_as *as;
+    struct form *form; /* the last one that was made */
 };
 
 /* Paths of the parts. */
@@ -93,12 +101,88 @@ static enum st simulated(const struct form *f, struct err *e)
                    f->w.name.p);
 }
 
+static struct quant_request request_for(const struct export_maker *k, const struct quant_item *item)
+{
+    const struct imatrix *importance = k->s->imatrix;
+    return (struct quant_request){
+        .model = k->m->model,
+        .of = item->w,
+        .from = quantize_source(k->s, item->w),
+        .format = item->format,
+        .method = item->method ? item->method : quant_method_at(0),
+        .importance = importance ? imatrix_find(importance, item->w->name) : NULL,
+    };
+}
+
+/* A tensor that is to be made: its bytes are known by all that they are made of. known_by: of the
+ * model's own file. */
+static enum st to_be_made(const struct export_maker *k, const struct quant_item *item,
+                          uint64_t known_by, struct gguf_tensor *t, struct export_bytes *from,
+                          struct err *e)
+{
+    const struct quant_request q = request_for(k, item);
+    const struct weights *all =
+        q.from == item->w ? k->m->model->weights : k->s->models.ref->model->weights;
+    const struct imatrix_entry *x = q.importance;
+    uint64_t h = file_identity(all->files[q.from->file]->map.path);
+    struct buf words = { 0 };
+    struct numeric f;
+    enum st st = quant_format(&item->format, item->w, &f, e);
+    if (st)
+        return st;
+    numeric_print(&f, &words);
+    if (f.base != NUMERIC_STORAGE) {
+        st_fail(e, ST_STATE, "%.*s would be %s, which no file holds", (int)item->w->name.n,
+                item->w->name.p, buf_str(&words));
+        buf_free(&words);
+        return ST_STATE;
+    }
+    if (q.from == item->w && f.storage == item->w->format) {
+        buf_free(&words);
+        return keep(k->m->model->weights, item->w, known_by, t, from, e);
+    }
+    buf_printf(&words, " %s %.*s", q.method->name, (int)item->w->name.n, item->w->name.p);
+    h = h ? hash_bytes(&q.from->offset, sizeof q.from->offset, h)
+          : hash_bytes(q.from->data, q.from->bytes, 0);
+    h = hash_bytes(words.p, words.n, h);
+    if (x)
+        h = hash_bytes(x->sum, (size_t)(x->n_mat * x->n_in) * sizeof *x->sum, h);
+    buf_free(&words);
+    t->type_id = (uint32_t)format_info(f.storage)->id;
+    t->bytes = quant_bytes(&f, item->w);
+    *from = (struct export_bytes){ .item = item, .known_by = h | 1 };
+    return ST_OK;
+}
+
+/* Every tensor of a plan that is not held. */
+static enum st plan_made(struct session *s, const struct session_model *m,
+                         const struct export_as *as, struct export *x, struct err *e)
+{
+    const struct weights *all = m->model->weights;
+    const struct quant_item **of = x_alloc((all->n + 1) * sizeof *of);
+    enum st st = ST_OK;
+    x->maker = x_alloc(sizeof *x->maker);
+    *x->maker = (struct export_maker){ .s = s, .m = m, .as = as };
+    for (size_t i = 0; i < as->n; i++)
+        of[as->list[i].w - all->list] = as->list[i].orig ? NULL : &as->list[i];
+    for (size_t i = 0; i < all->n && !st; i++) {
+        const struct weight *w = &all->list[i];
+        const uint64_t known_by = file_identity(all->files[w->file]->map.path);
+        struct gguf_tensor *t = &x->tensors[i];
+        *t = (struct gguf_tensor){ .name = w->name, .rank = w->rank };
+        memcpy(t->ne, w->ne, sizeof t->ne);
+        st = of[i] ? to_be_made(x->maker, of[i], known_by, t, &x->from[i], e)
+                   : keep(all, w, known_by, t, &x->from[i], e);
+        x->n_changed += x->from[i].item != NULL;
+    }
+    free(of);
+    return st;
+}
+
 static enum st plan_tensors(const struct session *s, const struct session_model *m, bool size_only,
                             struct export *x, struct err *e)
 {
     const struct weights *all = m->model->weights;
-    x->tensors = x_alloc((all->n + 1) * sizeof *x->tensors);
-    x->from = x_alloc((all->n + 1) * sizeof *x->from);
     uint64_t *known_by = x_alloc((all->n_files + 1) * sizeof *known_by);
     for (size_t i = 0; i < all->n_files; i++)
         known_by[i] = file_identity(all->files[i]->map.path);
@@ -143,6 +227,7 @@ static const struct mix *mix_named(const struct session *s, const struct session
 static void label(const struct session *s, const struct session_model *m, const struct export *x,
                   struct gguf_meta *meta)
 {
+    const struct mix *mix = x->maker ? x->maker->as->mix : mix_named(s, m);
     const struct weights *all = m->model->weights;
     enum format *f = x_alloc((all->n + 1) * sizeof *f);
     bool quantized = false;
@@ -150,7 +235,7 @@ static void label(const struct session *s, const struct session_model *m, const 
         f[i] = format_by_id(x->tensors[i].type_id);
         quantized |= f[i] != FORMAT_NONE && format_info(f[i])->quantized;
     }
-    const int file_type = file_type_of(all, f, mix_named(s, m));
+    const int file_type = file_type_of(all, f, mix);
     free(f);
     if (quantized)
         gguf_meta_integer(meta, "general.quantization_version", GGUF_U32, 2);
@@ -158,13 +243,16 @@ static void label(const struct session *s, const struct session_model *m, const 
         gguf_meta_integer(meta, "general.file_type", GGUF_U32, (uint64_t)file_type);
 }
 
-static void say_how(const struct session *s, const struct session_model *m, struct gguf_meta *meta)
+static void say_how(const struct session *s, const struct session_model *m, const struct export *x,
+                    struct gguf_meta *meta)
 {
     struct str *list = x_alloc((s->changes.n + 1) * sizeof *list);
     size_t n = 0;
-    for (size_t i = 0; i < s->changes.n; i++)
+    for (size_t i = 0; i < s->changes.n && !x->maker; i++)
         if (s->changes.list[i]->model == m)
             list[n++] = str_from(s->changes.list[i]->text);
+    if (x->maker)
+        list[n++] = str_from(x->maker->as->text);
     gguf_meta_string(meta, "qdb.version", str_from(PACKAGE_VERSION));
     gguf_meta_string(meta, "qdb.source", str_base(str_from(m->path)));
     gguf_meta_strings(meta, "qdb.changes", list, n);
@@ -214,13 +302,17 @@ static void plan_metadata(const struct session *s, const struct session_model *m
         gguf_meta_drop(&x->metas[0], split[i]);
     if (x->n_changed) {
         label(s, m, x, &x->metas[0]);
-        say_how(s, m, &x->metas[0]);
+        say_how(s, m, x, &x->metas[0]);
     }
-    const struct change_imatrix *imatrix = changes_imatrix(s, m);
-    if (imatrix) {
+    struct change weighted = { 0 };
+    if (x->maker && s->imatrix)
+        change_weighted(&weighted, s->imatrix_path, s->imatrix);
+    const struct change_imatrix *imatrix = x->maker ? weighted.imatrix : changes_imatrix(s, m);
+    if (imatrix)
         say_importance(imatrix, &x->metas[0]);
+    if (imatrix && !x->maker)
         say_overlap(s, m, &x->metas[0]);
-    }
+    change_imatrix_free(weighted.imatrix);
     for (size_t k = 0; k < x->n_parts && x->n_parts > 1; k++) {
         gguf_meta_integer(&x->metas[k], split[0], GGUF_U16, k);
         gguf_meta_integer(&x->metas[k], split[1], GGUF_U16, x->n_parts);
@@ -274,13 +366,17 @@ static enum st cut(struct export *x, size_t n, uint64_t split, struct err *e)
     return ST_OK;
 }
 
-static enum st plan_files(const struct session *s, const struct session_model *m, const char *path,
-                          uint64_t split, bool size_only, struct export *out, struct err *e)
+static enum st plan_files(struct session *s, const struct session_model *m,
+                          const struct export_as *as, const char *path, uint64_t split,
+                          bool size_only, struct export *out, struct err *e)
 {
     struct export x = { 0 };
-    enum st st = size_only ? ST_OK : check_changes(s, m, e);
+    const size_t n = m->model->weights->n + 1;
+    enum st st = size_only || as ? ST_OK : check_changes(s, m, e);
+    x.tensors = x_alloc(n * sizeof *x.tensors);
+    x.from = x_alloc(n * sizeof *x.from);
     if (!st)
-        st = plan_tensors(s, m, size_only, &x, e);
+        st = as ? plan_made(s, m, as, &x, e) : plan_tensors(s, m, size_only, &x, e);
     if (!st)
         st = cut(&x, m->model->weights->n, split, e);
     if (!st) {
@@ -324,11 +420,11 @@ static enum st check_open_files(const struct session *s, const struct export *x,
     return ST_OK;
 }
 
-enum st export_plan(const struct session *s, const struct session_model *m, const char *path,
-                    uint64_t split, struct export *out, struct err *e)
+enum st export_plan(struct session *s, struct session_model *m, const struct export_as *as,
+                    const char *path, uint64_t split, struct export *out, struct err *e)
 {
     struct export x;
-    enum st st = plan_files(s, m, path, split, false, &x, e);
+    enum st st = plan_files(s, m, as, path, split, false, &x, e);
     if (!st && (st = check_open_files(s, &x, e)))
         export_free(&x);
     if (!st)
@@ -350,22 +446,44 @@ void export_free(struct export *x)
     free(x->files);
     free(x->tensors);
     free(x->from);
+    if (x->maker)
+        form_drop(x->maker->form);
+    free(x->maker);
     *x = (struct export){ 0 };
 }
 
 /* ---- writing ---- */
 
+struct export_making {
+    const struct export *x;
+    struct progress *progress;
+};
+
 static enum st bytes_of(void *data, size_t i, const void **out, struct err *e)
 {
-    (void)e;
-    const struct export *x = data;
-    *out = x->from[i].p;
-    return ST_OK;
+    const struct export_making *with = data;
+    const struct export *x = with->x;
+    const struct quant_item *item = x->from[i].item;
+    if (!item) {
+        *out = x->from[i].p;
+        return ST_OK;
+    }
+    struct quant_note note;
+    struct progress quiet = { .cancel = with->progress ? with->progress->cancel : NULL };
+    struct quant_request q = request_for(x->maker, item);
+    q.pool = session_pool(x->maker->s);
+    q.progress = &quiet;
+    form_drop(x->maker->form); /* one at a time */
+    x->maker->form = NULL;
+    enum st st = quant_make(NULL, &q, &x->maker->form, &note, e);
+    if (!st)
+        *out = x->maker->form->w.data;
+    return st;
 }
 
 static uint64_t identity_of(void *data, size_t i)
 {
-    const struct export *x = data;
+    const struct export *x = ((const struct export_making *)data)->x;
     if (x->from[i].known_by)
         return x->from[i].known_by;
     return x->tensors[i].bytes ? hash_bytes(x->from[i].p, x->tensors[i].bytes, 0) : 0;
@@ -374,16 +492,16 @@ static uint64_t identity_of(void *data, size_t i)
 enum st export_write(const struct export *x, struct progress *p, struct gguf_exported *out,
                      struct err *e)
 {
-    struct export copy = *x;
-    const struct gguf_source source = { bytes_of, identity_of, &copy };
+    struct export_making with = { x, p };
+    const struct gguf_source source = { bytes_of, identity_of, &with };
     return gguf_export(x->parts, x->n_parts, &source, p, out, e);
 }
 
-enum st export_size(const struct session *s, const struct session_model *m, uint64_t *bytes,
+enum st export_size(struct session *s, const struct session_model *m, uint64_t *bytes,
                     struct err *e)
 {
     struct export x;
-    enum st st = plan_files(s, m, "", 0, true, &x, e);
+    enum st st = plan_files(s, m, NULL, "", 0, true, &x, e);
     if (st)
         return st;
     *bytes = x.bytes;

@@ -24,7 +24,7 @@ static uint64_t export(struct sitting *f, const char *name, uint64_t split, size
     struct gguf_exported done;
     uint64_t foretold;
     struct stat st;
-    assert_ok(export_plan(f->s, f->m, scratch_path(name), split, &x, &f->e), &f->e);
+    assert_ok(export_plan(f->s, f->m, NULL, scratch_path(name), split, &x, &f->e), &f->e);
     assert_ok(export_write(&x, NULL, &done, &f->e), &f->e);
     assert_int_equal(done.bytes, x.bytes);
     *parts = x.n_parts;
@@ -168,11 +168,11 @@ static void refuses_changes_of_activations_by_name(void **state)
     command(f.s, "prompt \"a\"");
     command(f.s, "skip blk.0");
     struct export x;
-    assert_fails(export_plan(f.s, f.m, scratch_path("x"), 0, &x, &f.e), ST_STATE, &f.e);
+    assert_fails(export_plan(f.s, f.m, NULL, scratch_path("x"), 0, &x, &f.e), ST_STATE, &f.e);
     assert_non_null(strstr(f.e.msg, "skip blk.0"));
     assert_non_null(strstr(f.e.hint, "undo change 1"));
     command(f.s, "undo");
-    assert_ok(export_plan(f.s, f.m, scratch_path("x"), 0, &x, &f.e), &f.e);
+    assert_ok(export_plan(f.s, f.m, NULL, scratch_path("x"), 0, &x, &f.e), &f.e);
     export_free(&x);
     sitting_end(&f);
 }
@@ -222,7 +222,7 @@ static void refuses_damaged_tensors_by_name(void **state)
     free(image);
     sitting_open(&f, scratch_path("in.gguf"));
     struct export x;
-    assert_fails(export_plan(f.s, f.m, scratch_path("x"), 0, &x, &f.e), ST_FORMAT, &f.e);
+    assert_fails(export_plan(f.s, f.m, NULL, scratch_path("x"), 0, &x, &f.e), ST_FORMAT, &f.e);
     assert_non_null(strstr(f.e.msg, "lost"));
     sitting_end(&f);
 }
