@@ -205,6 +205,10 @@ like "a perplexity in mode fast names its floor" "$out" 'fast_floor'
 qdb --demo -batch -ex "ppl $QDB_TOP/tests/golden/add_sums.txt ctx 64 chunks 1"
 unlike "one in mode exact has none" "$out" 'fast_floor'
 
+qdb --demo -batch -ex 'prompt -t 1,2 > /dev/null' -ex 'set compute native'
+like "a run keeps its mode, as is said" "$out" 'the next .prompt. takes it'
+qdb --demo -batch -ex 'prompt -t 1,2 > /dev/null' -ex 'checkpoint s0:end'
+like "a checkpoint has no name of a position" "$err" 'without .:.'
 echo precious >"$tmp/keep"
 qdb --demo -batch -ex "summary nonsense > $tmp/keep"
 is "a command that fails leaves the file it should have gone to" "$status $(cat "$tmp/keep")" "1 precious"

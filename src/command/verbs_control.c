@@ -290,6 +290,8 @@ static enum st run_checkpoint(struct session *s, const struct call *c, struct re
         return call_fail(c, 1, e, ST_SYNTAX, "a checkpoint has one name");
     if (c->n_words && (str_is(c->words[0].text, "start") || str_is(c->words[0].text, "end")))
         return call_fail(c, 0, e, ST_SYNTAX, "`start` and `end` are the ends of the run already");
+    if (c->n_words && memchr(c->words[0].text.p, ':', c->words[0].text.n))
+        return call_fail(c, 0, e, ST_SYNTAX, "a name without `:`, which positions have");
     if (c->n_words)
         buf_add(&name, c->words[0].text.p, c->words[0].text.n);
     else

@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "quant/file_type.h"
+#include "kernels/encode.h"
 #include "quant/mix.h"
 #include "tests/harness/gguf_build.h"
 
