@@ -6,6 +6,7 @@
 
 #include "command/command.h"
 #include "quant/mix.h"
+#include "quant/plan_file.h"
 #include "session/quantize.h"
 #include "session/round.h"
 
@@ -43,6 +44,24 @@ NODISCARD enum st plan_of_word(struct session *s, const struct session_model *m,
                                const struct word *w, struct plan_items *x, const struct mix **mix,
                                struct result *out, struct err *e);
 
+/* A plan as text, taken apart: that of a name, of a file, or of "now". */
+struct plan_lines {
+    struct buf text;
+    struct plan_line *list;
+    size_t n;
+};
+
+/* The caret is at the word. End with plan_lines_free. */
+NODISCARD enum st plan_lines_of(struct session *s, const struct session_model *m,
+                                const struct word *w, struct plan_lines *out, struct err *e);
+void plan_lines_free(struct plan_lines *l);
+/* ST_RANGE, with the number of the line, when one names what the model does not have. */
+NODISCARD enum st plan_lines_fit(const struct session_model *m, const struct plan_lines *l,
+                                 struct err *e);
+
+/* `plan diff A [B]` of the active model. */
+NODISCARD enum st plan_diff(struct session *s, struct session_model *m, const struct call *c,
+                            struct result *out, struct err *e);
 /* `plan stock [MIX [dry]]` and `plan infer FILE [dry]` of the active model. */
 NODISCARD enum st plan_stock(struct session *s, struct session_model *m, const struct call *c,
                              struct result *out, struct err *e);

@@ -239,16 +239,21 @@ static enum st point_of(const struct session_model *m, const struct plan_line *l
     return st_hint(e, "the plan was made for another model");
 }
 
-struct lines {
-    struct buf text;
-    struct plan_line *list;
-    size_t n;
-};
-
-static enum st lines_of(struct session *s, const struct session_model *m, const struct word *w,
-                        struct lines *out, struct err *e)
+enum st plan_lines_fit(const struct session_model *m, const struct plan_lines *l, struct err *e)
 {
-    *out = (struct lines){ 0 };
+    enum st st = ST_OK;
+    for (size_t i = 0; i < l->n && !st; i++) {
+        const struct weight *w;
+        int v;
+        st = l->list[i].method ? weight_of(m, &l->list[i], &w, e) : point_of(m, &l->list[i], &v, e);
+    }
+    return st;
+}
+
+enum st plan_lines_of(struct session *s, const struct session_model *m, const struct word *w,
+                      struct plan_lines *out, struct err *e)
+{
+    *out = (struct plan_lines){ 0 };
     enum st st = text_of(s, m, w, &out->text, e);
     if (!st
         && (st = plan_file_parse(str_of(buf_str(&out->text), out->text.n), &out->list, &out->n, e)))
@@ -258,7 +263,7 @@ static enum st lines_of(struct session *s, const struct session_model *m, const 
     return st;
 }
 
-static void lines_free(struct lines *l)
+void plan_lines_free(struct plan_lines *l)
 {
     free(l->list);
     buf_free(&l->text);
@@ -266,7 +271,7 @@ static void lines_free(struct lines *l)
 
 /* What the lines say, and what they do not name as it is in the file. */
 static enum st items_of(const struct session *s, const struct session_model *m,
-                        const struct lines *l, struct plan_items *x, struct err *e)
+                        const struct plan_lines *l, struct plan_items *x, struct err *e)
 {
     const struct weights *all = m->model->weights;
     const int n_values = m->model->graph ? m->model->graph->n_values : 0;
@@ -289,8 +294,7 @@ static enum st items_of(const struct session *s, const struct session_model *m,
             plan_add(x, &(struct quant_item){ .w = &all->list[i], .orig = true });
     for (int v = 0; v < n_values && !st; v++)
         if (!rounds[v] && rounded(s, m, v))
-            plan_add_point(x, &(struct round_point){
-                                  v, numeric_storage(format_by_name("f32")) });
+            plan_add_point(x, &(struct round_point){ v, numeric_storage(format_by_name("f32")) });
     free(named);
     free(rounds);
     return st;
@@ -300,18 +304,18 @@ static enum st plan_load(struct session *s, struct session_model *m, const struc
                          struct result *out, struct err *e)
 {
     bool dry;
-    struct lines l;
+    struct plan_lines l;
     struct plan_items x = { 0 };
     enum st st = plan_words(c, "which plan?", &dry, e);
     if (!st)
-        st = lines_of(s, m, &c->words[1], &l, e);
+        st = plan_lines_of(s, m, &c->words[1], &l, e);
     if (st)
         return st;
     if ((st = items_of(s, m, &l, &x, e))) {
         st_at(e, c->words[1].column, c->words[1].length);
         plan_items_free(&x);
     }
-    lines_free(&l);
+    plan_lines_free(&l);
     return st ? st : plan_finish(s, m, c, dry, &x, out, e);
 }
 
@@ -319,134 +323,16 @@ enum st plan_of_word(struct session *s, const struct session_model *m, const str
                      struct plan_items *x, const struct mix **mix, struct result *out,
                      struct err *e)
 {
-    struct lines l;
+    struct plan_lines l;
     *x = (struct plan_items){ 0 };
     if ((*mix = w->quoted ? NULL : mix_find(w->text)))
         return plan_of_mix(s, m, *mix, x, out, e);
-    enum st st = lines_of(s, m, w, &l, e);
+    enum st st = plan_lines_of(s, m, w, &l, e);
     if (st)
         return st;
     if ((st = items_of(s, m, &l, x, e)))
         st_at(e, w->column, w->length);
-    lines_free(&l);
-    return st;
-}
-
-/* Format of a weight in a plan: the file's own where it is not named. */
-static struct numeric format_in(const struct lines *l, const struct weight *w)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (l->list[i].method && str_eq(l->list[i].name, w->name))
-            return l->list[i].format;
-    return numeric_storage(w->format);
-}
-
-/* Format of a point in a plan; false: the plan does not name it, and it is f32. */
-static bool point_in(const struct lines *l, struct str name, struct numeric *out)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (!l->list[i].method && str_eq(l->list[i].name, name)) {
-            *out = l->list[i].format;
-            return true;
-        }
-    *out = numeric_storage(format_by_name("f32"));
-    return false;
-}
-
-static void put(struct table *t, const struct numeric *f)
-{
-    struct buf b = { 0 };
-    if (f->base != NUMERIC_STORAGE || f->storage != FORMAT_NONE)
-        numeric_print(f, &b);
-    table_str(t, b.n ? buf_str(&b) : "unknown");
-    buf_free(&b);
-}
-
-/* Of points, a's and those of b alone; f32 where a plan does not name one. How many differ? */
-static size_t diff_points(const struct lines *a, const struct lines *b, struct table *t)
-{
-    const struct lines *both[] = { a, b };
-    size_t n = 0;
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; i < both[k]->n; i++) {
-            const struct plan_line *l = &both[k]->list[i];
-            struct numeric f[2] = { l->format, l->format };
-            const bool other = point_in(both[!k], l->name, &f[!k]);
-            if (l->method || (k && other) || numeric_equal(&f[0], &f[1]))
-                continue;
-            n++;
-            table_row(t);
-            table_strn(t, l->name);
-            put(t, &f[0]);
-            put(t, &f[1]);
-        }
-    return n;
-}
-
-static void show_diff(const struct session_model *m, const struct lines *a, const struct lines *b,
-                      struct result *out)
-{
-    const struct weights *all = m->model->weights;
-    struct table *t = result_table(out, "differences", TABLE_ROWS);
-    TABLE_COLUMNS(t, { COL_ADDRESS, "weight" }, { COL_STRING, "a" }, { COL_STRING, "b" },
-                  { COL_INT, "bytes_a", "B" }, { COL_INT, "bytes_b", "B" });
-    uint64_t bytes[2] = { 0, 0 };
-    size_t n = 0;
-    for (size_t i = 0; i < all->n; i++) {
-        const struct weight *w = &all->list[i];
-        const struct numeric f[] = { format_in(a, w), format_in(b, w) };
-        uint64_t size[2];
-        for (int k = 0; k < 2; k++) {
-            const bool own = f[k].base == NUMERIC_STORAGE && f[k].storage == w->format;
-            size[k] = own ? w->bytes : quant_bytes(&f[k], w);
-            bytes[k] += size[k];
-        }
-        if (numeric_equal(&f[0], &f[1]))
-            continue;
-        n++;
-        table_row(t);
-        table_strn(t, w->name);
-        put(t, &f[0]);
-        put(t, &f[1]);
-        table_int(t, (int64_t)size[0]);
-        table_int(t, (int64_t)size[1]);
-    }
-    result_note(out, "%zu of %zu weights differ; %" PRIu64 " and %" PRIu64 " bytes", n, all->n,
-                bytes[0], bytes[1]);
-    const size_t points = diff_points(a, b, t);
-    if (points)
-        result_note(out, "%zu %s rounded otherwise", points,
-                    text_plural(points, "point is", "points are"));
-    if (n || points)
-        out->status = RESULT_FOUND;
-}
-
-static enum st plan_diff(struct session *s, struct session_model *m, const struct call *c,
-                         struct result *out, struct err *e)
-{
-    static const struct word now = { .text = { "now", 3 } };
-    struct lines a, b;
-    if (c->n_words < 2 || c->n_words > 3)
-        return call_fail(c, c->n_words > 3 ? 3 : 1, e, ST_SYNTAX, "expected PLAN [PLAN]");
-    enum st st = lines_of(s, m, &c->words[1], &a, e);
-    if (st)
-        return st;
-    const struct word *second = c->n_words > 2 ? &c->words[2] : &now;
-    if (!(st = lines_of(s, m, second, &b, e))) {
-        const struct lines *both[] = { &a, &b };
-        for (int k = 0; k < 2; k++)
-            for (size_t i = 0; i < both[k]->n && !st; i++) {
-                const struct plan_line *l = &both[k]->list[i];
-                const struct weight *w;
-                int v;
-                if ((st = l->method ? weight_of(m, l, &w, e) : point_of(m, l, &v, e)))
-                    st_at(e, c->words[1 + k].column, c->words[1 + k].length);
-            }
-        if (!st)
-            show_diff(m, &a, &b, out);
-        lines_free(&b);
-    }
-    lines_free(&a);
+    plan_lines_free(&l);
     return st;
 }
 

@@ -298,16 +298,19 @@ static bool holds_at(struct session *s, struct session_run *sr, int span, int va
 }
 
 /* The latest of the writes that watchpoints of the stream ask for; false: there is none. */
-static bool last_write(struct session *s, struct run *r, struct position before,
+static bool last_write(struct session *s, struct session_run *sr, struct position before,
                        struct position *at, struct stop *stop)
 {
+    struct run *r = sr->run;
+    struct watch w = { .s = s, .r = sr, .stop = stop };
+    const struct break_sources from = sources(&w);
     bool found = false;
     for (size_t i = 0; i < s->breaks.n; i++) {
         const struct breakpoint *b = &s->breaks.list[i];
         struct position one;
         struct stop what;
         if (!b->enabled || watched_stream(b, run_graph(r)) < 0
-            || !written_before(b, r, before, &one, &what)
+            || !written_before(b, r, before, &from, &one, &what)
             || (found && position_compare(one, *at) <= 0))
             continue;
         *at = one;
@@ -326,7 +329,7 @@ enum st control_reverse_continue(struct session *s, struct session_run *r, struc
     const double from = (double)p.span * g->n_nodes + p.node;
     bool holds = false, cancelled = false;
     session_pool(s);
-    const bool written = last_write(s, r->run, p, &write, &wrote);
+    const bool written = last_write(s, r, p, &write, &wrote);
     want(s, r->run, 1);
     while (!at_start(p) && !holds && !cancelled) {
         p = p.node > 1 || (p.node == 1 && !p.span) ? (struct position){ p.span, p.node - 1 }

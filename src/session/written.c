@@ -114,8 +114,20 @@ bool written_now(const struct breakpoint *b, int watched, const struct event *ev
     return true;
 }
 
+/* Writes after which the condition does not hold are passed by. */
+static void leave(const struct breakpoint *b, struct run *r, int span, struct write *list, size_t n,
+                  const struct break_sources *from)
+{
+    for (size_t k = 0; b->condition && k < n; k++) {
+        const int value = k ? list[k].sum : list[k].value;
+        struct tensor x;
+        list[k].left = run_read(r, span, value, &x, NULL)
+                       || !breakpoint_condition_holds(b, r, span, value, &x, from);
+    }
+}
+
 bool written_before(const struct breakpoint *b, struct run *r, struct position before,
-                    struct position *at, struct stop *stop)
+                    const struct break_sources *from, struct position *at, struct stop *stop)
 {
     const struct graph *g = run_graph(r);
     struct stop found = { .reason = STOP_WATCHPOINT, .breakpoint = b->number, .inside = -1 };
@@ -129,6 +141,7 @@ bool written_before(const struct breakpoint *b, struct run *r, struct position b
         value = stream_before(g, value);
     if (value < 0 || writes_of(r, span, value, element, &list, &n, NULL))
         return false;
+    leave(b, r, span, list, n, from);
     const int k = largest_write(list, n, b->percent);
     if (k >= 0) {
         say_written(&found, list[k].value, element, k ? list[k - 1].after : 0, list[k].after);

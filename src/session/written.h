@@ -16,9 +16,10 @@ bool writes_stream(const struct graph *g, int watched, int value);
 bool written_now(const struct breakpoint *b, int watched, const struct event *ev,
                  struct stop *stop);
 /* The write that changed the watched element (watched_stream) most among those made before position
- * `before`, if it did by more than the watchpoint's percentage of what was there: *at is the
- * position after it, and stop says what happened. False: there is none, or it cannot be told. */
+ * `before` and after which the watchpoint's condition holds, if it did by more than its percentage
+ * of what was there: *at is the position after it, and stop says what happened. False: there is
+ * none, or it cannot be told. */
 bool written_before(const struct breakpoint *b, struct run *r, struct position before,
-                    struct position *at, struct stop *stop);
+                    const struct break_sources *from, struct position *at, struct stop *stop);
 
 #endif

@@ -54,7 +54,7 @@ enum st writes_of(struct run *r, int span, int value, int64_t at, struct write *
     enum st st = ST_OK;
     for (int sum = value; sum >= 0 && !st;) { /* from the last addition back to the first */
         const int before = stream_before(g, sum);
-        struct write w = { stream_added(g, sum), before < 0 ? -1 : sum, 0, 0 };
+        struct write w = { .value = stream_added(g, sum), .sum = before < 0 ? -1 : sum };
         st = element(r, span, sum, at, &w.after, e);
         if (!st)
             st = element(r, span, w.value, at, &w.x, e);
@@ -80,6 +80,8 @@ int largest_write(const struct write *list, size_t n, double percent)
 {
     int best = -1;
     for (size_t i = 0; i < n; i++) {
+        if (list[i].left)
+            continue;
         if (!isfinite(list[i].x))
             return (int)i;
         const double before = i ? list[i - 1].after : 0, x = fabs(list[i].x);

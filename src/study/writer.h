@@ -13,6 +13,7 @@ struct write {
     int sum;   /* value of the stream after it was added; -1 for the first */
     double x;
     double after; /* the element of the stream then */
+    bool left;    /* for the caller: largest_write() passes it by */
 };
 
 /* The additions that value `value` goes back to; *n = 1 when it is no sum. *out is the caller's

@@ -281,6 +281,35 @@ static void an_element_that_is_written_stops_in_both_directions(void **unused)
     session_free(f.s);
 }
 
+/* With a condition: the largest of the writes after which it holds. */
+static void a_condition_leaves_writes_out(void **unused)
+{
+    (void)unused;
+    struct fixture f = begin(4);
+    struct stop stop;
+    struct write *list;
+    size_t n;
+    char condition[64];
+    assert_int_equal(control_forward(f.s, f.r, run_end(f.r->run), STOP_END, &stop, &f.e), ST_OK);
+    const int last = f.g->blocks[f.g->n_blocks - 1].output;
+    const int64_t width = shape_per_token(&f.g->values[last].shape);
+    assert_ok(writes_of(f.r->run, 1, last, 1 * width + 3, &list, &n, &f.e), &f.e);
+    const int most = largest_write(list, n, 0);
+    const double limit = fabs(list[most].after);
+    int expected = -1;
+    for (size_t i = 0; i < n; i++)
+        if (fabs(list[i].after) < limit
+            && (expected < 0 || fabs(list[i].x) > fabs(list[expected].x)))
+            expected = (int)i;
+    assert_true(expected >= 0 && expected != most);
+    snprintf(condition, sizeof condition, "absmax < %.9g", limit);
+    add(&f, BREAK_WATCH, "blk.1.out[tok=5,chan=3]", condition)->percent = 0;
+    assert_int_equal(control_reverse_continue(f.s, f.r, &stop, &f.e), ST_OK);
+    assert_true(stop.wrote && stop.written == list[expected].value);
+    free(list);
+    session_free(f.s);
+}
+
 static void ignored_hits_pass_by(void **unused)
 {
     (void)unused;
@@ -456,5 +485,6 @@ UNIT_MAIN(CASE(breakpoints_stop_in_order), CASE(breakpoints_open_fused_attention
           CASE(a_catch_behind_a_fused_kernel_finds_the_point_inside),
           CASE(watchpoints_compare_with_the_place_before),
           CASE(an_element_that_is_written_stops_in_both_directions),
+          CASE(a_condition_leaves_writes_out),
           CASE(dynamic_prints_do_not_stop), CASE(positions_read_back),
           CASE(models_and_runs_live_side_by_side))

@@ -106,9 +106,9 @@ static bool found(const char *path, const struct planted *p, bool by_block)
     snprintf(text, sizeof text, "blk.%d.out[tok=%d, chan=%d]", g->n_blocks - 1, (int)p->tok,
              (int)p->chan);
     const struct str address = str_from(text);
+    assert_ok(control_forward(s, r, run_end(r->run), STOP_END, &stop, &e), &e);
     assert_ok(breakpoint_add(&s->breaks, BREAK_WATCH, &address, &b, &e), &e);
     b->percent = 50;
-    assert_ok(control_forward(s, r, run_end(r->run), STOP_END, &stop, &e), &e);
     assert_ok(control_reverse_continue(s, r, &stop, &e), &e);
     const struct node *node = &g->nodes[g->values[p->node->out].node];
     bool right = stop.reason == STOP_WATCHPOINT && stop.wrote && stop.written == node->out;
