@@ -51,6 +51,27 @@ is "and it is as without" "$(printf '%s\n' "$out" | grep '^perplexity')" "$plain
 qdb -ex "undo"
 is "nothing to undo" "$status" 1
 
+# Weights are edited too: the numbers that are there now, for every run of the model.
+w=blk.1.ffn_up.weight
+qdb -ex "set tensor ${w}[row=2] = zero" -ex "set tensor ${w}[row=3, col=4] = 7" \
+    -ex "print ${w}[row=1:4, col=4]" --output csv
+like "one row is zero" "$out" '^2,0$'
+like "one element is set" "$out" '^3,7$'
+unlike "the others stay" "$out" '^1,[07]$'
+qdb -ex "$prompt" -ex 'run > /dev/null' -ex "set tensor ${w}[row=2] = zero" -ex 'run > /dev/null' \
+    -ex 'print absmax(blk.1.ffn_up.out[chan=2])'
+like "what the row gives is zero" "$out" '^\$1 .*[ =]0$'
+qdb -ex "set tensor $w = *2" -ex "summary $w" -ex "set tensor $w = *0.5" -ex "qerr $w by tensor" \
+    -ex undo -ex undo -ex "summary $w" --output csv
+like "twice and half is the weight again" "$out" "^$w,f32,f16,inf,0,"
+like "undone it is the file's" "$out" "^$w,f16,"
+qdb -ex "set tensor ${w}[row=999999] = 0"
+is "a row that is not there" "$status" 1
+qdb -ex "set tensor blk.1.attn_norm.weight = +0.5" -ex 'summary blk.1.attn_norm.weight' --output csv
+like "gains as well" "$out" '^blk.1.attn_norm.weight,f32,'
+qdb -ex "$prompt" -ex "ablate $w"
+like "ablate is for points" "$err" 'is a weight; this changes points'
+
 # Weights are looked at as the plan has them.
 w=blk.0.attn_q.weight
 qdb -ex "quant $w int3:g32" -ex 'qerr by tensor' --output csv

@@ -235,7 +235,7 @@ enum st quant_points(struct session *s, struct str address, const struct numeric
 {
     struct change *c;
     struct measured_before before;
-    enum st st = change_at(s, address, &c, e);
+    enum st st = change_at(s, address, false, &c, e);
     if (st)
         return st;
     if (c->address.sliced) {

@@ -221,10 +221,13 @@ enum st run_set_tensor(struct session *s, const struct call *c, struct result *o
         return st_at(e, column + (int)at, 1);
     }
     struct change *change;
-    st = breaks_shift(e, change_at(s, str_of(text.p, a.used), &change, e), column);
+    st = breaks_shift(e, change_at(s, str_of(text.p, a.used), true, &change, e), column);
     if (st)
         return st;
-    if ((st = assign(s, c, str_of(text.p + at, text.n - at), column + (int)at, change, e)))
+    st = assign(s, c, str_of(text.p + at, text.n - at), column + (int)at, change, e);
+    if (!st)
+        st = change_bake(s, change, e);
+    if (st)
         change_free(change);
     else
         enter(s, c, change, out);
@@ -237,7 +240,7 @@ static enum st change_here(struct session *s, const struct call *c, struct chang
 {
     if (!c->n_words)
         return call_fail(c, 0, e, ST_SYNTAX, "expected the address of points");
-    return breaks_shift(e, change_at(s, c->words[0].text, out, e), c->words[0].column);
+    return breaks_shift(e, change_at(s, c->words[0].text, false, out, e), c->words[0].column);
 }
 
 static enum st run_ablate(struct session *s, const struct call *c, struct result *out,

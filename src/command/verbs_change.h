@@ -20,7 +20,8 @@ void changes_list(const struct session *s, struct result *out);
     "nan and inf too; `*F` and `+F`, each element times F, plus F, in float32; `file F.npy`; " \
     "or an expression over addresses (RUN!ADDR: of another run), worth what it is now. Its axes " \
     "are paired by name, entries in order; one that it lacks, or has one entry of, holds for " \
-    "all; a file's axes are those of ADDR, from the last one on.\n\n" \
+    "all; a file's axes are those of ADDR, from the last one on. Weights are changed as they are " \
+    "now and held in f32 from then on, for all runs of the model.\n\n" \
     "A change holds for every run of the model, those to come too; RUN!ADDR for that run alone. " \
     "Where a run has fewer tokens than the data, the rest is left over; where it has more, they " \
     "stay as they are. [tok=-1] is the last token that the run has when it and the change meet; " \

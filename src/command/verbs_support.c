@@ -278,12 +278,13 @@ const struct verb verbs_support[] = {
       .alias = NULL,
       .class = "support",
       .args = "[NAME VALUE | tensor ADDR = VALUE]",
-      .brief = "change a setting, or points of runs",
+      .brief = "change a setting, points of runs, or weights",
       .help = "A unique beginning of the name will do. `set NAME` alone turns a switch on; `set` "
               "alone is `show`.\n\n" SET_TENSOR_HELP,
       .examples = "set precision 7\nset pagination off\nprompt \"kalo\"\n"
                   "set tensor blk.1.attn.z[head=0] = zero\n"
-                  "set tensor blk.0.out[tok=-1] = *0.5\nrun",
+                  "set tensor blk.0.out[tok=-1] = *0.5\n"
+                  "set tensor blk.0.ffn_up.weight[row=3] = zero\nrun",
       .kinds = { ARG_SETTING },
       .words = "tensor",
       .run = run_set },

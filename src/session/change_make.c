@@ -10,14 +10,14 @@
 #include "session/region.h"
 #include "session/session.h"
 
-static void add_target(struct change *c, int value, const char *name, const struct shape *shape)
+static void add_target(struct change *c, const struct match *m)
 {
     for (size_t i = 0; i < c->n_targets; i++)
-        if (c->targets[i].value == value)
+        if (c->targets[i].value == m->value && c->targets[i].weight == m->weight)
             return; /* under another name: once is enough */
     x_grow(&c->targets, &c->cap_targets, c->n_targets + 1, sizeof *c->targets);
     c->targets[c->n_targets++] = (struct change_target){
-        value, name, *shape, { .data = { .value = -1 } }
+        m->value, m->weight, m->name, m->shape, { .data = { .value = -1 } }
     };
 }
 
@@ -50,7 +50,7 @@ static enum st chosen_shape(const struct session *s, const struct change *c,
     return st;
 }
 
-static enum st find_targets(struct session *s, struct change *c, struct err *e)
+static enum st find_targets(struct session *s, struct change *c, bool weights, struct err *e)
 {
     struct match *list;
     size_t n;
@@ -60,7 +60,7 @@ static enum st find_targets(struct session *s, struct change *c, struct err *e)
     struct err reason = ERR_INIT, one = ERR_INIT;
     for (size_t i = 0; i < n; i++) {
         struct shape chosen;
-        if (list[i].weight)
+        if (list[i].weight && (!weights || c->only))
             continue;
         if (list[i].derived) {
             first = first ? first : match_is_point(c->model, &list[i], &reason);
@@ -68,7 +68,7 @@ static enum st find_targets(struct session *s, struct change *c, struct err *e)
         }
         st = chosen_shape(s, c, &list[i].shape, &chosen, &one);
         if (!st)
-            add_target(c, list[i].value, list[i].name.p, &list[i].shape);
+            add_target(c, &list[i]);
         else if (!first) {
             first = st;
             reason = one;
@@ -82,13 +82,15 @@ static enum st find_targets(struct session *s, struct change *c, struct err *e)
             *e = reason;
         return first;
     }
-    st_fail(e, ST_UNSUPPORTED, "%.*s is a weight; an edit changes points of a run",
-            (int)(c->address.name.n > 100 ? 100 : c->address.name.n), c->address.name.p);
-    st_hint(e, "`info points` lists the points");
+    st_fail(e, ST_UNSUPPORTED, "%.*s is a weight; %s changes points of a run",
+            (int)(c->address.name.n > 100 ? 100 : c->address.name.n), c->address.name.p,
+            weights ? "RUN!ADDR" : "this");
+    st_hint(e, "`set tensor` edits weights, for all runs of a model");
     return st_at(e, c->address.column, c->address.length);
 }
 
-enum st change_at(struct session *s, struct str address, struct change **out, struct err *e)
+enum st change_at(struct session *s, struct str address, bool weights, struct change **out,
+                  struct err *e)
 {
     struct session_model *m;
     struct session_run *r;
@@ -116,7 +118,7 @@ enum st change_at(struct session *s, struct str address, struct change **out, st
         const struct str who = c->address.run.n ? c->address.run : c->address.model;
         c->model = m;
         c->only = who.n ? session_find_run(s, who) : NULL;
-        st = find_targets(s, c, e);
+        st = find_targets(s, c, weights, e);
     }
     if (st)
         change_free(c);
@@ -137,7 +139,7 @@ static enum st give(struct session *s, struct change *c, size_t i, const struct 
         return st;
     if ((st = edit_fit(&data, &chosen, e))) {
         view_free(&data);
-        st_where(e, "%s", t->name);
+        st_where(e, "%.*s", (int)t->name.n, t->name.p);
         return st_at(e, c->address.column, c->address.length);
     }
     view_free(&t->edit.data);
@@ -160,7 +162,7 @@ static enum st read_from(struct session *s, const struct change *c, size_t i,
     struct address a = c->address;
     a.model = str_from(from->model->name);
     a.run = str_from(from->name);
-    a.name = str_from(c->targets[i].name);
+    a.name = c->targets[i].name;
     enum st st = lookup_one(s, &a, out, e);
     return st ? st_at(e, c->address.column, c->address.length) : ST_OK;
 }
@@ -214,7 +216,8 @@ enum st change_mean(struct session *s, struct change *c, struct err *e)
         if ((st = read_from(s, c, i, r, &v, e)))
             break;
         const int tok = shape_axis(&v.shape, AXIS_TOK);
-        st = tok < 0 ? st_fail(e, ST_UNSUPPORTED, "%s has no axis of tokens", c->targets[i].name)
+        st = tok < 0 ? st_fail(e, ST_UNSUPPORTED, "%.*s has no axis of tokens",
+                               (int)c->targets[i].name.n, c->targets[i].name.p)
                      : mean_over(&v, tok, &mean, e);
         if (!st)
             st = give(s, c, i, &mean, e);
@@ -238,6 +241,52 @@ void change_form(struct change *c, const struct weight *w, struct form *by)
 {
     x_grow(&c->forms, &c->cap_forms, c->n_forms + 1, sizeof *c->forms);
     c->forms[c->n_forms++] = (struct change_form){ .w = w, .by = form_keep(by) };
+}
+
+/* The numbers of a weight as they are now, edited. */
+static enum st edited(const struct session *s, const struct change *c,
+                      const struct change_target *t, struct form **out, struct err *e)
+{
+    const struct form *now = changes_form(s, c->model, t->weight);
+    const struct weight *w = now ? &now->w : t->weight;
+    struct chosen chosen;
+    size_t n;
+    void *x;
+    enum st st = weight_check(w, e);
+    if (st)
+        return st;
+    if (!mul_ok((size_t)w->rows, (size_t)w->cols, &n) || !mul_ok(n, sizeof(float), &n))
+        return st_fail(e, ST_RANGE, "a weight too large to edit");
+    if ((st = mem_alloc(&x, n, "an edited weight", e)))
+        return st;
+    if ((st = weight_decode(w, 0, w->rows, x, e))) {
+        mem_free(x);
+        return st;
+    }
+    chosen_of(&c->address, &t->shape, 0, &chosen);
+    edit_apply(&t->edit, &chosen, &t->shape, 0, x);
+    return form_new(c->model->model, t->weight, format_by_name("f32"), x, out, e);
+}
+
+enum st change_bake(struct session *s, struct change *c, struct err *e)
+{
+    size_t kept = 0;
+    enum st st = ST_OK;
+    for (size_t i = 0; i < c->n_targets; i++) {
+        struct change_target *t = &c->targets[i];
+        struct form *f;
+        if (!t->weight) {
+            c->targets[kept++] = *t;
+            continue;
+        }
+        if (!st && !(st = edited(s, c, t, &f, e))) {
+            change_form(c, t->weight, f);
+            form_drop(f);
+        }
+        view_free(&t->edit.data);
+    }
+    c->n_targets = kept;
+    return st;
 }
 
 void change_quant(struct change *c, const struct weight *w, struct form *by,
@@ -288,7 +337,8 @@ static void add_branches(struct change *c, const struct graph *g, const struct b
             continue;
         const struct value *added = &g->values[n->in[1]];
         if (!sub.n || str_is(sub, g->nodes[added->node].sub))
-            add_target(c, n->in[1], added->name, &added->shape);
+            add_target(c, &(struct match){ .name = str_from(added->name), .value = n->in[1],
+                                           .shape = added->shape });
     }
 }
 

@@ -17,10 +17,11 @@ struct session;
 struct session_model;
 struct session_run;
 
-/* A point that a change touches. */
+/* A point that a change touches; or a weight, until change_bake() makes a form of it. */
 struct change_target {
-    int value;
-    const char *name;   /* borrowed from the graph */
+    int value; /* -1: a weight */
+    const struct weight *weight;
+    struct str name;    /* borrowed from the graph, or from the file */
     struct shape shape; /* under that name, unresolved */
     struct edit edit;
 };
@@ -70,12 +71,16 @@ struct changes {
     int last; /* the number given last */
 };
 
-/* A change of the points that an address names; RUN!ADDR: of that run alone. Its targets are there,
+/* A change of the points that an address names (weights: of its weights as well, which hold for
+ * every run of the model); RUN!ADDR: of that run alone. Its targets are there,
  * their edits are EDIT_SET to 0. Of several points those that the slice does not fit are left out.
  * ST_NOTFOUND, ST_SYNTAX, ST_RANGE with a caret in `address`. The caller gives it to changes_add or
  * change_free. */
-NODISCARD enum st change_at(struct session *s, struct str address, struct change **out,
-                            struct err *e);
+NODISCARD enum st change_at(struct session *s, struct str address, bool weights,
+                            struct change **out, struct err *e);
+/* Edits of weights become forms in f32, made of what stands for the weights now. ST_NOMEM, or why a
+ * weight cannot be decoded. */
+NODISCARD enum st change_bake(struct session *s, struct change *c, struct err *e);
 /* A change that takes what a sub-layer adds to the residual stream away: "blk.3", "blk.3.attn".
  */
 NODISCARD enum st change_skip(struct session *s, struct str what, struct change **out,

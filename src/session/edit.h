@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Edits: what a change does to the elements of an activation that a slice names. */
+/* Edits: what a change does to the elements of an activation, or a weight, that a slice names. */
 #ifndef QDB_SESSION_EDIT_H
 #define QDB_SESSION_EDIT_H
 

@@ -94,7 +94,8 @@ static enum st measure(struct session *s, const struct change_target *t, const s
         }
     }
     if (!st && !spans) {
-        st = st_fail(e, ST_STATE, "%s has not been produced: there are no ranges", t->name);
+        st = st_fail(e, ST_STATE, "%.*s has not been produced: there are no ranges",
+                     (int)t->name.n, t->name.p);
         st_hint(e, "static ranges are those of the active run: `run` it first");
     }
     const struct shape shape = { 2, { { AXIS_BLKQ, groups }, { AXIS_CHAN, 2 } } };
@@ -131,7 +132,7 @@ static enum st round_target(struct session *s, struct change_target *t, const st
     if (!st && f->fixed)
         st = measure(s, t, f, &t->edit.data, e);
     if (st)
-        st_where(e, "%s", t->name);
+        st_where(e, "%.*s", (int)t->name.n, t->name.p);
     t->edit.op = EDIT_ROUND;
     t->edit.format = *f;
     return st;
@@ -152,7 +153,7 @@ static void add_target(struct change *c, const struct graph *g, int value)
             return;
     x_grow(&c->targets, &c->cap_targets, c->n_targets + 1, sizeof *c->targets);
     c->targets[c->n_targets++] = (struct change_target){ .value = value,
-                                                         .name = g->values[value].name,
+                                                         .name = str_from(g->values[value].name),
                                                          .shape = g->values[value].shape };
 }
 

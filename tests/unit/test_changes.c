@@ -495,7 +495,7 @@ static void bad_changes_change_nothing(void **unused)
     refused(f.s, ST_SYNTAX, 21, "", "set tensor blk.0.out[head=1] = 0");
     refused(f.s, ST_UNSUPPORTED, 21, "", "set tensor blk.0.out[chan=top2(absmax)] = 0");
     refused(f.s, ST_SYNTAX, 21, "", "set tensor blk.0.out@s0 = 0");
-    refused(f.s, ST_UNSUPPORTED, 11, "", "set tensor blk.0.attn_q.weight = 0");
+    refused(f.s, ST_UNSUPPORTED, 7, "", "ablate blk.0.attn_q.weight");
     refused(f.s, ST_RANGE, 23, "", "set tensor blk.0.out = 1e99");
     refused(f.s, ST_SYNTAX, 23, "", "set tensor blk.0.out = *x");
     refused(f.s, ST_RANGE, 23, "", "set tensor blk.0.out = blk.0.out[tok=1:3]");
