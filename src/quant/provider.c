@@ -367,7 +367,7 @@ enum st quant_make(struct quant_cache *c, const struct quant_request *q, struct 
         f->packed = n.bytes;
         buf_free(&b);
     }
-    if ((st = measure(q, f, &n, e))) {
+    if (!q->unmeasured && (st = measure(q, f, &n, e))) {
         form_drop(f);
         return st;
     }

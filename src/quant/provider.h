@@ -28,6 +28,7 @@ struct quant_request {
     struct numeric format;
     const struct quant_method *method;
     const struct imatrix_entry *importance; /* of storage formats; NULL: channels count alike */
+    bool unmeasured; /* the note's errors are not wanted; without a cache */
     struct pool *pool;
     struct progress *progress;
     double done, total; /* elements of all weights of the request: what the progress shows */

@@ -111,6 +111,7 @@ static struct quant_request request_for(const struct export_maker *k, const stru
         .format = item->format,
         .method = item->method ? item->method : quant_method_at(0),
         .importance = importance ? imatrix_find(importance, item->w->name) : NULL,
+        .unmeasured = true,
     };
 }
 
