@@ -460,6 +460,7 @@ static void activations_are_rounded_as_by_hand(void **unused)
         buf_printf(&line, "quant %s %s", cases[i].point, cases[i].format);
         command(f.s, "%s", buf_str(&line));
         float *got = point(&f, cases[i].point, &n);
+        buf_free(&line);
         assert_ok(numeric_parse(str_from(cases[i].format), &as, &f.e), &f.e);
         as.fixed = false; /* over the same tokens static ranges are those of the moment */
         if (as.base == NUMERIC_STORAGE) {
