@@ -7,7 +7,7 @@
     q("run")["stop"]                         # the rows of a table, a dictionary each
     numpy.asarray(q.array("blk.3.out"))      # a memoryview of float32, the axes in order
 """
-import ast, json, os, signal, subprocess, tempfile
+import ast, json, pathlib, signal, subprocess, tempfile
 
 
 class QdbError(Exception):
@@ -57,10 +57,9 @@ class Qdb:
 
     def array(self, expression):
         with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "a.npy")
+            path = pathlib.Path(folder, "a.npy")
             self(f"dump {expression} to '{path}'")
-            with open(path, "rb") as file:
-                data = file.read()
+            data = path.read_bytes()
         start = 10 + int.from_bytes(data[8:10], "little")
         shape = ast.literal_eval(data[10:start].decode().strip())["shape"]
         return memoryview(data)[start:].cast("f", shape or [1])

@@ -65,6 +65,14 @@ struct truth {
     int64_t row, block;
 };
 
+static struct truth draw(const struct original *o, uint64_t *seed)
+{
+    struct truth is = { .w = plant_draw(o, "q8_0", seed) };
+    is.row = (int64_t)(unit_random(seed) % is.w->rows);
+    is.block = (int64_t)(unit_random(seed) % (is.w->cols / 32));
+    return is;
+}
+
 static bool right(struct run *r, const struct error_trace *t, const struct truth *is)
 {
     const struct error_step *last = &t->steps[t->n - 1];
@@ -85,9 +93,7 @@ static void a_wrong_scale_is_named(void **unused)
     uint64_t seed = 31;
     int first = 0, claims = 0, true_claims = 0;
     for (int i = 0; i < PLANTS;) {
-        struct truth is = { .w = plant_draw(&o, "q8_0", &seed) };
-        is.row = (int64_t)(unit_random(&seed) % is.w->rows);
-        is.block = (int64_t)(unit_random(&seed) % (is.w->cols / 32));
+        const struct truth is = draw(&o, &seed);
         char *copy = original_copy(&o);
         if (spoil(plant_at(&o, copy, is.w, is.row, is.block), &seed)) {
             struct model *m = plant_model(&o, copy);
@@ -173,9 +179,7 @@ static void a_wrong_scale_is_named_against_a_trace(void **unused)
     scratch_begin();
     trace_of(right_run, &points);
     for (int i = 0; i < TRACED;) {
-        struct truth is = { .w = plant_draw(&o, "q8_0", &seed) };
-        is.row = (int64_t)(unit_random(&seed) % is.w->rows);
-        is.block = (int64_t)(unit_random(&seed) % (is.w->cols / 32));
+        const struct truth is = draw(&o, &seed);
         char *copy = original_copy(&o);
         if (spoil(plant_at(&o, copy, is.w, is.row, is.block), &seed)) {
             struct model *m = plant_model(&o, copy);
