@@ -72,6 +72,8 @@ void repl_interactive(struct repl *r);
 extern volatile sig_atomic_t repl_interrupts; /* how often ^C was typed since the command began */
 
 void repl_show_error(struct repl *r, const struct err *e, struct str line);
+/* Run the lines of a script; a failed line ends it unless keep_going. `echo`: as in `front`. */
+enum st repl_script(struct repl *r, const char *name, struct str text, bool echo);
 /* Bytes for standard output, the sink or the pager, and the log. */
 void repl_put(struct repl *r, struct str text, bool page);
 /* Give text to a shell command and wait for it: its exit status, or -1 when it did not start. */
