@@ -12,9 +12,14 @@ for kind in llama-quantize ik thireus; do
     unlike "no rule overlaps or is dead" "$out" 'overlaps|dead'
     unlike "and no matrix is without" "$out" 'no rule'
 done
+like "tensors are fetched by it, so vectors have rules too" "$(cat "$tmp/r")" '_norm\\\.weight\$=f32'
 like "comments sum it up" "$(cat "$tmp/r")" '^# .*: [0-9.]+ bits per weight'
 qdb -ex "export recipe $tmp/r" -ex "recipe explain $tmp/r"
 is "it is recognised again" "$(printf '%s\n' "$out" | grep -c 'read as llama-quantize')" 1
+
+qdb -ex 'quant blk.0.attn_q.weight tq2_0' -ex "export recipe $tmp/r for ik"
+is "a type that the program does not have" "$status" 1
+like "is refused with the tensor" "$err" 'ik have no tq2_0, which blk\.0\.attn_q\.weight'
 
 printf '%s\n' 'ffn_down=q6_k' 'ffn=q4_k' 'blk\.0\.ffn_up=q8_0' 'nothing=f16' >"$tmp/bad"
 qdb -ex "recipe explain $tmp/bad"

@@ -199,7 +199,8 @@ const struct verb verbs_export[] = {
           "^C, a kill or a full disk the same command goes on where it stopped. No graph is "
           "needed. recipe writes the format of every matrix as rules for programs that quantize: "
           "anchored at both ends, no tensor under two of them, tried on all names before the file "
-          "is written, for PROGRAM llama-quantize, ik or thireus (`help recipe`).",
+          "is written, for PROGRAM llama-quantize, ik or thireus (`help recipe`), thireus with the "
+          "vectors too.",
       .examples = "export gguf copy.gguf\ndiff copy.gguf\nexport gguf small.gguf as Q4_K_M",
       .kinds = { ARG_NONE, ARG_FILE, ARG_TEXT },
       .words = "gguf|recipe|as|split|for|llama-quantize|ik|thireus",

@@ -29,10 +29,13 @@ static enum st kind_word(const struct call *c, int i, enum recipe_kind *kind, bo
     return ST_OK;
 }
 
-/* A matrix of numbers: what quantizing programs look for in recipes. */
-static bool in_recipes(const struct gguf_tensor *t, enum format f)
+/* A matrix of numbers: what quantizing programs look for in recipes. Thireus's tools fetch tensor
+ * after tensor as the recipe says, vectors too. */
+static bool in_recipes(const struct gguf_tensor *t, enum format f, enum recipe_kind kind)
 {
     const struct format_info *info = format_info(f);
+    if (kind == RECIPE_THIREUS)
+        return info != NULL;
     return t->rank >= 2 && t->ne[1] * t->ne[2] * t->ne[3] > 1 && str_ends(t->name, "weight") && info
            && (info->quantized || str_is(str_from(info->name), "f32")
                || str_is(str_from(info->name), "f16") || str_is(str_from(info->name), "bf16"));
@@ -50,9 +53,8 @@ static void put_comments(const struct session_model *m, const struct recipe_tens
         elements += tensors[i].ne[0] * tensors[i].ne[1] * tensors[i].ne[2] * tensors[i].ne[3];
     }
     const struct str name = str_base(str_from(m->path));
-    buf_printf(out, "# %.*s: %.4f bits per weight, %llu bytes of tensors\n",
-               (int)name.n, name.p, elements ? 8 * (double)bytes / (double)elements : 0,
-               (unsigned long long)bytes);
+    buf_printf(out, "# %.*s: %.4f bits per weight, %llu bytes of tensors\n", (int)name.n, name.p,
+               elements ? 8 * (double)bytes / (double)elements : 0, (unsigned long long)bytes);
     for (int f = 0; f < format_count(); f++) {
         size_t count = 0;
         for (size_t i = 0; i < n; i++)
@@ -65,19 +67,8 @@ static void put_comments(const struct session_model *m, const struct recipe_tens
 static const char *const usage[RECIPE__COUNT] = {
     [RECIPE_QUANTIZE] = "llama-quantize --tensor-type-file %s IN.gguf OUT.gguf Q8_0",
     [RECIPE_IK] = "llama-quantize --custom-q \"$(cat %s)\" IN.gguf OUT.gguf Q8_0",
-    [RECIPE_THIREUS] = "quant_assign's tools read %s; every matrix has a rule",
+    [RECIPE_THIREUS] = "quant_downloader.sh %s fetches it (the name must end in .recipe)",
 };
-
-static enum st check_known(const struct recipe_tensor *t, enum recipe_kind kind, struct err *e)
-{
-    enum { FIRST_OF_IK = 97 };
-    const struct format_info *f = format_info(t->format);
-    if (kind != RECIPE_QUANTIZE || f->id < FIRST_OF_IK)
-        return ST_OK;
-    st_fail(e, ST_UNSUPPORTED, "llama-quantize has no %s, which %.*s is in", f->name,
-            (int)t->name.n, t->name.p);
-    return st_hint(e, "`for ik` writes it for ik_llama.cpp");
-}
 
 static enum st write_recipe(const struct session_model *m, const struct export *x,
                             enum recipe_kind kind, const char *path, struct result *out,
@@ -87,22 +78,19 @@ static enum st write_recipe(const struct session_model *m, const struct export *
     struct recipe_tensor *list = x_alloc((n_all + 1) * sizeof *list);
     struct str *others = x_alloc((n_all + 1) * sizeof *others);
     size_t n = 0, n_others = 0, rules = 1;
-    enum st st = ST_OK;
-    for (size_t i = 0; i < n_all && !st; i++) {
+    for (size_t i = 0; i < n_all; i++) {
         const struct gguf_tensor *t = &x->tensors[i];
         const enum format f = format_by_id(t->type_id);
-        if (in_recipes(t, f)) {
-            list[n] = (struct recipe_tensor){ t->name, f };
-            st = check_known(&list[n++], kind, e);
-        } else
+        if (in_recipes(t, f, kind))
+            list[n++] = (struct recipe_tensor){ t->name, f };
+        else
             others[n_others++] = t->name;
     }
     struct buf text = { 0 };
-    if (!st && kind == RECIPE_THIREUS)
+    if (kind == RECIPE_THIREUS)
         put_comments(m, list, n, x->tensors, n_all, &text);
     const size_t head = text.n;
-    if (!st)
-        st = recipe_make(list, n, others, n_others, kind, &text, e);
+    enum st st = recipe_make(list, n, others, n_others, kind, &text, e);
     for (size_t i = head; i + 1 < text.n; i++)
         rules += text.p[i] == (kind == RECIPE_IK ? ',' : '\n');
     if (!st)

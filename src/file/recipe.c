@@ -34,6 +34,35 @@ bool recipe_kind_find(struct str name, enum recipe_kind *out)
     return false;
 }
 
+/* What ik_llama.cpp, whose types Thireus's tools take over, spells otherwise or does not have. */
+static const struct {
+    const char *name, *spelled;
+} of_ik[] = {
+    { "q2_k", "q2_K" }, { "q3_k", "q3_K" },   { "q4_k", "q4_K" },      { "q5_k", "q5_K" },
+    { "q6_k", "q6_K" }, { "q8_kv", "q8_KV" }, { "q1_0", "q1_0_g128" }, { "q8_kv_r8", "q8_KV_r8" },
+    { "q2_0", NULL },   { "tq1_0", NULL },    { "tq2_0", NULL },       { "nvfp4", NULL },
+};
+enum { N_OF_IK = sizeof of_ik / sizeof *of_ik, FIRST_ID_OF_IK = 97 };
+
+const char *recipe_type_name(enum recipe_kind kind, enum format f)
+{
+    const struct format_info *info = format_info(f);
+    if (kind == RECIPE_QUANTIZE)
+        return info->id < FIRST_ID_OF_IK ? info->name : NULL;
+    for (size_t i = 0; i < N_OF_IK; i++)
+        if (!strcmp(of_ik[i].name, info->name))
+            return of_ik[i].spelled;
+    return info->name;
+}
+
+static enum format type_of(const char *name)
+{
+    for (size_t i = 0; i < N_OF_IK; i++)
+        if (of_ik[i].spelled && !strcmp(of_ik[i].spelled, name))
+            return format_by_name(of_ik[i].name);
+    return format_by_name(name);
+}
+
 /* ---- parsing ---- */
 
 /* A piece of the text that is a rule, or should be. */
@@ -135,7 +164,7 @@ static enum st add_rule(struct parser *p, struct str text, int line)
         return fail(p, line, "more rules than anybody writes", text);
     char name[24];
     snprintf(name, sizeof name, "%.*s", (int)(type.n < 23 ? type.n : 23), type.p);
-    const enum format format = type.n < sizeof name ? format_by_name(name) : FORMAT_NONE;
+    const enum format format = type.n < sizeof name ? type_of(name) : FORMAT_NONE;
     if (format == FORMAT_NONE) {
         fail(p, line, "there is no type", type);
         return st_hint(p->e, "types are like q4_k, iq4_xs, f16; a mix (Q4_K_M) is none");

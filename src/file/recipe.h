@@ -17,6 +17,9 @@ enum recipe_kind {
 };
 const char *recipe_kind_name(enum recipe_kind kind); /* "llama-quantize", "ik", "thireus" */
 bool recipe_kind_find(struct str name, enum recipe_kind *out);
+/* The format as programs of that kind spell it (ik_llama.cpp heeds the case), NULL: they have no
+ * such type. */
+const char *recipe_type_name(enum recipe_kind kind, enum format f);
 
 struct recipe_rule {
     char *pattern; /* as written */
@@ -54,7 +57,7 @@ struct recipe_tensor {
 /* Append a recipe for these: one rule for each format of tensors whose names differ in the number
  * of their block alone, anchored at both ends, no name matched by two. Rules that do not give each
  * of the `n` names its format, and match none of the `n_others` other names, are ST_UNSUPPORTED:
- * all names are tried before it returns. */
+ * all names are tried before it returns. So is a format that these programs do not have. */
 NODISCARD enum st recipe_make(const struct recipe_tensor *list, size_t n, const struct str *others,
                               size_t n_others, enum recipe_kind kind, struct buf *out,
                               struct err *e);

@@ -47,17 +47,6 @@ static void put_literal(struct buf *b, struct str s, enum recipe_kind kind)
     }
 }
 
-/* The name as programs of that kind spell it: some want the K of K-quants in upper case. */
-static void put_type(struct buf *b, enum format f, enum recipe_kind kind)
-{
-    const char *name = format_info(f)->name;
-    const size_t n = strlen(name);
-    const bool k = n == 4 && name[0] == 'q' && !strcmp(name + 2, "_k");
-    buf_add(b, name, k && kind != RECIPE_QUANTIZE ? 3 : n);
-    if (k && kind != RECIPE_QUANTIZE)
-        buf_addc(b, 'K');
-}
-
 static bool same_kind(const struct recipe_tensor *a, const struct recipe_tensor *b)
 {
     const struct parts x = parts_of(a->name), y = parts_of(b->name);
@@ -89,7 +78,8 @@ static void put_rule(const struct recipe_tensor *list, size_t n, const struct st
     const struct parts p = parts_of(list[i].name);
     buf_addc(out, '^');
     put_literal(out, p.before, kind);
-    if (p.number.n && !role_differs(list, n, others, n_others, i))
+    /* Thireus's tools expand the ranges of digits in a pattern one by one */
+    if (p.number.n && kind != RECIPE_THIREUS && !role_differs(list, n, others, n_others, i))
         buf_adds(out, "[0-9]+");
     else if (p.number.n)
         buf_addc(out, '(');
@@ -108,7 +98,7 @@ static void put_rule(const struct recipe_tensor *list, size_t n, const struct st
         buf_addc(out, ')');
     put_literal(out, p.after, kind);
     buf_adds(out, "$=");
-    put_type(out, list[i].format, kind);
+    buf_adds(out, recipe_type_name(kind, list[i].format));
 }
 
 /* Expand what was written over all names. */
@@ -138,10 +128,21 @@ static enum st prove(const struct recipe_tensor *list, size_t n, const struct st
     return st;
 }
 
+static enum st no_such_type(const struct recipe_tensor *t, enum recipe_kind kind, struct err *e)
+{
+    st_fail(e, ST_UNSUPPORTED, "recipes for %s have no %s, which %.*s is in",
+            recipe_kind_name(kind), format_info(t->format)->name, (int)t->name.n, t->name.p);
+    return st_hint(e, "those for %s do",
+                   recipe_kind_name(kind == RECIPE_QUANTIZE ? RECIPE_IK : RECIPE_QUANTIZE));
+}
+
 enum st recipe_make(const struct recipe_tensor *list, size_t n, const struct str *others,
                     size_t n_others, enum recipe_kind kind, struct buf *out, struct err *e)
 {
     const size_t start = out->n;
+    for (size_t i = 0; i < n; i++)
+        if (!recipe_type_name(kind, list[i].format))
+            return no_such_type(&list[i], kind, e);
     bool *done = x_alloc(n + 1);
     for (size_t i = 0; i < n; i++) {
         if (done[i])

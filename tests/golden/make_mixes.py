@@ -11,9 +11,11 @@ made in FOLDER. Needs the Python package gguf. mixes.txt holds
   mix MIX NAME=FORMATS ...  under a mix: formats of the layers in order, N*FORMAT for N in a row;
                             tensors that are not there keep what they have
   fails MIX                 llama-quantize gives up
+  weighed MIX ...           like mix, with an importance matrix, where that gives other formats
 """
 
 import re
+import struct
 import subprocess
 import sys
 
@@ -93,6 +95,46 @@ def fused(arch, layers, width, hidden, heads, kv, vocab, positions=False):
     return arch, keys, tensors
 
 
+def latent(layers, width, hidden, heads, rank, vocab, experts):
+    """Latent attention, experts beside a shared one, rows of heads that 256 does not divide."""
+    keys = {
+        "block_count": layers,
+        "embedding_length": width,
+        "feed_forward_length": hidden,
+        "attention.head_count": heads,
+        "attention.head_count_kv": 1,
+        "context_length": 512,
+        "attention.layer_norm_rms_epsilon": 1e-6,
+        "attention.q_lora_rank": 3 * rank,
+        "attention.kv_lora_rank": rank,
+        "expert_count": experts,
+        "expert_used_count": 8,
+        "expert_feed_forward_length": hidden,
+        "expert_shared_count": 1,
+        "rope.dimension_count": 64,
+        "vocab_size": vocab,
+    }
+    tensors = [
+        ("token_embd.weight", (width, vocab)),
+        ("output.weight", (width, vocab)),
+        ("blk.%d.attn_q_a.weight", (width, 3 * rank)),
+        ("blk.%d.attn_q_b.weight", (3 * rank, heads * 192)),
+        ("blk.%d.attn_kv_a_mqa.weight", (width, rank + 64)),
+        ("blk.%d.attn_kv_b.weight", (rank, heads * 256)),
+        ("blk.%d.attn_k_b.weight", (128, rank, heads)),
+        ("blk.%d.attn_v_b.weight", (rank, 128, heads)),
+        ("blk.%d.attn_output.weight", (heads * 128, width)),
+        ("blk.%d.ffn_gate_inp.weight", (width, experts)),
+    ]
+    for kind, n in (("exps", (experts,)), ("shexp", ())):
+        tensors += [
+            (f"blk.%d.ffn_gate_{kind}.weight", (width, hidden, *n)),
+            (f"blk.%d.ffn_down_{kind}.weight", (hidden, width, *n)),
+            (f"blk.%d.ffn_up_{kind}.weight", (width, hidden, *n)),
+        ]
+    return "deepseek2", keys, tensors
+
+
 MODELS = {
     "llama-7b": llama(32, 4096, 11008, 32, 32, 32000),
     "llama-8b": llama(32, 4096, 14336, 32, 8, 32064),
@@ -104,6 +146,7 @@ MODELS = {
     "qwen2-3b": llama(36, 2048, 11008, 16, 2, 4096, tied=True, arch="qwen2"),
     "falcon-7b": fused("falcon", 32, 4544, 18176, 71, 1, 4096),
     "falcon-256": fused("falcon", 32, 4096, 16384, 64, 8, 4096),
+    "latent-64": latent(24, 2048, 1536, 16, 512, 4096, 64),
     "gpt2": fused("gpt2", 12, 768, 3072, 12, 12, 4096, positions=True),
 }
 
@@ -140,9 +183,18 @@ def write(path, model):
     w.close()
 
 
-def run(quantize, path, mix):
+def write_importance(path):
+    """The older form, with one entry: that there is one is all that the rules ask."""
+    name = b"blk.0.attn_q.weight"
+    with open(path, "wb") as f:
+        f.write(struct.pack("<ii", 1, len(name)) + name + struct.pack("<iif", 1, 1, 1.0))
+
+
+def run(quantize, path, mix, *options):
     """{name: format} of tensors that change, None when it gives up."""
-    done = subprocess.run([quantize, "--dry-run", path, path + ".out", mix], capture_output=True, text=True)
+    done = subprocess.run(
+        [quantize, "--dry-run", *options, path, path + ".out", mix], capture_output=True, text=True
+    )
     if done.returncode:
         return None
     found = {}
@@ -164,8 +216,20 @@ def compress(formats):
     return ",".join(out)
 
 
+def formats_of(keys, tensors, mix, found):
+    line = []
+    for t, _ in tensors:
+        names = [t % i for i in range(keys["block_count"])] if "%d" in t else [t]
+        formats = [found[n] for n in names]
+        if any(f not in ("f16", "f32") for f in formats) or mix == "BF16":
+            line.append(f"{t}={compress(formats)}")
+    return line
+
+
 def main():
     quantize, folder = sys.argv[1:]
+    importance = f"{folder}/importance.dat"
+    write_importance(importance)
     print("# Made by make_mixes.py from what llama-quantize --dry-run says.")
     for name, model in MODELS.items():
         arch, keys, tensors = model
@@ -183,13 +247,10 @@ def main():
             if found is None:
                 print(f"fails {mix}")
                 continue
-            line = []
-            for t, shape in tensors:
-                names = [t % i for i in range(keys["block_count"])] if "%d" in t else [t]
-                formats = [found[n] for n in names]
-                if any(f not in ("f16", "f32") for f in formats) or mix == "BF16":
-                    line.append(f"{t}={compress(formats)}")
-            print("mix", mix, *line)
+            print("mix", mix, *formats_of(keys, tensors, mix, found))
+            weighed = run(quantize, path, mix, "--imatrix", importance)
+            if weighed != found:
+                print("weighed", mix, *formats_of(keys, tensors, mix, weighed))
 
 
 main()

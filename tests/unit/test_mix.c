@@ -186,7 +186,7 @@ static void label(const struct weights *w, const struct mix *mix, const enum for
     free(f);
 }
 
-static void check(struct model_lines *m, struct str line, bool fails)
+static void check(struct model_lines *m, struct str line, bool importance, bool fails)
 {
     struct err e = ERR_INIT;
     size_t size;
@@ -199,7 +199,7 @@ static void check(struct model_lines *m, struct str line, bool fails)
     }
     enum format *got = x_alloc((m->w->n + 1) * sizeof *got);
     size_t given_up;
-    assert_ok(mix_formats(mix, m->w, false, got, &given_up, &e), &e);
+    assert_ok(mix_formats(mix, m->w, importance, got, &given_up, &e), &e);
     if ((given_up > 0) != fails)
         fail_msg("%s, %s: %zu given up", m->name, mix->name, given_up);
     for (size_t i = 0; i < m->w->n; i++)
@@ -217,7 +217,7 @@ static void every_tensor_gets_what_llama_quantize_gives_it(void **unused)
     size_t n;
     char *text = unit_read(golden_path("mixes.txt"), &n);
     struct model_lines m = { 0 };
-    int mixes = 0;
+    int mixes = 0, weighed = 0;
     for (size_t at = 0; at < n;) {
         size_t stop = at;
         while (stop < n && text[stop] != '\n')
@@ -231,13 +231,21 @@ static void every_tensor_gets_what_llama_quantize_gives_it(void **unused)
             key(&m, line);
         else if (str_is(what, "tensor"))
             tensor(&m, line);
-        else if (str_is(what, "mix") || str_is(what, "fails")) {
-            check(&m, line, str_is(what, "fails"));
+        else if (str_is(what, "weighed")) {
+            check(&m, line, true, false);
+            weighed++;
+        } else if (str_is(what, "mix") || str_is(what, "fails")) {
+            check(&m, line, false, str_is(what, "fails"));
             mixes++;
+            /* without a line of its own an importance matrix makes no difference */
+            if (str_is(what, "mix")
+                && !str_starts(str_of(text + stop + 1, n - stop - 1), "weighed"))
+                check(&m, line, true, false);
         }
         at = stop + 1;
     }
-    assert_int_equal(mixes, 11 * 34);
+    assert_int_equal(mixes, 12 * 34);
+    assert_int_equal(weighed, 55);
     end(&m);
     free(text);
 }

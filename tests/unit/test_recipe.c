@@ -172,5 +172,44 @@ static void what_cannot_be_told_apart_is_refused(void **state)
     assert_fails(recipe_make(both, 0, NULL, 0, RECIPE_IK, &out, &e), ST_STATE, &e);
 }
 
+/* Spellings that ik_llama.cpp's llama-quantize takes, which heeds the case; blocks one by one for
+ * Thireus's tools, whose expansion of ranges knows no `+`. */
+static void each_kind_has_its_spelling(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *format, *ik; /* NULL: it has none */
+        bool quantize;
+    } types[] = {
+        { "q4_k", "q4_K", true },    { "iq4_xs", "iq4_xs", true },  { "q4_k_r4", "q4_k_r4", false },
+        { "q8_kv", "q8_KV", false }, { "q1_0", "q1_0_g128", true }, { "tq2_0", NULL, true },
+    };
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const enum format f = format_by_name(types[i].format);
+        const struct recipe_tensor blocks[] = { { STR("blk.0.a.weight"), f },
+                                                { STR("blk.10.a.weight"), f } };
+        struct buf out = { 0 }, want = { 0 };
+        enum st st = recipe_make(blocks, 2, NULL, 0, RECIPE_QUANTIZE, &out, &e);
+        assert_int_equal(st, types[i].quantize ? ST_OK : ST_UNSUPPORTED);
+        buf_printf(&want, "^blk\\.[0-9]+\\.a\\.weight$=%s\n", types[i].format);
+        assert_string_equal(buf_str(&out), types[i].quantize ? buf_str(&want) : "");
+        buf_clear(&out);
+        buf_clear(&want);
+        st = recipe_make(blocks, 2, NULL, 0, RECIPE_THIREUS, &out, &e);
+        assert_int_equal(st, types[i].ik ? ST_OK : ST_UNSUPPORTED);
+        buf_printf(&want, "^blk\\.(0|10)\\.a\\.weight$=%s\n", types[i].ik ? types[i].ik : "");
+        assert_string_equal(buf_str(&out), types[i].ik ? buf_str(&want) : "");
+        if (types[i].ik) {
+            struct recipe *r = parse(buf_str(&out));
+            assert_string_equal(type_of(r, "blk.10.a.weight"), types[i].format);
+            recipe_free(r);
+        }
+        buf_free(&want);
+        buf_free(&out);
+    }
+}
+
 UNIT_MAIN(CASE(reads_the_three_kinds), CASE(the_first_rule_holds), CASE(refuses_what_is_no_recipe),
-          CASE(what_it_writes_is_exact), CASE(what_cannot_be_told_apart_is_refused))
+          CASE(what_it_writes_is_exact), CASE(what_cannot_be_told_apart_is_refused),
+          CASE(each_kind_has_its_spelling))
