@@ -9,7 +9,6 @@
 #include "base/memory.h"
 #include "command/quant.h"
 #include "graph/glob.h"
-#include "session/export.h"
 
 /* A weight and what stands for it. */
 struct row {
@@ -151,7 +150,8 @@ static void show_rows(const struct row *rows, size_t n, struct result *out)
     buf_free(&b);
 }
 
-static void show(const struct row *rows, size_t n, const uint64_t *file, struct result *out)
+static void show(const struct row *rows, size_t n, const struct export_size *file,
+                 struct result *out)
 {
     struct totals roles = { 0 }, blocks = { 0 };
     uint64_t bytes = 0, elements = 0, inner = 0, inner_elements = 0, before = 0;
@@ -178,16 +178,14 @@ static void show(const struct row *rows, size_t n, const uint64_t *file, struct 
     struct table *t = result_table(out, "plan", TABLE_RECORD);
     TABLE_COLUMNS(t, { COL_INT, "weights" }, { COL_INT, "changed" }, { COL_INT, "bytes", "B" },
                   { COL_INT, "bytes_before", "B" }, { COL_INT, "file", "B" },
-                  { COL_FLOAT, "bpw", "bit", 5 }, { COL_FLOAT, "bpw_inner", "bit", 5 });
+                  { COL_INT, "size", "B" }, { COL_FLOAT, "bpw", "bit", 5 },
+                  { COL_FLOAT, "bpw_inner", "bit", 5 });
     table_row(t);
     table_int(t, (int64_t)n);
     table_int(t, (int64_t)changed);
     table_int(t, (int64_t)bytes);
     table_int(t, (int64_t)before);
-    if (file)
-        table_int(t, (int64_t)*file);
-    else
-        table_skip(t);
+    quant_put_size(t, file);
     put_number(t, elements ? 8 * (double)bytes / (double)elements : (double)NAN);
     put_number(t, inner_elements ? 8 * (double)inner / (double)inner_elements : (double)NAN);
 }
@@ -225,7 +223,6 @@ static size_t show_points(const struct session *s, const struct session_model *m
 enum st info_plan(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct session_model *m;
-    uint64_t file;
     size_t n = 0;
     enum st st = session_need_model(s, &m, e);
     if (st)
@@ -245,13 +242,9 @@ enum st info_plan(struct session *s, const struct call *c, struct result *out, s
         call_fail(c, 1, e, ST_NOTFOUND, "no weight of that name");
         return st_hint(e, "`info tensors` lists the weights; `**` is all of them");
     }
-    const bool known = !export_size(s, m, &file, NULL);
-    show(rows, n, known ? &file : NULL, out);
-    for (size_t i = 0; i < n; i++)
-        if (rows[i].to.base != NUMERIC_STORAGE) {
-            result_note(out, "simulated formats count as if they were packed; no file holds them");
-            break;
-        }
+    const struct export_size file = export_size(s, m);
+    show(rows, n, &file, out);
+    quant_say_no_file(&file, out);
     free(rows);
     return ST_OK;
 }
@@ -283,7 +276,7 @@ enum st plan_preview(struct session *s, const struct session_model *m,
         r->from_reference = from != list[i].w;
     }
     if (!st)
-        show(rows, all->n, NULL, out);
+        show(rows, all->n, &(struct export_size){ .known = false }, out);
     quant_say_fallbacks(&fallbacks, out);
     free(rows);
     return st;

@@ -9,7 +9,6 @@
 #include "command/broken.h"
 #include "command/cells.h"
 #include "command/verbs_change.h"
-#include "session/export.h"
 #include "session/measured.h"
 #include "session/round.h"
 
@@ -38,28 +37,31 @@ static void put_format(struct table *t, const struct quant_item *list, size_t n)
     buf_free(&b);
 }
 
-/* Size of the file to be, skipped when it cannot be told. */
-static void put_size(struct table *t, bool known, uint64_t bytes)
+void quant_put_size(struct table *t, const struct export_size *z)
 {
-    if (known)
-        table_int(t, (int64_t)bytes);
-    else
-        table_skip(t);
+    for (int no_file = 0; no_file < 2; no_file++)
+        if (z->known && z->no_file == no_file)
+            table_int(t, (int64_t)z->bytes);
+        else
+            table_skip(t);
 }
 
-struct sizes {
-    bool known_before, known;
-    uint64_t before, now;
-};
+void quant_say_no_file(const struct export_size *z, struct result *out)
+{
+    if (z->known && z->no_file)
+        result_note(out, "%s", z->refused.msg);
+}
 
 static void now_table(const struct quantized *q, const struct quant_item *list, size_t n,
-                      const struct quant_method *method, const struct sizes *z, struct table *t)
+                      const struct quant_method *method, const struct export_size *was,
+                      const struct export_size *is, struct table *t)
 {
     TABLE_COLUMNS(t, { COL_STRING, "stage" }, { COL_INT, "weights" }, { COL_STRING, "format" },
                   { COL_STRING, "from" },
                   { COL_STRING, "method" }, { COL_INT, "bytes", "B" },
                   { COL_INT, "bytes_before", "B" }, { COL_INT, "file", "B" },
-                  { COL_INT, "file_before", "B" }, { COL_FLOAT, "sqnr", "dB", 4 },
+                  { COL_INT, "size", "B" }, { COL_INT, "file_before", "B" },
+                  { COL_INT, "size_before", "B" }, { COL_FLOAT, "sqnr", "dB", 4 },
                   { COL_FLOAT, "worst", "dB", 4 }, { COL_ADDRESS, "worst_weight" });
     const size_t made = q->change->n_forms;
     table_row(t);
@@ -72,8 +74,8 @@ static void now_table(const struct quantized *q, const struct quant_item *list, 
     table_str(t, method->name);
     table_int(t, (int64_t)q->bytes);
     table_int(t, (int64_t)q->bytes_before);
-    put_size(t, z->known, z->now);
-    put_size(t, z->known_before, z->before);
+    quant_put_size(t, is);
+    quant_put_size(t, was);
     put_number(t, quant_sqnr(q->signal, q->noise));
     put_number(t, q->worst_of ? q->worst : (double)NAN);
     put_weight(t, q->worst_of);
@@ -205,12 +207,11 @@ enum st quant_apply(struct session *s, struct session_model *m, const struct qua
                     const char *text, struct result *out, struct err *e)
 {
     struct quantized q;
-    struct sizes z;
     struct measured_before before;
     enum st st = session_quantize(s, m, list, n, method, &q, e);
     if (st)
         return st;
-    z.known_before = !export_size(s, m, &z.before, NULL);
+    const struct export_size was = export_size(s, m);
     if (act && act->inputs)
         st = change_round_inputs(s, q.change, act->inputs, e);
     if (act && !st)
@@ -221,9 +222,10 @@ enum st quant_apply(struct session *s, struct session_model *m, const struct qua
     }
     look_before(s, q.change, &before);
     change_enter(s, text, q.change, out);
-    z.known = !export_size(s, m, &z.now, NULL);
-    now_table(&q, list, n, method, &z, result_table(out, "quant", TABLE_RECORD));
+    const struct export_size is = export_size(s, m);
+    now_table(&q, list, n, method, &was, &is, result_table(out, "quant", TABLE_RECORD));
     local_table(&q, out);
+    quant_say_no_file(&is, out);
     notes(s, &q, out);
     st = measured(s, &before, out, e);
     measured_before_free(&before);

@@ -4,7 +4,7 @@
 #define QDB_COMMAND_QUANT_H
 
 #include "command/command.h"
-#include "session/quantize.h"
+#include "session/export.h"
 #include "session/round.h"
 
 /* Activations that are rounded along with a list of weights. */
@@ -23,6 +23,11 @@ NODISCARD enum st quant_apply(struct session *s, struct session_model *m,
 /* The points of an address are rounded to f from now on; the same way. */
 NODISCARD enum st quant_points(struct session *s, struct str address, const struct numeric *f,
                                const char *text, struct result *out, struct err *e);
+/* Cells of columns `file` and `size`, of which one is there: bytes of what `export gguf` writes, or
+ * of what it refuses. */
+void quant_put_size(struct table *t, const struct export_size *z);
+/* A note why it refuses, if it does. */
+void quant_say_no_file(const struct export_size *z, struct result *out);
 /* A note about weights that got another format than was asked for, if there are any. */
 void quant_say_fallbacks(const struct fallbacks *f, struct result *out);
 

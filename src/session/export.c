@@ -47,6 +47,27 @@ static enum st check_changes(const struct session *s, const struct session_model
     return ST_OK;
 }
 
+static enum st simulated(const struct form *f, struct err *e)
+{
+    st_fail(e, ST_STATE, "%.*s is %s%s, which no file holds", (int)f->w.name.n, f->w.name.p,
+            strcmp(f->simulates, "drop") ? "rounded to " : "",
+            strcmp(f->simulates, "drop") ? f->simulates : "dropped");
+    return st_hint(e, "`quant %.*s q8_0` gives it a format of files", (int)f->w.name.n,
+                   f->w.name.p);
+}
+
+enum st export_allowed(const struct session *s, const struct session_model *m, struct err *e)
+{
+    const struct weights *all = m->model->weights;
+    enum st st = check_changes(s, m, e);
+    for (size_t i = 0; i < all->n && !st; i++) {
+        const struct form *f = changes_form(s, m, &all->list[i]);
+        if (f && f->simulates[0])
+            st = simulated(f, e);
+    }
+    return st;
+}
+
 /* Bytes of a tensor whose type is unknown: all up to the next tensor, or to the end of the file. */
 static uint64_t extent(const struct gguf *g, const struct weight *w)
 {
@@ -90,15 +111,6 @@ static uint64_t file_identity(const char *path)
     const uint64_t facts[] = { (uint64_t)f.st_dev, (uint64_t)f.st_ino, (uint64_t)f.st_size,
                                (uint64_t)f.st_mtim.tv_sec, (uint64_t)f.st_mtim.tv_nsec };
     return hash_bytes(facts, sizeof facts, 0) | 1;
-}
-
-static enum st simulated(const struct form *f, struct err *e)
-{
-    st_fail(e, ST_STATE, "%.*s is %s%s, which no file holds", (int)f->w.name.n, f->w.name.p,
-            strcmp(f->simulates, "drop") ? "rounded to " : "",
-            strcmp(f->simulates, "drop") ? f->simulates : "dropped");
-    return st_hint(e, "`quant %.*s q8_0` gives it a format of files", (int)f->w.name.n,
-                   f->w.name.p);
 }
 
 static struct quant_request request_for(const struct export_maker *k, const struct quant_item *item)
@@ -180,7 +192,7 @@ static enum st plan_made(struct session *s, const struct session_model *m,
     return st;
 }
 
-static enum st plan_tensors(const struct session *s, const struct session_model *m, bool size_only,
+static enum st plan_tensors(const struct session *s, const struct session_model *m,
                             struct export *x, struct err *e)
 {
     const struct weights *all = m->model->weights;
@@ -199,8 +211,6 @@ static enum st plan_tensors(const struct session *s, const struct session_model 
             st = keep(all, w, known_by[w->file], t, &x->from[i], e);
             continue;
         }
-        if (f->simulates[0] && !size_only)
-            st = simulated(f, e);
         t->type_id = f->w.type_id;
         t->bytes = f->simulates[0] ? f->packed : f->w.bytes;
         x->from[i].p = f->w.data;
@@ -369,15 +379,13 @@ static enum st cut(struct export *x, size_t n, uint64_t split, struct err *e)
 
 static enum st plan_files(struct session *s, const struct session_model *m,
                           const struct export_as *as, const char *path, uint64_t split,
-                          bool size_only, struct export *out, struct err *e)
+                          struct export *out, struct err *e)
 {
     struct export x = { 0 };
     const size_t n = m->model->weights->n + 1;
-    enum st st = size_only || as ? ST_OK : check_changes(s, m, e);
     x.tensors = x_alloc(n * sizeof *x.tensors);
     x.from = x_alloc(n * sizeof *x.from);
-    if (!st)
-        st = as ? plan_made(s, m, as, &x, e) : plan_tensors(s, m, size_only, &x, e);
+    enum st st = as ? plan_made(s, m, as, &x, e) : plan_tensors(s, m, &x, e);
     if (!st)
         st = cut(&x, m->model->weights->n, split, e);
     if (!st) {
@@ -425,7 +433,9 @@ enum st export_plan(struct session *s, struct session_model *m, const struct exp
                     const char *path, uint64_t split, struct export *out, struct err *e)
 {
     struct export x;
-    enum st st = plan_files(s, m, as, path, split, false, &x, e);
+    enum st st = as ? ST_OK : export_allowed(s, m, e);
+    if (!st)
+        st = plan_files(s, m, as, path, split, &x, e);
     if (!st && (st = check_open_files(s, &x, e)))
         export_free(&x);
     if (!st)
@@ -498,14 +508,15 @@ enum st export_write(const struct export *x, struct progress *p, struct gguf_exp
     return gguf_export(x->parts, x->n_parts, &source, p, out, e);
 }
 
-enum st export_size(struct session *s, const struct session_model *m, uint64_t *bytes,
-                    struct err *e)
+struct export_size export_size(struct session *s, const struct session_model *m)
 {
+    struct export_size z = { .refused = ERR_INIT };
     struct export x;
-    enum st st = plan_files(s, m, NULL, "", 0, true, &x, e);
-    if (st)
-        return st;
-    *bytes = x.bytes;
+    if (plan_files(s, m, NULL, "", 0, &x, NULL))
+        return z;
+    z.known = true;
+    z.bytes = x.bytes;
+    z.no_file = export_allowed(s, m, &z.refused) != ST_OK;
     export_free(&x);
-    return ST_OK;
+    return z;
 }

@@ -49,9 +49,19 @@ NODISCARD enum st export_write(const struct export *x, struct progress *p,
                                struct gguf_exported *out, struct err *e);
 void export_free(struct export *x);
 
-/* Bytes of the file that `export gguf` would write now, exactly. What it would refuse counts too:
- * simulated formats as if they were packed, dropped weights as nothing. */
-NODISCARD enum st export_size(struct session *s, const struct session_model *m, uint64_t *bytes,
-                              struct err *e);
+/* What `export gguf` refuses of the model under its changes, with ST_STATE: the first change of
+ * activations, else the first weight in a simulated format, or dropped. */
+NODISCARD enum st export_allowed(const struct session *s, const struct session_model *m,
+                                 struct err *e);
+
+/* The size of the file that `export gguf` would write now, exactly; where it refuses, of one that
+ * held simulated formats packed and dropped weights as nothing. */
+struct export_size {
+    bool known; /* false: a tensor is damaged */
+    bool no_file;
+    uint64_t bytes;
+    struct err refused; /* why there is no file */
+};
+struct export_size export_size(struct session *s, const struct session_model *m);
 
 #endif

@@ -260,6 +260,52 @@ static void the_size_that_is_foretold_is_that_of_the_file(void **unused)
     sitting_end(&f);
 }
 
+/* A size that no file will have is not called one of a file, as long as export refuses. */
+static void what_no_file_holds_has_a_size_alone(void **unused)
+{
+    static const struct {
+        const char *change, *plan, *why; /* why NULL: a file holds it */
+    } steps[] = {
+        { "quant blk.0.ffn_up.weight q8_0", "info plan", NULL },
+        { "quant blk.1.ffn_up.weight nf4:g64", "info plan blk.0.*.weight", "rounded to nf4, " },
+        { "quant blk.1.ffn_up.weight q4_0", "info plan", NULL },
+        { "quant blk.1.ffn_down.weight drop", "info plan", "blk.1.ffn_down.weight is dropped" },
+        { "quant blk.1.ffn_down.weight orig", "info plan", NULL },
+        { "quant blk.2.ffn_down.weight q8_0 act=int8", "info plan", "change 6 (quant blk.2" },
+    };
+    (void)unused;
+    struct sitting f = sitting_begin("--demo=add");
+    const char *before = NULL;
+    int64_t was = 0;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        struct result out = answer(f.s, "%s", steps[i].change);
+        const bool no_file = steps[i].why != NULL;
+        const int64_t is = cell_named(&out, "quant", no_file ? "size" : "file")->i;
+        assert_true(cell_named(&out, "quant", no_file ? "file" : "size")->absent);
+        assert_int_equal(no_file, noted(&out, "hold"));
+        assert_true(!no_file || noted(&out, steps[i].why));
+        assert_true(is > 0);
+        if (i)
+            assert_int_equal(
+                cell_named(&out, "quant", before ? "size_before" : "file_before")->i, was);
+        assert_int_equal(!before, cell_named(&out, "quant", "size_before")->absent);
+        result_free(&out);
+        out = answer(f.s, "%s", steps[i].plan);
+        assert_int_equal(cell_named(&out, "plan", no_file ? "size" : "file")->i, is);
+        assert_true(cell_named(&out, "plan", no_file ? "file" : "size")->absent);
+        assert_true(!no_file || noted(&out, steps[i].why));
+        result_free(&out);
+        if (no_file)
+            refused(f.s, ST_STATE, ANYWHERE, steps[i].why, "export gguf %s",
+                    scratch_path("x.gguf"));
+        else
+            command(f.s, "export gguf %s", scratch_path("x.gguf"));
+        before = steps[i].why;
+        was = is;
+    }
+    sitting_end(&f);
+}
+
 static void what_cannot_be_is_refused(void **unused)
 {
     (void)unused;
@@ -568,6 +614,7 @@ UNIT_MAIN(CASE(a_key_ends_the_measurement_and_keeps_the_change),
           CASE(layers_are_compared_on_what_they_read),
           CASE(numbers_come_from_the_reference_where_there_is_one),
           CASE(what_is_dropped_gives_out_zero), CASE(the_size_that_is_foretold_is_that_of_the_file),
+          CASE(what_no_file_holds_has_a_size_alone),
           CASE(what_cannot_be_is_refused), CASE(files_that_cannot_run_are_planned_too),
           CASE(what_is_kept_is_known_by_its_content), CASE(interrupted_it_leaves_no_change),
           CASE(activations_are_rounded_as_by_hand))
