@@ -229,8 +229,6 @@ static enum st parse_task(struct session *s, const struct call *c, struct task_c
                           struct err *e)
 {
     *t = (struct task_call){ 500, (double)setting_int(&s->settings, SETTING_SEED) };
-    if (!c->n_words || !str_is(c->words[0].text, "add"))
-        return call_fail(c, 0, e, ST_SYNTAX, "which task? there are: add, FILE.jsonl");
     for (int i = 1; i < c->n_words; i++) {
         enum st st;
         if (str_is(c->words[i].text, "seed")) {
@@ -252,7 +250,9 @@ static double seconds_now(void)
 
 static enum st run_task(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
-    if (c->n_words && str_ends(c->words[0].text, ".jsonl"))
+    if (!c->n_words)
+        return call_fail(c, 0, e, ST_SYNTAX, "which task? there are: add, FILE");
+    if (c->words[0].quoted || !str_is(c->words[0].text, "add"))
         return task_file(s, c, out, e);
     struct session_model *m;
     struct task_call call;
@@ -315,7 +315,7 @@ const struct verb verbs_study[] = {
       .run = run_gen },
     { .name = "task",
       .class = "analyse",
-      .args = "add [N] [seed S] | FILE.jsonl",
+      .args = "add [N] [seed S] | FILE",
       .brief = "how many answers of a model are right: sums, or questions of a file",
       .help =
           "For models whose metadata says qdb.task = \"add\" (`open --demo=add`). N sums (500) "
@@ -332,7 +332,7 @@ const struct verb verbs_study[] = {
           "the right answers, in nats; logp_low and logp_high bound it like the figures of "
           "`kl`, each sum one observation. It moves before exact match does. `wrong` lists the "
           "first sums "
-          "that failed, with the first token that did.\nFILE.jsonl has a question on each line: "
+          "that failed, with the first token that did.\nFILE has a question on each line: "
           "{\"prompt\": \"...\", \"choices\": [\"...\", ...], \"answer\": 0} (a number "
           "from 0, or the text of a choice), or {\"prompt\": \"...\", \"answer\": "
           "\"...\"}. Of choices the model takes the one with the largest log-probability after "

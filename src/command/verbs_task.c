@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `task FILE.jsonl`: questions with known answers, and what a change does to them. */
+/* `task FILE`: questions with known answers, and what a change does to them. */
 #include "command/verbs_task.h"
 
 #include <stdlib.h>
@@ -120,6 +120,8 @@ enum st task_file(struct session *s, const struct call *c, struct result *out, s
         return call_fail(c, 1, e, ST_SYNTAX, "one file, and nothing after it");
     char *path = x_strndup(c->words[0].text.p, c->words[0].text.n);
     enum st st = text_file_read(path, QUESTIONS_MAX, &text, e);
+    if (st == ST_IO)
+        st_hint(e, "a task is add, or a file of questions");
     if (!st)
         st = questions_parse(str_of(buf_str(&text), text.n), path, &q, e);
     if (st)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `task FILE.jsonl`, for the verb task. */
+/* `task FILE`, for the verb task. */
 #ifndef QDB_COMMAND_VERBS_TASK_H
 #define QDB_COMMAND_VERBS_TASK_H
 

@@ -128,6 +128,12 @@ static enum st read_line(struct str line, int number, const char *name, struct q
 enum st questions_parse(struct str text, const char *name, struct questions *out, struct err *e)
 {
     struct questions all = { 0 };
+    struct jread j = jread_of(text.p, text.n);
+    const int first = jread_peek(&j);
+    if (first && first != '{') {
+        st_fail(e, ST_FORMAT, "holds no questions: these are JSON objects, one a line");
+        return st_where(e, "%s", name);
+    }
     enum st st = ST_OK;
     int number = 1;
     for (size_t at = 0; at < text.n && !st; number++) {

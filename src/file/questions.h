@@ -27,7 +27,8 @@ struct questions {
 };
 
 /* Other keys are passed over, and so are empty lines. "answer" may also be the text of one of the
- * choices. ST_FORMAT names line and fact. */
+ * choices. ST_FORMAT names line and fact, or says that the text is of another kind: its first byte
+ * that is not blank is no `{`. */
 NODISCARD enum st questions_parse(struct str text, const char *name, struct questions *out,
                                   struct err *e);
 void questions_free(struct questions *q);

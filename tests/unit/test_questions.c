@@ -49,7 +49,9 @@ static void refuses_what_is_no_question(void **state)
         { "{\"prompt\": \"p\\u0000\", \"answer\": \"a\"}", "zero byte" },
         { "{\"prompt\": \"p\", \"answer\": \"a\"} x", "byte" },
         { "{\"prompt\": \"p\", \"answer\": \"a\"", "byte" },
-        { "[1]", "byte" },
+        { "[1]", "no questions" },
+        { "\xef\xbb\xbf{}", "no questions" },
+        { "\n  prompt,answer\n1,2\n", "no questions" },
         { "{\"prompt\": \"p\", \"answer\": \"a\"}\nnonsense", "line 2" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

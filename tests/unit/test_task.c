@@ -276,7 +276,8 @@ static void the_demo_model_adds(void **state)
         assert_int_equal(number_at(carries, i, "of"), 40);
     result_free(&out);
     refused(s, ST_SYNTAX, ANYWHERE, "", "task");
-    refused(s, ST_SYNTAX, ANYWHERE, "", "task sort");
+    refused(s, ST_IO, 5, "a task is add", "task sort");
+    refused(s, ST_IO, 5, "a task is add", "task \"add\"");
     refused(s, ST_SYNTAX, ANYWHERE, "", "task add many");
     refused(s, ST_RANGE, ANYWHERE, "", "task add 0");
     refused(s, ST_SYNTAX, ANYWHERE, "", "task add seed");
