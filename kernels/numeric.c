@@ -130,7 +130,7 @@ static enum st parse_base(struct str t, struct numeric *f, struct err *e)
     int64_t n;
     if (t.n && t.n < sizeof name) {
         memcpy(name, t.p, t.n);
-        f->storage = format_by_name(name);
+        f->storage = strlen(name) == t.n ? format_by_name(name) : FORMAT_NONE;
         if (f->storage != FORMAT_NONE)
             return set_base(f, NUMERIC_STORAGE);
     }
@@ -238,7 +238,9 @@ enum st numeric_parse(struct str text, struct numeric *out, struct err *e)
 {
     struct numeric f = { .storage = FORMAT_NONE, .clip = 1 };
     struct str base = { NULL, 0 };
+    struct err unheard = ERR_INIT;
     unsigned seen = 0;
+    e = e ? e : &unheard;
     for (size_t at = 0; at <= text.n;) {
         size_t end = at;
         while (end < text.n && text.p[end] != ':')
@@ -251,7 +253,7 @@ enum st numeric_parse(struct str text, struct numeric *out, struct err *e)
         } else {
             const unsigned option = parse_option(word, &f, e);
             if (!option)
-                st = e ? e->st : ST_SYNTAX;
+                st = e->st;
             else if (option & ~bases[f.base].options)
                 st = refuse(&f, base, e);
             else if (option & seen)
