@@ -163,10 +163,13 @@ static enum st encode_chunk_of(struct encode_job *j, int64_t chunk, int worker, 
     const int64_t first = chunk * j->rows;
     const int64_t n = m->rows - first < j->rows ? m->rows - first : j->rows;
     float *x = j->scratch + (size_t)worker * (size_t)(j->rows * m->cols);
+    const float scale = matrix_scale(m);
     for (int64_t r = 0; r < n; r++)
         level_now()->decode(&j->decoder,
                             (const char *)m->data + (size_t)(first + r) * m->row_bytes,
                             x + r * m->cols, m->cols);
+    for (int64_t i = 0; m->scale && i < n * m->cols; i++)
+        x[i] *= scale;
     return encode_some(j->f, x, (size_t)n, (size_t)m->cols, (size_t)first, j->importance,
                        j->out + (size_t)first * j->row_bytes, e);
 }

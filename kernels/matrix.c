@@ -13,6 +13,15 @@ const char *compute_name(enum compute c)
     return (unsigned)c < COMPUTE__COUNT ? names[c] : "?";
 }
 
+void matrix_row(const struct matrix *w, int64_t r, float *out)
+{
+    const struct format_info *f = format_info(w->format);
+    const float scale = matrix_scale(w);
+    f->decode((const char *)w->data + (size_t)r * w->row_bytes + f->row_header, out, w->cols);
+    for (int64_t i = 0; w->scale && i < w->cols; i++)
+        out[i] *= scale;
+}
+
 enum {
     CHUNK = 16, /* rows of W per task of the pool */
     LINE = 64   /* bytes of a line of the caches */
@@ -143,8 +152,10 @@ static void round_token(void *data, int64_t t, int worker)
     j->round(j->x + t * j->cols, j->cols, j->y + t * j->cols);
 }
 
-void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
-                enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel)
+/* The product of the elements as they are stored. */
+static void stored_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens,
+                       float *y, enum compute mode, struct pool *pool,
+                       const volatile sig_atomic_t *cancel)
 {
     const struct native_format *f = mode == COMPUTE_EXACT ? NULL : native_format(w->format);
     if (mode == COMPUTE_FAST && tokens >= (f ? FAST_LEAST_TOKENS : FAST_LEAST_FLOATS)) {
@@ -166,4 +177,31 @@ void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64
     pool_for(pool, tokens, round_token, &j, NULL);
     exact_mul(w, bias, j.y, tokens, rounds == NATIVE_F16, y, pool, cancel);
     free(memory);
+}
+
+struct scaling {
+    const float *bias;
+    float *y;
+    int64_t rows;
+    float scale;
+};
+
+static void scale_token(void *data, int64_t t, int worker)
+{
+    (void)worker;
+    const struct scaling *j = data;
+    float *y = j->y + t * j->rows;
+    for (int64_t r = 0; r < j->rows; r++)
+        y[r] *= j->scale;
+    for (int64_t r = 0; j->bias && r < j->rows; r++)
+        y[r] += j->bias[r];
+}
+
+void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
+                enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel)
+{
+    stored_mul(w, w->scale ? NULL : bias, x, tokens, y, mode, pool, cancel);
+    struct scaling j = { bias, y, w->rows, matrix_scale(w) };
+    if (w->scale)
+        pool_for(pool, tokens, scale_token, &j, cancel);
 }

@@ -4,6 +4,7 @@
 #define QDB_KERNELS_MATRIX_H
 
 #include <stdint.h>
+#include <string.h>
 
 #include "kernels/format.h"
 #include "kernels/pool.h"
@@ -18,12 +19,24 @@ struct matrix {
     const void *data;
     size_t row_bytes;
     int64_t rows, cols;
+    const void *scale; /* a float, at any address, that all elements are times; NULL: 1 */
 };
 
-/* y[t][r] = bias[r] + sum over c of w[r][c] * x[t][c], for `tokens` rows of x (stride cols) into y
- * (stride rows). bias may be NULL. COMPUTE_EXACT: weights decoded, float32 products, per element
- * abs(error) <= 2^-20 * sum abs(w x) for cols <= 32768 (sums are a fixed tree of depth 6 +
- * log2(cols / 64)).
+static inline float matrix_scale(const struct matrix *w)
+{
+    float scale = 1;
+    if (w->scale)
+        memcpy(&scale, w->scale, sizeof scale);
+    return scale;
+}
+
+/* Row r decoded, times the scale. out [cols] */
+void matrix_row(const struct matrix *w, int64_t r, float *out);
+
+/* y[t][r] = bias[r] + scale * (sum over c of w[r][c] * x[t][c]), for `tokens` rows of x (stride
+ * cols) into y (stride rows). bias may be NULL. COMPUTE_EXACT: weights decoded, float32 products,
+ * per element abs(error) <= 2^-20 * sum abs(w x) for cols <= 32768 (sums are a fixed tree of depth
+ * 6 + log2(cols / 64)); a scale is one rounding more.
  * COMPUTE_NATIVE: as kernels/native.h says, from activations rounded to 8 bits; formats without an
  * integer form are computed as in exact, f16 and bf16 with activations rounded alike.
  * The result of a token depends neither on the number of tokens nor on the threads of the pool.

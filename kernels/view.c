@@ -58,6 +58,16 @@ void view_f32(struct block_view *v, const char *name, const void *p)
         snprintf(out, TEXT_SIZE, "0x%08x = %.9g", bits, (double)float_of_bits(bits));
 }
 
+void view_times(struct block_view *v, float scale)
+{
+    for (int i = 0; i < BLOCK_MAX_SUB; i++) {
+        v->scale[i] *= scale;
+        v->offset[i] *= scale;
+    }
+    for (int i = 0; i < v->n; i++)
+        v->value[i] *= scale;
+}
+
 /* Append a word after a space; when it might not leave room for "...", write that: false. */
 static bool append(char *out, size_t *at, const char *word)
 {

@@ -18,6 +18,8 @@ void view_f16(struct block_view *v, const char *name, const void *p); /* "0x2e1f
 void view_f32(struct block_view *v, const char *name, const void *p);
 void view_bytes(struct block_view *v, const char *name, const uint8_t *p, int n); /* "3f 01 ..." */
 void view_ints(struct block_view *v, const char *name, const int *p, int n);      /* "3 -1 7" */
+/* Times a scale that lies outside the block. */
+void view_times(struct block_view *v, float scale);
 /* All sub-blocks get the same scale and offset. */
 void view_uniform(struct block_view *v, float scale, float offset);
 

@@ -68,6 +68,8 @@ void look_place_columns(struct table *t, const struct shape *s);
 void look_put_place(struct table *t, const struct shape *s, int64_t i);
 /* The block of w that holds element i, and how many elements lie in front of i in it. */
 const uint8_t *look_block_at(const struct weight *w, int64_t i, int64_t *inside);
+/* The same block taken apart, the scale beside the weight folded in. */
+void look_view(const struct weight *w, int64_t i, int64_t *inside, struct block_view *v);
 
 /* Show what an expression is worth, in a print format; *v is the caller's. */
 NODISCARD enum st look_show(struct session *s, const struct view *v, struct look_format f,

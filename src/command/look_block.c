@@ -157,7 +157,7 @@ enum st run_block(struct session *s, const struct call *c, struct result *out, s
     at[last] = by_element ? at[last] / block * block : at[last] * block;
     struct block_view *view = x_alloc(sizeof *view);
     int64_t inside, element = look_flat(&shape, at);
-    format_info(w->format)->view(look_block_at(w, element, &inside), view);
+    look_view(w, element, &inside, view);
     block_tables(w, element, view, setting_int(&s->settings, SETTING_ELEMENTS), out);
     free(view);
     return ST_OK;

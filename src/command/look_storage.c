@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "command/look.h"
+#include "kernels/view.h"
 
 enum { LINE_VALUES = 8, LINE_CODES = 16, LINE_BYTES = 16, LINE_BITS = 4 };
 
@@ -206,6 +207,16 @@ const uint8_t *look_block_at(const struct weight *w, int64_t i, int64_t *inside)
            + (size_t)(col / f->block) * (size_t)f->bytes;
 }
 
+void look_view(const struct weight *w, int64_t i, int64_t *inside, struct block_view *v)
+{
+    format_info(w->format)->view(look_block_at(w, i, inside), v);
+    const float scale = weight_scale(w, (uint64_t)i / w->cols);
+    if (!w->scale)
+        return;
+    view_times(v, scale);
+    view_f32(v, "second scale", &scale);
+}
+
 /* Bytes as stored, of whole blocks; *end moves to the end of the last one. */
 static void show_bytes(const struct source *src, int64_t from, int64_t *end, bool bits,
                        struct result *out)
@@ -266,7 +277,7 @@ static enum st show_codes(const struct source *src, int64_t from, int64_t end, b
     }
     table_column(t, COL_STRING, "codes", "");
     for (int64_t i = from, inside; i < end;) {
-        f->view(look_block_at(w, i, &inside), view);
+        look_view(w, i, &inside, view);
         int64_t n = line_length(src, i, end, LINE_CODES), sub = inside / view->sub_size;
         if (n > (sub + 1) * view->sub_size - inside)
             n = (sub + 1) * view->sub_size - inside;

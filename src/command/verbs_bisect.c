@@ -145,7 +145,8 @@ static bool read_by_graph(const struct graph *g, const struct weight *w)
 
 static bool same_bytes(const struct weight *a, const struct weight *b)
 {
-    return a->format == b->format && a->bytes == b->bytes && !memcmp(a->data, b->data, a->bytes);
+    return a->format == b->format && a->bytes == b->bytes && !memcmp(a->data, b->data, a->bytes)
+           && weight_same_scales(a, b);
 }
 
 /* The edits of the plan. A splice is none: it brings what the reference has. */

@@ -74,7 +74,7 @@ static enum st write_recipe(const struct session_model *m, const struct export *
                             enum recipe_kind kind, const char *path, struct result *out,
                             struct err *e)
 {
-    const size_t n_all = m->model->weights->n;
+    const size_t n_all = x->n_tensors;
     struct recipe_tensor *list = x_alloc((n_all + 1) * sizeof *list);
     struct str *others = x_alloc((n_all + 1) * sizeof *others);
     size_t n = 0, n_others = 0, rules = 1;

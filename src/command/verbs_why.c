@@ -101,7 +101,8 @@ void why_show_block(const char *table, struct session *s, const struct session_m
 {
     const struct format_info *f = format_info(w->format);
     int64_t inside;
-    const uint8_t *bytes = look_block_at(w, row * (int64_t)w->cols + col, &inside);
+    const int64_t element = row * (int64_t)w->cols + col;
+    const uint8_t *bytes = look_block_at(w, element, &inside);
     struct buf hex = { 0 };
     for (int i = 0; i < f->bytes; i++)
         buf_printf(&hex, "%02x", bytes[i]);
@@ -117,7 +118,7 @@ void why_show_block(const char *table, struct session *s, const struct session_m
     table_int(t, row);
     table_int(t, col);
     table_int(t, col / f->block);
-    table_float(t, (double)values[inside]);
+    table_float(t, (double)(values[inside] * weight_scale(w, (uint64_t)row)));
     table_str(t, buf_str(&hex));
     buf_free(&hex);
     free(values);
@@ -129,7 +130,7 @@ void why_show_block(const char *table, struct session *s, const struct session_m
     struct block_view *v = x_alloc(sizeof *v);
     char fields[40];
     snprintf(fields, sizeof fields, "%s_fields", table);
-    f->view(bytes, v);
+    look_view(w, element, &inside, v);
     t = result_table(out, strcmp(table, "weight") ? fields : "fields", TABLE_ROWS);
     TABLE_COLUMNS(t, { COL_STRING, "field" }, { COL_STRING, "stored" });
     for (int i = 0; i < v->n_fields; i++) {

@@ -22,8 +22,7 @@ void node_weight(const struct model *m, const struct plan *plan, const struct no
     const struct weight *w = f ? &f->w : n->w[slot];
     *out = (struct matrix){ .format = FORMAT_NONE };
     if (w)
-        *out = (struct matrix){ w->format, w->data, w->row_bytes, (int64_t)w->rows,
-                                (int64_t)w->cols };
+        *out = weight_matrix(w, 0, w->rows);
     *v = f && n->v[slot] ? f->v : n->v[slot];
 }
 

@@ -51,6 +51,7 @@ enum st form_new(const struct model *m, const struct weight *of, enum format for
     f->w.bytes = bytes;
     f->w.data = data;
     f->w.problem = NULL;
+    f->w.scale = NULL;
     return finish(m, of, f, out, e);
 }
 

@@ -25,9 +25,9 @@ struct form {
     int uses;
 };
 
-/* `data`, all rows of the weight in format f, stands for weight `of` of model m; it is taken over
- * (mem_alloc), also on failure. ST_RANGE when the format's blocks do not fit the rows. One use, the
- * caller's. */
+/* `data`, all rows of the weight in format f and times no scale, stands for weight `of` of model m;
+ * it is taken over (mem_alloc), also on failure. ST_RANGE when the format's blocks do not fit the
+ * rows. One use, the caller's. */
 NODISCARD enum st form_new(const struct model *m, const struct weight *of, enum format f,
                            void *data, struct form **out, struct err *e);
 /* The weight `by` of another open file, which must stay open, stands for `of`. ST_RANGE when the

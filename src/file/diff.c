@@ -160,7 +160,8 @@ static enum st compare_tensor(struct walk *k, struct diff_tensor *t, struct err 
     t->shape = !same_shape(a, b);
     t->type = a->type_id != b->type_id;
     bool readable = a->data && b->data;
-    t->identical = readable && !t->shape && !t->type && !memcmp(a->data, b->data, a->bytes);
+    t->identical = readable && !t->shape && !t->type && !memcmp(a->data, b->data, a->bytes)
+                   && weight_same_scales(a, b);
     if (t->shape)
         t->uncompared = "the shapes differ";
     else if (!readable)

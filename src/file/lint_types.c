@@ -121,15 +121,9 @@ static void check_nvfp4(const struct weights *w, struct lint *l)
     for (size_t i = 0; i < w->n; i++) {
         if (w->list[i].format != nvfp4 || nvfp4 == FORMAT_NONE)
             continue;
-        struct str stem = w->list[i].name;
-        if (str_ends(stem, ".weight"))
-            stem.n -= sizeof ".weight" - 1;
-        struct buf name = { 0 };
-        buf_printf(&name, "%.*s.scale", (int)stem.n, stem.p);
         all++;
-        if (!weights_find(w, str_of(name.p, name.n)) && !without++)
+        if (!w->list[i].scale && !without++)
             first = w->list[i].name;
-        buf_free(&name);
     }
     if (without)
         lint_add(l, LINT_NOTE, "nvfp4-scale", first,

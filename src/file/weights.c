@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "file/gguf_read.h"
 #include "kernels/decoder.h"
@@ -155,10 +156,36 @@ static enum st build_list(struct weights *w, struct err *e)
     return ST_OK;
 }
 
+/* Numbers that belong to a matrix NAME.weight are tensors of their own: NAME.scale its products are
+ * times, NAME.input_scale is what activations in 4 bits would be divided by: nothing here reads it.
+ * Other tensors of these names (of another type, or number of elements) are something else. */
+static void find_scales(struct weights *w)
+{
+    static const char *const tails[] = { ".scale", ".input_scale" };
+    for (size_t i = 0; i < 2 * w->n; i++) {
+        struct weight *x = &w->list[i / 2];
+        if (!str_ends(x->name, tails[i % 2]) || x->problem || x->format != format_by_name("f32"))
+            continue;
+        struct buf name = { 0 };
+        buf_printf(&name, "%.*s.weight", (int)(x->name.n - strlen(tails[i % 2])), x->name.p);
+        const int64_t of = names_find(&w->by_name, str_of(name.p, name.n));
+        struct weight *matrix = of == NAMES_NONE ? NULL : &w->list[of];
+        buf_free(&name);
+        if (!matrix || matrix->problem || matrix->rank < 2
+            || x->rows * x->cols != matrix->rows / weight_matrix_rows(matrix))
+            continue;
+        x->beside = matrix;
+        if (i % 2 == 0)
+            matrix->scale = x->data;
+    }
+}
+
 static enum st finish(struct weights *w, enum st st, struct weights **out, struct err *e)
 {
     if (!st)
         st = build_list(w, e);
+    if (!st)
+        find_scales(w);
     if (st)
         weights_close(w);
     else
@@ -256,10 +283,56 @@ enum st weight_check(const struct weight *w, struct err *e)
     return at_tensor(e, w, st);
 }
 
+uint64_t weight_matrix_rows(const struct weight *w)
+{
+    return w->rank > 2 && w->ne[1] ? w->ne[1] : w->rows;
+}
+
+static const uint8_t *scale_of(const struct weight *w, uint64_t row)
+{
+    return w->scale ? w->scale + row / weight_matrix_rows(w) * sizeof(float) : NULL;
+}
+
+float weight_scale(const struct weight *w, uint64_t row)
+{
+    float scale = 1;
+    if (w->scale)
+        memcpy(&scale, scale_of(w, row), sizeof scale);
+    return scale;
+}
+
+bool weight_same_scales(const struct weight *a, const struct weight *b)
+{
+    bool same = true;
+    for (uint64_t r = 0; r < a->rows && (a->scale || b->scale); r += weight_matrix_rows(a))
+        same = same && weight_scale(a, r) == weight_scale(b, r);
+    return same;
+}
+
+uint64_t weight_hash(const struct weight *w, uint64_t seed)
+{
+    const uint64_t h = hash_bytes(w->data, w->bytes, seed), n = w->rows / weight_matrix_rows(w);
+    return w->scale ? hash_bytes(w->scale, (size_t)n * sizeof(float), h) : h;
+}
+
+struct matrix weight_matrix(const struct weight *w, uint64_t row, uint64_t n)
+{
+    return (struct matrix){ w->format,        w->data + row * w->row_bytes,
+                            w->row_bytes,     (int64_t)n,
+                            (int64_t)w->cols, scale_of(w, row) };
+}
+
 void weight_decode_flat(const struct weight *w, uint64_t at, uint64_t n, float *dst)
 {
     const struct decoder d = decoder_of(w->format);
+    const uint64_t matrix = w->scale ? weight_matrix_rows(w) * w->cols : 0;
     level_now()->decode(&d, w->data + decoder_bytes(&d, (int64_t)at), dst, (int64_t)n);
+    for (uint64_t i = 0; w->scale && i < n;) {
+        const uint64_t left = matrix - (at + i) % matrix, end = left < n - i ? i + left : n;
+        const float scale = weight_scale(w, (at + i) / w->cols);
+        for (; i < end; i++)
+            dst[i] *= scale;
+    }
 }
 
 enum st weight_decode(const struct weight *w, uint64_t row, uint64_t n, float *dst, struct err *e)

@@ -11,6 +11,7 @@
 #include "file/gguf.h"
 #include "file/names.h"
 #include "kernels/format.h"
+#include "kernels/matrix.h"
 
 /* A tensor of the model file. Matrices are [rows][cols], row-major: cols = ne[0], rows = product of
  * the rest (0 when that overflows). */
@@ -26,6 +27,10 @@ struct weight {
     const char *problem;     /* static text */
     uint64_t offset;         /* in the data section of its file */
     int file;                /* index into files */
+    /* NAME.scale beside NAME.weight: a float for each matrix, at any address, that its elements
+     * are times; NULL: 1 */
+    const uint8_t *scale;
+    const struct weight *beside; /* of NAME.scale and NAME.input_scale: NAME.weight, else NULL */
 };
 
 struct weights {
@@ -54,8 +59,17 @@ struct str weights_string(const struct weights *w, const char *key, const char *
 double weights_number(const struct weights *w, const char *key, double otherwise);
 int64_t weights_integer(const struct weights *w, const char *key, int64_t otherwise);
 
-/* Decode rows [row, row + n) to dst [n][cols] float. ST_UNSUPPORTED when the format has no decoder,
- * ST_FORMAT when the tensor is bad, ST_RANGE when the rows do not exist. */
+/* Rows of one matrix of the weight: those of an expert where it has one for each. */
+uint64_t weight_matrix_rows(const struct weight *w);
+/* What the elements of a row are times. */
+float weight_scale(const struct weight *w, uint64_t row);
+bool weight_same_scales(const struct weight *a, const struct weight *b); /* of the same shape */
+uint64_t weight_hash(const struct weight *w, uint64_t seed); /* of its bytes and its scales */
+/* Rows [row, row + n), of one matrix, for kernels. */
+struct matrix weight_matrix(const struct weight *w, uint64_t row, uint64_t n);
+
+/* Decode rows [row, row + n) to dst [n][cols] float, scales included. ST_UNSUPPORTED when the
+ * format has no decoder, ST_FORMAT when the tensor is bad, ST_RANGE when the rows do not exist. */
 NODISCARD enum st weight_decode(const struct weight *w, uint64_t row, uint64_t n, float *dst,
                                 struct err *e);
 /* Whether it decodes, and if not the same errors as weight_decode. */

@@ -150,12 +150,13 @@ const struct weight *b_optional(struct builder *b, const char *name, const char 
 
 bool b_has(struct builder *b, const char *weight) { return b_optional(b, weight, "") != NULL; }
 
-/* Files of NVFP4 can keep a factor beside a matrix, NAME.scale, one per expert, that multiplies its
- * products; converters leave it out where it is 1. No op here does that. */
+/* NAME.scale beside NAME.weight that is not one float32 for each matrix: what is it? */
 static void refuse_scale(struct builder *b, const char *name)
 {
     const struct weight *s = b_optional(b, name, ".scale");
     bool ones = s && s->format == format_by_name("f32") && !weight_check(s, NULL);
+    if (s && s->beside)
+        return;
     for (uint64_t i = 0; ones && i < s->rows * s->cols; i++) {
         float factor;
         memcpy(&factor, s->data + i * sizeof factor, sizeof factor);
@@ -163,7 +164,7 @@ static void refuse_scale(struct builder *b, const char *name)
     }
     if (s && !ones && !b->st) {
         b->st =
-            st_fail(b->e, ST_UNSUPPORTED, "%.*s is not 1: scales beside a matrix are not applied",
+            st_fail(b->e, ST_UNSUPPORTED, "%.*s is not a float32 for each matrix beside it",
                     (int)s->name.n, s->name.p);
         st_hint(b->e, "the file can be looked at, planned and exported, not run");
     }

@@ -35,16 +35,9 @@ static void each_row(const struct op_call *c, int64_t rows,
     pool_for(c->pool, pool_chunks(rows, CHUNK_ROWS), chunk_of_rows, &j, c->cancel);
 }
 
-/* Decode row r of w into out [cols]. */
-static void weight_row(const struct matrix *w, int64_t r, float *out)
-{
-    const struct format_info *f = format_info(w->format);
-    f->decode((const char *)w->data + (size_t)r * w->row_bytes + f->row_header, out, w->cols);
-}
-
 static void embed_row(const struct op_call *c, int64_t t)
 {
-    weight_row(&c->w[0], c->batch->ids[t], c->out->data + t * c->w[0].cols);
+    matrix_row(&c->w[0], c->batch->ids[t], c->out->data + t * c->w[0].cols);
 }
 
 void forward_embed(const struct op_call *c) { each_row(c, c->batch->n, embed_row); }
@@ -54,7 +47,7 @@ static void add_table_row(const struct op_call *c, int64_t t, int64_t row)
     const int64_t n = c->w[0].cols;
     const float *x = c->in[0]->data + t * n;
     float *y = c->out->data + t * n;
-    weight_row(&c->w[0], row, y);
+    matrix_row(&c->w[0], row, y);
     for (int64_t i = 0; i < n; i++)
         y[i] += x[i];
 }

@@ -14,9 +14,8 @@ static int64_t width(const struct op_call *c) { return c->out->shape.d[c->out->s
 /* Weight row r, decoded; the caller frees. */
 static float *row_of(const struct matrix *w, int64_t r)
 {
-    const struct format_info *f = format_info(w->format);
     float *row = x_alloc((size_t)w->cols * sizeof *row);
-    f->decode((const char *)w->data + (size_t)r * w->row_bytes + f->row_header, row, w->cols);
+    matrix_row(w, r, row);
     return row;
 }
 
@@ -82,14 +81,16 @@ void reference_layer_norm(const struct op_call *c, double *out)
 
 void reference_linear(const struct op_call *c, double *out)
 {
+    struct matrix stored = c->w[0];
+    stored.scale = NULL;
     for (int64_t r = 0; r < c->w[0].rows; r++) {
-        float *row = row_of(&c->w[0], r);
+        float *row = row_of(&stored, r);
         for (int64_t t = 0; t < c->batch->n; t++) {
             const float *x = c->in[0]->data + t * c->w[0].cols;
-            double sum = c->v[1] ? c->v[1][r] : 0;
+            double sum = 0;
             for (int64_t i = 0; i < c->w[0].cols; i++)
                 sum += (double)row[i] * x[i];
-            out[t * c->w[0].rows + r] = sum;
+            out[t * c->w[0].rows + r] = matrix_scale(&c->w[0]) * sum + (c->v[1] ? c->v[1][r] : 0);
         }
         free(row);
     }

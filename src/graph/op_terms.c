@@ -40,9 +40,8 @@ static struct op_term *weighted(struct op_term *one, int slot, int64_t row, int6
 /* Weight row r, decoded; the caller frees. */
 static float *decoded(const struct matrix *w, int64_t r)
 {
-    const struct format_info *f = format_info(w->format);
     float *row = x_alloc((size_t)w->cols * sizeof *row);
-    f->decode((const char *)w->data + (size_t)r * w->row_bytes + f->row_header, row, w->cols);
+    matrix_row(w, r, row);
     return row;
 }
 

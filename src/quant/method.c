@@ -6,8 +6,7 @@
 static enum st rtn(const struct quant_piece *p, enum format f, void *out, struct err *e)
 {
     const struct weight *w = p->from;
-    const struct matrix m = { w->format, w->data + p->row * w->row_bytes, w->row_bytes,
-                              (int64_t)p->rows, (int64_t)w->cols };
+    const struct matrix m = weight_matrix(w, p->row, p->rows);
     return encode_matrix(p->pool, &m, f, p->importance, out, p->cancel, e);
 }
 

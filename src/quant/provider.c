@@ -55,24 +55,18 @@ static bool tick(const struct quant_request *q, double elements)
     return progress_tick(q->progress, "quantizing", q->done + elements, q->total);
 }
 
-/* Rows of one matrix of the weight: those of an expert. */
-static uint64_t matrix_rows(const struct weight *w)
-{
-    return w->rank > 2 && w->ne[1] ? w->ne[1] : w->rows;
-}
-
 /* Does the importance belong to a weight of this shape? */
 static bool fits(const struct imatrix_entry *x, const struct weight *w, float *scratch)
 {
     return x && imatrix_saw(x)
-           && imatrix_importance(x, w->cols, w->rows / matrix_rows(w), 0, scratch);
+           && imatrix_importance(x, w->cols, w->rows / weight_matrix_rows(w), 0, scratch);
 }
 
 static enum st make_storage(const struct quant_request *q, enum format f, char *data,
                             bool *weighted, struct err *e)
 {
     const struct weight *w = q->from;
-    const uint64_t per_matrix = matrix_rows(w);
+    const uint64_t per_matrix = weight_matrix_rows(w);
     const uint64_t slice = w->cols && SLICE / w->cols ? SLICE / w->cols : 1;
     float *by = x_scratch((size_t)w->cols * sizeof *by);
     size_t row_bytes = 0;
@@ -274,7 +268,7 @@ static uint64_t content_of(const struct quant_request *q)
     const struct weight *w = q->from;
     const struct imatrix_entry *x = q->importance;
     const uint64_t facts[] = { (uint64_t)w->format, w->rows, w->cols, q->of->ne[2] };
-    uint64_t h = hash_bytes(w->data, w->bytes, hash_bytes(facts, sizeof facts, 0));
+    uint64_t h = weight_hash(w, hash_bytes(facts, sizeof facts, 0));
     if (x) {
         h = hash_bytes(x->sum, (size_t)(x->n_mat * x->n_in) * sizeof *x->sum, h);
         h = hash_bytes(x->count, (size_t)x->n_mat * sizeof *x->count, h);

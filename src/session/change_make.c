@@ -255,6 +255,12 @@ static enum st edited(const struct session *s, const struct change *c,
     enum st st = weight_check(w, e);
     if (st)
         return st;
+    const struct weight *of = t->weight->beside;
+    if (of) {
+        st_fail(e, ST_UNSUPPORTED, "%.*s is a part of %.*s", (int)t->name.n, t->name.p,
+                (int)of->name.n, of->name.p);
+        return st_hint(e, "`set tensor %.*s` edits the matrix", (int)of->name.n, of->name.p);
+    }
     if (!mul_ok((size_t)w->rows, (size_t)w->cols, &n) || !mul_ok(n, sizeof(float), &n))
         return st_fail(e, ST_RANGE, "a weight too large to edit");
     if ((st = mem_alloc(&x, n, "an edited weight", e)))

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "config.h"
-
-#include "session/export.h"
+#include "session/export_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,22 +7,6 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
-#include "quant/file_type.h"
-#include "session/overlap.h"
-
-/* Where the bytes of a tensor are, and what they are known by. */
-struct export_bytes {
-    const uint8_t *p;              /* NULL where they are made of `item` */
-    const struct quant_item *item; /* what the weight becomes, else NULL */
-    uint64_t known_by;             /* 0: by themselves */
-};
-
-struct export_maker {
-    struct session *s;
-    const struct session_model *m;
-    const struct export_as *as;
-    struct form *form; /* the last one that was made */
-};
 
 /* Paths of the parts. */
 struct export_names {
@@ -87,6 +69,7 @@ static enum st keep(const struct weights *all, const struct weight *w, uint64_t 
     t->type_id = w->type_id;
     t->bytes = w->bytes;
     from->p = w->data;
+    from->own = true;
     from->known_by = known_by ? hash_bytes(&w->offset, sizeof w->offset, known_by) : 0;
     const bool empty = !w->ne[0] || !w->ne[1] || !w->ne[2] || !w->ne[3];
     if (w->problem && !empty && w->format == FORMAT_NONE && w->offset % g->alignment == 0) {
@@ -155,15 +138,14 @@ static enum st to_be_made(const struct export_maker *k, const struct quant_item 
         return keep(k->m->model->weights, item->w, known_by, t, from, e);
     }
     buf_printf(&words, " %s %.*s", q.method->name, (int)item->w->name.n, item->w->name.p);
-    h = h ? hash_bytes(&q.from->offset, sizeof q.from->offset, h)
-          : hash_bytes(q.from->data, q.from->bytes, 0);
+    h = h ? hash_bytes(&q.from->offset, sizeof q.from->offset, h) : weight_hash(q.from, 0);
     h = hash_bytes(words.p, words.n, h);
     if (x)
         h = hash_bytes(x->sum, (size_t)(x->n_mat * x->n_in) * sizeof *x->sum, h);
     buf_free(&words);
     t->type_id = (uint32_t)format_info(f.storage)->id;
     t->bytes = quant_bytes(&f, item->w);
-    *from = (struct export_bytes){ .item = item, .known_by = h | 1 };
+    *from = (struct export_bytes){ .of = item->w, .item = item, .known_by = h | 1 };
     return ST_OK;
 }
 
@@ -183,6 +165,7 @@ static enum st plan_made(struct session *s, const struct session_model *m,
         const uint64_t known_by = file_identity(all->files[w->file]->map.path);
         struct gguf_tensor *t = &x->tensors[i];
         *t = (struct gguf_tensor){ .name = w->name, .rank = w->rank };
+        x->from[i].of = w;
         memcpy(t->ne, w->ne, sizeof t->ne);
         st = of[i] ? to_be_made(x->maker, of[i], known_by, t, &x->from[i], e)
                    : keep(all, w, known_by, t, &x->from[i], e);
@@ -205,6 +188,7 @@ static enum st plan_tensors(const struct session *s, const struct session_model 
         const struct form *f = changes_form(s, m, w);
         struct gguf_tensor *t = &x->tensors[i];
         *t = (struct gguf_tensor){ .name = w->name, .rank = w->rank };
+        x->from[i].of = w;
         memcpy(t->ne, w->ne, sizeof t->ne);
         x->n_changed += f != NULL;
         if (!f) {
@@ -219,120 +203,20 @@ static enum st plan_tensors(const struct session *s, const struct session_model 
     return st;
 }
 
-/* ---- metadata ---- */
-
-/* The mix that the last plan of the model came from; NULL if it did not come from one. */
-static const struct mix *mix_named(const struct session *s, const struct session_model *m)
+/* The scales beside weights that are not the file's own are left out. */
+static void drop_scales(const struct weights *all, struct export *x)
 {
-    static const char words[] = "plan stock ";
-    const struct mix *mix = NULL;
-    for (size_t i = 0; i < s->changes.n; i++) {
-        const struct change *c = s->changes.list[i];
-        if (c->model == m && str_starts(str_from(c->text), words))
-            mix = mix_find(str_from(c->text + strlen(words)));
-    }
-    return mix;
-}
-
-/* What loaders call the file, and that something in it is quantized. */
-static void label(const struct session *s, const struct session_model *m, const struct export *x,
-                  struct gguf_meta *meta)
-{
-    const struct mix *mix = x->maker ? x->maker->as->mix : mix_named(s, m);
-    const struct weights *all = m->model->weights;
-    enum format *f = x_alloc((all->n + 1) * sizeof *f);
-    bool quantized = false;
+    bool *own = x_alloc((all->n + 1) * sizeof *own);
+    for (size_t i = 0; i < all->n; i++)
+        own[i] = x->from[i].own;
     for (size_t i = 0; i < all->n; i++) {
-        f[i] = format_by_id(x->tensors[i].type_id);
-        quantized |= f[i] != FORMAT_NONE && format_info(f[i])->quantized;
+        const struct weight *beside = all->list[i].beside;
+        if (beside && !own[beside - all->list])
+            continue;
+        x->tensors[x->n_tensors] = x->tensors[i];
+        x->from[x->n_tensors++] = x->from[i];
     }
-    const int file_type = file_type_of(all, f, mix);
-    free(f);
-    if (quantized)
-        gguf_meta_integer(meta, "general.quantization_version", GGUF_U32, 2);
-    if (file_type >= 0)
-        gguf_meta_integer(meta, "general.file_type", GGUF_U32, (uint64_t)file_type);
-}
-
-static void say_how(const struct session *s, const struct session_model *m, const struct export *x,
-                    struct gguf_meta *meta)
-{
-    struct str *list = x_alloc((s->changes.n + 1) * sizeof *list);
-    size_t n = 0;
-    for (size_t i = 0; i < s->changes.n && !x->maker; i++)
-        if (s->changes.list[i]->model == m)
-            list[n++] = str_from(s->changes.list[i]->text);
-    if (x->maker)
-        list[n++] = str_from(x->maker->as->text);
-    gguf_meta_string(meta, "qdb.version", str_from(PACKAGE_VERSION));
-    gguf_meta_string(meta, "qdb.source", str_base(str_from(m->path)));
-    gguf_meta_strings(meta, "qdb.changes", list, n);
-    free(list);
-}
-
-/* What weighed the encoders, under the keys and types that llama-quantize gives it; what an older
- * matrix left in the file goes. */
-static void say_importance(const struct change_imatrix *x, struct gguf_meta *meta)
-{
-    shingles_unput(meta);
-    if (x->text)
-        shingles_put(x->text, meta);
-    gguf_meta_drop(meta, "quantize.imatrix.dataset");
-    gguf_meta_drop(meta, "quantize.imatrix.chunks_count");
-    gguf_meta_string(meta, "quantize.imatrix.file", str_from(x->file));
-    if (x->dataset)
-        gguf_meta_string(meta, "quantize.imatrix.dataset", str_from(x->dataset));
-    gguf_meta_integer(meta, "quantize.imatrix.entries_count", GGUF_U32, x->entries);
-    if (x->chunks > 0)
-        gguf_meta_integer(meta, "quantize.imatrix.chunks_count", GGUF_U32, (uint64_t)x->chunks);
-}
-
-/* How far the resident evaluation set was in the text that weighed the encoders. */
-static void say_overlap(const struct session *s, const struct session_model *m,
-                        struct gguf_meta *meta)
-{
-    gguf_meta_drop(meta, "qdb.calibration.shared");
-    gguf_meta_drop(meta, "qdb.calibration.compared");
-    gguf_meta_drop(meta, "qdb.calibration.compared_with");
-    if (!s->data.set.segments)
-        return;
-    const struct overlap x = session_overlap(s, m, true, m, &s->data.set, s->data.path);
-    if (!x.share.asked)
-        return;
-    gguf_meta_integer(meta, "qdb.calibration.shared", GGUF_U32, (uint64_t)x.share.found);
-    gguf_meta_integer(meta, "qdb.calibration.compared", GGUF_U32, (uint64_t)x.share.asked);
-    gguf_meta_string(meta, "qdb.calibration.compared_with", str_base(str_from(s->data.path)));
-}
-
-static void plan_metadata(const struct session *s, const struct session_model *m, struct export *x)
-{
-    static const char *const split[] = { "split.no", "split.count", "split.tensors.count" };
-    const struct weights *all = m->model->weights;
-    gguf_meta_take(&x->metas[0], all->files[0]);
-    for (size_t i = 0; i < sizeof split / sizeof *split; i++)
-        gguf_meta_drop(&x->metas[0], split[i]);
-    if (x->n_changed) {
-        label(s, m, x, &x->metas[0]);
-        say_how(s, m, x, &x->metas[0]);
-    }
-    struct change weighted = { 0 };
-    if (x->maker && s->imatrix)
-        change_weighted(&weighted, s->imatrix_path, s->imatrix);
-    const struct change_imatrix *imatrix = x->maker ? weighted.imatrix : changes_imatrix(s, m);
-    if (imatrix)
-        say_importance(imatrix, &x->metas[0]);
-    if (imatrix && !x->maker)
-        say_overlap(s, m, &x->metas[0]);
-    change_imatrix_free(weighted.imatrix);
-    for (size_t k = 0; k < x->n_parts && x->n_parts > 1; k++) {
-        gguf_meta_integer(&x->metas[k], split[0], GGUF_U16, k);
-        gguf_meta_integer(&x->metas[k], split[1], GGUF_U16, x->n_parts);
-        gguf_meta_integer(&x->metas[k], split[2], GGUF_I32, all->n);
-        const struct gguf_kv *alignment = weights_kv(all, "general.alignment");
-        if (k && alignment && alignment->type == GGUF_U32)
-            gguf_meta_integer(&x->metas[k], "general.alignment", GGUF_U32,
-                              (uint64_t)gguf_integer(alignment, 0));
-    }
+    free(own);
 }
 
 /* ---- parts ---- */
@@ -355,9 +239,10 @@ static void name_parts(struct export *x, const char *path)
 }
 
 /* Cut the tensors into parts of at most `split` bytes, or of one; 0: a single part. */
-static enum st cut(struct export *x, size_t n, uint64_t split, struct err *e)
+static enum st cut(struct export *x, uint64_t split, struct err *e)
 {
     enum { MOST = 65535 };
+    const size_t n = x->n_tensors;
     uint64_t bytes = 0;
     size_t cap_files = 0, cap_parts = 0;
     for (size_t i = 0; i < n || !x->n_parts; i++) {
@@ -386,11 +271,13 @@ static enum st plan_files(struct session *s, const struct session_model *m,
     x.tensors = x_alloc(n * sizeof *x.tensors);
     x.from = x_alloc(n * sizeof *x.from);
     enum st st = as ? plan_made(s, m, as, &x, e) : plan_tensors(s, m, &x, e);
-    if (!st)
-        st = cut(&x, m->model->weights->n, split, e);
+    if (!st) {
+        drop_scales(m->model->weights, &x);
+        st = cut(&x, split, e);
+    }
     if (!st) {
         x.metas = x_alloc(x.n_parts * sizeof *x.metas);
-        plan_metadata(s, m, &x);
+        export_metadata(s, m, &x);
         name_parts(&x, path);
     }
     for (size_t k = 0; k < x.n_parts && !st; k++) {

@@ -28,6 +28,7 @@ struct export
     size_t n_changed;        /* tensors that are not the file's own */
     struct gguf_meta *metas; /* [n_parts] */
     struct gguf_tensor *tensors;
+    size_t n_tensors;
     struct export_bytes *from; /* [tensors] */
     struct export_names *names;
     struct export_maker *maker; /* of the weights of a plan that is not held, else NULL */
@@ -39,9 +40,10 @@ struct export
  * file. Under changes general.file_type and general.quantization_version are brought up to date,
  * and qdb.version, qdb.source and qdb.changes say how it was made; where an importance matrix
  * weighed encoders, quantize.imatrix.{file,dataset,entries_count,chunks_count} name it. Keys that
- * number the parts of a split are dropped or made anew. ST_STATE when a change cannot be written
- * to a file (it names the change and what to undo), ST_FORMAT when a tensor is damaged; tensors of
- * an unknown type are passed through as they are. */
+ * number the parts of a split are dropped or made anew. The scales beside a weight (NAME.scale,
+ * NAME.input_scale) go when other bytes take its place: these hold the scaled numbers. ST_STATE
+ * when a change cannot be written to a file (it names the change and what to undo), ST_FORMAT when
+ * a tensor is damaged; tensors of an unknown type are passed through as they are. */
 NODISCARD enum st export_plan(struct session *s, struct session_model *m,
                               const struct export_as *as, const char *path, uint64_t split,
                               struct export *out, struct err *e);

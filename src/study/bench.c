@@ -261,7 +261,7 @@ enum st bench_weights_new(enum format f, size_t bytes, struct pool *pool,
     const size_t y_rows = row_bytes && SLICE / row_bytes > 64 ? SLICE / row_bytes : 64;
     if (!st)
         st = mem_alloc(&data, rows * row_bytes, "weights to multiply", e);
-    w->all = (struct matrix){ f, data, row_bytes, (int64_t)rows, BENCH_COLS };
+    w->all = (struct matrix){ f, data, row_bytes, (int64_t)rows, BENCH_COLS, NULL };
     if (!st)
         st = mem_alloc(&x, (size_t)MOST_TOKENS * BENCH_COLS * sizeof(float), "activations", e);
     w->x = x;

@@ -32,7 +32,8 @@ enum st bench_source_new(size_t bytes, struct bench_source **out, struct err *e)
         return st;
     struct bench_source *s = x_alloc(sizeof *s);
     uint16_t *half = data;
-    s->all = (struct matrix){ format_by_name("f16"), data, row_bytes, (int64_t)rows, BENCH_COLS };
+    s->all = (struct matrix){ format_by_name("f16"), data, row_bytes, (int64_t)rows, BENCH_COLS,
+                              NULL };
     for (size_t i = 0; i < rows * BENCH_COLS; i++)
         half[i] = i < (size_t)ERROR_ROWS * BENCH_COLS
                       ? f32_to_f16((float)(0.02 * normal(&state)))

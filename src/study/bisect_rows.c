@@ -63,12 +63,13 @@ static enum st rows_of(const struct weight *now, const struct weight *right, str
 }
 
 /* The weight with rows pick[0..n) of the reference: in its own format where the reference has the
- * same, else in f32. */
+ * same and neither is times a scale, else in f32. */
 static enum st with_rows(const struct model *m, const struct bisect_part *b, const struct row *pick,
                          int64_t n, struct form **out, struct err *e)
 {
     const struct weight *now = shown(b->w, b->now), *right = shown(b->w, b->mended);
-    const bool same = now->format == right->format && now->row_bytes == right->row_bytes;
+    const bool same = now->format == right->format && now->row_bytes == right->row_bytes
+                      && !now->scale && !right->scale;
     const size_t cols = now->cols, row = same ? now->row_bytes : cols * sizeof(float);
     size_t bytes;
     void *data;

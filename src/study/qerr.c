@@ -101,13 +101,14 @@ static bool even_levels(const struct block_view *v)
     return true;
 }
 
-/* One quantization block: its codes, its error in steps, its sums. */
-static void look_at_block(const struct job *j, struct part *p, struct block_view *v,
-                          const uint8_t *bytes, const float *ref, const float *x,
-                          struct qerr_block *b)
+/* The quantization block at an element: its codes, its error in steps, its sums. */
+static void look_at_block(const struct job *j, struct part *p, struct block_view *v, int64_t at,
+                          const float *ref, const float *x, struct qerr_block *b)
 {
     struct step_error steps = { 0 };
-    view_numbers(j->f, bytes, v);
+    view_numbers(j->f, j->w->data + at / j->f->block * j->f->bytes, v);
+    if (j->w->scale)
+        view_times(v, weight_scale(j->w, (uint64_t)(at / j->cols)));
     for (int i = 0; i < v->n; i++)
         p->count[v->code[i] - CODE_MIN]++;
     p->uneven = p->uneven || !even_levels(v);
@@ -178,8 +179,7 @@ static void chunk(void *data, int64_t slot, int worker)
             struct qerr_block *b = &w->blocks[blocks++];
             *b = (struct qerr_block){ .row = (at + i) / j->cols,
                                       .blkq = (at + i) % j->cols / block };
-            look_at_block(j, p, &w->view, j->w->data + (at + i) / block * j->f->bytes, w->ref + i,
-                          w->x + i, b);
+            look_at_block(j, p, &w->view, at + i, w->ref + i, w->x + i, b);
         }
     }
     rank_blocks(p, j->o->worst, w->blocks, blocks);

@@ -110,7 +110,7 @@ static void run_format(const char *name, int64_t rows, int64_t cols, int64_t mos
 {
     static const int64_t tokens[] = { 1, 2, 4, 8, 16, 64, 512 };
     struct job j = { .pool = pool };
-    j.w = (struct matrix){ format_by_name(name), NULL, 0, rows, cols };
+    j.w = (struct matrix){ format_by_name(name), NULL, 0, rows, cols, NULL };
     if (!format_row_bytes(j.w.format, (uint64_t)cols, &j.w.row_bytes)) {
         fprintf(stderr, "%s: no such format, or the wrong number of columns\n", name);
         return;

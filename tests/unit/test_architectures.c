@@ -132,7 +132,7 @@ struct llama {
     int64_t blocks, width, heads, kv, ff, experts;
     double eps, base;
     const char *without, *instead; /* a tensor left out; one whose row length is one too long */
-    float scale;                   /* 0: none */
+    uint64_t scales;               /* numbers beside a matrix; 0: none */
 };
 
 static struct llama plain_llama(void)
@@ -194,8 +194,8 @@ static struct model *llama(const struct llama *l)
             llama_tensor(&b, l, i, "ffn_down.weight", l->ff, 8, 0);
         }
     }
-    if (l->scale) /* beside a matrix, as files of NVFP4 have it */
-        build_tensor(&b, "blk.1.attn_q.scale", 0, 1, &(uint64_t){ 1 }, &l->scale, sizeof l->scale);
+    if (l->scales)
+        build_f32(&b, "blk.1.attn_q.scale", l->scales, 1, NULL);
     llama_tensor(&b, l, -1, "output_norm.weight", 8, 0, 0);
     return models_build(&b);
 }
@@ -291,13 +291,12 @@ static void hyper_parameters_are_checked(void **state)
     REFUSED((l.heads = 16, l.kv = 1), ST_FORMAT, "a width of 8 is no multiple of 16 heads");
 }
 
-static void factors_beside_a_matrix_are_not_forgotten(void **state)
+static void scales_beside_a_matrix_are_one_for_each(void **state)
 {
     (void)state;
-    REFUSED(l.scale = 0.5f, ST_UNSUPPORTED, "blk.1.attn_q.scale is not 1");
-    REFUSED(l.scale = NAN, ST_UNSUPPORTED, "blk.1.attn_q.scale is not 1");
+    REFUSED(l.scales = 2, ST_UNSUPPORTED, "blk.1.attn_q.scale is not a float32 for each matrix");
     struct llama l = plain_llama();
-    l.scale = 1;
+    l.scales = 1;
     struct model *m = llama(&l);
     check_graph(m, 2);
     model_free(m);
@@ -521,5 +520,5 @@ static void registry(void **state)
 }
 
 UNIT_MAIN(CASE(llama_is_described), CASE(mixtral), CASE(hyper_parameters_are_checked),
-          CASE(factors_beside_a_matrix_are_not_forgotten), CASE(shapes_are_checked),
+          CASE(scales_beside_a_matrix_are_one_for_each), CASE(shapes_are_checked),
           CASE(bert_runs), CASE(mamba_is_described), CASE(vit_is_described), CASE(registry))

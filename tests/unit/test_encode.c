@@ -275,7 +275,7 @@ static void test_same_bits(void **state)
         weight[i] = expf(draw(&seed));
     draw_rows(4, 0.5f);
     struct pool *pool = pool_new(3);
-    const struct matrix m = { format_by_name("f32"), x, COLS * sizeof(float), ROWS, COLS };
+    const struct matrix m = { format_by_name("f32"), x, COLS * sizeof(float), ROWS, COLS, NULL };
     EACH_ENCODER(f, info)
         for (int weighted = 0; weighted < 2; weighted++) {
             const float *w = weighted ? weight : NULL;
@@ -332,7 +332,7 @@ static void test_matrix(void **state)
     encode_all(q8, x, NULL, bytes);
     format_info(q8)->decode(bytes, y, MOST);
     encode_all(q4, y, NULL, (uint8_t *)z);
-    struct matrix m = { q8, bytes, COLS / 32 * 34, ROWS, COLS };
+    struct matrix m = { q8, bytes, COLS / 32 * 34, ROWS, COLS, NULL };
     assert_ok(encode_matrix(NULL, &m, q4, NULL, again, NULL, &e), &e);
     assert_memory_equal(z, again, ROWS * COLS / 32 * 18);
     const volatile sig_atomic_t cancelled = 1;

@@ -60,7 +60,7 @@ static void draw_row(const struct format_info *f, uint8_t *row, int64_t cols)
 
 static struct matrix draw_matrix(enum format f, int64_t rows, int64_t cols)
 {
-    struct matrix m = { f, NULL, 0, rows, cols };
+    struct matrix m = { f, NULL, 0, rows, cols, NULL };
     assert_true(format_row_bytes(f, (uint64_t)cols, &m.row_bytes));
     uint8_t *data = x_alloc(m.row_bytes * (size_t)rows);
     for (int64_t r = 0; r < rows; r++)
@@ -241,7 +241,7 @@ static void infinities_and_nan_stay_where_they_are(void **unused)
     w[3 * COLS + 69] = INFINITY;
     x[4 * COLS + 68] = NAN;
     x[17 * COLS] = FLT_MAX; /* brain floats make it infinite */
-    struct matrix m = { format_by_name("f32"), w, COLS * sizeof *w, ROWS, COLS };
+    struct matrix m = { format_by_name("f32"), w, COLS * sizeof *w, ROWS, COLS, NULL };
     for (size_t k = 0; level_at(k); k++) {
         if (!level_supported(level_at(k)))
             continue;

@@ -216,11 +216,11 @@ static void finds_labels_that_do_not_fit(void **state)
     struct build f = BUILD_INIT;
     quantized(&f, ones);
     found(&f, LINT_WARNING, "quantization-version", "general.quantization_version", "absent");
-    static const uint64_t ne[1] = { 64 };
+    static const uint64_t ne[2] = { 64, 1 };
     static const uint8_t block[36] = { 0x38, 0x38, 0x38, 0x38, 1 };
     struct build g = BUILD_INIT;
-    build_tensor(&g, "a.weight", 40, 1, ne, block, sizeof block);
-    build_tensor(&g, "b.weight", 40, 1, ne, block, sizeof block);
+    build_tensor(&g, "a.weight", 40, 2, ne, block, sizeof block);
+    build_tensor(&g, "b.weight", 40, 2, ne, block, sizeof block);
     build_f32(&g, "b.scale", 1, 1, (const float[]){ 2 });
     found(&g, LINT_NOTE, "nvfp4-scale", "a.weight", "1 of 2 NVFP4 tensors has no .scale");
 }

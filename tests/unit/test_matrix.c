@@ -40,7 +40,7 @@ static void multiply(const struct level *l, int i, const float *w, const float *
                      const float *x, float *y)
 {
     struct matrix m = { format_by_name("f32"), w, (size_t)sizes[i].cols * sizeof *w, sizes[i].rows,
-                        sizes[i].cols };
+                        sizes[i].cols, NULL };
     level_force(l);
     matrix_mul(&m, bias, x, sizes[i].tokens, y, COMPUTE_EXACT, NULL, NULL);
     level_force(NULL);
@@ -103,7 +103,7 @@ static void a_token_does_not_depend_on_its_neighbours(void **unused)
             float *all = x_alloc((size_t)(rows * sizes[i].tokens) * sizeof *all),
                   *one = x_alloc((size_t)rows * 4);
             multiply(level_at(k), i, w, NULL, x, all);
-            struct matrix m = { format_by_name("f32"), w, (size_t)n * sizeof *w, rows, n };
+            struct matrix m = { format_by_name("f32"), w, (size_t)n * sizeof *w, rows, n, NULL };
             level_force(level_at(k));
             for (int64_t t = 0; t < sizes[i].tokens; t++) {
                 matrix_mul(&m, NULL, x + t * n, 1, one, COMPUTE_EXACT, NULL, NULL);

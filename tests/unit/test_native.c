@@ -63,7 +63,7 @@ static struct matrix make_weights(const struct layout *l, int64_t rows, int64_t 
     static const uint8_t byte[N_FILLS] = { 0, 0, 0xff, 0x7f, 0x80 };
     const enum format f = format_by_name(l->name);
     const struct format_info *info = format_info(f);
-    struct matrix w = { f, NULL, 0, rows, cols };
+    struct matrix w = { f, NULL, 0, rows, cols, NULL };
     assert_true(format_row_bytes(f, (uint64_t)cols, &w.row_bytes));
     uint8_t *p = x_alloc(w.row_bytes * (size_t)rows + 1);
     w.data = p + 1; /* aligned to nothing */
@@ -436,7 +436,8 @@ static void plain_formats_round_the_activations_alike(void **state)
             halves[i] = kind ? f32_to_bf16(uniform()) : f32_to_f16(uniform());
         for (int i = 0; i < TOKENS * COLS; i++)
             rounded[i] = kind ? bf16_to_f32(f32_to_bf16(x[i])) : f16_to_f32(f32_to_f16(x[i]));
-        struct matrix w = { format_by_name(kind ? "bf16" : "f16"), halves, COLS * 2, ROWS, COLS };
+        struct matrix w = { format_by_name(kind ? "bf16" : "f16"), halves, COLS * 2, ROWS, COLS,
+                            NULL };
         matrix_mul(&w, NULL, x, TOKENS, native, COMPUTE_NATIVE, NULL, NULL);
         matrix_mul(&w, NULL, rounded, TOKENS, again, COMPUTE_NATIVE, NULL, NULL);
         assert_memory_equal(native, again, sizeof native);
@@ -444,7 +445,7 @@ static void plain_formats_round_the_activations_alike(void **state)
         for (int i = 0; i < TOKENS * ROWS; i++) /* halves are added in another order */
             assert_true(kind ? native[i] == exact[i] : fabsf(native[i] - exact[i]) < 1e-5f);
     }
-    struct matrix w = { format_by_name("f32"), x, COLS * 4, 2, COLS };
+    struct matrix w = { format_by_name("f32"), x, COLS * 4, 2, COLS, NULL };
     matrix_mul(&w, NULL, rounded, 1, native, COMPUTE_NATIVE, NULL, NULL);
     matrix_mul(&w, NULL, rounded, 1, exact, COMPUTE_EXACT, NULL, NULL);
     assert_memory_equal(native, exact, 2 * sizeof *native);

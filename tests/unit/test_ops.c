@@ -91,7 +91,7 @@ static void call_weight(struct call *k, int i, int64_t rows, int64_t cols)
                                      .row_bytes = (size_t)cols * 4,
                                      .format = format_by_name("f32") };
     k->node.w[i] = &k->weights[i];
-    k->c.w[i] = (struct matrix){ k->weights[i].format, v, (size_t)cols * 4, rows, cols };
+    k->c.w[i] = (struct matrix){ k->weights[i].format, v, (size_t)cols * 4, rows, cols, NULL };
     k->c.v[i] = k->node.v[i] = v;
 }
 
@@ -347,6 +347,7 @@ static void softmax_edges(void **state)
 static void check_product(const struct matrix *w, const float *bias, const float *x, int64_t tokens)
 {
     const struct format_info *f = format_info(w->format);
+    const double scale = (double)matrix_scale(w);
     float *y = draws(w->rows * tokens), *one = draws(w->rows), *row = draws(w->cols);
     matrix_mul(w, bias, x, tokens, y, COMPUTE_EXACT, NULL, NULL);
     for (int64_t t = 0; t < tokens; t++) { /* a token by itself: the same bits */
@@ -358,8 +359,9 @@ static void check_product(const struct matrix *w, const float *bias, const float
         for (int64_t t = 0; t < tokens; t++) {
             double sum = bias ? bias[r] : 0, size = fabs(sum);
             for (int64_t i = 0; i < w->cols; i++) {
-                sum += (double)row[i] * x[t * w->cols + i];
-                size += fabs((double)row[i] * x[t * w->cols + i]);
+                const double product = scale * row[i] * x[t * w->cols + i];
+                sum += product;
+                size += fabs(product);
             }
             if (!(fabs(y[t * w->rows + r] - sum) <= ldexp(size, -20)))
                 fail_msg("%s, %d columns: row %d of token %d is %.9g, expected %.9g", f->name,
@@ -375,7 +377,9 @@ static void products_of_floats(void **state)
     for (int64_t n = 1; n <= 131; n++) {
         const int64_t cols = n == 131 ? 11008 : n, rows = 1 + n % 7, tokens = 1 + n % 6;
         float *w = draws(rows * cols), *x = draws(tokens * cols), *bias = draws(rows);
-        const struct matrix m = { format_by_name("f32"), w, (size_t)cols * 4, rows, cols };
+        const float scale = 0.37f;
+        const struct matrix m = { format_by_name("f32"), w, (size_t)cols * 4, rows, cols,
+                                  n % 3 ? NULL : &scale };
         check_product(&m, n % 2 ? bias : NULL, x, tokens);
         free(w), free(x), free(bias);
     }
@@ -396,7 +400,7 @@ static void products_that_cancel(void **state)
     }
     for (int i = 0; i < 4 * COLS; i += 2)
         x[i] = -x[i + 1];
-    const struct matrix m = { format_by_name("f32"), w, COLS * 4, 1, COLS };
+    const struct matrix m = { format_by_name("f32"), w, COLS * 4, 1, COLS, NULL };
     check_product(&m, NULL, x, 4);
     free(w), free(x);
 }
@@ -417,7 +421,7 @@ static void check_format(const char *name, int scale_at)
             memcpy(w + i + scale_at, &half, sizeof half);
         }
         float *x = draws(6 * cols);
-        const struct matrix m = { f, w, row_bytes, 5, cols };
+        const struct matrix m = { f, w, row_bytes, 5, cols, NULL };
         check_product(&m, NULL, x, 6);
         free(w), free(x);
     }
@@ -435,12 +439,14 @@ static void products_of_formats(void **state)
 static void linear(void **state)
 {
     (void)state;
+    const float scale = -0.5f;
     struct call k;
-    for (int bias = 0; bias < 2; bias++) {
+    for (int i = 0; i < 4; i++) {
         call_begin(&k, OP_LINEAR, (struct op_params){ .axis = AXIS_CHAN });
         call_input(&k, 0, tokens_by(WIDTH));
         call_weight(&k, 0, 9, WIDTH);
-        if (bias)
+        k.c.w[0].scale = i / 2 ? &scale : NULL;
+        if (i % 2) /* a bias */
             call_weight(&k, 1, 1, 9);
         finish(&k, WIDTH * 1e4 * 0x1p-20, 0);
     }
