@@ -93,6 +93,15 @@ void run_untransform(struct run *r, int handle)
     remove_hook(r->transforms, &r->n_transforms, handle);
 }
 
+void run_retransform(struct run *r, int handle, transform_fn fn, void *data)
+{
+    for (size_t i = 0; i < r->n_transforms; i++)
+        if (r->transforms[i].handle == handle) {
+            r->transforms[i].transform = fn;
+            r->transforms[i].data = data;
+        }
+}
+
 void run_set_beside(struct run *r, struct run *beside) { r->beside = beside; }
 struct run *run_beside(const struct run *r) { return r->beside; }
 

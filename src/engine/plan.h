@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "engine/model.h"
@@ -43,6 +44,9 @@ struct plan_transform {
     void (*fn)(void *data, const struct event *ev, float *x);
     void *data; /* borrowed */
     bool beside; /* fn looks at run_beside(): without it, it changes nothing */
+    /* Transforms of one value that have the same fn and the same number do the same, whatever their
+     * data is called; 0: nothing is known of it. */
+    uint64_t same;
 };
 
 /* All zero: the model as the file has it. */

@@ -125,6 +125,9 @@ bool run_skips(const struct run *r, int value);
  * lay behind is no longer reached. */
 int run_transform(struct run *r, int value, transform_fn fn, void *data);
 void run_untransform(struct run *r, int handle);
+/* The same transform from other data: the run stays where it is. fn NULL: until the next call the
+ * run must not move, nor compute anything again. */
+void run_retransform(struct run *r, int handle, transform_fn fn, void *data);
 
 /* Another run over the same tokens in the same spans, which transforms may look at (and move);
  * borrowed. NULL: none. */

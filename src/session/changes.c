@@ -222,6 +222,14 @@ static struct change_hook *hook_of(const struct change *c, const struct session_
     return NULL;
 }
 
+/* plan_transform.same: roundings are alike wherever they come from. */
+static uint64_t same_of(const struct change *c, size_t i, const struct change_hook *h)
+{
+    if (!c->splice && c->targets[i].edit.op == EDIT_ROUND)
+        return round_same(&c->targets[i]);
+    return c->anywhere && h == &c->anywhere[i] ? (uint64_t)c->number << 32 | (uint64_t)i : 0;
+}
+
 static void plan_of(const struct session *s, const struct session_model *m,
                     const struct session_run *r, bool beside, struct plan *out, size_t *left_out)
 {
@@ -241,7 +249,7 @@ static void plan_of(const struct session *s, const struct session_model *m,
                       || changes_rounding(s, m, r, c->targets[k].value) == &c->targets[k]))
                 plan_transform(out, (struct plan_transform){ c->targets[k].value,
                                                              c->splice ? splice : transform, h,
-                                                             c->splice });
+                                                             c->splice, same_of(c, k, h) });
         }
         *left_out += !holds;
     }

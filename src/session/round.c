@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "kernels/encode.h"
 #include "session/session.h"
@@ -60,6 +61,20 @@ void round_apply(const struct edit *edit, const struct shape *shape, float *x)
         store(edit->format.storage, x, rows, cols);
     else if (numeric_simulate(&edit->format, x, rows, cols, NULL, NULL, NULL))
         return; /* not finite: left as it is */
+}
+
+uint64_t round_same(const struct change_target *t)
+{
+    struct buf words = { 0 };
+    const struct view *ranges = &t->edit.data;
+    numeric_print(&t->edit.format, &words);
+    for (int d = 0; d < t->shape.rank; d++)
+        buf_printf(&words, " %d %lld", (int)t->shape.d[d].axis, (long long)t->shape.d[d].n);
+    uint64_t h = hash_bytes(buf_str(&words), words.n, 0);
+    if (t->edit.format.fixed)
+        h = hash_bytes(ranges->data, (size_t)view_count(ranges) * sizeof *ranges->data, h);
+    buf_free(&words);
+    return h | 1;
 }
 
 /* Ranges over what the active run has of the point. */
@@ -146,25 +161,26 @@ enum st change_round(struct session *s, struct change *c, const struct numeric *
     return st;
 }
 
-static void add_target(struct change *c, const struct graph *g, int value)
+/* The target of the value, a new one where there is none. */
+static struct change_target *target_of(struct change *c, const struct graph *g, int value)
 {
     for (size_t i = 0; i < c->n_targets; i++)
         if (c->targets[i].value == value)
-            return;
+            return &c->targets[i];
     x_grow(&c->targets, &c->cap_targets, c->n_targets + 1, sizeof *c->targets);
     c->targets[c->n_targets++] = (struct change_target){ .value = value,
                                                          .name = str_from(g->values[value].name),
                                                          .shape = g->values[value].shape };
+    return &c->targets[c->n_targets - 1];
 }
 
 enum st change_round_points(struct session *s, struct change *c, const struct round_point *list,
                             size_t n, struct err *e)
 {
     enum st st = ST_OK;
-    for (size_t i = 0; i < n && !st; i++) {
-        add_target(c, c->model->model->graph, list[i].value);
-        st = round_target(s, &c->targets[c->n_targets - 1], &list[i].format, e);
-    }
+    for (size_t i = 0; i < n && !st; i++)
+        st = round_target(s, target_of(c, c->model->model->graph, list[i].value), &list[i].format,
+                          e);
     return st;
 }
 
@@ -176,7 +192,7 @@ enum st change_round_inputs(struct session *s, struct change *c, const struct nu
         for (size_t i = 0; i < c->n_forms; i++)
             if (g->nodes[n].w[0] == c->forms[i].w && g->nodes[n].n_in
                 && op_info(g->nodes[n].op)->matrix)
-                add_target(c, g, g->nodes[n].in[0]);
+                target_of(c, g, g->nodes[n].in[0]);
     if (!c->n_targets)
         return st_fail(e, ST_UNSUPPORTED, "no layer of a graph reads these weights");
     return change_round(s, c, f, e);

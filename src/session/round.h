@@ -24,6 +24,8 @@ NODISCARD enum st change_round_inputs(struct session *s, struct change *c, const
 /* Add these points as targets, each rounded to its own format. */
 NODISCARD enum st change_round_points(struct session *s, struct change *c,
                                       const struct round_point *list, size_t n, struct err *e);
+/* A number that two targets have in common when they round alike; not 0. */
+uint64_t round_same(const struct change_target *t);
 /* Round x of this resolved shape; values that are not finite leave all as it is. */
 void round_apply(const struct edit *edit, const struct shape *shape, float *x);
 

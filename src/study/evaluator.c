@@ -146,17 +146,25 @@ void evaluator_set_pool(struct evaluator *ev, struct pool *pool)
 /* --- runs --------------------------------------------------------------------------------------
  */
 
-static void drop_transforms(struct slot *s)
+static void settle(struct slot *s)
 {
-    for (size_t i = 0; i < s->n_transforms; i++)
-        run_untransform(s->run, s->handles[i]);
-    s->n_transforms = 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < s->n_transforms; i++) {
+        if (!s->transforms[i].same) {
+            run_untransform(s->run, s->handles[i]);
+            continue;
+        }
+        run_retransform(s->run, s->handles[i], NULL, NULL); /* follow() comes before any pass */
+        s->transforms[kept] = s->transforms[i];
+        s->handles[kept++] = s->handles[i];
+    }
+    s->n_transforms = kept;
 }
 
 void evaluator_settle(struct evaluator *ev)
 {
     for (size_t i = 0; i < ev->n_slots; i++)
-        drop_transforms(&ev->slots[i]);
+        settle(&ev->slots[i]);
 }
 
 static bool same_batch(const struct slot *a, const struct slot *b)
@@ -206,15 +214,63 @@ static enum st feed(struct evaluator *ev, const struct slot *s, struct run *r, s
     return run_input(r, ev->ids, ev->seq, NULL, n * tokens, e);
 }
 
-static bool same_transforms(const struct slot *s, const struct plan *plan)
+static bool same(const struct plan_transform *a, const struct plan_transform *b)
+{
+    return a->fn == b->fn && a->same == b->same && (a->same || a->data == b->data);
+}
+
+/* Entry i or a later one of the list that is of this value, else n. */
+static size_t of_value(const struct plan_transform *list, size_t n, size_t i, int value)
+{
+    while (i < n && list[i].value != value)
+        i++;
+    return i;
+}
+
+/* Do the run and the plan have the same transforms of a value, in the same order? */
+static bool same_at(const struct slot *s, const struct plan *plan, int value)
 {
     const size_t n = plan ? plan->n_transforms : 0;
-    bool same = n == s->n_transforms;
-    for (size_t i = 0; same && i < n; i++)
-        same = s->transforms[i].value == plan->transforms[i].value
-               && s->transforms[i].fn == plan->transforms[i].fn
-               && s->transforms[i].data == plan->transforms[i].data;
-    return same;
+    size_t i = 0, k = 0;
+    for (;; i++, k++) {
+        i = of_value(s->transforms, s->n_transforms, i, value);
+        k = n ? of_value(plan->transforms, n, k, value) : 0;
+        if (i == s->n_transforms || k == n)
+            return i == s->n_transforms && k == n;
+        if (!same(&s->transforms[i], &plan->transforms[k]))
+            return false;
+    }
+}
+
+/* The transforms of the plan on the run, which goes back to before the first value at which they
+ * differ from those it has. */
+static void follow_transforms(struct slot *s, const struct plan *plan)
+{
+    const size_t n = plan ? plan->n_transforms : 0;
+    int *handles = x_alloc(n * sizeof *handles + 1);
+    for (size_t k = 0; k < n; k++) {
+        const int value = plan->transforms[k].value;
+        size_t at = of_value(s->transforms, s->n_transforms, 0, value);
+        for (size_t i = 0; i < k; i++)
+            if (plan->transforms[i].value == value)
+                at = of_value(s->transforms, s->n_transforms, at + 1, value);
+        handles[k] = same_at(s, plan, value) ? s->handles[at] : -1;
+    }
+    for (size_t i = 0; i < s->n_transforms; i++)
+        if (!same_at(s, plan, s->transforms[i].value))
+            run_untransform(s->run, s->handles[i]);
+    s->transforms = x_realloc(s->transforms, n * sizeof *s->transforms + 1);
+    for (size_t k = 0; k < n; k++) {
+        const struct plan_transform *t = &plan->transforms[k];
+        if (handles[k] < 0)
+            handles[k] = run_transform(s->run, t->value, t->fn, t->data);
+        else
+            run_retransform(s->run, handles[k], t->fn, t->data);
+        s->transforms[k] = *t;
+    }
+    free(s->handles);
+    s->handles = handles;
+    s->n_transforms = n;
 }
 
 /* Bring the run under the plan: it goes back to before the first node that differs. */
@@ -227,18 +283,7 @@ static void follow(struct evaluator *ev, struct slot *s, const struct plan *plan
         if (plan_form(run_plan(s->run), m, w) != want)
             run_set_form(s->run, w, want);
     }
-    if (same_transforms(s, plan))
-        return;
-    drop_transforms(s);
-    const size_t n = plan ? plan->n_transforms : 0;
-    s->transforms = x_realloc(s->transforms, n * sizeof *s->transforms + 1);
-    s->handles = x_realloc(s->handles, n * sizeof *s->handles + 1);
-    for (size_t i = 0; i < n; i++) {
-        s->transforms[i] = plan->transforms[i];
-        s->handles[i] = run_transform(s->run, plan->transforms[i].value, plan->transforms[i].fn,
-                                      plan->transforms[i].data);
-    }
-    s->n_transforms = n;
+    follow_transforms(s, plan);
 }
 
 static bool wants_beside(const struct plan *plan)

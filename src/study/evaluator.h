@@ -33,7 +33,8 @@ void evaluator_free(struct evaluator *ev);
 NODISCARD enum st evaluator_set_model(struct evaluator *ev, const struct model *m, struct err *e);
 const struct evaluation *evaluator_of(const struct evaluator *ev);
 void evaluator_set_pool(struct evaluator *ev, struct pool *pool); /* results do not change */
-/* Forget transforms, whose data will be gone. */
+/* The data of transforms will be gone. What they did is remembered where plan_transform.same says
+ * how to know it again, else forgotten. */
 void evaluator_settle(struct evaluator *ev);
 
 /* Sums over the scored tokens of a segment. */

@@ -358,7 +358,8 @@ static void an_edit_is_found_among_others_and_rounded_weights(void **unused)
             data[i] = (struct planted){ (int64_t)(unit_random(&seed) % 64),
                                         i == EDITS / 2 ? -6 : 1.0005f };
             const int v = (int)(unit_random(&seed) % (uint64_t)b.m->graph->hidden);
-            plan_transform(&plan, (struct plan_transform){ v, times, &data[i], false });
+            plan_transform(&plan,
+                           (struct plan_transform){ .value = v, .fn = times, .data = &data[i] });
         }
         if (kl_under(&b, &plan) >= least) {
             const struct value *v = &b.m->graph->values[plan.transforms[EDITS / 2].value];

@@ -127,13 +127,13 @@ static const struct option {
     char kind;
     bool wide; /* static ranges can be had of it */
 } options[] = {
-    { "g1", 'g', false },      { "g64", 'g', false },     { "g999999999", 'g', false },
-    { "b1x1", 'g', false },    { "b8x128", 'g', false },  { "row", 'g', false },
-    { "tok", 'g', false },     { "tensor", 'g', true },   { "chan", 'g', true },
-    { "asym", 'a', false },    { "clip=1", 'c', false },  { "clip=0.5", 'c', false },
+    { "g1", 'g', false },        { "g64", 'g', false },      { "g999999999", 'g', false },
+    { "b1x1", 'g', false },      { "b8x128", 'g', false },   { "row", 'g', false },
+    { "tok", 'g', false },       { "tensor", 'g', true },    { "chan", 'g', true },
+    { "asym", 'a', false },      { "clip=1", 'c', false },   { "clip=0.5", 'c', false },
     { "clip=1e-3", 'c', false }, { "clip=.75", 'c', false }, { "s=f32", 's', false },
-    { "s=f16", 's', false },   { "s=bf16", 's', false },  { "s=e8m0", 's', false },
-    { "s=ue4m3", 's', false }, { "static", 'f', false },
+    { "s=f16", 's', false },     { "s=bf16", 's', false },   { "s=e8m0", 's', false },
+    { "s=ue4m3", 's', false },   { "static", 'f', false },
 };
 enum { OPTIONS = sizeof options / sizeof *options };
 
