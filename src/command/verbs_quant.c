@@ -44,7 +44,18 @@ static enum st format(const struct call *c, struct numeric *out, struct err *e)
     return st;
 }
 
-/* FORMAT | bits N | orig, then method=NAME, act=FORMAT */
+/* The format of activations that are not rounded. */
+static struct numeric as_they_are(void) { return numeric_storage(format_by_name("f32")); }
+
+/* FORMAT | orig, after act= */
+static enum st act(struct str word, struct ask *a, struct err *e)
+{
+    a->rounds = true;
+    a->act = as_they_are();
+    return str_is(word, "orig") ? ST_OK : numeric_parse(word, &a->act, e);
+}
+
+/* FORMAT | bits N | orig, then method=NAME, act=FORMAT|orig */
 static enum st parse(const struct call *c, struct ask *a, struct err *e)
 {
     enum st st = ST_OK;
@@ -60,15 +71,14 @@ static enum st parse(const struct call *c, struct ask *a, struct err *e)
         at = 3;
     } else if (str_is(c->words[1].text, "orig")) {
         a->orig = true;
-        a->format = numeric_storage(format_by_name("f32")); /* of activations */
+        a->format = as_they_are();
     } else
         st = format(c, &a->format, e);
     for (; at < c->n_words && !st; at++) {
         const struct str t = c->words[at].text;
         if (str_starts(t, "act=")) {
-            a->rounds = true;
-            st = breaks_shift(e, numeric_parse(str_of(t.p + 4, t.n - 4), &a->act, e),
-                              c->words[at].column + 4);
+            st = act(str_of(t.p + 4, t.n - 4), a, e);
+            st = breaks_shift(e, st, c->words[at].column + 4);
             continue;
         }
         if (!str_starts(t, "method="))
@@ -146,7 +156,7 @@ static const struct arg_after quant_after[] = {
 const struct verb verbs_quant[] = {
     { .name = "quant",
       .class = "change",
-      .args = "GLOB FORMAT|bits N|orig [method=rtn] [act=FORMAT]",
+      .args = "GLOB FORMAT|bits N|orig [method=rtn] [act=FORMAT|orig]",
       .brief = "give weights, or activations, another format and see what it costs",
       .help =
           "The weights that GLOB names get FORMAT; under a pattern those alone that are worth it: "
@@ -169,10 +179,10 @@ const struct verb verbs_quant[] = {
           "resident (`imatrix`) and has the weight.\n"
           "Where GLOB names points, and no weight, these activations are rounded whenever they are "
           "produced (K and V, which are kept, too), and evaluations see it; act=FORMAT does that "
-          "to what the layers of these weights read. The last format that a point got holds; "
-          "`orig`: none. A token is a row (tok is row), a channel a "
-          "column; tensor and chan go over the tokens that pass together. tensor:static and "
-          "chan:static take the ranges that the active run has now, for good.\n"
+          "to what the layers of these weights read, and stays when the weights change again. The "
+          "last format that a point got holds; `orig`: none. A token is a row (tok is row), a "
+          "channel a column; tensor and chan go over the tokens that pass together. tensor:static "
+          "and chan:static take the ranges that the active run has now, for good.\n"
           "Three stages follow. now: bytes of these weights, file as `export gguf` would write "
           "it (where it refuses: size, with simulated formats packed), "
           "sqnr = 10 log10(sum x^2 / sum (x' - x)^2) over them and of the worst one. local, "

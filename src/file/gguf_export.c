@@ -134,6 +134,8 @@ static enum st open_straight(struct exporting *x, struct writing *w)
 static enum st open_part(struct exporting *x, struct writing *w)
 {
     struct stat old;
+    if (!*w->part->path)
+        return fail(x, w, "a file needs a name", 0);
     const bool exists = !stat(w->part->path, &old);
     if (exists && S_ISDIR(old.st_mode))
         return fail(x, w, "this is a directory", 0);
@@ -328,11 +330,13 @@ static void leave(struct exporting *x, enum st st)
             unlink(x->list[k].partial);
             unlink(x->list[k].log);
         }
+    struct buf on = { 0 };
+    if (done < of)
+        buf_printf(&on, "goes on from tensor %zu of %zu", done + 1, of);
     if (keep && x->list[0].partial)
-        st_hint(x->e,
-                "the old file is whole; the same command goes on from tensor %zu of %zu "
-                "(removing %s gives it up)",
-                done + 1, of, x->list[0].partial);
+        st_hint(x->e, "the old file is whole; the same command %s (removing %s gives it up)",
+                on.n ? buf_str(&on) : "compares it again and ends", x->list[0].partial);
+    buf_free(&on);
 }
 
 static void end(struct exporting *x)

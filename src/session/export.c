@@ -14,41 +14,7 @@ struct export_names {
     size_t n;
 };
 
-/* ---- what cannot be written ---- */
-
-static enum st check_changes(const struct session *s, const struct session_model *m, struct err *e)
-{
-    for (size_t i = 0; i < s->changes.n; i++) {
-        const struct change *c = s->changes.list[i];
-        if (c->model != m || !c->n_targets)
-            continue;
-        st_fail(e, ST_STATE, "change %d (%s) is about activations, which a file does not hold",
-                c->number, c->text);
-        return st_hint(e, "`undo change %d` takes it back", c->number);
-    }
-    return ST_OK;
-}
-
-static enum st simulated(const struct form *f, struct err *e)
-{
-    st_fail(e, ST_STATE, "%.*s is %s%s, which no file holds", (int)f->w.name.n, f->w.name.p,
-            strcmp(f->simulates, "drop") ? "rounded to " : "",
-            strcmp(f->simulates, "drop") ? f->simulates : "dropped");
-    return st_hint(e, "`quant %.*s q8_0` gives it a format of files", (int)f->w.name.n,
-                   f->w.name.p);
-}
-
-enum st export_allowed(const struct session *s, const struct session_model *m, struct err *e)
-{
-    const struct weights *all = m->model->weights;
-    enum st st = check_changes(s, m, e);
-    for (size_t i = 0; i < all->n && !st; i++) {
-        const struct form *f = changes_form(s, m, &all->list[i]);
-        if (f && f->simulates[0])
-            st = simulated(f, e);
-    }
-    return st;
-}
+/* ---- tensors ---- */
 
 /* Bytes of a tensor whose type is unknown: all up to the next tensor, or to the end of the file. */
 static uint64_t extent(const struct gguf *g, const struct weight *w)
@@ -117,8 +83,8 @@ static enum st to_be_made(const struct export_maker *k, const struct quant_item 
                           struct err *e)
 {
     const struct quant_request q = request_for(k, item);
-    const struct weights *all =
-        q.from == item->w ? k->m->model->weights : k->s->models.ref->model->weights;
+    const struct weights *all = q.from == item->w ? k->m->model->weights
+                                                  : k->s->models.ref->model->weights;
     const struct imatrix_entry *x = q.importance;
     uint64_t h = file_identity(all->files[q.from->file]->map.path);
     struct buf words = { 0 };

@@ -272,6 +272,8 @@ static void what_no_file_holds_has_a_size_alone(void **unused)
         { "quant blk.1.ffn_down.weight drop", "info plan", "blk.1.ffn_down.weight is dropped" },
         { "quant blk.1.ffn_down.weight orig", "info plan", NULL },
         { "quant blk.2.ffn_down.weight q8_0 act=int8", "info plan", "change 6 (quant blk.2" },
+        { "quant blk.2.ffn_down.weight q8_0", "info plan", "change 6 (quant blk.2" },
+        { "quant blk.2.ffn_down.weight orig act=orig", "info plan", NULL },
     };
     (void)unused;
     struct sitting f = sitting_begin("--demo=add");
