@@ -30,25 +30,14 @@ INLINE void affine_halves(const struct group *g, int most, float d[GROUP], float
         trim_halves((float)most * size_of(a) + size_of(b), &a, &b);
         part_to(half_d + at, a);
         part_to(half_m + at, b);
-        part_to(d + at, a * per_unit(g, at));
-        part_to(m + at, b * per_unit(g, at));
+        part_to(d + at, a * per_unit(g->unit, at));
+        part_to(m + at, b * per_unit(g->unit, at));
     }
 }
 
 INLINE part affine_level(const struct group *g, int i, int at, part m, part inverse, int most)
 {
     return nearest(LEVELS_EVEN, (part_at(&g->x[i][at]) - m) * inverse, 0, (float)most);
-}
-
-/* The best minimum for the levels at these d and m. */
-INLINE part best_minimum(const struct group *g, const struct extent *e, bool weighted, int at,
-                         part d, part m, int most)
-{
-    const part inverse = over(all(1), d);
-    part sum = all(0);
-    EACH_FOUR for (int i = 0; i < AFFINE; i++)
-        sum += weight_at(g, weighted, i, at) * affine_level(g, i, at, m, inverse, most);
-    return over(e->wx - d * sum, e->w);
 }
 
 INLINE void encode_affine_group(const struct affine_format *f, bool weighted, const float *x,
@@ -61,14 +50,14 @@ INLINE void encode_affine_group(const struct affine_format *f, bool weighted, co
     int32_t maybe[GROUP];
     group_load(&g, x, weighted ? w : NULL, AFFINE, count, 1);
     EACH_LANES {
+        const part low = part_at(g.low + at), range = part_at(g.high + at) - low;
         const struct extent e = extent_of(&g, weighted, AFFINE, at);
-        part scale, offset;
-        best_affine(&g, &e, weighted, false, AFFINE, at, (float)f->most, &tries_affine[weighted],
-                    &scale, &offset);
-        scale = half_part(scale * part_at(g.unit + at)) * per_unit(&g, at);
+        const struct fit fit = best_affine(&g, &e, weighted, false, AFFINE, at, (float)f->most,
+                                           &tries_affine[weighted]);
+        const part scale = half_part(fit.scale * part_at(g.unit + at)) * per_unit(g.unit, at);
         part_to(d + at, scale);
-        part_to(m + at, best_minimum(&g, &e, weighted, at, scale, -offset, f->most));
-        const whole_part s = suspects(&g, AFFINE, at, e.low, (float)f->most);
+        part_to(m + at, over(e.wx - scale * fit.sl, e.w)); /* the best for that scale */
+        const whole_part s = suspects(&g, at, low, range, (float)f->most);
         memcpy(maybe + at, &s, sizeof s);
     }
     affine_halves(&g, f->most, d, m, half_d, half_m);

@@ -31,18 +31,15 @@ struct subs {
 
 /* What is known of each lane before there are levels. */
 struct extent {
-    part low, high, w, wx, mean; /* weighted sums: 1, x; their ratio */
+    part w, wx, mean; /* weighted sums: 1, x; their ratio */
 };
 
 INLINE struct extent extent_of(const struct group *g, bool weighted, int n, int at)
 {
-    struct extent t = { .low = part_at(&g->x[0][at]) };
-    t.high = t.low;
+    struct extent t = { .w = all(0), .wx = all(0) };
     EACH_FOUR for (int i = 0; i < n; i++)
     {
         const part x = part_at(&g->x[i][at]), w = weight_at(g, weighted, i, at);
-        t.low = part_min(x, t.low);
-        t.high = part_max(x, t.high);
         t.w += weighted ? w : all(0);
         t.wx += weighted ? w * x : x;
     }
@@ -55,17 +52,20 @@ struct affine {
     part sl, sll, sxl; /* weighted sums: level, level^2, x level */
 };
 
+/* Levels nearest to (x - zero) * inverse, which is at most `most`, and not below 0 (most INFINITY:
+ * it may be anything). */
 INLINE struct affine affine_sums(const struct group *g, bool weighted, int n, int at, part inverse,
-                                 part zero, float high)
+                                 part zero, float high, float most)
 {
     struct affine s = { all(0), all(0), all(0) };
     EACH_FOUR for (int i = 0; i < n; i++)
     {
         const part x = part_at(&g->x[i][at]);
-        const part l = nearest(LEVELS_EVEN, x * inverse + zero, 0, high);
+        const part l = nearest_within(LEVELS_EVEN, (x - zero) * inverse, 0, high,
+                                      most < INFINITY ? 0 : -INFINITY, most);
         const part wl = weighted ? part_at(&g->w[i][at]) * l : l;
         s.sl += wl;
-        s.sll += wl * l;
+        s.sll = weighted ? s.sll + wl * l : add_square(s.sll, l);
         s.sxl += wl * x;
     }
     return s;
@@ -90,64 +90,66 @@ INLINE void solve_affine(const struct extent *t, const struct affine *s, bool mi
     *gain = a * s->sxl - b * t->wx;
 }
 
+struct fit {
+    part scale, offset, sl; /* sl: the weighted sum of the levels that they are best for */
+};
+
 /* Scale and offset of each lane. tries: added to the number of steps between least and largest. */
-INLINE void best_affine(const struct group *g, const struct extent *e, bool weighted, bool minima,
-                        int n, int at, float high, const struct tries *t, part *scale, part *offset)
+INLINE struct fit best_affine(const struct group *g, const struct extent *e, bool weighted,
+                              bool minima, int n, int at, float high, const struct tries *t)
 {
-    const part lo = minima ? part_min(e->low, all(0)) : e->low;
-    const part per_range = over(all(1), e->high - lo);
-    part best = all(-1), a = all(0), b = -lo;
-    for (int k = 0; k < t->n + t->refine; k++) {
-        const part inverse = k < t->n ? (high + t->at[k]) * per_range : over(all(1), a);
-        const part zero = k < t->n ? -lo * inverse : b * inverse;
-        const struct affine s = affine_sums(g, weighted, n, at, inverse, zero, high);
-        part scale_k, offset_k, gain;
-        solve_affine(e, &s, minima, &scale_k, &offset_k, &gain);
-        const whole_part better = gain > best;
-        best = part_choose(better, gain, best);
-        a = part_choose(better, scale_k, a);
-        b = part_choose(better, offset_k, b);
+    const part least = part_at(g->low + at), lo = minima ? part_min(least, all(0)) : least;
+    const part per_range = over(all(1), part_at(g->high + at) - lo);
+    struct fit best = { all(0), -lo, all(0) };
+    part most = all(-1);
+    EACH_TRY for (int k = 0; k < t->n + t->refine; k++)
+    {
+        const bool given = k < t->n;
+        const part inverse = given ? (high + t->at[k]) * per_range : over(all(1), best.scale);
+        const struct affine s =
+            affine_sums(g, weighted, n, at, inverse, given ? lo : -best.offset, high,
+                        given ? high + t->at[k] : INFINITY);
+        part scale, offset, gain;
+        solve_affine(e, &s, minima, &scale, &offset, &gain);
+        const whole_part better = gain > most;
+        most = part_choose(better, gain, most);
+        best.scale = part_choose(better, scale, best.scale);
+        best.offset = part_choose(better, offset, best.offset);
+        best.sl = part_choose(better, s.sl, best.sl);
     }
-    *scale = a;
-    *offset = b;
+    return best;
 }
 
 /* ---- scales of a block to integers ---- */
 
 /* The step d for which d * integers come nearest to v [n], errors counting by weight; integers
- * least .. most, least <= 0. Of sixteen tries, then the best for their integers. */
+ * least .. most, least <= 0. The best for the integers of sixteen tries. */
 INLINE float step_of(const float *v, const float *weight, int n, int least, int most)
 {
-    float top = 0, error[GROUP] = { 0 }, inverse[GROUP], d[GROUP];
+    float top = 0, inverse[GROUP], vk[GROUP] = { 0 }, kk[GROUP] = { 0 };
     for (int j = 0; j < n; j++)
         top = fabsf(v[j]) > fabsf(top) ? v[j] : top;
     if (top == 0)
         return 0;
     const int end = -least > most ? least : most;
-    for (int c = 0; c < GROUP; c++) {
-        const float to = (float)end * (1.0f - 0.0125f * (float)(c - 1));
-        inverse[c] = to / top;
-        d[c] = top / to;
-    }
-    for (int j = 0; j < n; j++)
-        for (int c = 0; c < GROUP; c++) {
-            float k = v[j] * inverse[c];
-            k = k < (float)least ? (float)least : k > (float)most ? (float)most : k;
-            k = (k + 12582912.0f) - 12582912.0f;
-            error[c] += weight[j] * (v[j] - d[c] * k) * (v[j] - d[c] * k);
+    for (int c = 0; c < GROUP; c++)
+        inverse[c] = (float)end * (1.0f - 0.0125f * (float)(c - 1)) / top;
+    EACH_LANES {
+        part sum_vk = all(0), sum_kk = all(0);
+        const part by = part_at(inverse + at);
+        for (int j = 0; j < n; j++) {
+            const part k = nearest(LEVELS_EVEN, v[j] * by, (float)least, (float)most);
+            const part wk = weight[j] * k;
+            sum_vk += wk * v[j];
+            sum_kk += wk * k;
         }
-    int best = 0;
-    for (int c = 1; c < GROUP; c++)
-        best = error[c] < error[best] ? c : best;
-    float vk = 0, kk = 0;
-    for (int j = 0; j < n; j++) {
-        float k = v[j] * inverse[best];
-        k = k < (float)least ? (float)least : k > (float)most ? (float)most : k;
-        k = (k + 12582912.0f) - 12582912.0f;
-        vk += weight[j] * v[j] * k;
-        kk += weight[j] * k * k;
+        part_to(vk + at, sum_vk);
+        part_to(kk + at, sum_kk);
     }
-    return kk > 0 ? vk / kk : d[best];
+    int best = 0;
+    for (int c = 1; c < GROUP; c++) /* vk^2 / kk is what they explain */
+        best = vk[c] * vk[c] * kk[best] > vk[best] * vk[best] * kk[c] ? c : best;
+    return kk[best] > 0 ? vk[best] / kk[best] : 1 / inverse[best];
 }
 
 /* Take those bits from two halves that would make their sum round, where `top` is the largest value
@@ -178,6 +180,38 @@ INLINE part integer(part v, float least, float most)
     return whole(part_min(part_max(v, all(least)), all(most)));
 }
 
+/* Sums over a lane for levels nearest to (x + offset) / scale, and their squared error; without
+ * minima how far that is above the sum of x^2. */
+struct settled {
+    part error, xl, ll, l;
+};
+
+INLINE struct settled settled_at(const struct super *f, const struct group *g, bool weighted,
+                                 int at, part scale, part offset)
+{
+    const part inverse = over(all(1), scale);
+    struct settled s = { all(0), all(0), all(0), all(0) };
+    if (!f->minima) {
+        const struct sums t = scale_sums(g, weighted, f->kind, f->sub, at, inverse, f->low, f->high,
+                                         INFINITY);
+        s.xl = t.xl;
+        s.ll = t.ll;
+        s.error = scale * (scale * t.ll - 2 * t.xl);
+        return s;
+    }
+    EACH_FOUR for (int i = 0; i < f->sub; i++)
+    {
+        const part x = part_at(&g->x[i][at]), v = x + offset;
+        const part l = nearest(f->kind, v * inverse, f->low, f->high), e = v - scale * l;
+        const part w = weight_at(g, weighted, i, at), wl = weighted ? w * l : l;
+        s.error += weighted ? w * e * e : e * e;
+        s.xl += wl * x;
+        s.ll = weighted ? s.ll + wl * l : add_square(s.ll, l);
+        s.l += wl;
+    }
+    return s;
+}
+
 /* The integers of each sub-block next to the best ones that leave the least error, and the sums
  * for their levels. */
 INLINE void settle(const struct super *f, const struct group *g, bool weighted, int at,
@@ -185,37 +219,26 @@ INLINE void settle(const struct super *f, const struct group *g, bool weighted, 
 {
     const part d = part_at(s->d + at), dmin = part_at(s->dmin + at);
     const part k0 = part_at(s->k + at), m0 = part_at(s->m + at);
-    part least = all(INFINITY), k_best = k0, m_best = m0, xl_best = all(0), ll_best = all(0),
-         l_best = all(0);
+    part k_best = k0, m_best = m0;
+    struct settled best = { all(INFINITY), all(0), all(0), all(0) };
     for (int c = 0; c < (f->minima ? 9 : 3); c++) {
         const part k = integer(k0 + (float)(c % 3 - 1), (float)f->scale_least,
                                (float)f->scale_most);
         const part m = f->minima ? integer(m0 + (float)(c / 3 - 1), 0, (float)f->scale_most) : m0;
-        const part scale = d * k, offset = dmin * m, inverse = over(all(1), scale);
-        part error = all(0), xl = all(0), ll = all(0), sl = all(0);
-        EACH_FOUR for (int i = 0; i < f->sub; i++)
-        {
-            const part x = part_at(&g->x[i][at]), v = f->minima ? x + offset : x;
-            const part l = nearest(f->kind, v * inverse, f->low, f->high), e = v - scale * l;
-            const part w = weight_at(g, weighted, i, at), wl = weighted ? w * l : l;
-            error += weighted ? w * e * e : e * e;
-            xl += wl * x;
-            ll += wl * l;
-            sl += wl;
-        }
-        const whole_part better = error < least;
-        least = part_choose(better, error, least);
+        const struct settled t = settled_at(f, g, weighted, at, d * k, dmin * m);
+        const whole_part better = t.error < best.error;
         k_best = part_choose(better, k, k_best);
         m_best = part_choose(better, m, m_best);
-        xl_best = part_choose(better, xl, xl_best);
-        ll_best = part_choose(better, ll, ll_best);
-        l_best = part_choose(better, sl, l_best);
+        best.error = part_choose(better, t.error, best.error);
+        best.xl = part_choose(better, t.xl, best.xl);
+        best.ll = part_choose(better, t.ll, best.ll);
+        best.l = part_choose(better, t.l, best.l);
     }
     part_to(s->k + at, k_best);
     part_to(s->m + at, m_best);
-    part_to(s->xl + at, xl_best);
-    part_to(s->ll + at, ll_best);
-    part_to(s->l + at, l_best);
+    part_to(s->xl + at, best.xl);
+    part_to(s->ll + at, best.ll);
+    part_to(s->l + at, best.l);
 }
 
 /* d and dmin that are best for all levels and integers of the block at lanes j .. j + n. */
@@ -252,10 +275,10 @@ INLINE void fit_subs(const struct super *f, const struct group *g, bool weighted
         part_to(s->x + at, e.wx);
         part_to(s->w + at, e.w);
         if (f->minima) {
-            part scale, offset;
-            best_affine(g, &e, weighted, true, f->sub, at, f->high, f->tries, &scale, &offset);
-            part_to(s->scale + at, scale);
-            part_to(s->offset + at, offset);
+            const struct fit b =
+                best_affine(g, &e, weighted, true, f->sub, at, f->high, f->tries);
+            part_to(s->scale + at, b.scale);
+            part_to(s->offset + at, b.offset);
             part_to(s->ll + at, e.w); /* all levels count about alike */
         } else {
             const struct sums b =
@@ -302,6 +325,87 @@ INLINE void flatten(const struct super *f, float unit, uint8_t code[][GROUP], st
     }
 }
 
+/* The first d and dmin of the block at lanes j .. j + n, from the best of each sub-block. */
+INLINE void first_steps(const struct super *f, const struct subs *s, int j, int n, float *d,
+                        float *dmin)
+{
+    *d = step_of(s->scale + j, s->ll + j, n, f->scale_least, f->scale_most);
+    *dmin = f->minima ? step_of(s->offset + j, s->w + j, n, 0, f->scale_most) : 0;
+}
+
+/* The scales of blocks, then the integers of their sub-blocks; then the same once more, the scales
+ * being the best for what was found. */
+INLINE void search_scales(const struct super *f, const struct group *g, bool weighted, int subs,
+                          struct subs *s)
+{
+    for (int round = 0; round < 2; round++) {
+        for (int j = 0; j < GROUP; j += subs) {
+            float d = s->d[j], dmin = s->dmin[j];
+            if (round)
+                resolve(f, s, j, subs, &d, &dmin);
+            else
+                first_steps(f, s, j, subs, &d, &dmin);
+            block_halves(f, g->unit[j], &d, &dmin);
+            for (int i = j; i < j + subs; i++) {
+                s->d[i] = d;
+                s->dmin[i] = dmin;
+            }
+        }
+        EACH_LANES {
+            if (!round) {
+                part_to(s->k + at, integer(over(part_at(s->scale + at), part_at(s->d + at)),
+                                          (float)f->scale_least, (float)f->scale_most));
+                part_to(s->m + at, integer(over(part_at(s->offset + at), part_at(s->dmin + at)), 0,
+                                          (float)f->scale_most));
+            }
+            settle(f, g, weighted, at, s);
+        }
+    }
+}
+
+/* The codes of what is nearest to x. */
+INLINE void super_codes(const struct super *f, const struct group *g, const struct subs *s,
+                        uint8_t code[][GROUP])
+{
+    EACH_LANES {
+        const part scale = part_at(s->d + at) * part_at(s->k + at);
+        const part offset = part_at(s->dmin + at) * part_at(s->m + at);
+        const part inverse = over(all(1), scale);
+        for (int i = 0; i < f->sub; i++) {
+            const part l =
+                nearest(f->kind, (part_at(&g->x[i][at]) + offset) * inverse, f->low, f->high);
+            put_codes(code_of(f->kind, l, f->low), &code[i][at]);
+        }
+    }
+}
+
+/* What was found for the block at lanes j .. j + n. */
+INLINE void put_scales(const struct subs *s, float unit, int j, int n, struct block_codes *out)
+{
+    out->d = s->d[j] * unit;
+    out->m = s->dmin[j] * unit;
+    for (int i = 0; i < n; i++) {
+        out->scale[i] = (int16_t)s->k[j + i];
+        out->min[i] = (int16_t)s->m[j + i];
+    }
+}
+
+/* Of each lane: can the format say its block exactly, as far as a quick look tells? */
+INLINE void suspect_blocks(const struct super *f, const struct group *g, int subs,
+                           int32_t maybe[GROUP])
+{
+    EACH_LANES {
+        const part least = part_at(g->low + at), most = part_at(g->high + at);
+        const part top = f->minima ? most - least : part_max(most, -least);
+        const whole_part m =
+            suspects(g, at, f->minima ? least : all(0), top, (float)f->most) | (top == all(0));
+        memcpy(maybe + at, &m, sizeof m);
+    }
+    for (int j = 0; j < GROUP; j += subs)
+        for (int i = 1; i < subs; i++)
+            maybe[j] &= maybe[j + i];
+}
+
 INLINE void encode_super_group(const struct super *f, bool weighted, const float *x, const float *w,
                                int count, uint8_t *out)
 {
@@ -312,58 +416,22 @@ INLINE void encode_super_group(const struct super *f, bool weighted, const float
     struct subs s;
     struct block_codes b[GROUP];
     uint8_t code[32][GROUP];
+    int32_t maybe[GROUP];
     group_load(&g, x, weighted ? w : NULL, f->sub, count * subs, subs);
     fit_subs(f, &g, weighted, &s);
-    for (int round = 0; round < 2; round++) {
-        for (int k = 0; k < GROUP / subs; k++) {
-            const int j = k * subs;
-            float d = round ? s.d[j] : step_of(s.scale + j, s.ll + j, subs, f->scale_least,
-                                               f->scale_most);
-            float dmin = round          ? s.dmin[j]
-                         : f->minima ? step_of(s.offset + j, s.w + j, subs, 0, f->scale_most)
-                                        : 0;
-            if (round)
-                resolve(f, &s, j, subs, &d, &dmin);
-            block_halves(f, g.unit[j], &d, &dmin);
-            for (int i = j; i < j + subs; i++) {
-                s.d[i] = d;
-                s.dmin[i] = dmin;
-            }
-        }
-        EACH_LANES {
-            if (!round) {
-                part_to(s.k + at, integer(over(part_at(s.scale + at), part_at(s.d + at)),
-                                          (float)f->scale_least, (float)f->scale_most));
-                part_to(s.m + at, integer(over(part_at(s.offset + at), part_at(s.dmin + at)), 0,
-                                          (float)f->scale_most));
-            }
-            settle(f, &g, weighted, at, &s);
-        }
-    }
-    EACH_LANES {
-        const part scale = part_at(s.d + at) * part_at(s.k + at);
-        const part offset = part_at(s.dmin + at) * part_at(s.m + at);
-        const part inverse = over(all(1), scale);
-        for (int i = 0; i < f->sub; i++) {
-            const part l =
-                nearest(f->kind, (part_at(&g.x[i][at]) + offset) * inverse, f->low, f->high);
-            put_codes(code_of(f->kind, l, f->low), &code[i][at]);
-        }
-    }
+    search_scales(f, &g, weighted, subs, &s);
+    super_codes(f, &g, &s, code);
+    suspect_blocks(f, &g, subs, maybe);
     for (int k = 0; k < count && f->minima; k++)
         if (is_flat(f, code, k * subs, subs))
             flatten(f, g.unit[k * subs], code, &s, k * subs, subs);
     codes_out(code, f->sub, b, subs);
     for (int k = 0; k < count; k++) {
         const float *from = x + k * ENCODE_BLOCK;
-        if (!(f->minima ? exact_minima(&exact, from, &b[k]) : exact_levels(&exact, from, &b[k]))) {
-            b[k].d = s.d[k * subs] * g.unit[k * subs];
-            b[k].m = s.dmin[k * subs] * g.unit[k * subs];
-            for (int j = 0; j < subs; j++) {
-                b[k].scale[j] = (int16_t)s.k[k * subs + j];
-                b[k].min[j] = (int16_t)s.m[k * subs + j];
-            }
-        }
+        const int j = k * subs;
+        if (!maybe[j]
+            || !(f->minima ? exact_minima(&exact, from, &b[k]) : exact_levels(&exact, from, &b[k])))
+            put_scales(&s, g.unit[j], j, subs, &b[k]);
         f->pack(&b[k], out + k * f->bytes);
     }
 }

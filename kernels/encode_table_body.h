@@ -4,8 +4,9 @@
 #define QDB_KERNELS_ENCODE_TABLE_H
 
 #include "kernels/encode_affine_body.h"
-#include "kernels/encode_body.h"
+#include "kernels/encode_even_body.h"
 #include "kernels/encode_fp4_body.h"
+#include "kernels/encode_plain_body.h"
 #include "kernels/encode_super_body.h"
 
 #define ENCODE_BLOCKS(name, limit) [ENCODE_##name] = encode_##name,
