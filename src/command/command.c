@@ -403,11 +403,11 @@ enum st command_run(struct session *s, struct str line, bool repeat, struct resu
                     struct err *e)
 {
     enum st st = run_expanded(s, line, repeat, 0, out, e);
-    const char *lost = map_lost();
-    if (!st && lost) {
-        st = st_fail(e, ST_IO, "the file became shorter while it was open: its end reads as zeros");
-        st_where(e, "%s", lost);
-        st_hint(e, "`close` it and open it again");
+    struct err changed = ERR_INIT;
+    if (map_used(&changed) && st != ST_CANCELLED) {
+        result_free(out); /* figures of bytes that are no longer there */
+        *e = changed;
+        st = changed.st;
     }
     if (st)
         out->status = st == ST_CANCELLED ? RESULT_PARTIAL : RESULT_ERROR;

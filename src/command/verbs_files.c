@@ -38,7 +38,7 @@ static enum st named_model(struct session *s, const struct call *c, int i,
                            struct session_model **out, struct err *e)
 {
     if (i >= c->n_words)
-        return session_need_model(s, out, e);
+        return session_active_model(s, out, e);
     *out = session_find_model(s, c->words[i].text);
     if (*out)
         return ST_OK;
@@ -103,7 +103,7 @@ static enum st weights_of(struct session *s, const struct call *c, int i,
         return st;
     if (m) {
         *out = m->model->weights;
-        return ST_OK;
+        return session_use_bytes(s, m, e);
     }
     struct buf path = { 0 };
     buf_add(&path, c->words[i].text.p, c->words[i].text.n);

@@ -50,7 +50,7 @@ static enum st read_call(struct session *s, const struct call *c, struct patch_c
                   run_n_tokens(p->from->run), run_n_tokens(p->to->run));
         return st_hint(e, "they are patched token by token");
     }
-    return ST_OK;
+    return session_use_bytes(s, p->from->model, e);
 }
 
 static void place_name(const struct patch_call *p, int64_t row, int64_t col, struct buf *out)

@@ -33,7 +33,7 @@ static enum st entry_open(const struct session *s, const struct call *c, int i, 
     const struct session_model *open = w->quoted ? NULL : session_find_model(s, w->text);
     if (open) {
         out->m = *open;
-        return ST_OK;
+        return session_use_bytes(s, open, e);
     }
     struct weights *weights;
     char *path = x_strndup(w->text.p, w->text.n);

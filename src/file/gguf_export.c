@@ -234,8 +234,6 @@ static enum st write_bytes(struct exporting *x, struct writing *w, const char *p
     for (uint64_t at = 0; at < n && !st;) {
         const size_t take = n - at < PIECE ? (size_t)(n - at) : PIECE;
         const int bad = write_all(w->fd, p + at, take);
-        if (bad == EFAULT) /* of a mapping whose file has been cut short */
-            return fail(x, w, "writing failed: the model's file has become shorter", 0);
         if (bad)
             return fail(x, w, "writing failed", bad);
         *hash = hash_bytes(p + at, take, *hash);
@@ -306,6 +304,8 @@ static enum st write_all_parts(struct exporting *x)
         if (!st && w->partial)
             st = verify(x, w);
     }
+    if (!st)
+        st = x->source->whole(x->source->data, x->e);
     for (size_t k = x->n; k-- > 0 && !st;) { /* the first part last: it is the one that is opened */
         struct writing *w = &x->list[k];
         if (!w->partial)
@@ -324,7 +324,8 @@ static void leave(struct exporting *x, enum st st)
     size_t done = 0, of = 0;
     for (size_t k = 0; k < x->n; k++)
         done += x->list[k].done, of += x->list[k].part->file->n_tensors;
-    const bool keep = done && (st == ST_CANCELLED || st == ST_IO);
+    const bool keep = done && (st == ST_CANCELLED || st == ST_IO)
+                      && !x->source->whole(x->source->data, x->e);
     for (size_t k = 0; k < x->n && !keep; k++)
         if (x->list[k].ours) {
             unlink(x->list[k].partial);

@@ -20,6 +20,8 @@ struct gguf_source {
     enum st (*bytes)(void *data, size_t i, const void **out, struct err *e);
     /* A number that is another one when the bytes are other ones. */
     uint64_t (*identity)(void *data, size_t i);
+    /* Asked when all have been given: an error when they were not what they seemed. */
+    enum st (*whole)(void *data, struct err *e);
     void *data;
 };
 
@@ -29,10 +31,10 @@ struct gguf_exported {
 };
 
 /* While it is under way PATH.qdb-part holds the data and PATH.qdb-log what of it is whole; after an
- * error that came later than the first tensor, or ^C, they stay, and the same call goes on from
- * there after comparing what is there with its hash. The disk's free space is checked first. A path
- * that is no regular file (a pipe, a device) is written straight and not read back. ST_IO,
- * ST_CANCELLED, or what source->bytes says. */
+ * error that came later than the first tensor, or ^C, they stay, unless the source is not whole,
+ * and the same call goes on from there after comparing what is there with its hash. The disk's free
+ * space is checked first. A path that is no regular file (a pipe, a device) is written straight and
+ * not read back. ST_IO, ST_CANCELLED, or what the source says. */
 NODISCARD enum st gguf_export(const struct gguf_part *parts, size_t n,
                               const struct gguf_source *source, struct progress *p,
                               struct gguf_exported *out, struct err *e);

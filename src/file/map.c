@@ -39,7 +39,10 @@ struct region {
     struct region *next;
     uintptr_t first, last;
     const char *path;
-    volatile sig_atomic_t lost;
+    struct stat opened;         /* as the file was */
+    volatile sig_atomic_t lost; /* a page of it, for good */
+    volatile sig_atomic_t used; /* since map_used looked */
+    bool written;               /* it is no more what it was when it was opened, for good */
 };
 
 static struct region *regions;
@@ -57,17 +60,20 @@ static void read_zeros(int signal_number, siginfo_t *info, void *context)
     if (r
         && mmap((void *)at, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)
                != MAP_FAILED)
-        r->lost = 1;
+        r->lost = r->used = 1;
     else
         signal(signal_number, SIG_DFL); /* not ours: it strikes again */
     errno = errnum;
 }
 
-static void region_add(const struct map *m)
+static void region_add(const struct map *m, const struct stat *opened)
 {
     struct region *r = x_alloc(sizeof *r);
-    *r = (struct region){ regions, (uintptr_t)m->base, (uintptr_t)m->base + m->size - 1, m->path,
-                          0 };
+    *r = (struct region){ .next = regions,
+                          .first = (uintptr_t)m->base,
+                          .last = (uintptr_t)m->base + m->size - 1,
+                          .path = m->path,
+                          .opened = *opened };
     regions = r;
     struct sigaction action = { .sa_sigaction = read_zeros, .sa_flags = SA_SIGINFO };
     sigemptyset(&action.sa_mask);
@@ -85,14 +91,45 @@ static void region_remove(const struct map *m)
         }
 }
 
-const char *map_lost(void)
+/* A file that another one has taken the place of is still whole behind its mapping. */
+static enum st region_whole(struct region *r, struct err *e)
 {
-    for (struct region *r = regions; r; r = r->next)
-        if (r->lost) {
-            r->lost = 0;
-            return r->path;
+    struct stat now;
+    if (!r->lost && !r->written && !stat(r->path, &now) && now.st_dev == r->opened.st_dev
+        && now.st_ino == r->opened.st_ino) {
+        r->lost = now.st_size < r->opened.st_size;
+        r->written = now.st_size != r->opened.st_size
+                     || now.st_mtim.tv_sec != r->opened.st_mtim.tv_sec
+                     || now.st_mtim.tv_nsec != r->opened.st_mtim.tv_nsec;
+    }
+    if (!r->lost && !r->written)
+        return ST_OK;
+    fail(e, r->path,
+         r->lost ? "the file became shorter while it was open: its end reads as zeros"
+                 : "the file was written to while it was open: it may hold other numbers now",
+         0);
+    return st_hint(e, "`close` it and open it again");
+}
+
+enum st map_use(const struct map *m, struct err *e)
+{
+    for (struct region *r = m->base ? regions : NULL; r; r = r->next)
+        if (r->first == (uintptr_t)m->base) {
+            r->used = 1;
+            return region_whole(r, e);
         }
-    return NULL;
+    return ST_OK;
+}
+
+enum st map_used(struct err *e)
+{
+    enum st st = ST_OK;
+    for (struct region *r = regions; r; r = r->next) {
+        if (r->used && !st)
+            st = region_whole(r, e);
+        r->used = 0;
+    }
+    return st;
 }
 
 enum st map_open(const char *path, struct map *out, struct err *e)
@@ -122,7 +159,7 @@ enum st map_open(const char *path, struct map *out, struct err *e)
     madvise(p, (size_t)s.st_size, MADV_HUGEPAGE);
 #endif
     *out = (struct map){ p, (size_t)s.st_size, p, x_strdup(path) };
-    region_add(out);
+    region_add(out, &s);
     return ST_OK;
 }
 

@@ -23,8 +23,10 @@ struct map map_borrow(const void *p, size_t size, const char *name);
 void map_close(struct map *m); /* leaves *m empty */
 
 /* A mapped file that somebody cuts short must not end the program: what is gone reads as zeros.
- * Returns the path of a file that was found so since the last call (borrowed until it is closed),
- * NULL when there is none. */
-const char *map_lost(void);
+ * So whoever is about to read asks first, and asks again when it is done. A file that was cut or
+ * written to since it was opened is ST_IO with its path, for as long as it stays open. */
+NODISCARD enum st map_use(const struct map *m, struct err *e);
+/* The same of all files that map_use let pass, or that lost a page, since the last call. */
+NODISCARD enum st map_used(struct err *e);
 
 #endif

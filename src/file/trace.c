@@ -273,8 +273,11 @@ const struct trace_tensor *trace_find(const struct trace *t, const char *name)
 
 enum st trace_read(const struct trace *t, const struct trace_tensor *x, float *out, struct err *e)
 {
-    if (x->file >= 0)
-        return stored_floats(&t->files[x->file].list[x->at], out, e);
+    if (x->file >= 0) {
+        const struct stored_tensors *f = &t->files[x->file];
+        const enum st st = map_use(&f->map, e);
+        return st ? st : stored_floats(&f->list[x->at], out, e);
+    }
     struct buf file = { 0 };
     struct npy a;
     buf_printf(&file, "%s.npy", x->name);

@@ -213,6 +213,14 @@ enum st weights_borrow(const void *p, size_t size, const char *name, struct weig
     return finish(w, add_file(w, map_borrow(p, size, name), e), out, e);
 }
 
+enum st weights_use(const struct weights *w, struct err *e)
+{
+    enum st st = ST_OK;
+    for (size_t i = 0; i < w->n_files && !st; i++)
+        st = map_use(&w->files[i]->map, e);
+    return st;
+}
+
 void weights_close(struct weights *w)
 {
     if (!w)

@@ -50,6 +50,8 @@ NODISCARD enum st weights_open(const char *path, struct weights **out, struct er
 NODISCARD enum st weights_borrow(const void *p, size_t size, const char *name, struct weights **out,
                                  struct err *e);
 void weights_close(struct weights *w);
+/* To be asked by whoever is about to read them: map_use of every file. */
+NODISCARD enum st weights_use(const struct weights *w, struct err *e);
 
 const struct weight *weights_find(const struct weights *w, struct str name); /* NULL if none */
 /* Metadata of the model lives in the first file. NULL / the given default when absent or of another

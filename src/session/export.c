@@ -232,7 +232,7 @@ static enum st plan_files(struct session *s, const struct session_model *m,
                           const struct export_as *as, const char *path, uint64_t split,
                           struct export *out, struct err *e)
 {
-    struct export x = { 0 };
+    struct export x = { .s = s, .m = m };
     const size_t n = m->model->weights->n + 1;
     x.tensors = x_alloc(n * sizeof *x.tensors);
     x.from = x_alloc(n * sizeof *x.from);
@@ -353,11 +353,17 @@ static uint64_t identity_of(void *data, size_t i)
     return x->tensors[i].bytes ? hash_bytes(x->from[i].p, x->tensors[i].bytes, 0) : 0;
 }
 
+static enum st whole(void *data, struct err *e)
+{
+    const struct export_making *with = data;
+    return session_use_bytes(with->x->s, with->x->m, e);
+}
+
 enum st export_write(const struct export *x, struct progress *p, struct gguf_exported *out,
                      struct err *e)
 {
     struct export_making with = { x, p };
-    const struct gguf_source source = { bytes_of, identity_of, &with };
+    const struct gguf_source source = { bytes_of, identity_of, whole, &with };
     return gguf_export(x->parts, x->n_parts, &source, p, out, e);
 }
 

@@ -21,6 +21,8 @@ struct export_as {
  * which must stay as they are; end with export_free. */
 struct export
 {
+    const struct session *s;
+    const struct session_model *m;
     struct gguf_part *parts;
     struct gguf_file *files; /* [n_parts] */
     size_t n_parts;

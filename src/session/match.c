@@ -71,7 +71,7 @@ enum st lookup_who(struct session *s, const struct address *a, struct session_mo
     for (size_t i = 0; !*r && i < s->models.n_runs; i++)
         if (s->models.runs[i]->model == *m)
             *r = s->models.runs[i];
-    return ST_OK;
+    return session_use_bytes(s, *m, e);
 }
 
 struct shape weight_shape(const struct weight *w)
@@ -349,7 +349,9 @@ enum st lookup_names(struct session *s, const struct address *a, struct match **
     struct session_model *m = beside_run(s, a);
     struct session_run *r;
     const bool beside = m != NULL;
-    enum st st = m ? ST_OK : trace ? session_need_model(s, &m, e) : lookup_who(s, a, &m, &r, e);
+    enum st st = m       ? session_use_bytes(s, m, e)
+                 : trace ? session_need_model(s, &m, e)
+                         : lookup_who(s, a, &m, &r, e);
     if (st)
         return st;
     struct match *list = NULL;

@@ -236,7 +236,17 @@ void session_use_model(struct session *s, struct session_model *m)
             all->run = all->runs[i];
 }
 
-enum st session_need_model(const struct session *s, struct session_model **out, struct err *e)
+enum st session_use_bytes(const struct session *s, const struct session_model *m, struct err *e)
+{
+    enum st st = weights_use(m->model->weights, e);
+    if (!st && m->capture)
+        st = map_use(&m->capture->file.map, e);
+    if (!st && s->models.ref && s->models.ref != m)
+        st = weights_use(s->models.ref->model->weights, e);
+    return st;
+}
+
+enum st session_active_model(const struct session *s, struct session_model **out, struct err *e)
 {
     if (!s->models.model) {
         st_fail(e, ST_STATE, "no model is open");
@@ -244,6 +254,17 @@ enum st session_need_model(const struct session *s, struct session_model **out, 
     }
     *out = s->models.model;
     return ST_OK;
+}
+
+enum st session_need_model(const struct session *s, struct session_model **out, struct err *e)
+{
+    struct session_model *m = NULL;
+    enum st st = session_active_model(s, &m, e);
+    if (!st)
+        st = session_use_bytes(s, m, e);
+    if (!st)
+        *out = m;
+    return st;
 }
 
 enum st session_need_graph(const struct session *s, struct session_model **out, struct err *e)

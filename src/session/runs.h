@@ -67,7 +67,13 @@ struct session_model *session_find_model(const struct session *s,
 struct session_run *session_find_run(const struct session *s, struct str name);
 /* The same run, to be moved; NULL if it is not of this session, or gone. */
 struct session_run *session_run_of(const struct session *s, const struct session_run *r);
-/* The active one, or ST_STATE with what to do about it. */
+/* ST_IO when its file, or that of the reference, is no more what was opened. */
+NODISCARD enum st session_use_bytes(const struct session *s, const struct session_model *m,
+                                      struct err *e);
+/* The active one, whatever has become of its file. */
+NODISCARD enum st session_active_model(const struct session *s, struct session_model **out,
+                                       struct err *e);
+/* The active one, to be read, or ST_STATE with what to do about it, or session_use_bytes. */
 NODISCARD enum st session_need_model(const struct session *s, struct session_model **out,
                                      struct err *e);
 NODISCARD enum st session_need_graph(const struct session *s, struct session_model **out,

@@ -34,6 +34,7 @@ struct made {
     uint64_t salt; /* other contents */
     size_t asked;  /* how often bytes were asked for */
     size_t die_at; /* tensor at which the process is killed */
+    bool broken;   /* the bytes are no more what they were */
 };
 
 static enum st give(void *data, size_t i, const void **out, struct err *e)
@@ -51,6 +52,11 @@ static uint64_t identity(void *data, size_t i)
 {
     struct made *m = data;
     return hash_bytes(m->bytes[i], m->tensors[i].bytes, 0);
+}
+
+static enum st whole(void *data, struct err *e)
+{
+    return ((struct made *)data)->broken ? st_fail(e, ST_IO, "broken") : ST_OK;
 }
 
 static struct made *made_new(uint64_t salt)
@@ -78,7 +84,7 @@ static struct made *made_new(uint64_t salt)
     };
     snprintf(m->path, sizeof m->path, "%s", scratch_path("out"));
     m->part = (struct gguf_part){ .path = m->path, .file = &m->file };
-    m->source = (struct gguf_source){ give, identity, m };
+    m->source = (struct gguf_source){ give, identity, whole, m };
     m->die_at = SIZE_MAX;
     assert_ok(gguf_plan(&m->file, &e), &e);
     return m;
@@ -336,6 +342,25 @@ static void an_interrupt_leaves_the_old_file_and_goes_on(void **state)
     scratch_end();
 }
 
+static void a_broken_source_leaves_nothing(void **state)
+{
+    (void)state;
+    scratch_begin();
+    struct made *m = made_new(1);
+    struct gguf_exported done;
+    struct err e = ERR_INIT;
+    scratch_write("out", "old", 3);
+    m->broken = true;
+    assert_fails(gguf_export(&m->part, 1, &m->source, NULL, &done, &e), ST_IO, &e);
+    assert_string_equal(e.msg, "broken");
+    old_file_is_whole();
+    assert_false(exists("out.qdb-part"));
+    m->broken = false;
+    assert_int_equal(finish(m).kept, 0);
+    made_free(m);
+    scratch_end();
+}
+
 static void two_at_once_are_told_apart(void **state)
 {
     (void)state;
@@ -377,5 +402,6 @@ static void hashes_tell_bytes_apart(void **state)
 UNIT_MAIN(CASE(predicts_the_size_and_writes_it), CASE(metadata_keeps_its_order),
           CASE(goes_on_after_a_kill), CASE(keeps_nothing_that_is_not_ours),
           CASE(a_limit_on_its_size_leaves_the_old_file), CASE(asks_for_space_before_it_writes),
-          CASE(an_interrupt_leaves_the_old_file_and_goes_on), CASE(two_at_once_are_told_apart),
+          CASE(an_interrupt_leaves_the_old_file_and_goes_on), CASE(a_broken_source_leaves_nothing),
+          CASE(two_at_once_are_told_apart),
           CASE(hashes_tell_bytes_apart))
