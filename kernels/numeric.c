@@ -39,6 +39,12 @@ struct numeric numeric_storage(enum format f)
     return (struct numeric){ .storage = f, .clip = 1 };
 }
 
+bool numeric_second_scale(const struct numeric *f)
+{
+    return f->base == NUMERIC_STORAGE && f->grain == GRAIN_TENSOR
+           && f->storage == format_by_name("nvfp4");
+}
+
 bool numeric_equal(const struct numeric *a, const struct numeric *b)
 {
     return a->base == b->base && a->storage == b->storage && a->bits == b->bits
@@ -217,8 +223,9 @@ static enum st refuse(const struct numeric *f, struct str base, struct err *e)
         return st_fail(e, ST_SYNTAX, "%.*s does not take this option", (int)base.n, base.p);
     st_fail(e, ST_SYNTAX, "%.*s is a format of files: it is what it is", (int)base.n, base.p);
     const bool mx = is_word(base, "mxfp4"), nv = is_word(base, "nvfp4");
-    return mx || nv ? st_hint(e, "e2m1:g%s is the simulated one", mx ? "32:s=e8m0" : "16:s=ue4m3")
-                    : st_hint(e, "options belong to simulated formats: int4:g64, e2m1:row");
+    return nv   ? st_hint(e, "nvfp4:tensor has a scale beside it; e2m1:g16:s=ue4m3 is simulated")
+           : mx ? st_hint(e, "e2m1:g32:s=e8m0 is the simulated one")
+                : st_hint(e, "options belong to simulated formats: int4:g64, e2m1:row");
 }
 
 /* What the parts of a format forbid together. */
@@ -254,7 +261,7 @@ enum st numeric_parse(struct str text, struct numeric *out, struct err *e)
             const unsigned option = parse_option(word, &f, e);
             if (!option)
                 st = e->st;
-            else if (option & ~bases[f.base].options)
+            else if (option & ~(numeric_second_scale(&f) ? OPT_GRAIN : bases[f.base].options))
                 st = refuse(&f, base, e);
             else if (option & seen)
                 st = st_fail(e, ST_SYNTAX, "that has been said already");

@@ -72,6 +72,9 @@ NODISCARD enum st numeric_parse(struct str text, struct numeric *out, struct err
 void numeric_print(const struct numeric *f, struct buf *out);
 bool numeric_equal(const struct numeric *a, const struct numeric *b);
 struct numeric numeric_storage(enum format f);
+/* nvfp4:tensor, the one format of files with an option: a float32 beside the weight, one for each
+ * matrix, that its numbers are times. */
+bool numeric_second_scale(const struct numeric *f);
 /* Word i that a format can begin with, in the order of the grammar; empty at the end. */
 struct str numeric_word(size_t i);
 

@@ -133,6 +133,12 @@ void quant_say_fallbacks(const struct fallbacks *f, struct result *out)
         struct buf b = { 0 };
         const struct weight *first = f->kinds[i].first;
         const size_t n = f->kinds[i].n;
+        if (f->kinds[i].became.storage == f->kinds[i].asked.storage) {
+            result_note(out, "%zu %s no second scale: loaders look for none beside %.*s%s", n,
+                        text_plural(n, "weight gets", "weights get"), (int)first->name.n,
+                        first->name.p, n > 1 ? ", ..." : "");
+            continue;
+        }
         numeric_print(&f->kinds[i].asked, &b);
         buf_adds(&b, ": ");
         numeric_print(&f->kinds[i].became, &b);

@@ -34,6 +34,11 @@ static void put_export(const struct export *x, const struct gguf_exported *done,
     if (done->kept)
         result_note(out, "%zu of %zu %s found whole from an earlier attempt", done->kept,
                     done->tensors, text_plural(done->kept, "tensor was", "tensors were"));
+    if (x->n_scales)
+        result_note(out,
+                    "%zu %s beside weights (NAME.scale): not every loader applies them to every "
+                    "matrix; compare the perplexity there",
+                    x->n_scales, text_plural(x->n_scales, "scale", "scales"));
     if (!x->n_changed)
         result_note(out, "no weight has been changed: the tensors and keys are those of the file");
 }

@@ -37,8 +37,14 @@ static enum st finish(const struct model *m, const struct weight *of, struct for
 enum st form_new(const struct model *m, const struct weight *of, enum format format, void *data,
                  struct form **out, struct err *e)
 {
+    return form_new_scaled(m, of, format, data, NULL, out, e);
+}
+
+enum st form_new_scaled(const struct model *m, const struct weight *of, enum format format,
+                        void *data, float *scales, struct form **out, struct err *e)
+{
     struct form *f = x_alloc(sizeof *f);
-    *f = (struct form){ .w = *of, .data = data, .uses = 1 };
+    *f = (struct form){ .w = *of, .data = data, .scales = scales, .uses = 1 };
     size_t row = 0, bytes = 0;
     if (!format_row_bytes(format, of->cols, &row) || !mul_ok(row, (size_t)of->rows, &bytes)) {
         form_drop(f);
@@ -51,7 +57,7 @@ enum st form_new(const struct model *m, const struct weight *of, enum format for
     f->w.bytes = bytes;
     f->w.data = data;
     f->w.problem = NULL;
-    f->w.scale = NULL;
+    f->w.scale = (const uint8_t *)scales;
     return finish(m, of, f, out, e);
 }
 
@@ -67,6 +73,12 @@ enum st form_borrow(const struct model *m, const struct weight *of, const struct
     return finish(m, of, f, out, e);
 }
 
+size_t form_bytes(const struct form *f)
+{
+    const uint64_t scales = f->scales ? f->w.rows / weight_matrix_rows(&f->w) : 0;
+    return f->simulates[0] ? f->packed : f->w.bytes + (size_t)scales * sizeof(float);
+}
+
 struct form *form_keep(struct form *f)
 {
     if (f)
@@ -80,6 +92,7 @@ void form_drop(struct form *f)
         return;
     mem_free(f->v);
     mem_free(f->data);
+    mem_free(f->scales);
     free(f);
 }
 

@@ -19,6 +19,7 @@ struct form {
     struct weight w;
     float *v;   /* decoded, where an op wants a vector, else NULL */
     void *data; /* owned, from mem_alloc; NULL when the bytes belong to another open file */
+    float *scales; /* those of w, owned alike, or NULL */
     /* Where the format of w only keeps what was rounded to another one: the name of that, and the
      * bytes that it would take packed. "" and 0 in forms that a file can hold. */
     char simulates[56];
@@ -31,10 +32,14 @@ struct form {
  * rows. One use, the caller's. */
 NODISCARD enum st form_new(const struct model *m, const struct weight *of, enum format f,
                            void *data, struct form **out, struct err *e);
+/* The same of numbers that are times a scale for each matrix: `scales` is taken over as well. */
+NODISCARD enum st form_new_scaled(const struct model *m, const struct weight *of, enum format f,
+                                  void *data, float *scales, struct form **out, struct err *e);
 /* The weight `by` of another open file, which must stay open, stands for `of`. ST_RANGE when the
  * shapes differ, or the errors of weight_check. */
 NODISCARD enum st form_borrow(const struct model *m, const struct weight *of,
                               const struct weight *by, struct form **out, struct err *e);
+size_t form_bytes(const struct form *f); /* packed, scales included */
 struct form *form_keep(struct form *f); /* one use more; NULL is fine, as for form_drop */
 void form_drop(struct form *f);
 

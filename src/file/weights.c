@@ -309,6 +309,12 @@ float weight_scale(const struct weight *w, uint64_t row)
     return scale;
 }
 
+void weight_scale_name(const struct weight *w, struct buf *out)
+{
+    const int tail = str_ends(w->name, ".weight") ? sizeof ".weight" - 1 : 0;
+    buf_printf(out, "%.*s.scale", (int)w->name.n - tail, w->name.p);
+}
+
 bool weight_same_scales(const struct weight *a, const struct weight *b)
 {
     bool same = true;

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "kernels/encode.h"
 #include "kernels/statistics.h"
+#include "quant/second_scale.h"
 
 /* Elements between two looks at ^C, of a sum, decoded at a time. */
 enum { SLICE = 1 << 22, CHUNK = 1 << 16, PIECE = STATISTICS_CHUNK };
@@ -28,6 +29,8 @@ enum st quant_format(const struct numeric *f, const struct weight *w, struct num
     enum st st = ST_OK;
     if (f->base == NUMERIC_STORAGE)
         got.storage = encode_fallback(f->storage, w->cols);
+    if (got.storage != f->storage || (numeric_second_scale(f) && !second_scale_read(w)))
+        got = numeric_storage(got.storage);
     const char *missing = f->base == NUMERIC_STORAGE ? encode_missing(got.storage) : NULL;
     if (missing)
         st = st_fail(e, ST_UNSUPPORTED, "%s cannot be written: %s", format_info(f->storage)->name,
@@ -45,7 +48,8 @@ enum st quant_format(const struct numeric *f, const struct weight *w, struct num
 
 uint64_t quant_bytes(const struct numeric *f, const struct weight *w)
 {
-    return numeric_bytes(f, w->rows, w->cols);
+    const uint64_t scales = numeric_second_scale(f) ? w->rows / weight_matrix_rows(w) : 0;
+    return numeric_bytes(f, w->rows, w->cols) + scales * sizeof(float);
 }
 
 /* ---- making ---- */
@@ -62,10 +66,10 @@ static bool fits(const struct imatrix_entry *x, const struct weight *w, float *s
            && imatrix_importance(x, w->cols, w->rows / weight_matrix_rows(w), 0, scratch);
 }
 
-static enum st make_storage(const struct quant_request *q, enum format f, char *data,
-                            bool *weighted, struct err *e)
+/* The numbers of w in format f. */
+static enum st make_storage(const struct quant_request *q, const struct weight *w, enum format f,
+                            char *data, bool *weighted, struct err *e)
 {
-    const struct weight *w = q->from;
     const uint64_t per_matrix = weight_matrix_rows(w);
     const uint64_t slice = w->cols && SLICE / w->cols ? SLICE / w->cols : 1;
     float *by = x_scratch((size_t)w->cols * sizeof *by);
@@ -121,10 +125,33 @@ static enum format stored(const struct numeric *f, const struct weight *w)
     return format_by_name(w->cols % 32 ? "f16" : "q8_0"); /* zero bytes are zeros in both */
 }
 
+/* The same, with what is left when a scale for each matrix has been taken out. */
+static enum st make_scaled(const struct quant_request *q, enum format f, char *data, float **scales,
+                           bool *weighted, struct err *e)
+{
+    struct weight rest = *q->from;
+    const uint64_t per = weight_matrix_rows(&rest), n = rest.rows / per;
+    enum st st = second_scales(q->from, q->pool, q->progress ? q->progress->cancel : NULL, scales,
+                               e);
+    if (st)
+        return st;
+    float *times = x_alloc((size_t)n * sizeof *times);
+    for (uint64_t i = 0; i < n; i++)
+        times[i] = weight_scale(q->from, i * per) / (*scales)[i];
+    rest.scale = (const uint8_t *)times;
+    if ((st = make_storage(q, &rest, f, data, weighted, e))) {
+        mem_free(*scales);
+        *scales = NULL;
+    }
+    free(times);
+    return st;
+}
+
 static enum st make(const struct quant_request *q, const struct numeric *f, struct form **out,
                     bool *weighted, struct err *e)
 {
     void *data;
+    float *scales = NULL;
     size_t row, bytes = 0;
     const enum format in = stored(f, q->of);
     enum st st = weight_check(q->from, e);
@@ -137,8 +164,10 @@ static enum st make(const struct quant_request *q, const struct numeric *f, stru
         st = mem_alloc(&data, bytes, what, e);
     if (st)
         return st;
-    if (f->base == NUMERIC_STORAGE)
-        st = make_storage(q, f->storage, data, weighted, e);
+    if (numeric_second_scale(f))
+        st = make_scaled(q, f->storage, data, &scales, weighted, e);
+    else if (f->base == NUMERIC_STORAGE)
+        st = make_storage(q, q->from, f->storage, data, weighted, e);
     else if (f->base == NUMERIC_DROP)
         memset(data, 0, bytes);
     else
@@ -149,7 +178,7 @@ static enum st make(const struct quant_request *q, const struct numeric *f, stru
             st_where(e, "%.*s", (int)q->of->name.n, q->of->name.p);
         return st;
     }
-    return form_new(q->model, q->of, in, data, out, e);
+    return form_new_scaled(q->model, q->of, in, data, scales, out, e);
 }
 
 /* ---- what it cost ---- */
@@ -276,14 +305,17 @@ static uint64_t content_of(const struct quant_request *q)
     return h;
 }
 
-/* What was made of the same content: for the weight itself, else for another one. */
-static struct entry *find(struct quant_cache *c, const struct quant_request *q, uint64_t content)
+/* What was made of the same content, in the format that the weight gets: for the weight itself,
+ * else for another one. */
+static struct entry *find(struct quant_cache *c, const struct quant_request *q, uint64_t content,
+                          const struct numeric *format)
 {
     struct entry *other = NULL;
     for (size_t i = 0; c && i < c->n; i++) {
         struct entry *x = &c->list[i];
         if (x->content != content || x->note.method != q->method
-            || !numeric_equal(&x->note.asked, &q->format))
+            || !numeric_equal(&x->note.asked, &q->format)
+            || !numeric_equal(&x->note.format, format))
             continue;
         if (x->of == q->of)
             return x;
@@ -300,6 +332,16 @@ static void keep(struct quant_cache *c, const struct quant_request *q, uint64_t 
     x_grow(&c->list, &c->cap, c->n + 1, sizeof *c->list);
     c->list[c->n++] = (struct entry){ content, q->of, form_keep(f), *note, ++c->clock };
     shrink(c, mem_budget() / 4);
+}
+
+static enum st copy_scales(const struct form *f, float **out, struct err *e)
+{
+    const size_t bytes = (size_t)(f->w.rows / weight_matrix_rows(&f->w)) * sizeof(float);
+    void *p;
+    enum st st = mem_alloc(&p, bytes, "scales of matrices", e);
+    if (!st)
+        *out = memcpy(p, f->scales, bytes);
+    return st;
 }
 
 /* What is known, under the name of the weight that it is to stand for. */
@@ -320,7 +362,12 @@ static enum st again(struct quant_cache *c, const struct quant_request *q, struc
             return st;
         memcpy(bytes, f->w.data, f->w.bytes);
         struct form *copy;
-        if ((st = form_new(q->model, q->of, f->w.format, bytes, &copy, e)))
+        float *scales = NULL;
+        if (f->scales && (st = copy_scales(f, &scales, e))) {
+            mem_free(bytes);
+            return st;
+        }
+        if ((st = form_new_scaled(q->model, q->of, f->w.format, bytes, scales, &copy, e)))
             return st;
         memcpy(copy->simulates, f->simulates, sizeof copy->simulates);
         copy->packed = f->packed;
@@ -335,18 +382,19 @@ static enum st again(struct quant_cache *c, const struct quant_request *q, struc
 enum st quant_make(struct quant_cache *c, const struct quant_request *q, struct form **out,
                    struct quant_note *note, struct err *e)
 {
-    const uint64_t content = c ? content_of(q) : 0;
-    struct entry *known = find(c, q, content);
-    if (known)
-        return again(c, q, known, out, note, e);
     struct form *f;
     struct quant_note n = { .method = q->method,
                             .asked = q->format,
                             .from = q->from->format,
                             .from_reference = q->from != q->of };
     enum st st = quant_format(&q->format, q->of, &n.format, e);
-    if (!st)
-        st = make(q, &n.format, &f, &n.weighted, e);
+    if (st)
+        return st;
+    const uint64_t content = c ? content_of(q) : 0;
+    struct entry *known = find(c, q, content, &n.format);
+    if (known)
+        return again(c, q, known, out, note, e);
+    st = make(q, &n.format, &f, &n.weighted, e);
     if (st == ST_NOMEM && c) { /* what is kept for convenience goes first */
         shrink(c, 0);
         st = make(q, &n.format, &f, &n.weighted, e);

@@ -110,8 +110,10 @@ static enum st to_be_made(const struct export_maker *k, const struct quant_item 
         h = hash_bytes(x->sum, (size_t)(x->n_mat * x->n_in) * sizeof *x->sum, h);
     buf_free(&words);
     t->type_id = (uint32_t)format_info(f.storage)->id;
-    t->bytes = quant_bytes(&f, item->w);
-    *from = (struct export_bytes){ .of = item->w, .item = item, .known_by = h | 1 };
+    t->bytes = numeric_bytes(&f, item->w->rows, item->w->cols);
+    *from = (struct export_bytes){
+        .of = item->w, .item = item, .scaled = numeric_second_scale(&f), .known_by = h | 1
+    };
     return ST_OK;
 }
 
@@ -164,25 +166,62 @@ static enum st plan_tensors(const struct session *s, const struct session_model 
         t->type_id = f->w.type_id;
         t->bytes = f->simulates[0] ? f->packed : f->w.bytes;
         x->from[i].p = f->w.data;
+        x->from[i].scales = f->w.scale;
     }
     free(known_by);
     return st;
 }
 
-/* The scales beside weights that are not the file's own are left out. */
-static void drop_scales(const struct weights *all, struct export *x)
+/* The scales beside a tensor, which are not the file's own, are a tensor behind it. */
+static void add_scales(struct export *x, const struct export_bytes *from)
 {
-    bool *own = x_alloc((all->n + 1) * sizeof *own);
-    for (size_t i = 0; i < all->n; i++)
-        own[i] = x->from[i].own;
+    const struct weight *w = from->of;
+    const uint64_t n = w->rows / weight_matrix_rows(w);
+    struct buf name = { 0 };
+    weight_scale_name(w, &name);
+    struct export_bytes *added = &x->from[x->n_tensors];
+    *added = *from;
+    added->p = from->scales;
+    added->name = buf_take(&name);
+    added->known_by = from->known_by ? hash_bytes("scale", 5, from->known_by) | 1 : 0;
+    x->n_scales++;
+    x->tensors[x->n_tensors++] = (struct gguf_tensor){ .name = str_from(added->name),
+                                                       .rank = 1,
+                                                       .ne = { n, 1, 1, 1 },
+                                                       .type_id = 0, /* F32 */
+                                                       .bytes = (size_t)n * sizeof(float) };
+}
+
+/* The scales beside weights that are not the file's own are those of what stands for them. */
+static void settle_scales(const struct weights *all, struct export *x)
+{
+    struct gguf_tensor *tensors = x->tensors;
+    struct export_bytes *from = x->from;
+    bool *gone = x_alloc((all->n + 1) * sizeof *gone);
+    struct buf name = { 0 };
+    x->tensors = x_alloc((2 * all->n + 1) * sizeof *x->tensors);
+    x->from = x_alloc((2 * all->n + 1) * sizeof *x->from);
     for (size_t i = 0; i < all->n; i++) {
         const struct weight *beside = all->list[i].beside;
-        if (beside && !own[beside - all->list])
-            continue;
-        x->tensors[x->n_tensors] = x->tensors[i];
-        x->from[x->n_tensors++] = x->from[i];
+        buf_clear(&name);
+        weight_scale_name(&all->list[i], &name);
+        const struct weight *old = weights_find(all, str_of(name.p, name.n));
+        gone[i] |= beside && !from[beside - all->list].own;
+        if (old && (from[i].scales || from[i].scaled))
+            gone[old - all->list] = true;
     }
-    free(own);
+    for (size_t i = 0; i < all->n; i++) {
+        if (gone[i])
+            continue;
+        x->tensors[x->n_tensors] = tensors[i];
+        x->from[x->n_tensors++] = from[i];
+        if (from[i].scales || from[i].scaled)
+            add_scales(x, &from[i]);
+    }
+    buf_free(&name);
+    free(gone);
+    free(tensors);
+    free(from);
 }
 
 /* ---- parts ---- */
@@ -238,7 +277,7 @@ static enum st plan_files(struct session *s, const struct session_model *m,
     x.from = x_alloc(n * sizeof *x.from);
     enum st st = as ? plan_made(s, m, as, &x, e) : plan_tensors(s, m, &x, e);
     if (!st) {
-        drop_scales(m->model->weights, &x);
+        settle_scales(m->model->weights, &x);
         st = cut(&x, split, e);
     }
     if (!st) {
@@ -308,6 +347,8 @@ void export_free(struct export *x)
     free(x->metas);
     free(x->parts);
     free(x->files);
+    for (size_t i = 0; i < x->n_tensors; i++)
+        free(x->from[i].name);
     free(x->tensors);
     free(x->from);
     if (x->maker)
@@ -337,12 +378,18 @@ static enum st bytes_of(void *data, size_t i, const void **out, struct err *e)
     struct quant_request q = request_for(x->maker, item);
     q.pool = session_pool(x->maker->s);
     q.progress = &quiet;
-    form_drop(x->maker->form); /* one at a time */
-    x->maker->form = NULL;
-    enum st st = quant_make(NULL, &q, &x->maker->form, &note, e);
-    if (!st)
-        *out = x->maker->form->w.data;
-    return st;
+    enum st st = ST_OK;
+    if (x->maker->made != item) {
+        form_drop(x->maker->form); /* one at a time */
+        x->maker->form = NULL;
+        x->maker->made = NULL;
+        st = quant_make(NULL, &q, &x->maker->form, &note, e);
+    }
+    if (st)
+        return st;
+    x->maker->made = item;
+    *out = x->from[i].name ? x->maker->form->w.scale : x->maker->form->w.data;
+    return ST_OK;
 }
 
 static uint64_t identity_of(void *data, size_t i)

@@ -31,6 +31,7 @@ struct export
     struct gguf_meta *metas; /* [n_parts] */
     struct gguf_tensor *tensors;
     size_t n_tensors;
+    size_t n_scales; /* tensors among them that the file has not: NAME.scale */
     struct export_bytes *from; /* [tensors] */
     struct export_names *names;
     struct export_maker *maker; /* of the weights of a plan that is not held, else NULL */
@@ -43,9 +44,10 @@ struct export
  * and qdb.version, qdb.source and qdb.changes say how it was made; where an importance matrix
  * weighed encoders, quantize.imatrix.{file,dataset,entries_count,chunks_count} name it. Keys that
  * number the parts of a split are dropped or made anew. The scales beside a weight (NAME.scale,
- * NAME.input_scale) go when other bytes take its place: these hold the scaled numbers. ST_STATE
- * when a change cannot be written to a file (it names the change and what to undo), ST_FORMAT when
- * a tensor is damaged; tensors of an unknown type are passed through as they are. */
+ * NAME.input_scale) go when other bytes take its place: these hold the scaled numbers, or have
+ * scales of their own, which stand behind them. ST_STATE when a change cannot be written to a file
+ * (it names the change and what to undo), ST_FORMAT when a tensor is damaged; tensors of an unknown
+ * type are passed through as they are. */
 NODISCARD enum st export_plan(struct session *s, struct session_model *m,
                               const struct export_as *as, const char *path, uint64_t split,
                               struct export *out, struct err *e);

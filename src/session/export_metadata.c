@@ -35,7 +35,8 @@ static void label(const struct session *s, const struct session_model *m, const 
         f[i] = all->list[i].format;
     for (size_t i = 0; i < x->n_tensors; i++) {
         const enum format is = format_by_id(x->tensors[i].type_id);
-        f[x->from[i].of - all->list] = is;
+        if (!x->from[i].name)
+            f[x->from[i].of - all->list] = is;
         quantized |= is != FORMAT_NONE && format_info(is)->quantized;
     }
     const int file_type = file_type_of(all, f, mix);

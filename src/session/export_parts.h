@@ -9,6 +9,9 @@
 struct export_bytes {
     const struct weight *of;       /* of the model's file */
     bool own;                      /* the file's own bytes */
+    const uint8_t *scales;         /* those of the form that stands for it, or NULL */
+    bool scaled;                   /* by such that are made of `item` */
+    char *name;                    /* owned: of the scales beside `of`, else NULL */
     const uint8_t *p;              /* NULL where they are made of `item` */
     const struct quant_item *item; /* what the weight becomes, else NULL */
     uint64_t known_by;             /* 0: by themselves */
@@ -18,7 +21,8 @@ struct export_maker {
     struct session *s;
     const struct session_model *m;
     const struct export_as *as;
-    struct form *form; /* the last one that was made */
+    const struct quant_item *made; /* the last one, and its form */
+    struct form *form;
 };
 
 /* The keys of all parts. */

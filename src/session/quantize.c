@@ -139,7 +139,7 @@ static enum st make_one(struct session *s, struct quant_request *q, const struct
     struct form *f = NULL;
     const struct weight *w = item->w;
     const struct form *now = changes_form(s, out->change->model, w);
-    out->bytes_before += now ? now->simulates[0] ? now->packed : now->w.bytes : w->bytes;
+    out->bytes_before += now ? form_bytes(now) : w->bytes;
     q->of = w;
     q->from = quantize_source(s, w);
     q->format = item->format;

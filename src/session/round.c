@@ -139,6 +139,8 @@ static enum st round_target(struct session *s, struct change_target *t, const st
     if (missing && !nothing)
         st = st_fail(e, ST_UNSUPPORTED, "%s cannot be written: %s", format_info(f->storage)->name,
                      missing);
+    else if (numeric_second_scale(f))
+        st = st_fail(e, ST_UNSUPPORTED, "a scale for the tensor is one of weights");
     else if (keys && !nothing
              && (f->fixed || f->grain == GRAIN_GROUP || f->base == NUMERIC_STORAGE))
         st = st_fail(e, ST_UNSUPPORTED, "rows of keys have no fixed length");

@@ -82,6 +82,7 @@ static void what_is_printed_is_read_as_the_same(void **unused)
         { "E4M3:b128x128", "e4m3:b128x128" },
         { "Q4_K", "q4_k" },
         { "int8:static:tensor", "int8:tensor:static" },
+        { "NVFP4:Tensor", "nvfp4:tensor" },
     };
     for (int i = 0; i < 20000; i++) {
         const struct numeric f = any();
@@ -159,15 +160,18 @@ static bool add_text(struct buf *out)
     const int n = draw(3) ? (int)draw(5) : 0;
     char seen[8] = "";
     bool fits = true, wide = false;
+    const enum format file = (enum format)draw((uint64_t)format_count());
+    const bool second = which >= BASES && file == format_by_name("nvfp4");
     if (which < BASES)
         add_base(out, &bases[which]);
     else
-        buf_adds(out, format_info((enum format)draw((uint64_t)format_count()))->name);
+        buf_adds(out, format_info(file)->name);
     for (int i = 0; i < n; i++) {
         const struct option *o = &options[draw(OPTIONS)];
         buf_printf(out, ":%s", o->text);
         fits &= !strchr(seen, o->kind)
-                && (strchr(allowed, o->kind) || (which == 1 && o->kind == 'f'));
+                && (strchr(allowed, o->kind) || (which == 1 && o->kind == 'f')
+                    || (second && !strcmp(o->text, "tensor")));
         wide |= o->wide;
         seen[strlen(seen)] = o->kind;
     }

@@ -337,7 +337,107 @@ static void parts_of_a_split_agree(void **state)
     sitting_end(&f);
 }
 
+/* abs(x - y) over abs(y), both as l2, of a weight. */
+static double weight_error(const struct weight *w, const struct weight *ref)
+{
+    const uint64_t n = w->rows * w->cols;
+    float *x = x_alloc((size_t)n * sizeof *x), *y = x_alloc((size_t)n * sizeof *y);
+    double error = 0, size = 0;
+    weight_decode_flat(w, 0, n, x);
+    weight_decode_flat(ref, 0, n, y);
+    for (uint64_t i = 0; i < n; i++) {
+        error += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+        size += (double)y[i] * (double)y[i];
+    }
+    free(x);
+    free(y);
+    return sqrt(error / size);
+}
+
+/* nvfp4:tensor makes small weights as good as others, in the run and in the file, which has the
+ * scales that are not there without. */
+static void scales_are_made_and_written(void **state)
+{
+    (void)state;
+    struct sitting f = sitting_begin(NULL);
+    write_model(FOLDED, "folded.gguf");
+    sitting_open(&f, scratch_path("folded.gguf"));
+    const struct weights *all = f.m->model->weights;
+    command(f.s, "quant ** nvfp4");
+    struct model *m = exported(&f);
+    assert_true(weight_error(named(m->weights, "blk.0.ffn_down.weight"),
+                             named(all, "blk.0.ffn_down.weight"))
+                > 0.2);
+    model_free(m);
+    command(f.s, "quant ** nvfp4:tensor");
+    command(f.s, "plan save %s", scratch_path("nv.plan"));
+    struct session_run *r;
+    assert_ok(session_prompt(f.s, ids, TOKENS, NULL, &r, &f.e), &f.e);
+    models_finish(r->run);
+    float *plan = models_output(r->run, "output.out", NULL);
+    m = exported(&f);
+    float *got = logits(m, run_mode(r->run), 0, 0);
+    assert_memory_equal(got, plan, TOKENS * VOCAB * sizeof *got);
+    for (int i = 0; i < MATRICES; i++) {
+        char name[64];
+        int exponent;
+        snprintf(name, sizeof name, "%s.weight", matrices[i].name);
+        const struct weight *w = named(m->weights, name);
+        assert_within(weight_error(w, named(all, name)), 0, 0.1);
+        assert_true(!w->scale == !i); /* token_embd has none */
+        assert_true(!i || frexpf(weight_scale(w, 0), &exponent) == 0.5f);
+    }
+    free(got);
+    free(plan);
+    command(f.s, "undo");
+    command(f.s, "undo");
+    command(f.s, "export gguf %s as %s", scratch_path("as.gguf"), scratch_path("nv.plan"));
+    struct model *as = models_open(scratch_path("as.gguf"));
+    assert_int_equal(as->weights->n, m->weights->n);
+    for (size_t i = 0; i < m->weights->n; i++) {
+        const struct weight *a = &as->weights->list[i], *b = &m->weights->list[i];
+        assert_true(str_eq(a->name, b->name) && a->bytes == b->bytes);
+        assert_memory_equal(a->data, b->data, b->bytes);
+    }
+    model_free(as);
+    model_free(m);
+    sitting_end(&f);
+}
+
+/* A matrix for each expert has a scale for each; what is not finite is said. */
+static void each_expert_gets_its_scale(void **state)
+{
+    (void)state;
+    static float x[2 * 2 * 64];
+    static const uint64_t ne[] = { 64, 2, 2 };
+    struct sitting f = sitting_begin(NULL);
+    struct build b = BUILD_INIT;
+    size_t n;
+    uint64_t random = 3;
+    for (int i = 0; i < 256; i++)
+        x[i] = (float)unit_normal(&random) * (i < 128 ? 1e-4f : 1e6f);
+    build_string(&b, "general.architecture", "never-seen");
+    build_tensor(&b, "blk.0.ffn_up_exps.weight", 0, 3, ne, x, sizeof x);
+    build_f32(&b, "blk.0.ffn_up_exps.scale", 3, 1, NULL); /* of no use: replaced */
+    uint8_t *image = build_image(&b, &n);
+    build_free(&b);
+    scratch_write("in.gguf", image, n);
+    free(image);
+    sitting_open(&f, scratch_path("in.gguf"));
+    command(f.s, "quant blk.0.ffn_up_exps.weight nvfp4:tensor");
+    struct model *m = exported(&f);
+    assert_int_equal(m->weights->n, 2);
+    const struct weight *w = named(m->weights, "blk.0.ffn_up_exps.weight");
+    assert_true(weight_scale(w, 0) < 1e-6f && weight_scale(w, 3) > 100);
+    assert_within(weight_error(w, named(f.m->model->weights, "blk.0.ffn_up_exps.weight")), 0, 0.1);
+    model_free(m);
+    refused(f.s, ST_SYNTAX, ANYWHERE, "it is what it is", "quant ** q4_0:tensor");
+    refused(f.s, ST_SYNTAX, ANYWHERE, "nvfp4:tensor", "quant ** nvfp4:chan");
+    sitting_end(&f);
+}
+
 UNIT_MAIN(CASE(the_model_is_that_with_larger_weights), CASE(neither_spans_nor_threads_change_a_bit),
           CASE(experts_have_a_scale_each), CASE(other_tensors_with_the_name_are_no_scales),
           CASE(every_command_sees_the_same_numbers),
-          CASE(what_is_encoded_anew_has_its_scale_inside), CASE(parts_of_a_split_agree))
+          CASE(what_is_encoded_anew_has_its_scale_inside), CASE(parts_of_a_split_agree),
+          CASE(scales_are_made_and_written), CASE(each_expert_gets_its_scale))
