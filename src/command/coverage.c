@@ -34,8 +34,8 @@ static void put_entry(const struct imatrix_entry *x, const struct weight *w, str
     table_int(t, (int64_t)n_mat);
     table_int(t, (int64_t)(n_mat - unseen));
     table_int(t, (int64_t)zero);
-    table_int(t, (int64_t)fmin(least, 0x1p62));
-    table_int(t, (int64_t)fmin(most, 0x1p62));
+    table_int(t, (int64_t)least);
+    table_int(t, (int64_t)most);
     if (unseen > LISTED)
         buf_adds(&list, ",...");
     table_str(t, n_mat > 1 && unseen ? buf_str(&list) : NULL);

@@ -10,6 +10,9 @@
 #include "file/imatrix_forms.h"
 #include "file/save.h"
 
+/* Tokens that no text has, 10^12. */
+#define MOST_TOKENS 0x1p40f
+
 enum st imatrix_fail(struct err *e, const char *path, struct str name, const char *what)
 {
     char shown[READER_NAME];
@@ -68,9 +71,11 @@ enum st imatrix_check(const struct imatrix_entry *x, const char *path, struct er
             return imatrix_fail(e, path, x->name, what);
         }
     for (uint64_t k = 0; k < x->n_mat; k++)
-        if (!(x->count[k] >= 0) || isinf(x->count[k])) {
-            snprintf(what, sizeof what, "the count of matrix %llu is %g", (unsigned long long)k,
-                     (double)x->count[k]);
+        if (!(x->count[k] >= 0) || x->count[k] > MOST_TOKENS
+            || x->count[k] != floorf(x->count[k])) {
+            snprintf(what, sizeof what,
+                     "the count of matrix %llu is %g; a number of tokens cannot be",
+                     (unsigned long long)k, (double)x->count[k]);
             return imatrix_fail(e, path, x->name, what);
         }
     return ST_OK;
@@ -197,7 +202,11 @@ enum st imatrix_merge(struct imatrix *m, const struct imatrix *from, int64_t chu
             y->sum[k] += times * x->sum[k];
         for (uint64_t k = 0; k < x->n_mat; k++)
             y->count[k] += times * x->count[k];
+        if ((st = imatrix_check(y, NULL, e)))
+            return st;
     }
+    if (m->chunks > INT32_MAX - from->chunks)
+        return st_fail(e, ST_RANGE, "the files have more than %d chunks", INT32_MAX);
     for (size_t i = 0; i < from->n_datasets; i++)
         imatrix_add_dataset(m, str_from(from->datasets[i]));
     if (from->text && !m->text)

@@ -33,8 +33,9 @@ struct imatrix {
     struct gguf *file; /* that it was read from, kept so that it can be written again; or NULL */
 };
 
-/* Read either form. Counts that the file does not justify, sums that are negative, infinite or NaN,
- * sums without counts and names that occur twice are ST_FORMAT, with the entry's name. */
+/* Read either form. Sizes that the file does not justify, sums that are negative, infinite or NaN,
+ * counts that are no numbers of tokens (not whole, or more than any text has), sums without counts
+ * and names that occur twice are ST_FORMAT, with the entry's name. */
 NODISCARD enum st imatrix_open(const char *path, struct imatrix **out, struct err *e);
 /* The same over a map, which is taken over, also on failure. */
 NODISCARD enum st imatrix_parse(struct map map, struct imatrix **out, struct err *e);
@@ -47,7 +48,7 @@ NODISCARD enum st imatrix_add(struct imatrix *m, struct str name, uint64_t n_in,
                               struct imatrix_entry **out, struct err *e);
 void imatrix_add_dataset(struct imatrix *m, struct str name);
 /* Add all that `from` saw. Of the older form a call counts as chunk_size tokens. ST_RANGE, naming
- * the entry, when the shapes differ. */
+ * the entry, when the shapes differ; ST_FORMAT when a sum or a count becomes too large. */
 NODISCARD enum st imatrix_merge(struct imatrix *m, const struct imatrix *from, int64_t chunk_size,
                                 struct err *e);
 

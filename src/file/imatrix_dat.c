@@ -63,7 +63,9 @@ enum st imatrix_parse_dat(struct reader *r, struct imatrix *m)
     if ((st = reader_u32(r, &chunks, "the number of chunks"))
         || (st = read_length(r, "the name of the text", 0, 1, &length)))
         return st;
-    m->chunks = (int32_t)chunks;
+    if (chunks > INT32_MAX)
+        return reader_fail(r, r->at - 8, ST_FORMAT, "%ld chunks", (long)(int32_t)chunks);
+    m->chunks = (int64_t)chunks;
     const struct str text = str_of((const char *)r->p + r->at, length);
     if (length && memchr(text.p, 0, length))
         return reader_fail(r, r->at, ST_FORMAT, "the name of the text has a zero byte");

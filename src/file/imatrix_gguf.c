@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Importance matrices as GGUF files: tensors of sums and of counts, in pairs. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,16 +47,28 @@ static enum st read_pair(struct imatrix *m, struct str name, const struct gguf_t
     return imatrix_check(x, path, e);
 }
 
+/* A number of chunks, or of tokens in one; absent: 0. */
+static enum st read_count(const struct imatrix *m, const char *key, int64_t *out, struct err *e)
+{
+    const struct gguf_kv *kv = gguf_find(m->file, key);
+    const int64_t v = kv && gguf_is_integer(kv->type) ? gguf_integer(kv, 0) : 0;
+    if (v < 0 || v > INT32_MAX) {
+        st_fail(e, ST_FORMAT, "%s is %" PRId64, key, v);
+        return st_where(e, "%s", m->file->map.path);
+    }
+    *out = v;
+    return ST_OK;
+}
+
 static enum st read_keys(struct imatrix *m, struct err *e)
 {
     const struct gguf_kv *kv = gguf_find(m->file, "imatrix.datasets");
     for (uint64_t i = 0; kv && kv->elem == GGUF_STRING && i < kv->n; i++)
         imatrix_add_dataset(m, gguf_string(m->file, kv, i));
-    const struct gguf_kv *chunks = gguf_find(m->file, "imatrix.chunk_count");
-    const struct gguf_kv *size = gguf_find(m->file, "imatrix.chunk_size");
-    m->chunks = chunks && gguf_is_integer(chunks->type) ? gguf_integer(chunks, 0) : 0;
-    m->chunk_size = size && gguf_is_integer(size->type) ? gguf_integer(size, 0) : 0;
-    return shingles_get(m->file, &m->text, e);
+    enum st st = read_count(m, "imatrix.chunk_count", &m->chunks, e);
+    if (!st)
+        st = read_count(m, "imatrix.chunk_size", &m->chunk_size, e);
+    return st ? st : shingles_get(m->file, &m->text, e);
 }
 
 enum st imatrix_parse_gguf(struct gguf *g, struct imatrix *m, struct err *e)

@@ -147,7 +147,7 @@ static void refuses_lying_files(void **state)
         { 4, 0, "name of an entry" }, { 22, 0xffffffff, "calls" },
         { 26, 0, "values of an" },    { 26, 0x40000000, "values of an" },
         { 30, 0x7fc00000, "nan" },    { 34, 0xbf800000, "-1" },
-        { 34, 0x7f800000, "inf" },
+        { 34, 0x7f800000, "inf" },    { 76, 0xee6b2800, "chunks" },
     };
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         struct buf b = { 0 };
@@ -230,29 +230,52 @@ static void reads_and_writes_gguf(void **state)
     assert_int_equal(mem_used(), 0);
 }
 
+/* What is said of a file of these sums and counts. */
+static void gguf_lies(const float *sum, const float *count, uint64_t n_counts, const char *says)
+{
+    struct build b = BUILD_INIT;
+    struct imatrix *m;
+    struct err e = ERR_INIT;
+    size_t n;
+    build(&b, sum, count, n_counts);
+    uint8_t *image = build_image(&b, &n);
+    assert_fails(imatrix_parse(map_borrow(image, n, "made"), &m, &e), ST_FORMAT, &e);
+    if (!strstr(e.msg, says))
+        fail_msg("`%s` does not say %s", e.msg, says);
+    build_free(&b);
+    free(image);
+}
+
 static void refuses_lying_gguf(void **state)
 {
     (void)state;
     static const float bad[][6] = { { 1, 4, 9, NAN, 0, 0 }, { 1, -4, 9, 16, 0, 0 } };
-    static const float bad_counts[] = { 2, NAN, 5 };
-    for (int i = 0; i < 5; i++) {
+    static const float bad_counts[][3] = { { 2, NAN, 5 }, { 1e30f, 0, 5 }, { 2, 0.5f, 5 },
+                                           { 2, 0, -1 },  { INFINITY, 0, 5 } };
+    for (int i = 0; i < 2; i++)
+        gguf_lies(bad[i], counts, 3, "blk.0.w.weight");
+    for (size_t i = 0; i < sizeof bad_counts / sizeof *bad_counts; i++)
+        gguf_lies(sums, bad_counts[i], 3, "`blk.0.w.weight`: the count of matrix");
+    gguf_lies(sums, counts, 2, "different numbers");
+    for (int i = 0; i < 4; i++) {
         struct build b = BUILD_INIT;
         size_t n;
         uint8_t *image;
-        if (i == 4) {
+        if (i == 3)
+            build_llama(&b);
+        else
             build_string(&b, "general.type", "imatrix");
+        if (i < 2) { /* keys that lie */
+            const int64_t lie = i ? -1 : 4000000000;
+            build_integer(&b, i ? "imatrix.chunk_size" : "imatrix.chunk_count", GGUF_I64,
+                          (uint64_t)lie);
+            build_f32(&b, "blk.0.w.weight.counts", 1, 3, counts);
+        }
+        if (i < 3)
             build_f32(&b, "blk.0.w.weight.in_sum2", 2, 3, sums);
-        } else
-            build(&b, i < 2 ? bad[i] : sums, i == 2 ? bad_counts : counts, i == 3 ? 2 : 3);
         assert_null(parse_built(&b, &image, &n, ST_FORMAT));
         free(image);
     }
-    struct build b = BUILD_INIT;
-    size_t n;
-    uint8_t *image;
-    build_llama(&b);
-    assert_null(parse_built(&b, &image, &n, ST_FORMAT));
-    free(image);
     assert_int_equal(mem_used(), 0);
 }
 
@@ -292,6 +315,10 @@ static void merges(void **state)
     assert_fails(imatrix_merge(all, other, 1, &e), ST_RANGE, &e);
     assert_non_null(strstr(e.msg, "blk.0.w.weight"));
     imatrix_free(other);
+    /* sums that are too large together */
+    all->list[0].count[2] = 0x1p41f;
+    assert_fails(imatrix_merge(all, m, 1, &e), ST_FORMAT, &e);
+    assert_non_null(strstr(e.msg, "`blk.0.w.weight`: the count of matrix 2"));
     imatrix_free(again);
     buf_free(&out);
     imatrix_free(old);
