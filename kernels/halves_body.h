@@ -10,8 +10,7 @@
 
 enum {
     HALVES_ROWS = LEVEL_VECTOR == 64 ? 4 : 2, /* sums that fit the registers, with four tokens */
-    HALVES_STEP = 2 * LANES,
-    HALVES_STRETCH = 512 /* columns that a lane sums from zero; they stay in the first cache */
+    HALVES_STEP = 2 * LANES
 };
 
 INLINE void add_exact_product(part *sum, part a, part b)
@@ -60,19 +59,18 @@ INLINE void halves_rest_of(enum plain_kind kind, const uint8_t *w, size_t row_by
         memcpy(out->x + t * HALVES_STEP, x + t * n, (size_t)some * sizeof *x);
 }
 
-/* sum[r][t] += `some` columns, at most HALVES_STRETCH. Memory is asked for ahead where weights come
- * from it. */
-INLINE void halves_stretch(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                           const float *x, int64_t n, int tokens, int64_t some,
-                           struct lanes sum[][BLOCK_TOKENS])
+/* Some rows times `tokens` tokens. Memory is asked for ahead where weights come from it. */
+INLINE void halves_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
+                        const float *x, int64_t n, int tokens, float *y, int64_t stride)
 {
     enum { BYTES_OF_STEP = HALVES_STEP * (int)sizeof(float) };
     const uint8_t *ahead = w + PLAIN_AHEAD + (size_t)rows * row_bytes;
-    const int64_t whole = some / HALVES_STEP * HALVES_STEP;
+    const int64_t whole = n / HALVES_STEP * HALVES_STEP;
+    struct lanes sum[HALVES_ROWS][BLOCK_TOKENS];
     struct halves_rest rest;
-    if (whole < some)
+    if (whole < n)
         halves_rest_of(kind, w + whole * plain_bytes(kind), row_bytes, rows, x + whole, n, tokens,
-                       some - whole, &rest);
+                       n - whole, &rest);
     EACH_PART
     {
         part s[HALVES_ROWS][BLOCK_TOKENS];
@@ -85,29 +83,23 @@ INLINE void halves_stretch(enum plain_kind kind, const uint8_t *w, size_t row_by
                                        2);
             halves_step(kind, from, row_bytes, rows, x + c, n, tokens, i, s);
         }
-        if (whole < some)
+        if (whole < n)
             halves_step(PLAIN_F32, (const uint8_t *)rest.w, BYTES_OF_STEP, rows, rest.x,
                         HALVES_STEP, tokens, i, s);
-        EACH(rows, tokens) sum[r][t].p[i] += s[r][t];
+        EACH(rows, tokens) sum[r][t].p[i] = s[r][t];
     }
+    EACH(rows, tokens) y[t * stride + r] = lanes_sum(&sum[r][t]);
 }
 
 /* All rows times `tokens` tokens. */
 INLINE void halves_block(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
                          const float *x, int64_t n, int tokens, float *y, int64_t stride)
 {
-    struct lanes sum[LEVEL_MAX_ROWS][BLOCK_TOKENS];
-    memset(sum, 0, sizeof sum);
-    for (int64_t c = 0; c < n; c += HALVES_STRETCH, x += HALVES_STRETCH) {
-        const int64_t some = n - c < HALVES_STRETCH ? n - c : HALVES_STRETCH;
-        const uint8_t *from = w + c * plain_bytes(kind);
-        int r = 0;
-        for (; r + HALVES_ROWS <= rows; r += HALVES_ROWS, from += HALVES_ROWS * row_bytes)
-            halves_stretch(kind, from, row_bytes, HALVES_ROWS, x, n, tokens, some, sum + r);
-        for (; r < rows; r++, from += row_bytes)
-            halves_stretch(kind, from, row_bytes, 1, x, n, tokens, some, sum + r);
-    }
-    EACH(rows, tokens) y[t * stride + r] = lanes_sum(&sum[r][t]);
+    int r = 0;
+    for (; r + HALVES_ROWS <= rows; r += HALVES_ROWS, w += HALVES_ROWS * row_bytes)
+        halves_dots(kind, w, row_bytes, HALVES_ROWS, x, n, tokens, y + r, stride);
+    for (; r < rows; r++, w += row_bytes)
+        halves_dots(kind, w, row_bytes, 1, x, n, tokens, y + r, stride);
 }
 
 INLINE void halves_tokens(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,

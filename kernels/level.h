@@ -12,6 +12,7 @@
 #include "kernels/feature.h"
 #include "kernels/logits.h"
 #include "kernels/native.h"
+#include "kernels/panel.h"
 #include "kernels/rows.h"
 
 /* As kernels/rows.h has them. */
@@ -85,6 +86,7 @@ struct level {
      * mode native; weights lie there as floats or, where plain_rows has them, halves. */
     void (*halves_rows)(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
                         const float *x, int64_t tokens, int64_t n, float *y, int64_t stride);
+    panel_kernel *panels[PANEL__COUNT]; /* for many tokens */
     /* Scores of a part with keys [from, end), and channels [from, end) of its values mixed into z;
      * see kernels/attention.h. */
     void (*attention_scores)(const struct attention *a, const struct attention_part *p,

@@ -11,6 +11,7 @@
 #include "kernels/level_native.h"
 #include "kernels/logits_body.h"
 #include "kernels/moments_body.h"
+#include "kernels/panel_body.h"
 #include "kernels/plain_body.h"
 #include "kernels/rows_body.h"
 #include "kernels/scan_body.h"
@@ -25,6 +26,7 @@ const struct level level_avx2 = {
     .dot_rows = dot_rows,
     .plain_rows = PLAIN_KERNELS,
     .halves_rows = halves_rows,
+    .panels = PANEL_KERNELS,
     .attention_scores = attention_scores_level,
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,

@@ -12,6 +12,7 @@
 #include "kernels/level_native.h"
 #include "kernels/logits_body.h"
 #include "kernels/moments_body.h"
+#include "kernels/panel_body.h"
 #include "kernels/plain_body.h"
 #include "kernels/rows_body.h"
 #include "kernels/scan_body.h"
@@ -27,7 +28,7 @@ static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pa
         | FEATURES(AVX512VL) | FEATURES(AVX512VNNI)
 #define AVX512_KERNELS \
     .rows = LEVEL_MAX_ROWS, .dot_rows = dot_rows, .plain_rows = PLAIN_KERNELS, \
-    .halves_rows = halves_rows, \
+    .halves_rows = halves_rows, .panels = PANEL_KERNELS, \
     .attention_scores = attention_scores_level, .attention_mix = attention_mix_level, \
     .to_halves = to_halves, .row = ROW_KERNELS, .logits = LOGITS_KERNELS, \
     .scan = SCAN_KERNELS, .moments = moments_of_floats, .native = &native, .decode = decode, \

@@ -10,6 +10,7 @@
 #include "kernels/level_native.h"
 #include "kernels/logits_body.h"
 #include "kernels/moments_body.h"
+#include "kernels/panel_body.h"
 #include "kernels/rows_body.h"
 #include "kernels/scan_body.h"
 
@@ -21,6 +22,7 @@ const struct level level_c = {
     .rows = LEVEL_MAX_ROWS,
     .dot_rows = dot_rows,
     .halves_rows = halves_rows,
+    .panels = PANEL_KERNELS,
     .attention_scores = attention_scores_level,
     .attention_mix = attention_mix_level,
     .to_halves = to_halves,

@@ -49,7 +49,10 @@ static decode_kernel *const decode_kernels[NATIVE__COUNT] = { NATIVE_FORMATS(DEC
 static inline void decode_halves(const uint8_t *p, float *y, int64_t n)
 {
     int64_t i = 0;
-#ifdef __F16C__
+#ifdef __AVX512F__
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(y + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p + 2 * i))));
+#elif defined __F16C__
     for (; i + 8 <= n; i += 8)
         _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 2 * i))));
 #endif

@@ -171,6 +171,10 @@ static void stored_mul(const struct matrix *w, const float *bias, const float *x
         exact_mul(w, bias, x, tokens, false, y, pool, cancel);
         return;
     }
+    if (rounds == NATIVE_F16 && tokens > FEW_TOKENS) {
+        panel_mul(w, bias, x, tokens, PANEL_HALVES, round_to_f16, y, pool, cancel);
+        return;
+    }
     char *memory = x_alloc((size_t)(tokens * w->cols) * sizeof(float) + LINE);
     struct rounding j = { rounds == NATIVE_F16 ? round_to_f16 : round_to_bf16, x, aligned(memory),
                           w->cols };

@@ -63,17 +63,27 @@ static void draw_halves(struct trial *t, enum draw_kind kind, uint16_t *h, float
 static float define_halves(const float *w, const float *x, int64_t n)
 {
     float lane[16] = { 0 };
-    for (int64_t c = 0; c < n; c += 512) {
-        float stretch[16] = { 0 };
-        for (int64_t i = c; i < n && i < c + 512; i++)
-            stretch[i % 16] += w[i] * x[i];
-        for (int i = 0; i < 16; i++)
-            lane[i] += stretch[i];
-    }
+    for (int64_t i = 0; i < n; i++)
+        lane[i % 16] += w[i] * x[i];
     for (int apart = 8; apart; apart /= 2)
         for (int i = 0; i < apart; i++)
             lane[i] += lane[i + apart];
     return lane[0];
+}
+
+/* y [tokens][stride] of halves w [rows][n] and x [tokens][n]: every bit, and what is between the
+ * rows. */
+static void expect_halves(struct trial *t, const float *w, int64_t rows, const float *x,
+                          int64_t tokens, int64_t n, const float *y, int64_t stride)
+{
+    GUARD(t, float, want, (tokens - 1) * stride + rows, GUARD_OUT);
+    for (int64_t k = 0; k < tokens; k++)
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t i = k * stride + r;
+            want[i] = define_halves(w + r * n, x + k * n, n);
+            expect_dot("y", i, want[i], w + r * n, x + k * n, n, (double)(5 + n / 16) * 0x1p-24);
+        }
+    expect_bits("y", y, want, (tokens - 1) * stride + rows);
 }
 
 void check_halves_rows(struct trial *t)
@@ -92,19 +102,46 @@ void check_halves_rows(struct trial *t)
     GUARD(t, float, x, tokens * n, GUARD_IN);
     GUARD(t, uint8_t, data, (rows - 1) * row_bytes + used, GUARD_IN);
     GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
-    GUARD(t, float, want, (tokens - 1) * stride + rows, GUARD_OUT);
     draw_halves(t, draw(t) & 1 ? kind : DRAW_UNIFORM, half, x, tokens * n);
     draw_halves(t, kind, half, w, rows * n);
     for (int64_t r = 0; r < rows; r++)
         memcpy(data + r * row_bytes, as_halves ? (void *)(half + r * n) : (void *)(w + r * n),
                (size_t)used);
     guard_seal();
-    for (int64_t i = 0; i < tokens * rows; i++)
-        want[i / rows * stride + i % rows] = define_halves(w + i % rows * n, x + i / rows * n, n);
     CALL(t->level->halves_rows, as_halves ? PLAIN_F16 : PLAIN_F32, data, (size_t)row_bytes, rows, x,
          tokens, n, y, stride);
-    expect_bits("y", y, want, (tokens - 1) * stride + rows); /* and what is between the rows */
-    for (int64_t i = 0; i < tokens * rows; i++)
-        expect_dot("y", i, y[i / rows * stride + i % rows], w + i % rows * n, x + i / rows * n, n,
-                   (double)(37 + n / 512) * 0x1p-24);
+    expect_halves(t, w, rows, x, tokens, n, y, stride);
+}
+
+/* n columns of each of `count` rows to their places among `side`, see kernels/panel.h. */
+static void put_panel(const float *from, int64_t count, int64_t n, int64_t side, float *to)
+{
+    const int64_t vectors = panel_vectors(n);
+    memset(to, 0, (size_t)((count + side - 1) / side * side * vectors) * 16 * sizeof *to);
+    for (int64_t r = 0; r < count; r++)
+        for (int64_t c = 0; c < n; c++)
+            to[((r / side * vectors + c / 16) * side + r % side) * 16 + c % 16] = from[r * n + c];
+}
+
+void check_panel_halves(struct trial *t)
+{
+    const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
+    const int rows = (int)draw_int(t, 1, PANEL_ROWS), tokens = (int)draw_int(t, 1, PANEL_TOKENS);
+    const int64_t n = draw_length(t, 1, 3000), padded = panel_vectors(n) * 16;
+    const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 9);
+    const int64_t groups = (rows + PANEL_SIDE - 1) / PANEL_SIDE;
+    kern_note("%d rows, %d columns, %d tokens, %s", rows, (int)n, tokens, draw_name(kind));
+    GUARD(t, float, w, rows * n, GUARD_IN);
+    GUARD(t, float, x, tokens * n, GUARD_IN);
+    GUARD(t, uint16_t, half, (rows > tokens ? rows : tokens) * n, GUARD_IN);
+    GUARD(t, float, panel, groups * PANEL_SIDE * padded, GUARD_IN);
+    GUARD(t, float, acts, tokens * padded, GUARD_IN);
+    GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
+    draw_halves(t, draw(t) & 1 ? kind : DRAW_UNIFORM, half, x, tokens * n);
+    draw_halves(t, kind, half, w, rows * n);
+    put_panel(w, rows, n, PANEL_SIDE, panel);
+    put_panel(x, tokens, n, tokens, acts);
+    guard_seal();
+    CALL(t->level->panels[PANEL_HALVES], panel, rows, acts, tokens, padded / 16, y, stride);
+    expect_halves(t, w, rows, x, tokens, n, y, stride);
 }

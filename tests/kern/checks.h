@@ -24,6 +24,7 @@ void expect_fine(struct trial *t, const struct matrix *w, const float *bias, con
 /* check_exact.c */
 void check_dot_rows(struct trial *t);
 void check_halves_rows(struct trial *t);
+void check_panel_halves(struct trial *t);
 
 /* check_attention.c */
 void check_to_halves(struct trial *t);

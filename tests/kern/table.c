@@ -19,6 +19,8 @@ const struct kern kern_table[] = {
     { "dot_rows", "level c, and the sum in double", KERN_LEVELS, NULL, 200, check_dot_rows },
     { "halves_rows", "docs/modes.md, every bit; the sum in double", KERN_LEVELS, NULL, 200,
       check_halves_rows },
+    { "panel_halves", "docs/modes.md, every bit; the sum in double", KERN_LEVELS, NULL, 200,
+      check_panel_halves },
     { "to_halves", "to nearest, ties to even", KERN_LEVELS, NULL, 100, check_to_halves },
     { "attention_scores", "level c, and the sum in double", KERN_LEVELS, NULL, 200,
       check_attention_scores },

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Products of many tokens in floats: weights and activations copied once into the order in which
+ * the kernels read them, so that these go through memory in two straight lines. */
+#ifndef QDB_KERNELS_PANEL_H
+#define QDB_KERNELS_PANEL_H
+
+#include <signal.h>
+#include <stdint.h>
+
+/* A panel holds PANEL_ROWS rows of weights in groups of PANEL_SIDE, activations blocks of up to
+ * PANEL_TOKENS.
+ * Columns are cut into vectors of PANEL_LANES and filled up with zeros to whole leaves; the same
+ * vector of all rows of a group, or tokens of a block, stand side by side: [group][vector][of the
+ * group][PANEL_LANES]. The last group is filled up with rows of zeros. */
+enum { PANEL_ROWS = 16, PANEL_SIDE = 4, PANEL_TOKENS = 6, PANEL_LANES = 16, PANEL_LEAF = 64 };
+
+static inline int64_t panel_vectors(int64_t cols)
+{
+    return (cols + PANEL_LEAF - 1) / PANEL_LEAF * (PANEL_LEAF / PANEL_LANES);
+}
+
+/* The order of sums: docs/modes.md, under native, for weights in f16. */
+enum panel_order { PANEL_HALVES, PANEL__COUNT };
+
+/* y[t * stride + r] for one block of tokens; w and x aligned to 64 bytes. */
+typedef void panel_kernel(const float *w, int rows, const float *x, int tokens, int64_t vectors,
+                          float *y, int64_t stride);
+
+/* Tokens are spread over as many blocks as needed so that none is much smaller than another. */
+static inline int64_t panel_first(int64_t block, int64_t blocks, int64_t tokens)
+{
+    return block * tokens / blocks;
+}
+
+/* A whole product; see matrix_mul. Activations go through `round` on their way in, unless NULL. */
+struct pool;
+struct matrix;
+void panel_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens,
+               enum panel_order order, void (*round)(const float *x, int64_t n, float *y), float *y,
+               struct pool *pool, const volatile sig_atomic_t *cancel);
+
+#endif
