@@ -38,9 +38,12 @@ bool recipe_kind_find(struct str name, enum recipe_kind *out)
 static const struct {
     const char *name, *spelled;
 } of_ik[] = {
-    { "q2_k", "q2_K" }, { "q3_k", "q3_K" },   { "q4_k", "q4_K" },      { "q5_k", "q5_K" },
-    { "q6_k", "q6_K" }, { "q8_kv", "q8_KV" }, { "q1_0", "q1_0_g128" }, { "q8_kv_r8", "q8_KV_r8" },
-    { "q2_0", NULL },   { "tq1_0", NULL },    { "tq2_0", NULL },       { "nvfp4", NULL },
+    { "q2_k", "q2_K" },         { "q3_k", "q3_K" },      { "q4_k", "q4_K" },
+    { "q5_k", "q5_K" },         { "q6_k", "q6_K" },      { "q8_k", "q8_K" },
+    { "q8_k16", "q8_K16" },     { "q8_k32", "q8_K32" },  { "q8_k64", "q8_K64" },
+    { "q8_k128", "q8_K128" },   { "q8_kr8", "q8_KR8" },  { "q8_kv", "q8_KV" },
+    { "q8_kv_r8", "q8_KV_r8" }, { "q1_0", "q1_0_g128" }, { "q2_0", NULL },
+    { "tq1_0", NULL },          { "tq2_0", NULL },       { "nvfp4", NULL },
 };
 enum { N_OF_IK = sizeof of_ik / sizeof *of_ik, FIRST_ID_OF_IK = 97 };
 

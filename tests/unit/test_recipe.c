@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/memory.h"
 #include "file/recipe.h"
@@ -210,6 +211,40 @@ static void each_kind_has_its_spelling(void **state)
     }
 }
 
+/* Is the word in the list, where it begins behind a space? In any case if `loosely`. */
+static bool listed(struct str list, const char *word, bool loosely)
+{
+    const size_t n = strlen(word);
+    for (size_t i = 1; i + n <= list.n; i++)
+        if (list.p[i - 1] == ' ' && (i + n == list.n || list.p[i + n] == ' ')
+            && (loosely ? !strncasecmp(list.p + i, word, n) : !memcmp(list.p + i, word, n)))
+            return true;
+    return false;
+}
+
+/* Every format: types.txt says which names the programs take. */
+static void programs_take_every_name(void **state)
+{
+    (void)state;
+    size_t n;
+    char *text = unit_read(golden_path("types.txt"), &n);
+    const size_t first = (size_t)((char *)memchr(text, '\n', n) - text);
+    const struct str lists[RECIPE__COUNT] = {
+        [RECIPE_QUANTIZE] = str_of(text, first),
+        [RECIPE_IK] = str_of(text + first + 1, n - first - 2),
+        [RECIPE_THIREUS] = str_of(text + first + 1, n - first - 2),
+    };
+    for (int kind = 0; kind < RECIPE__COUNT; kind++)
+        for (int f = 0; f < format_count(); f++) {
+            const char *own = format_info((enum format)f)->name;
+            const char *name = recipe_type_name((enum recipe_kind)kind, (enum format)f);
+            if (name ? !listed(lists[kind], name, false) : listed(lists[kind], own, true))
+                fail_msg("%s: %s for %s", recipe_kind_name((enum recipe_kind)kind),
+                         name ? name : "none", own);
+        }
+    free(text);
+}
+
 UNIT_MAIN(CASE(reads_the_three_kinds), CASE(the_first_rule_holds), CASE(refuses_what_is_no_recipe),
           CASE(what_it_writes_is_exact), CASE(what_cannot_be_told_apart_is_refused),
-          CASE(each_kind_has_its_spelling))
+          CASE(each_kind_has_its_spelling), CASE(programs_take_every_name))
