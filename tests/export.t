@@ -35,8 +35,9 @@ qdb -ex 'plan stock Q4_K_M' -ex "export gguf $tmp/held.gguf"
 qdb -ex 'quant ** q8_0' -ex "export gguf $tmp/streamed.gguf as Q4_K_M"
 check "weights encoded as they are written give the file of the plan" \
     cmp "$tmp/held.gguf" "$tmp/streamed.gguf"
-qdb --mem 1M -ex 'plan stock Q4_K_M'
-like "what does not fit in memory is not held" "$err" 'export gguf FILE as'
+qdb --mem 1M -ex 'plan stock Q4_K_M' -ex "export gguf $tmp/mapped.gguf" -ex 'info memory'
+check "what does not fit in memory lies on the disk" cmp "$tmp/held.gguf" "$tmp/mapped.gguf"
+like "and is counted apart" "$out" '^mapped +[0-9]{6,} +weights in other formats'
 qdb --mem 1M -ex "export gguf $tmp/small.gguf as Q4_K_M"
 check "but written" cmp "$tmp/held.gguf" "$tmp/small.gguf"
 qdb -ex 'quant blk.0.** q5_k' -ex "plan save $tmp/a.plan" -ex undo -ex "export gguf $tmp/a.gguf as $tmp/a.plan" \

@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 
-static _Atomic size_t budget, used, peak;
+static _Atomic size_t budget, used, peak, mapped;
 
 static NORETURN void die(size_t bytes)
 {
@@ -69,16 +69,25 @@ void x_grow(void *array_pointer, size_t *cap, size_t need, size_t size)
     *cap = n;
 }
 
-/* The size of a large buffer stands in the 64 bytes before it, for mem_free to give it back. */
-enum { HEAD = 64 };
+/* The size of a large buffer, a multiple of 64, stands in the 64 bytes before it for mem_free to
+ * give it back, plus one where these are mapped from a file. */
+enum { HEAD = 64, MAPPED = 1 };
 enum { HUGE_PAGE = 2 << 20 };
+
+bool mem_map_bytes(size_t bytes, size_t *of_file)
+{
+    size_t total;
+    if (!add_ok(bytes, HEAD + 63, &total))
+        return false;
+    *of_file = total & ~(size_t)63;
+    return true;
+}
 
 enum st mem_alloc(void **out, size_t bytes, const char *what, struct err *e)
 {
     size_t total, rounded, limit = budget, now = used;
-    if (!add_ok(bytes, HEAD + 63, &total) || !add_ok(total, HUGE_PAGE, &rounded))
+    if (!mem_map_bytes(bytes, &total) || !add_ok(total, HUGE_PAGE, &rounded))
         return st_fail(e, ST_NOMEM, "%s: size overflows", what);
-    total &= ~(size_t)63;
     if (limit && (now > limit || total > limit - now)) {
         char need[16], lim[16], use[16];
         st_fail(e, ST_NOMEM, "%s needs %s; the budget is %s, %s of it in use", what,
@@ -109,8 +118,28 @@ void mem_free(void *p)
     char *base = (char *)p - HEAD;
     size_t total;
     memcpy(&total, base, sizeof total);
+    if (total & MAPPED) {
+        atomic_fetch_sub(&mapped, total - MAPPED);
+        munmap(base, total - MAPPED);
+        return;
+    }
     atomic_fetch_sub(&used, total);
     free(base);
+}
+
+enum st mem_map(void **out, int fd, size_t bytes, const char *what, struct err *e)
+{
+    size_t total;
+    if (!mem_map_bytes(bytes, &total))
+        return st_fail(e, ST_NOMEM, "%s: size overflows", what);
+    char *p = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED)
+        return st_fail(e, ST_NOMEM, "%s: the system refused to map %zu bytes", what, bytes);
+    const size_t head = total | MAPPED;
+    memcpy(p, &head, sizeof head);
+    atomic_fetch_add(&mapped, total);
+    *out = p + HEAD;
+    return ST_OK;
 }
 
 enum st mem_grow(void *array_pointer, size_t *cap, size_t need, size_t size, const char *what,
@@ -139,6 +168,7 @@ void mem_set_budget(size_t bytes) { budget = bytes; }
 size_t mem_budget(void) { return budget; }
 size_t mem_used(void) { return used; }
 size_t mem_peak(void) { return peak; }
+size_t mem_mapped(void) { return mapped; }
 
 size_t mem_available(void)
 {

@@ -37,6 +37,10 @@ void x_grow(void *array_pointer, size_t *cap, size_t need, size_t size);
  * *out is written on success only; mem_free(NULL) is fine. */
 NODISCARD enum st mem_alloc(void **out, size_t bytes, const char *what, struct err *e);
 void mem_free(void *p);
+/* A buffer in an open file of mem_map_bytes() bytes instead (false: that overflows), shared with
+ * it; fd may be closed then. Counted apart from the budget. */
+bool mem_map_bytes(size_t bytes, size_t *of_file);
+NODISCARD enum st mem_map(void **out, int fd, size_t bytes, const char *what, struct err *e);
 /* As x_grow, for an array whose length a file decides: from mem_alloc, and with its errors. */
 NODISCARD enum st mem_grow(void *array_pointer, size_t *cap, size_t need, size_t size,
                            const char *what, struct err *e);
@@ -45,6 +49,7 @@ void mem_set_budget(size_t bytes); /* 0 = no limit */
 size_t mem_budget(void);
 size_t mem_used(void);
 size_t mem_peak(void);
+size_t mem_mapped(void); /* by mem_map */
 size_t mem_available(void); /* bytes the system could give now (MemAvailable), 0 if unknown */
 
 #endif

@@ -176,6 +176,8 @@ static enum st info_memory(struct session *s, const struct call *c, struct resul
     memory_row(t, "budget", mem_budget(), mem_budget() ? "set mem-budget, --mem" : "no limit");
     memory_row(t, "in use", mem_used(), "large buffers of qdb itself");
     memory_row(t, "peak", mem_peak(), "the most since the start");
+    if (mem_mapped())
+        memory_row(t, "mapped", mem_mapped(), "weights in other formats, in temporary files");
     for (size_t i = 0; i < s->models.n_models; i++)
         memory_row(t, "mapped", s->models.models[i]->model->weights->n_bytes,
                    s->models.models[i]->path);

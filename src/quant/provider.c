@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "file/temporary.h"
 #include "kernels/encode.h"
 #include "kernels/statistics.h"
 #include "quant/second_scale.h"
@@ -53,6 +54,17 @@ uint64_t quant_bytes(const struct numeric *f, const struct weight *w)
 }
 
 /* ---- making ---- */
+
+/* Room for what is made: up to half of the budget in memory, on the disk beyond, where there is any
+ * for it. */
+static enum st room(void **out, size_t bytes, const char *what, struct err *e)
+{
+    const size_t half = mem_budget() / 2, used = mem_used();
+    if (half && (used > half || bytes > half - used)
+        && !temporary_alloc(out, bytes, what, NULL))
+        return ST_OK;
+    return mem_alloc(out, bytes, what, e);
+}
 
 static bool tick(const struct quant_request *q, double elements)
 {
@@ -161,7 +173,7 @@ static enum st make(const struct quant_request *q, const struct numeric *f, stru
     snprintf(what, sizeof what, "%.*s", (int)(q->of->name.n > 60 ? 60 : q->of->name.n),
              q->of->name.p);
     if (!st)
-        st = mem_alloc(&data, bytes, what, e);
+        st = room(&data, bytes, what, e);
     if (st)
         return st;
     if (numeric_second_scale(f))
@@ -331,7 +343,7 @@ static void keep(struct quant_cache *c, const struct quant_request *q, uint64_t 
         return;
     x_grow(&c->list, &c->cap, c->n + 1, sizeof *c->list);
     c->list[c->n++] = (struct entry){ content, q->of, form_keep(f), *note, ++c->clock };
-    shrink(c, mem_budget() / 4);
+    shrink(c, mem_budget() ? mem_budget() / 4 : SIZE_MAX);
 }
 
 static enum st copy_scales(const struct form *f, float **out, struct err *e)
@@ -357,7 +369,7 @@ static enum st again(struct quant_cache *c, const struct quant_request *q, struc
         form_keep(f);
     else {
         const uint64_t content = known->content;
-        enum st st = mem_alloc(&bytes, f->w.bytes, "a form", e);
+        enum st st = room(&bytes, f->w.bytes, "a form", e);
         if (st)
             return st;
         memcpy(bytes, f->w.data, f->w.bytes);

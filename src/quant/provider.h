@@ -49,7 +49,8 @@ void quant_cache_free(struct quant_cache *c);
 void quant_cache_forget(struct quant_cache *c, const struct weights *w);
 
 /* The form, from the cache (may be NULL) or made now; a use is the caller's. What the cache holds
- * and nobody uses is at most a quarter of the memory budget. Errors: those of quant_format, of the
+ * and nobody uses is at most a quarter of the memory budget; what comes when half of that is taken
+ * lies in temporary files (file/temporary.h). Errors: those of quant_format, of the
  * decoder; ST_RANGE for a number that is not finite (the message says where), ST_NOMEM,
  * ST_CANCELLED. */
 NODISCARD enum st quant_make(struct quant_cache *c, const struct quant_request *q,

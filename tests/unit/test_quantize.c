@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "file/temporary.h"
 #include "kernels/encode.h"
 #include "kernels/statistics.h"
 #include "session/control.h"
@@ -258,6 +259,34 @@ static void the_size_that_is_foretold_is_that_of_the_file(void **unused)
     assert_int_equal(st.st_size, cell_named(&out, "quant", "file")->i);
     result_free(&out);
     sitting_end(&f);
+}
+
+/* Beyond half of the budget encodings are mapped from the disk: the model runs as from memory. */
+static void what_memory_cannot_hold_lies_on_the_disk(void **unused)
+{
+    (void)unused;
+    float *x[2];
+    size_t bytes;
+    void *p;
+    struct err e = ERR_INIT;
+    if (temporary_alloc(&p, 1, "a byte", &e))
+        SKIP_CASE("%s", e.msg);
+    mem_free(p);
+    for (int small = 0; small < 2; small++) {
+        struct sitting f = sitting_begin("--demo=add");
+        if (small)
+            mem_set_budget(2 * (mem_used() + 100000));
+        command(f.s, "plan stock Q4_K_M");
+        assert_true(small ? mem_mapped() > 500000 : mem_mapped() == 0);
+        x[small] = logits(&f, &bytes);
+        command(f.s, "undo");
+        mem_set_budget(0);
+        sitting_end(&f);
+        assert_int_equal(mem_mapped(), 0);
+    }
+    assert_memory_equal(x[0], x[1], bytes);
+    free(x[0]);
+    free(x[1]);
 }
 
 /* A size that no file will have is not called one of a file, as long as export refuses. */
@@ -617,6 +646,7 @@ UNIT_MAIN(CASE(a_key_ends_the_measurement_and_keeps_the_change),
           CASE(numbers_come_from_the_reference_where_there_is_one),
           CASE(what_is_dropped_gives_out_zero), CASE(the_size_that_is_foretold_is_that_of_the_file),
           CASE(what_no_file_holds_has_a_size_alone),
+          CASE(what_memory_cannot_hold_lies_on_the_disk),
           CASE(what_cannot_be_is_refused), CASE(files_that_cannot_run_are_planned_too),
           CASE(what_is_kept_is_known_by_its_content), CASE(interrupted_it_leaves_no_change),
           CASE(activations_are_rounded_as_by_hand))
