@@ -60,7 +60,7 @@ void table_row(struct table *t)
     x_grow(&t->cells, &t->cap_cells, need, sizeof *t->cells);
     t->at = t->n_rows++ * t->n_columns;
     for (size_t i = t->at; i < need; i++)
-        t->cells[i].absent = true;
+        t->cells[i] = (struct cell){ .absent = true };
 }
 
 static struct cell *next(struct table *t, bool text)
@@ -77,6 +77,12 @@ void table_skip(struct table *t)
 {
     assert(t->at < t->n_rows * t->n_columns);
     t->at++;
+}
+
+void table_instead(struct table *t, const char *s)
+{
+    t->cells[t->at].instead = s;
+    table_skip(t);
 }
 
 void table_strn(struct table *t, struct str s) { next(t, true)->s = x_strndup(s.p, s.n); }

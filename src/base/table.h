@@ -24,6 +24,7 @@ enum table_form {
 
 struct cell {
     bool absent;
+    const char *instead; /* what people read in the place of an absent number; NULL: nothing */
     union {
         int64_t i; /* COL_INT, COL_BOOL */
         double f;
@@ -36,7 +37,7 @@ struct column {
     char *unit; /* "" if none */
     enum column_type type;
     int digits; /* significant digits shown to people, 0 = default */
-    bool quiet; /* TABLE_LINE leaves it out: people read the same elsewhere in the line */
+    bool quiet; /* text leaves it out: people read the same elsewhere */
 };
 
 struct table {
@@ -78,6 +79,7 @@ void table_int(struct table *t, int64_t v);
 void table_float(struct table *t, double v);
 void table_bool(struct table *t, bool v);
 void table_skip(struct table *t);
+void table_instead(struct table *t, const char *s); /* absent, but for people; s is static */
 const struct cell *table_cell(const struct table *t, size_t row, size_t column);
 int table_find(const struct table *t, const char *column); /* index or -1 */
 

@@ -42,6 +42,37 @@ void put_mean(struct table *t, const struct clustered_mean *m)
     put_number(t, m->high);
 }
 
+void put_kl(struct table *t, double kl, double floor)
+{
+    if (kl < floor)
+        table_instead(t, "<floor");
+    else
+        put_number(t, kl);
+}
+
+void put_kl_mean(struct table *t, const struct clustered_mean *kl, double floor)
+{
+    if (kl->value < floor) {
+        put_kl(t, kl->value, floor);
+        put_absent(t, 2);
+    } else
+        put_mean(t, kl);
+}
+
+void put_below_floor(struct table *t, double kl, double floor)
+{
+    if (isnan(floor))
+        table_skip(t);
+    else
+        table_bool(t, kl < floor);
+}
+
+void put_floor(struct table *t, double kl, double floor)
+{
+    put_below_floor(t, kl, floor);
+    put_number(t, floor);
+}
+
 void put_absent(struct table *t, int n)
 {
     for (int i = 0; i < n; i++)

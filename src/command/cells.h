@@ -20,6 +20,16 @@ void put_positive(struct table *t, int64_t i);
  * is not either, and shown so. */
 void put_share(struct table *t, const struct share *s);
 void put_mean(struct table *t, const struct clustered_mean *m);
+/* A KL below the floor of mode fast is no figure: people read `<floor`. floor: NaN in other modes.
+ */
+void put_kl(struct table *t, double kl, double floor);
+/* 3 cells. */
+void put_kl_mean(struct table *t, const struct clustered_mean *kl, double floor);
+/* Is it below: absent in other modes; and with the floor itself, cells of FLOOR_COLUMNS. */
+void put_below_floor(struct table *t, double kl, double floor);
+void put_floor(struct table *t, double kl, double floor);
+#define FLOOR_COLUMNS \
+    { COL_BOOL, "below_floor", .quiet = true }, { COL_FLOAT, "fast_floor", "nat/token", 4 }
 /* n cells that are absent. */
 void put_absent(struct table *t, int n);
 

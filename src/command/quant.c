@@ -106,22 +106,26 @@ static void measured_table(const struct session *s, const struct measured *m, st
         { COL_FLOAT, "kl_low", "nat/token", 4 }, { COL_FLOAT, "kl_high", "nat/token", 4 },
         { COL_FLOAT, "kl_before", "nat/token", 4 }, { COL_FLOAT, "kl_change", "nat/token", 4 },
         { COL_FLOAT, "change_low", "nat/token", 4 }, { COL_FLOAT, "change_high", "nat/token", 4 },
-        { COL_FLOAT, "top1", "", 4 }, { COL_STRING, "compute" }, { COL_STRING, "text" },
-        { COL_INT, "scored", "token" }, { COL_INT, "segments" }, { COL_INT, "segments_of" });
+        { COL_FLOAT, "top1", "", 4 }, { COL_STRING, "compute" }, FLOOR_COLUMNS,
+        { COL_STRING, "text" }, { COL_INT, "scored", "token" }, { COL_INT, "segments" },
+        { COL_INT, "segments_of" });
     table_row(t);
     table_str(t, "measured");
-    put_mean(t, &m->now.kl);
-    put_number(t, m->was.value);
-    put_numbers(t, (const double[]){ m->change.value, m->change.low, m->change.high }, 3);
+    const bool was_below = m->was.value < m->floor, both = was_below && m->now.kl.value < m->floor;
+    put_kl_mean(t, &m->now.kl, m->floor);
+    put_kl(t, m->was.value, m->was_itself ? NAN : m->floor);
+    put_kl_mean(t, &m->change, both ? INFINITY : NAN);
     put_number(t, m->now.top1.value);
     table_str(t, compute_name(m->mode));
+    put_floor(t, m->now.kl.value, m->floor);
     table_str(t, s->data.path);
     table_int(t, m->now.scored);
     table_int(t, m->now.segments);
     table_int(t, m->now.segments_of);
     broken_note(&m->now.broken, m->now.scored, "the model", "segment", out);
     if (m->mode == COMPUTE_FAST)
-        result_note(out, "both models ran in mode fast, whose own rounding adds to the kl");
+        result_note(out, "both models ran in mode fast, whose own rounding adds to the kl%s",
+                    isnan(m->floor) ? "; how much (its floor) is not measured yet" : "");
     if (m->itself)
         result_note(out, "reference = this file as opened; its own loss is not seen");
     changes_left_out(m->left_out, out);
@@ -195,7 +199,8 @@ static enum st measured(struct session *s, const struct measured_before *before,
     out->status = RESULT_PARTIAL;
     result_note(out, "%s before %s measured: the change holds, `undo` takes it back",
                 key ? "ended by a key" : "interrupted",
-                known ? "all segments were" : "anything was");
+                !known ? "anything was"
+                : done.now.segments < done.now.segments_of ? "all segments were" : "the floor was");
     return key ? ST_OK : st_fail(e, st, "interrupted");
 }
 

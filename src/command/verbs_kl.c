@@ -118,14 +118,11 @@ struct about {
     struct overlap overlap; /* of the text with that which weighed the model */
 };
 
-/* A KL below what rounding alone makes is no figure. */
-static void put_kl(struct table *t, const struct divergence *d, double floor)
+static void kl_columns(struct table *t)
 {
-    const bool below = d->kl.value < floor;
-    table_column(t, below ? COL_STRING : COL_FLOAT, "kl", "nat/token");
-    table_digits(t, 5);
     TABLE_COLUMNS(
-        t, { COL_FLOAT, "kl_low", "nat/token", 5 }, { COL_FLOAT, "kl_high", "nat/token", 5 },
+        t, { COL_FLOAT, "kl", "nat/token", 5 }, { COL_FLOAT, "kl_low", "nat/token", 5 },
+        { COL_FLOAT, "kl_high", "nat/token", 5 },
         { COL_FLOAT, "kl_median", "nat/token", 4 }, { COL_FLOAT, "kl_p90", "nat/token", 4 },
         { COL_FLOAT, "kl_p99", "nat/token", 4 }, { COL_FLOAT, "kl_p999", "nat/token", 4 },
         { COL_FLOAT, "kl_max", "nat/token", 4 }, { COL_FLOAT, "top1", "", 5 },
@@ -134,22 +131,17 @@ static void put_kl(struct table *t, const struct divergence *d, double floor)
         { COL_FLOAT, "ratio_high", "nat/token", 5 }, { COL_FLOAT, "perplexity", "", 6 },
         { COL_FLOAT, "ref_perplexity", "", 6 }, { COL_STRING, "model" }, { COL_STRING, "compute" },
         { COL_STRING, "reference" }, { COL_STRING, "ref_compute" },
-        { COL_FLOAT, "fast_floor", "nat/token", 4 }, { COL_STRING, "text" }, { COL_STRING, "part" },
+        FLOOR_COLUMNS, { COL_STRING, "text" }, { COL_STRING, "part" },
         { COL_INT, "scored", "token" }, { COL_INT, "segments" }, { COL_INT, "segments_of" },
         { COL_STRING, "interval" }, { COL_FLOAT, "calibration_overlap", "", 4 });
-    table_row(t);
-    if (!below) {
-        put_mean(t, &d->kl);
-        return;
-    }
-    table_str(t, "<floor");
-    put_absent(t, 2);
 }
 
 static void kl_table(const struct divergence *d, const struct about *a, struct result *out)
 {
     struct table *t = result_table(out, "kl", TABLE_RECORD);
-    put_kl(t, d, a->floor);
+    kl_columns(t);
+    table_row(t);
+    put_kl_mean(t, &d->kl, a->floor);
     const double kl[] = { d->kl_median, d->kl_p90, d->kl_p99, d->kl_p999, d->kl_max };
     put_numbers(t, kl, 5);
     put_mean(t, &d->top1);
@@ -160,7 +152,7 @@ static void kl_table(const struct divergence *d, const struct about *a, struct r
     table_str(t, compute_name(a->mode));
     table_str(t, a->x->ref->name);
     table_str(t, compute_name(a->mode));
-    put_number(t, a->floor);
+    put_floor(t, d->kl.value, a->floor);
     table_str(t, a->text);
     table_str(t, a->part);
     table_int(t, d->scored);
@@ -437,7 +429,8 @@ const struct verb verbs_kl[] = {
               "tokens; none below 20 of them; the bound of a top1 of 0 or 1 is Wilson's for so "
               "many tokens. Where logits of the model are not finite, a note names the first "
               "such token, and a batch ends with status 3. In mode fast, a kl below fast_floor "
-              "(`help ppl`) is shown as <floor. What the reference says on the "
+              "(`help ppl`) is shown as <floor (to "
+              "machines: absent, below_floor true). What the reference says on the "
               "evaluation set is kept for the next time, and blocks before the first that has "
               "changed are not run again. `base FILE` "
               "takes a file of log-probabilities of llama-perplexity or `ppl ... save` for the "

@@ -193,7 +193,8 @@ const struct verb verbs_quant[] = {
           "their layers give out for what came in, in mode exact, for 32 tokens at most and until"
           " that has cost enough. measured, with an evaluation set (`data FILE`): kl to the "
           "reference on the half `tune`, before and after; kl_change is their difference paired "
-          "by segment. At a terminal the first two are shown while the third narrows; any key "
+          "by segment; in mode fast with its floor, as in `kl`. At a terminal the "
+          "first two are shown while the third narrows; any key "
           "ends it with the segments that are done, and is the first of the next line. ^C ends it"
           " too; the change holds then.",
       .examples = "quant blk.0.ffn_down.weight q4_0\nquant blk.*.*.weight bits 8\n"

@@ -137,11 +137,7 @@ static void put_entry(struct table *t, const struct entry *x, double floor, stru
         return;
     }
     table_float(t, exp(x->d.nll));
-    if (x->d.kl.value < floor) {
-        put_absent(t, 3);
-        result_note(out, "the kl of %s is below fast_floor", x->m.path);
-    } else
-        put_mean(t, &x->d.kl);
+    put_kl_mean(t, &x->d.kl, floor);
     put_mean(t, &x->d.top1);
     put_number(t, overlap_share(&x->overlap));
     overlap_note(&x->overlap, x->m.path, out);
@@ -155,6 +151,7 @@ static void put_entry(struct table *t, const struct entry *x, double floor, stru
         buf_printf(&b, "\" %.2f", x->worst[i].kl);
     }
     table_str(t, b.n ? buf_str(&b) : NULL);
+    put_below_floor(t, x->d.kl.value, floor);
     buf_free(&b);
 }
 
@@ -197,7 +194,8 @@ static void put_report(const struct about *a, const struct entry *list, int n, s
                   { COL_FLOAT, "kl", "nat/token", 4 }, { COL_FLOAT, "kl_low", "nat/token", 4 },
                   { COL_FLOAT, "kl_high", "nat/token", 4 }, { COL_FLOAT, "top1", "", 4 },
                   { COL_FLOAT, "top1_low", "", 4 }, { COL_FLOAT, "top1_high", "", 4 },
-                  { COL_FLOAT, "calibration_overlap", "", 4 }, { COL_STRING, "worst" });
+                  { COL_FLOAT, "calibration_overlap", "", 4 }, { COL_STRING, "worst" },
+                  { COL_BOOL, "below_floor", .quiet = true });
     const struct divergence *any = NULL;
     for (int i = 0; i < n; i++) {
         put_entry(t, &list[i], a->floor, out);
@@ -348,8 +346,8 @@ const struct verb verbs_report[] = {
           "mem-budget`); files are opened at once and measured one after the other. A file that "
           "cannot run, or has other tokens than the reference, has a row without figures, a note "
           "says why, and the command fails at its end; another architecture with the same tokens "
-          "will do. In mode fast a kl below fast_floor (that of the reference, `help ppl`) is left "
-          "out. ^C keeps the rows that are done. With `--output md` the tables are Markdown.",
+          "will do. In mode fast a kl below fast_floor (that of the reference, `help ppl`) is "
+          "shown as <floor. ^C keeps the rows that are done. With `--output md` the tables are Markdown.",
       .examples = "open --demo=add\ndata add\nquant ** bits 4\nexport gguf "
                   "small.gguf\nundo\nreport small.gguf",
       .kinds = { ARG_FILE },

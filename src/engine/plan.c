@@ -115,6 +115,14 @@ struct form *plan_form(const struct plan *p, const struct model *m, const struct
     return p && p->n_forms && w ? p->forms[w - m->weights->list] : NULL;
 }
 
+bool plan_is_empty(const struct plan *p)
+{
+    bool none = !p || !p->n_transforms;
+    for (size_t i = 0; p && none && i < p->n_forms; i++)
+        none = !p->forms[i];
+    return none;
+}
+
 void plan_transform(struct plan *p, struct plan_transform t)
 {
     x_grow(&p->transforms, &p->cap_transforms, p->n_transforms + 1, sizeof *p->transforms);

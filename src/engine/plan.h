@@ -66,6 +66,7 @@ struct plan {
 void plan_set(struct plan *p, const struct model *m, const struct weight *w, struct form *f);
 /* What stands for w, NULL if it is the file's own. The plan may be NULL. */
 struct form *plan_form(const struct plan *p, const struct model *m, const struct weight *w);
+bool plan_is_empty(const struct plan *p); /* the model as its file has it */
 void plan_transform(struct plan *p, struct plan_transform t);
 void plan_copy(const struct plan *from, struct plan *out); /* the data of transforms is shared */
 void plan_free(struct plan *p);

@@ -38,12 +38,14 @@ void render_safe(struct buf *out, struct str s, bool lines)
     }
 }
 
+bool render_nothing(const struct cell *cell) { return cell->absent && !cell->instead; }
+
 void render_cell(struct buf *out, const struct column *column, const struct cell *cell,
                  const struct style *style)
 {
     char number[40];
     if (cell->absent) {
-        buf_addc(out, '-');
+        buf_adds(out, cell->instead ? cell->instead : "-");
         return;
     }
     switch (column->type) {

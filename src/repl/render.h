@@ -35,7 +35,8 @@ void render_error(struct buf *out, const struct err *e, struct str line, const c
 /* Append s so that nothing in it can steer a terminal: control bytes, invalid UTF-8 and characters
  * that reorder a line become \xNN and \u{N}. `lines`: newlines and tabs stay. */
 void render_safe(struct buf *out, struct str s, bool lines);
-/* A cell as people read it; absent is "-". */
+/* A cell as people read it; absent is "-", or what stands instead. */
+bool render_nothing(const struct cell *cell); /* it is absent, and nothing stands instead */
 void render_cell(struct buf *out, const struct column *column, const struct cell *cell,
                  const struct style *style);
 /* Cut or pad s to `columns` terminal columns. */

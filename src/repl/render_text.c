@@ -34,7 +34,7 @@ static char *header(const struct column *c)
 static bool is_empty(const struct table *t, size_t column)
 {
     for (size_t row = 0; row < t->n_rows; row++)
-        if (!table_cell(t, row, column)->absent)
+        if (!render_nothing(table_cell(t, row, column)))
             return false;
     return t->n_rows > 0;
 }
@@ -44,7 +44,7 @@ static struct layout layout_new(const struct table *t, const struct style *style
     struct layout l = { .t = t };
     l.column = x_alloc(t->n_columns * sizeof *l.column);
     for (size_t i = 0; i < t->n_columns; i++)
-        if (i == 0 || !is_empty(t, i))
+        if (i == 0 || (!is_empty(t, i) && !t->columns[i].quiet))
             l.column[l.n++] = i;
     l.text = x_alloc((t->n_rows + 1) * l.n * sizeof *l.text);
     l.width = x_alloc(l.n * sizeof *l.width);
@@ -76,6 +76,8 @@ static void layout_free(struct layout *l)
 static void add_unit(struct buf *out, const struct column *c, const struct cell *value)
 {
     struct str unit = str_from(c->unit);
+    if (value->absent)
+        return;
     if (c->type == COL_INT && value->i == 1 && unit.n > 2 && str_ends(unit, "s")
         && !memchr(unit.p, '/', unit.n))
         unit.n--;
@@ -280,7 +282,7 @@ static void add_records(struct buf *out, const struct table *t, const struct sty
             buf_addc(out, '\n');
         for (size_t i = 0; i < t->n_columns; i++) {
             const struct cell *c = table_cell(t, row, i);
-            if (c->absent)
+            if (render_nothing(c) || t->columns[i].quiet)
                 continue;
             buf_clear(&cell);
             render_cell(&cell, &t->columns[i], c, style);
@@ -314,7 +316,7 @@ static void add_joined(struct buf *out, const struct table *t, const struct styl
         bool first = true;
         for (size_t i = 0; i < t->n_columns; i++) {
             const struct cell *c = table_cell(t, row, i);
-            if (c->absent || t->columns[i].quiet)
+            if (render_nothing(c) || t->columns[i].quiet)
                 continue;
             buf_adds(out, first ? "" : "  ");
             render_cell(out, &t->columns[i], c, style);

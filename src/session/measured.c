@@ -124,6 +124,21 @@ static struct measurement known_before(struct session *s, const struct measured_
     return was;
 }
 
+/* The floor of mode fast is measured once, behind what the user waits for. */
+static enum st floor_of(struct session *s, const struct subject *x, struct measured *out,
+                        struct err *e)
+{
+    const struct evaluation_set *set = &s->data.set;
+    struct fast_floor floor;
+    out->floor = NAN;
+    if (out->mode != COMPUTE_FAST)
+        return ST_OK;
+    enum st st = session_fast_floor(s, x->model, set->ids, set->segments * set->tokens, &floor, e);
+    if (!st)
+        out->floor = floor.kl;
+    return st;
+}
+
 static void compare(const struct measurement *was, const struct measurement *now,
                     struct measured *out)
 {
@@ -159,7 +174,10 @@ enum st session_measure_after(struct session *s, const struct measured_before *b
             *out = (struct measured){ .itself = x.ref == x.model,
                                       .mode = session_measure_options(s).mode,
                                       .left_out = x.left_out };
+            out->was_itself = out->itself && plan_is_empty(&before->x.plan);
             compare(&was, &now, out);
+            const enum st floor = floor_of(s, &x, out, st ? NULL : e);
+            st = st ? st : floor;
         }
         /* what holds now is what the next change begins with */
         remember(s, *known ? &now : &was, *known ? key_of(s, x.model) : before->key);

@@ -8,9 +8,11 @@
 struct measured {
     struct divergence now;
     struct clustered_mean was;    /* mean KL before */
+    bool was_itself;              /* which was 0 by definition: no change of the reference held */
     struct clustered_mean change; /* of KL, now minus before, paired by segment; NaN if unknown */
     bool itself;                  /* the reference is the file itself */
     enum compute mode;
+    double floor; /* of mode fast; NaN in others, and when the measurement ended before it */
     size_t left_out; /* changes that an evaluation leaves out */
 };
 

@@ -384,14 +384,6 @@ static enum st pass_model(struct evaluator *ev, struct slot *s, const struct pla
     return pass(s->run, shown, hidden, e);
 }
 
-static bool no_plan(const struct plan *plan)
-{
-    bool none = !plan || !plan->n_transforms;
-    for (size_t i = 0; plan && none && i < plan->n_forms; i++)
-        none = !plan->forms[i];
-    return none;
-}
-
 /* Both over the batch; rows of the reference are NULL where all of them are known. */
 static enum st pass_batch(struct evaluator *ev, struct slot *s, const struct plan *plan,
                           struct shown *shown, struct scorer_batch *b, struct err *e)
@@ -401,7 +393,8 @@ static enum st pass_batch(struct evaluator *ev, struct slot *s, const struct pla
     bool known = true;
     for (int i = 0; i < b->n; i++)
         known &= scorer_knows(ev->scorer, b->segment[i]);
-    const bool same = ev->o.ref == ev->o.model && no_plan(plan) && no_plan(run_plan(ev->ref));
+    const bool same = ev->o.ref == ev->o.model && plan_is_empty(plan)
+                      && plan_is_empty(run_plan(ev->ref));
     enum st st = known || same ? ST_OK : pass_reference(ev, s, shown, &ref, e);
     if (!st)
         st = pass_model(ev, s, plan, shown, &x, e);

@@ -82,4 +82,47 @@ static void looks_are_counted_by_text_and_reference(void **unused)
     sitting_end(&f);
 }
 
-UNIT_MAIN(CASE(broken_logits_are_said_in_one_way), CASE(looks_are_counted_by_text_and_reference))
+/* A cell that has no figure because it is below the floor. */
+static bool below(const struct result *r, const char *table, const char *column)
+{
+    const struct cell *c = cell_named(r, table, column);
+    return c->absent && c->instead && !strcmp(c->instead, "<floor");
+}
+
+static void below_the_floor_there_is_no_figure(void **unused)
+{
+    (void)unused;
+    struct sitting f = sitting_begin("--demo=add");
+    command(f.s, "set compute fast");
+    command(f.s, "data add");
+    struct result r = answer(f.s, "quant blk.0.attn_q.weight bf16");
+    const double floor = cell_named(&r, "measured", "fast_floor")->f;
+    assert_string_equal(cell_named(&r, "measured", "compute")->s, "fast");
+    assert_true(floor > 0 && cell_named(&r, "measured", "below_floor")->i);
+    assert_true(below(&r, "measured", "kl") && below(&r, "measured", "kl_change"));
+    assert_true(cell_named(&r, "measured", "kl_low")->absent);
+    assert_true(cell_named(&r, "measured", "change_high")->absent);
+    assert_true(cell_named(&r, "measured", "kl_before")->f == 0); /* no change: 0 by definition */
+    result_free(&r);
+    r = answer(f.s, "kl");
+    const struct table *t = table_named(&r, "kl");
+    assert_int_equal(t->columns[table_find(t, "kl")].type, COL_FLOAT);
+    assert_true(below(&r, "kl", "kl") && cell_named(&r, "kl", "below_floor")->i);
+    assert_true(cell_named(&r, "kl", "fast_floor")->f == floor);
+    result_free(&r);
+    r = answer(f.s, "quant ** q2_k");
+    assert_true(cell_named(&r, "measured", "kl")->f > floor && below(&r, "measured", "kl_before"));
+    assert_true(cell_named(&r, "measured", "change_low")->f > floor);
+    assert_true(!cell_named(&r, "measured", "below_floor")->i);
+    assert_true(cell_named(&r, "measured", "fast_floor")->f == floor);
+    result_free(&r);
+    command(f.s, "set compute native");
+    r = answer(f.s, "quant blk.0.attn_q.weight q8_0");
+    assert_true(cell_named(&r, "measured", "below_floor")->absent);
+    assert_true(cell_named(&r, "measured", "fast_floor")->absent);
+    result_free(&r);
+    sitting_end(&f);
+}
+
+UNIT_MAIN(CASE(below_the_floor_there_is_no_figure), CASE(broken_logits_are_said_in_one_way),
+          CASE(looks_are_counted_by_text_and_reference))

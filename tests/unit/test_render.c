@@ -346,6 +346,31 @@ static void empty_columns_are_left_out(void **state)
     result_free(&r);
 }
 
+/* What stands for an absent number is for people alone, and what is quiet for machines. */
+static void words_stand_in_the_place_of_numbers(void **state)
+{
+    (void)state;
+    static const enum table_form forms[] = { TABLE_RECORD, TABLE_ROWS, TABLE_LINE };
+    static const char *const want[] = { "kl  <floor\n", "kl (nat)\n  <floor\n", "<floor\n" };
+    for (int i = 0; i < 3; i++) {
+        struct result r = { 0 };
+        struct table *t = result_table(&r, "t", forms[i]);
+        TABLE_COLUMNS(t, { COL_FLOAT, "kl", "nat" }, { COL_BOOL, "b", .quiet = true });
+        table_row(t);
+        table_instead(t, "<floor");
+        table_bool(t, true);
+        assert_text(&r, &plain, want[i]);
+        struct style machine = plain;
+        machine.mode = OUTPUT_CSV;
+        assert_text(&r, &machine, "kl,b\n,true\n");
+        struct buf json = { 0 };
+        render_json(&json, STR("x"), &r, NULL);
+        assert_non_null(strstr(json.p, "[[null, true]]"));
+        buf_free(&json);
+        result_free(&r);
+    }
+}
+
 static struct table *heat(struct result *r, int columns)
 {
     struct table *t = result_table(r, "h", TABLE_HEAT);
@@ -536,7 +561,7 @@ int main(void)
         CASE(notes_are_wrapped),
         CASE(records_and_lines),
         CASE(nothing_is_said_as_nothing),
-        CASE(empty_columns_are_left_out),
+        CASE(empty_columns_are_left_out), CASE(words_stand_in_the_place_of_numbers),
         CASE(heat_is_a_ramp),
         CASE(signs_show_in_a_heat_map),
         CASE(wide_heat_folds_and_keeps_peaks),
