@@ -29,6 +29,19 @@ like "rules that overlap" "$out" '^ *1 .*overlaps 2$'
 like "matrices without a rule" "$out" 'attn_q\.weight +- +- +- '
 like "what decides" "$out" '^blk\.1\.ffn_down\.weight +1 +q6_k'
 
+# What no program quantizes is matched, and left as it is.
+echo '.*=q4_0' >"$tmp/all"
+qdb -ex "recipe explain $tmp/all for llama-quantize" -ex "import recipe $tmp/all for llama-quantize"
+decided=$(printf '%s
+' "$out" | sed -n 's/^ *1 *1  *[.][*] *q4_0 *\([0-9]*\) *\([0-9]*\)$/\1 \2/p')
+is "norms are matched" "${decided% *}" "$(printf '%s\n' "$out" | grep -c '^[a-z_0-9.]*weight  *1 ')"
+like "and not decided" "$out" '^blk\.0\.attn_norm\.weight +1 +q4_0 +f32 +f32$'
+like "as import counts" "$out" "^weights +${decided#* }\$"
+like "that is said" "$out" '^[0-9]+ tensors stay as the file has them'
+printf '%s\n' '_norm=q4_0' >"$tmp/all"
+qdb -ex "recipe explain $tmp/all"
+like "a rule about nothing else is dead" "$out" ' 0  dead: what it matches stays as it is$'
+
 for text in 'a' 'a=q4_k_m' '(=q4_0' '=q4_0'; do
     printf '%s' "$text" >"$tmp/bad"
     qdb -ex "recipe explain $tmp/bad"

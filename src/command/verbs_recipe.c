@@ -167,10 +167,17 @@ static enum st recipe_word(const struct call *c, int i, struct recipe **out, str
 struct explained {
     const struct recipe *r;
     const struct weights *w;
-    int64_t *rule_of;          /* [weights] that decides, -1 none */
-    size_t *matches, *decides; /* [rules] */
+    int64_t *rule_of;          /* [weights] the first that matches, -1 none */
+    size_t *matches, *decides; /* [rules]; nothing decides about what no program touches */
     uint8_t *overlaps;         /* [rules][rules]: i and k match one name */
 };
+
+/* Does weight i get the format of rule k when that holds for it? Norms, vectors and the like stay
+ * as they are; a rule may say so. */
+static bool heeds(const struct explained *x, size_t i, size_t k)
+{
+    return mix_allows(&x->w->list[i]) || x->r->list[k].format == x->w->list[i].format;
+}
 
 static enum st explain(struct explained *x, struct progress *p, struct err *e)
 {
@@ -188,7 +195,7 @@ static enum st explain(struct explained *x, struct progress *p, struct err *e)
         x->rule_of[i] = n_hits ? (int64_t)hits[0] : -1;
         for (size_t a = 0; a < n_hits; a++) {
             x->matches[hits[a]]++;
-            x->decides[hits[a]] += !a;
+            x->decides[hits[a]] += !a && heeds(x, i, hits[a]);
             for (size_t b = 0; x->overlaps && b < n_hits; b++)
                 x->overlaps[hits[a] * n + hits[b]] = 1;
         }
@@ -199,6 +206,15 @@ static enum st explain(struct explained *x, struct progress *p, struct err *e)
     return st;
 }
 
+/* Is the rule the first one that matches some tensor? */
+static bool is_first(const struct explained *x, size_t i)
+{
+    for (size_t k = 0; k < x->w->n; k++)
+        if (x->rule_of[k] == (int64_t)i)
+            return true;
+    return false;
+}
+
 static void remark(const struct explained *x, size_t i, struct buf *out)
 {
     const size_t n = x->r->n;
@@ -206,7 +222,9 @@ static void remark(const struct explained *x, size_t i, struct buf *out)
     if (!x->matches[i])
         buf_adds(out, "dead: matches no tensor");
     else if (!x->decides[i])
-        buf_adds(out, "dead: earlier rules decide all it matches");
+        buf_printf(out, "dead: %s",
+                   is_first(x, i) ? "what it matches stays as it is"
+                                  : "earlier rules decide all it matches");
     for (size_t k = 0; x->overlaps && k < n; k++)
         if (k != i && x->overlaps[i * n + k])
             buf_printf(out, named++ ? " %zu" : out->n ? "; overlaps %zu" : "overlaps %zu", k + 1);
@@ -241,7 +259,7 @@ static void put_tensors(const struct session *s, const struct session_model *m,
                         const struct explained *x, struct result *out)
 {
     struct table *t = result_table(out, "tensors", TABLE_ROWS);
-    size_t without = 0;
+    size_t without = 0, left = 0;
     TABLE_COLUMNS(t, { COL_ADDRESS, "tensor" }, { COL_INT, "rule" }, { COL_STRING, "format" },
                   { COL_STRING, "stored" }, { COL_STRING, "now" });
     for (size_t i = 0; i < x->w->n; i++) {
@@ -257,13 +275,22 @@ static void put_tensors(const struct session *s, const struct session_model *m,
             put_absent(t, 3);
         else {
             const enum format to = x->r->list[x->rule_of[i]].format;
-            const enum format stored = encode_fallback(to, w->cols);
+            const bool done = heeds(x, i, (size_t)x->rule_of[i]);
+            const struct format_info *stored = format_info(done ? encode_fallback(to, w->cols)
+                                                                : w->format);
+            left += !done;
             table_int(t, x->rule_of[i] + 1);
             table_str(t, format_info(to)->name);
-            table_str(t, stored == FORMAT_NONE ? NULL : format_info(stored)->name);
+            table_str(t, stored ? stored->name : NULL);
         }
         table_str(t, now ? now->name : NULL);
     }
+    if (left)
+        result_note(out,
+                    "%zu %s as the file has %s, whatever rules say: norms, vectors and others that "
+                    "no program quantizes",
+                    left, text_plural(left, "tensor stays", "tensors stay"),
+                    text_plural(left, "it", "them"));
     if (without)
         result_note(out, "%zu %s no rule: the mix that the program is given decides", without,
                     text_plural(without, "matrix has", "matrices have"));
@@ -396,9 +423,12 @@ const struct verb verbs_recipe[] = {
               "commas for --custom-q of ik_llama.cpp, lines with # comments for Thireus's tools; "
               "without `for` it is what it looks like. A pattern is a regular expression searched "
               "for in the tensor's name, and the first rule that matches holds. For each rule: "
-              "how many tensors it matches, about how many it decides, and with which rules it "
-              "overlaps; for each matrix: its rule, the format, the format it is stored in when "
-              "blocks do not fit its rows, and what it has now. `export recipe` writes recipes.",
+              "how many tensors it matches, how many of them get its format (an earlier rule may "
+              "hold, and programs leave norms, vectors and some small matrices as they are), and "
+              "with which rules it overlaps; for each matrix, and whatever a rule matches: its "
+              "rule, the rule's format, the format it is stored in (another one when blocks do not "
+              "fit its rows, its own when it is left), and what it has now. `export recipe` writes "
+              "recipes.",
       .examples = "export recipe my.recipe\nrecipe explain my.recipe",
       .kinds = { ARG_NONE, ARG_FILE, ARG_TEXT },
       .words = "explain|for|llama-quantize|ik|thireus",
