@@ -8,35 +8,97 @@
 
 #ifdef __AVX2__
 
-/* sum[t] continued by the terms of block b. */
+/* A block of WIDTH rows, taken apart. */
+struct few_block {
+    ints code[8];
+    floats d, m;
+};
+typedef void few_take(const uint8_t *p, size_t stride, struct few_block *w);
+
+/* sum[t] continued by the terms of block b, for tokens t .. end. */
 INLINE void few_block(const struct native_format *f, const struct native_acts *x, int64_t b,
-                      const ints code[8], floats d, floats m, floats *sum)
+                      int64_t t, int64_t end, const struct few_block *w, floats *sum)
 {
     const int64_t blocks = x->stride / 32;
-    const int8_t *a = x->code + 32 * b;
-    for (int64_t t = 0; t < x->tokens; t++, a += x->stride, b += blocks) {
-        const ints isum = few_dot(f, few_start(f, x->start + b), code, 8, a);
-        floats term = I(mul_ps)(I(cvtepi32_ps)(isum), I(mul_ps)(d, I(set1_ps)(x->d[b])));
+    const int8_t *a = x->code + 32 * b + t * x->stride;
+    for (b += t * blocks; t < end; t++, a += x->stride, b += blocks) {
+        const ints isum = few_dot(f, few_start(f, x->start + b), w->code, 8, a);
+        floats term = I(mul_ps)(I(cvtepi32_ps)(isum), I(mul_ps)(w->d, I(set1_ps)(x->d[b])));
         if (f->act == NATIVE_Q8_1)
-            term = I(add_ps)(term, I(mul_ps)(m, I(set1_ps)(x->s[b])));
+            term = I(add_ps)(term, I(mul_ps)(w->m, I(set1_ps)(x->s[b])));
         sum[t] = I(add_ps)(sum[t], term);
     }
 }
 
-/* The kernel of a format with blocks of `bytes`; take: code, d and m from the block at p of rows
- * `stride` apart. */
-#define FEW_BLOCKS(name, bytes, take) \
+#ifdef __AVX512VNNI__
+/* A half of each row, copied by instructions that leave the pipes of vectors alone. To be read when
+ * the stores are done, some blocks later. */
+enum { HALVES_AHEAD = 3 };
+
+INLINE void copy_halves(const uint8_t *p, size_t stride, uint16_t to[WIDTH])
+{
+    EACH_LANE
+    {
+        uint32_t half = load_u16(p + (size_t)r * stride);
+        __asm__("" : "+r"(half)); /* not sixteen insertions into a vector */
+        to[r] = (uint16_t)half;
+    }
+}
+
+/* Blocks of `bytes`, which begin with the half d or not. The next block is taken apart between the
+ * tokens of this one: the CPU does not look far enough ahead to do it beside all of them. */
+INLINE void few_blocks(const struct native_format *f, int bytes, bool half_first, few_take *take,
+                       struct few_rows w, const struct native_acts *x, floats *sum)
+{
+    const int64_t blocks = x->cols / 32, half = x->tokens / 2;
+    _Alignas(32) uint16_t d[HALVES_AHEAD + 1][WIDTH];
+    struct few_block now, next;
+    for (int64_t b = 0; half_first && b < HALVES_AHEAD && b < blocks; b++)
+        copy_halves(w.p + b * bytes, w.stride, d[b]);
+    take(w.p, w.stride, &next);
+    for (int64_t b = 0; b < blocks; b++) {
+        now = next;
+        if (half_first)
+            now.d = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)d[b % (HALVES_AHEAD + 1)]));
+        ask_ahead(&w, (size_t)bytes);
+        if (half_first && b + HALVES_AHEAD < blocks)
+            copy_halves(w.p + HALVES_AHEAD * bytes, w.stride,
+                        d[(b + HALVES_AHEAD) % (HALVES_AHEAD + 1)]);
+        few_block(f, x, b, 0, half, &now, sum);
+        w.p += bytes;
+        if (b + 1 < blocks)
+            take(w.p, w.stride, &next);
+        few_block(f, x, b, half, x->tokens, &now, sum);
+    }
+}
+#else
+INLINE void few_blocks(const struct native_format *f, int bytes, bool half_first, few_take *take,
+                       struct few_rows w, const struct native_acts *x, floats *sum)
+{
+    (void)half_first;
+    for (int64_t b = 0; b < x->cols / 32; b++, w.p += bytes) {
+        struct few_block now;
+        ask_ahead(&w, (size_t)bytes);
+        take(w.p, w.stride, &now);
+        few_block(f, x, b, 0, x->tokens, &now, sum);
+    }
+}
+#endif
+
+/* The kernel of a format with blocks of `bytes`, half_first: d comes first, in a half; take: code,
+ * d and m from the block at p of rows `stride` apart. */
+#define FEW_BLOCKS(name, bytes, half_first, take) \
+    INLINE void take_block_##name(const uint8_t *p, size_t stride, struct few_block *w) \
+    { \
+        ints *const code = w->code; \
+        floats d, m = I(setzero_ps)(); \
+        take; \
+        w->d = d; \
+        w->m = m; \
+    } \
     static void few_##name(struct few_rows w, struct native_acts x, floats *sum) \
     { \
-        const size_t stride = w.stride; \
-        const uint8_t *p = w.p; \
-        for (int64_t b = 0; b < x.cols / 32; b++, p += bytes) { \
-            ints code[8]; \
-            floats d, m = I(setzero_ps)(); \
-            ask_ahead(&w, bytes); \
-            take; \
-            few_block(&constant[NATIVE_##name], &x, b, code, d, m, sum); \
-        } \
+        few_blocks(&constant[NATIVE_##name], bytes, half_first, take_block_##name, w, &x, sum); \
     }
 
 /* Signed bytes, as level and dot product want them. */
@@ -110,15 +172,15 @@ INLINE void take_mxfp4(const uint8_t *p, size_t stride, ints code[8], floats *d)
     look_up_e2m1(code, 8);
 }
 
-FEW_BLOCKS(q4_1, 20, take_q4_1(p, stride, code, &d, &m))
-FEW_BLOCKS(q5_0, 22,
+FEW_BLOCKS(q4_1, 20, false, take_q4_1(p, stride, code, &d, &m))
+FEW_BLOCKS(q5_0, 22, true,
            (d = halves_at(p, stride), take_nibbles(p + 6, stride, code),
             add_fifth_bits(dwords_at(p + 2, stride), code)))
-FEW_BLOCKS(q5_1, 24, take_q5_1(p, stride, code, &d, &m))
-FEW_BLOCKS(mxfp4, 17, take_mxfp4(p, stride, code, &d))
-FEW_BLOCKS(q4_0, 18, (d = halves_at(p, stride), take_nibbles(p + 2, stride, code)))
-FEW_BLOCKS(q8_0, 34, (d = halves_at(p, stride), take_bytes(p + 2, stride, code)))
-FEW_BLOCKS(iq4_nl, 18,
+FEW_BLOCKS(q5_1, 24, false, take_q5_1(p, stride, code, &d, &m))
+FEW_BLOCKS(mxfp4, 17, false, take_mxfp4(p, stride, code, &d))
+FEW_BLOCKS(q4_0, 18, true, (d = halves_at(p, stride), take_nibbles(p + 2, stride, code)))
+FEW_BLOCKS(q8_0, 34, true, (d = halves_at(p, stride), take_bytes(p + 2, stride, code)))
+FEW_BLOCKS(iq4_nl, 18, true,
            (d = halves_at(p, stride), take_nibbles(p + 2, stride, code), look_up(code, 8)))
 
 /* Half of the number that the low byte of a lane is in UE4M3; see ue4m3_half. */

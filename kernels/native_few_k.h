@@ -114,13 +114,16 @@ INLINE void q4_k_units(const struct native_format *f, const uint8_t *p, struct f
                        const struct native_acts *x, int64_t c, const struct few_super *s,
                        ints *isum)
 {
+    ints q[8];
+    turn_two(p + 16, w->stride, q);
     for (int u = 0; u < 8; u += 2) {
-        ints q[8], code[8];
+        ints code[8];
         ask_ahead(w, 36);
-        turn_two(p + 16 + 16 * u, w->stride, q);
         UNROLL for (int k = 0; k < 8; k++) code[k] = low_nibbles(q[k]);
         few_units(f, x, c + 32 * u, code, 1, 1, s->scale + u, isum);
         UNROLL for (int k = 0; k < 8; k++) code[k] = high_nibbles(q[k]);
+        if (u < 6)
+            turn_two(p + 48 + 16 * u, w->stride, q);
         few_units(f, x, c + 32 * u + 32, code, 1, 1, s->scale + u + 1, isum);
     }
 }
@@ -130,12 +133,12 @@ INLINE void q5_k_units(const struct native_format *f, const uint8_t *p, struct f
                        ints *isum)
 {
     const ints fifth = I(set1_epi8)(16);
-    ints high[8];
+    ints high[8], q[8];
     turn_two(p + 16, w->stride, high);
+    turn_two(p + 48, w->stride, q);
     for (int u = 0; u < 8; u += 2) {
-        ints q[8], code[8];
+        ints code[8];
         ask_ahead(w, 44);
-        turn_two(p + 48 + 16 * u, w->stride, q);
         UNROLL for (int k = 0; k < 8; k++)
             code[k] = low_nibbles(q[k]) | (I(slli_epi32)(high[k], 4) & fifth);
         few_units(f, x, c + 32 * u, code, 1, 1, s->scale + u, isum);
@@ -144,6 +147,8 @@ INLINE void q5_k_units(const struct native_format *f, const uint8_t *p, struct f
             code[k] = high_nibbles(q[k]) | (I(slli_epi32)(high[k], 3) & fifth);
             high[k] = I(srli_epi32)(high[k], 2);
         }
+        if (u < 6)
+            turn_two(p + 80 + 16 * u, w->stride, q);
         few_units(f, x, c + 32 * u + 32, code, 1, 1, s->scale + u + 1, isum);
     }
 }
@@ -216,11 +221,15 @@ INLINE void iq4_xs_units(const struct native_format *f, const uint8_t *p, struct
                          const struct native_acts *x, int64_t c, const struct few_super *s,
                          ints *isum)
 {
+    ints q[4];
+    turn_rows(p + 8, w->stride, q);
     for (int u = 0; u < 8; u++) {
         ints code[8];
         ask_ahead(w, 17);
-        take_nibbles(p + 8 + 16 * u, w->stride, code);
+        nibbles_of(q, code);
         look_up(code, 8);
+        if (u < 7)
+            turn_rows(p + 24 + 16 * u, w->stride, q);
         few_units(f, x, c + 32 * u, code, 1, 1, s->scale + u, isum);
     }
 }

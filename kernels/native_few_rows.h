@@ -213,15 +213,20 @@ INLINE ints few_start(const struct native_format *f, const int32_t *start)
 }
 
 /* Nibbles of 16 bytes: element j is the low half of byte j, element j + 16 the high half. */
-INLINE void take_nibbles(const uint8_t *p, size_t stride, ints code[8])
+INLINE void nibbles_of(const ints q[4], ints code[8])
 {
-    ints q[4];
-    turn_rows(p, stride, q);
     UNROLL for (int k = 0; k < 4; k++)
     {
         code[k] = low_nibbles(q[k]);
         code[k + 4] = high_nibbles(q[k]);
     }
+}
+
+INLINE void take_nibbles(const uint8_t *p, size_t stride, ints code[8])
+{
+    ints q[4];
+    turn_rows(p, stride, q);
+    nibbles_of(q, code);
 }
 
 /* Signed bytes to codes: around the zero 128, or as they are. */
