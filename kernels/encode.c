@@ -156,6 +156,16 @@ struct encode_job {
     _Atomic int64_t failed; /* the first chunk that failed, INT64_MAX if none */
 };
 
+/* Have the chunk behind row `from` in the cache by the time that this one is encoded. */
+static void fetch(const struct encode_job *j, int64_t from)
+{
+    const struct matrix *m = j->from;
+    const int64_t n = m->rows - from < j->rows ? m->rows - from : j->rows;
+    const char *p = (const char *)m->data + (size_t)from * m->row_bytes;
+    for (size_t i = 0; n > 0 && i < (size_t)n * m->row_bytes; i += 64)
+        __builtin_prefetch(p + i, 0, 2);
+}
+
 /* One chunk of rows; a failure goes to *e (NULL allowed). */
 static enum st encode_chunk_of(struct encode_job *j, int64_t chunk, int worker, struct err *e)
 {
@@ -168,6 +178,7 @@ static enum st encode_chunk_of(struct encode_job *j, int64_t chunk, int worker, 
         level_now()->decode(&j->decoder,
                             (const char *)m->data + (size_t)(first + r) * m->row_bytes,
                             x + r * m->cols, m->cols);
+    fetch(j, first + n);
     for (int64_t i = 0; m->scale && i < n * m->cols; i++)
         x[i] *= scale;
     return encode_some(j->f, x, (size_t)n, (size_t)m->cols, (size_t)first, j->importance,
