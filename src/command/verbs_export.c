@@ -84,7 +84,7 @@ static enum st write_out(struct session *s, const struct session_model *m, struc
     if (!stat(x->parts[0].path, &old) && S_ISREG(old.st_mode))
         st = confirm(s, e, "Replace %s?", x->parts[0].path);
     if (!st)
-        st = export_write(x, s->progress, &done, e);
+        st = export_write(s, x, s->progress, &done, e);
     if (!st)
         put_export(x, &done, m, out);
     return st;

@@ -12,8 +12,9 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "file/save.h"
+#include "file/stretch.h"
 
-enum { PIECE = 1 << 22 /* bytes between two looks at the user; unit of the hash */ };
+enum { PIECE = 1 << 22 /* bytes between two looks at the user, into what is no file */ };
 
 /* One line of the log: tensor i of the part, from its first byte to the next tensor's, is whole. */
 struct record {
@@ -36,7 +37,10 @@ struct exporting {
     size_t n;
     const struct gguf_source *source;
     struct progress *front;
-    uint64_t moved, total; /* bytes written and read back, for the front end */
+    const char *label;     /* what is being done, for the front end */
+    uint64_t moved, total; /* bytes written and read back */
+    enum st stopped;       /* ST_CANCELLED, once it asks for that */
+    struct stretch_io io;
     struct err *e;
 };
 
@@ -47,12 +51,14 @@ static enum st fail(struct exporting *x, const struct writing *w, const char *wh
     return ST_IO;
 }
 
-static enum st moved(struct exporting *x, const char *label, uint64_t bytes)
+/* So many bytes more were written or read back; false, with the reason: the user wants to stop. */
+static bool moved(void *data, uint64_t bytes)
 {
+    struct exporting *x = data;
     x->moved += bytes;
-    if (progress_tick(x->front, label, (double)x->moved, (double)x->total))
-        return ST_OK;
-    return st_fail(x->e, ST_CANCELLED, "interrupted");
+    if (!progress_tick(x->front, x->label, (double)x->moved, (double)x->total))
+        x->stopped = st_fail(x->e, ST_CANCELLED, "interrupted");
+    return !x->stopped;
 }
 
 static uint64_t check_of(const struct record *r)
@@ -60,60 +66,22 @@ static uint64_t check_of(const struct record *r)
     return hash_bytes(r, offsetof(struct record, check), 0);
 }
 
-/* ---- plain reading and writing ---- */
-
-static int write_all(int fd, const void *p, size_t n)
+/* Where tensor i of the part lies, with the padding behind it. */
+static struct stretch stretch_of(const struct writing *w, size_t i)
 {
-    const char *at = p;
-    while (n) {
-        const ssize_t got = write(fd, at, n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return got ? errno : EIO;
-        at += got;
-        n -= (size_t)got;
-    }
-    return 0;
+    const struct gguf_file *f = w->part->file;
+    const uint64_t n = f->tensors[i].bytes;
+    return (struct stretch){ f->data_at + f->tensors[i].offset, n, gguf_room(f, i) - n };
 }
 
-/* Fewer than n bytes: the file ends there. */
-static size_t read_at(int fd, void *p, size_t n, uint64_t at)
-{
-    size_t done = 0;
-    while (done < n) {
-        const ssize_t got = pread(fd, (char *)p + done, n - done, (off_t)(at + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            break;
-        done += (size_t)got;
-    }
-    return done;
-}
-
-/* Hash of the bytes of tensor i of the part and of the padding behind it, as they lie in the file;
- * *whole = false: it ends before. */
+/* Hash of tensor i of the part as it lies in the file; *whole = false: it ends before. */
 static enum st hash_stored(struct exporting *x, const struct writing *w, size_t i, uint64_t *hash,
                            bool *whole)
 {
-    const struct gguf_file *f = w->part->file;
-    uint64_t at = f->data_at + f->tensors[i].offset;
-    const uint64_t n[] = { f->tensors[i].bytes, gguf_room(f, i) - f->tensors[i].bytes };
-    char *piece = x_scratch(PIECE);
-    enum st st = ST_OK;
-    *hash = 0;
-    *whole = true;
-    for (int k = 0; k < 2; k++)
-        for (uint64_t left = n[k]; left && *whole && !st;) {
-            const size_t take = left < PIECE ? (size_t)left : PIECE;
-            *whole = read_at(w->fd, piece, take, at) == take;
-            *hash = hash_bytes(piece, take, *hash);
-            at += take, left -= take;
-            st = moved(x, "verifying", take);
-        }
-    free(piece);
-    return st;
+    const struct stretch s = stretch_of(w, i);
+    x->label = "verifying";
+    *whole = stretch_read(&x->io, w->fd, &s, hash);
+    return x->stopped;
 }
 
 /* ---- beginning, or going on ---- */
@@ -188,7 +156,7 @@ static enum st find_done(struct exporting *x, struct writing *w)
     return st;
 }
 
-/* The files end behind what is whole; the next byte goes there. */
+/* The files end behind what is whole. */
 static enum st begin(struct exporting *x, struct writing *w)
 {
     const struct gguf_file *f = w->part->file;
@@ -201,7 +169,7 @@ static enum st begin(struct exporting *x, struct writing *w)
         return st;
     uint64_t end = w->done ? f->data_at + f->tensors[w->done - 1].offset + gguf_room(f, w->done - 1)
                            : 0;
-    if (ftruncate(w->fd, (off_t)end) || lseek(w->fd, (off_t)end, SEEK_SET) < 0
+    if (ftruncate(w->fd, (off_t)end) || lseek(w->fd, 0, SEEK_SET) < 0
         || ftruncate(w->log_fd, (off_t)(w->done * sizeof(struct record)))
         || lseek(w->log_fd, 0, SEEK_END) < 0)
         return fail(x, w, "the file cannot be written", errno);
@@ -227,38 +195,43 @@ static enum st check_space(struct exporting *x)
 
 /* ---- writing ---- */
 
-static enum st write_bytes(struct exporting *x, struct writing *w, const char *p, uint64_t n,
+/* Into what is no file, from its start to its end. */
+static int write_straight(struct exporting *x, const struct writing *w, const char *p, uint64_t n)
+{
+    int bad = 0;
+    for (uint64_t at = 0; at < n && !bad && !x->stopped;) {
+        const size_t take = n - at < PIECE ? (size_t)(n - at) : PIECE;
+        bad = write_all(w->fd, p + at, take);
+        at += take;
+        moved(x, take);
+    }
+    return bad;
+}
+
+static enum st write_bytes(struct exporting *x, const struct writing *w, const void *p, size_t i,
                            uint64_t *hash)
 {
-    enum st st = ST_OK;
-    for (uint64_t at = 0; at < n && !st;) {
-        const size_t take = n - at < PIECE ? (size_t)(n - at) : PIECE;
-        const int bad = write_all(w->fd, p + at, take);
-        if (bad)
-            return fail(x, w, "writing failed", bad);
-        *hash = hash_bytes(p + at, take, *hash);
-        at += take;
-        st = moved(x, "writing", take);
+    const struct stretch s = stretch_of(w, i);
+    int bad;
+    x->label = "writing";
+    if (w->partial) {
+        bad = stretch_write(&x->io, w->fd, &s, p, hash);
+    } else {
+        void *zeros = x_alloc((size_t)s.pad);
+        bad = write_straight(x, w, p, s.n);
+        bad = bad ? bad : write_straight(x, w, zeros, s.pad);
+        free(zeros);
     }
-    return st;
+    return bad ? fail(x, w, "writing failed", bad) : x->stopped;
 }
 
 static enum st write_tensor(struct exporting *x, struct writing *w, size_t i)
 {
-    const struct gguf_file *f = w->part->file;
     const size_t of_all = w->part->first + i;
-    const uint64_t n = f->tensors[i].bytes, pad = gguf_room(f, i) - n;
     struct record r = { .i = i, .identity = x->source->identity(x->source->data, of_all) };
     const void *p = NULL;
     enum st st = x->source->bytes(x->source->data, of_all, &p, x->e);
-    if (!st)
-        st = write_bytes(x, w, p, n, &r.hash);
-    if (!st && pad) {
-        void *zeros = x_alloc((size_t)pad);
-        st = write_bytes(x, w, zeros, pad, &r.hash);
-        free(zeros);
-    }
-    if (st)
+    if (st || (st = write_bytes(x, w, p, i, &r.hash)))
         return st;
     r.check = check_of(&r);
     w->records[w->done++] = r;
@@ -355,14 +328,19 @@ static void end(struct exporting *x)
         buf_free(&w->header);
     }
     free(x->list);
+    stretch_end(&x->io);
 }
 
 enum st gguf_export(const struct gguf_part *parts, size_t n, const struct gguf_source *source,
-                    struct progress *p, struct gguf_exported *out, struct err *e)
+                    struct pool *pool, struct progress *p, struct gguf_exported *out,
+                    struct err *e)
 {
     struct exporting x = { .n = n, .source = source, .front = p, .e = e };
     struct gguf_exported sums = { 0 };
     enum st st = ST_OK;
+    stretch_begin(&x.io, pool);
+    x.io.moved = moved;
+    x.io.data = &x;
     x.list = x_alloc(n * sizeof *x.list);
     for (size_t k = 0; k < n; k++) {
         x.list[k] = (struct writing){ .part = &parts[k], .fd = -1, .log_fd = -1 };

@@ -6,6 +6,7 @@
 
 #include "base/progress.h"
 #include "file/gguf_write.h"
+#include "kernels/pool.h"
 
 /* One file: `file` has been planned. */
 struct gguf_part {
@@ -34,9 +35,10 @@ struct gguf_exported {
  * error that came later than the first tensor, or ^C, they stay, unless the source is not whole,
  * and the same call goes on from there after comparing what is there with its hash. The disk's free
  * space is checked first. A path that is no regular file (a pipe, a device) is written straight and
- * not read back. ST_IO, ST_CANCELLED, or what the source says. */
+ * not read back. The threads of the pool (may be NULL) share writing, reading back and hashing.
+ * ST_IO, ST_CANCELLED, or what the source says. */
 NODISCARD enum st gguf_export(const struct gguf_part *parts, size_t n,
-                              const struct gguf_source *source, struct progress *p,
-                              struct gguf_exported *out, struct err *e);
+                              const struct gguf_source *source, struct pool *pool,
+                              struct progress *p, struct gguf_exported *out, struct err *e);
 
 #endif

@@ -406,12 +406,12 @@ static enum st whole(void *data, struct err *e)
     return session_use_bytes(with->x->s, with->x->m, e);
 }
 
-enum st export_write(const struct export *x, struct progress *p, struct gguf_exported *out,
-                     struct err *e)
+enum st export_write(struct session *s, const struct export *x, struct progress *p,
+                     struct gguf_exported *out, struct err *e)
 {
     struct export_making with = { x, p };
     const struct gguf_source source = { bytes_of, identity_of, whole, &with };
-    return gguf_export(x->parts, x->n_parts, &source, p, out, e);
+    return gguf_export(x->parts, x->n_parts, &source, session_pool(s), p, out, e);
 }
 
 struct export_size export_size(struct session *s, const struct session_model *m)

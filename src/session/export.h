@@ -51,7 +51,7 @@ struct export
 NODISCARD enum st export_plan(struct session *s, struct session_model *m,
                               const struct export_as *as, const char *path, uint64_t split,
                               struct export *out, struct err *e);
-NODISCARD enum st export_write(const struct export *x, struct progress *p,
+NODISCARD enum st export_write(struct session *s, const struct export *x, struct progress *p,
                                struct gguf_exported *out, struct err *e);
 void export_free(struct export *x);
 

@@ -24,7 +24,7 @@ static uint64_t export(struct sitting *f, const char *name, uint64_t split, size
     struct gguf_exported done;
     struct stat st;
     assert_ok(export_plan(f->s, f->m, NULL, scratch_path(name), split, &x, &f->e), &f->e);
-    assert_ok(export_write(&x, NULL, &done, &f->e), &f->e);
+    assert_ok(export_write(f->s, &x, NULL, &done, &f->e), &f->e);
     assert_int_equal(done.bytes, x.bytes);
     *parts = x.n_parts;
     if (x.n_parts == 1) {

@@ -137,7 +137,7 @@ static struct gguf_exported finish(struct made *m)
     struct gguf_exported done = { 0 };
     struct err e = ERR_INIT;
     m->asked = 0;
-    assert_ok(gguf_export(&m->part, 1, &m->source, NULL, &done, &e), &e);
+    assert_ok(gguf_export(&m->part, 1, &m->source, NULL, NULL, &done, &e), &e);
     assert_int_equal(done.bytes, m->file.size);
     assert_int_equal(done.tensors, TENSORS);
     assert_int_equal(done.kept + m->asked, TENSORS);
@@ -186,7 +186,7 @@ static void kill_at(struct made *m, size_t i)
         struct gguf_exported done;
         struct err e = ERR_INIT;
         m->die_at = i;
-        _exit(gguf_export(&m->part, 1, &m->source, NULL, &done, &e) ? 1 : 0);
+        _exit(gguf_export(&m->part, 1, &m->source, NULL, NULL, &done, &e) ? 1 : 0);
     }
     int how;
     assert_int_equal(waitpid(child, &how, 0), child);
@@ -262,7 +262,7 @@ static void a_limit_on_its_size_leaves_the_old_file(void **state)
         struct err e = ERR_INIT;
         signal(SIGXFSZ, SIG_IGN);
         setrlimit(RLIMIT_FSIZE, &limit);
-        const enum st st = gguf_export(&m->part, 1, &m->source, NULL, &done, &e);
+        const enum st st = gguf_export(&m->part, 1, &m->source, NULL, NULL, &done, &e);
         _exit(st == ST_IO && strstr(e.msg, "too large") && strstr(e.hint, "tensor 3 of 6") ? 0 : 1);
     }
     int how;
@@ -287,7 +287,7 @@ static void asks_for_space_before_it_writes(void **state)
     scratch_write("out", "old", 3);
     m->tensors[5].bytes = m->tensors[5].ne[0] = (size_t)disk.f_frsize * disk.f_blocks;
     assert_ok(gguf_plan(&m->file, &e), &e);
-    assert_fails(gguf_export(&m->part, 1, &m->source, NULL, &done, &e), ST_IO, &e);
+    assert_fails(gguf_export(&m->part, 1, &m->source, NULL, NULL, &done, &e), ST_IO, &e);
     assert_non_null(strstr(e.msg, "the disk has"));
     assert_int_equal(m->asked, 0);
     old_file_is_whole();
@@ -326,7 +326,7 @@ static void an_interrupt_leaves_the_old_file_and_goes_on(void **state)
         struct err e = ERR_INIT;
         s.p = (struct progress){ count_down, &s.cancel, &s };
         scratch_write("out", "old", 3);
-        const enum st st = gguf_export(&m->part, 1, &m->source, &s.p, &done, &e);
+        const enum st st = gguf_export(&m->part, 1, &m->source, NULL, &s.p, &done, &e);
         stopped = st != ST_OK;
         if (stopped) {
             assert_int_equal(st, ST_CANCELLED);
@@ -351,7 +351,7 @@ static void a_broken_source_leaves_nothing(void **state)
     struct err e = ERR_INIT;
     scratch_write("out", "old", 3);
     m->broken = true;
-    assert_fails(gguf_export(&m->part, 1, &m->source, NULL, &done, &e), ST_IO, &e);
+    assert_fails(gguf_export(&m->part, 1, &m->source, NULL, NULL, &done, &e), ST_IO, &e);
     assert_string_equal(e.msg, "broken");
     old_file_is_whole();
     assert_false(exists("out.qdb-part"));
@@ -371,7 +371,7 @@ static void two_at_once_are_told_apart(void **state)
     kill_at(m, 3);
     const int fd = open(scratch_path("out.qdb-part"), O_RDWR);
     assert_int_equal(flock(fd, LOCK_EX), 0);
-    assert_fails(gguf_export(&m->part, 1, &m->source, NULL, &done, &e), ST_IO, &e);
+    assert_fails(gguf_export(&m->part, 1, &m->source, NULL, NULL, &done, &e), ST_IO, &e);
     assert_non_null(strstr(e.msg, "another export"));
     close(fd);
     assert_int_equal(finish(m).kept, 3);

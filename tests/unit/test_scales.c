@@ -260,7 +260,7 @@ static struct model *exported(struct sitting *f)
     struct gguf_exported done;
     const struct export_size foretold = export_size(f->s, f->m);
     assert_ok(export_plan(f->s, f->m, NULL, scratch_path("out.gguf"), 0, &x, &f->e), &f->e);
-    assert_ok(export_write(&x, NULL, &done, &f->e), &f->e);
+    assert_ok(export_write(f->s, &x, NULL, &done, &f->e), &f->e);
     assert_true(foretold.known && !foretold.no_file && done.bytes == foretold.bytes);
     export_free(&x);
     return models_open(scratch_path("out.gguf"));
