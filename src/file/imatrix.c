@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "file/gguf_read.h"
 #include "file/imatrix_forms.h"
@@ -123,6 +124,12 @@ const struct imatrix_entry *imatrix_find(const struct imatrix *m, struct str nam
 {
     const int64_t i = m->n ? names_find(&m->by_name, name) : NAMES_NONE;
     return i == NAMES_NONE ? NULL : &m->list[i];
+}
+
+uint64_t imatrix_hash(const struct imatrix_entry *x, uint64_t seed)
+{
+    seed = hash_bytes(x->sum, (size_t)(x->n_mat * x->n_in) * sizeof *x->sum, seed);
+    return hash_bytes(x->count, (size_t)x->n_mat * sizeof *x->count, seed);
 }
 
 bool imatrix_saw(const struct imatrix_entry *x)

@@ -54,6 +54,8 @@ NODISCARD enum st imatrix_merge(struct imatrix *m, const struct imatrix *from, i
 
 const struct imatrix_entry *imatrix_find(const struct imatrix *m, struct str name); /* or NULL */
 bool imatrix_saw(const struct imatrix_entry *x); /* any token, and anything but zeros */
+/* Of all that encoders read of it, with a seed; the name is not in it. */
+uint64_t imatrix_hash(const struct imatrix_entry *x, uint64_t seed);
 /* Mean square of the input channels of matrix `mat` of a weight with rows of n_in, out [n_in]: what
  * encoders weight errors with. Where nothing was seen, or nothing but zeros, all are 1. false: the
  * entry does not fit a weight of n_mat such matrices. */

@@ -309,12 +309,8 @@ static uint64_t content_of(const struct quant_request *q)
     const struct weight *w = q->from;
     const struct imatrix_entry *x = q->importance;
     const uint64_t facts[] = { (uint64_t)w->format, w->rows, w->cols, q->of->ne[2] };
-    uint64_t h = weight_hash(w, hash_bytes(facts, sizeof facts, 0));
-    if (x) {
-        h = hash_bytes(x->sum, (size_t)(x->n_mat * x->n_in) * sizeof *x->sum, h);
-        h = hash_bytes(x->count, (size_t)x->n_mat * sizeof *x->count, h);
-    }
-    return h;
+    const uint64_t h = weight_hash(w, hash_bytes(facts, sizeof facts, 0));
+    return x ? imatrix_hash(x, h) : h;
 }
 
 /* What was made of the same content, in the format that the weight gets: for the weight itself,

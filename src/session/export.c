@@ -107,7 +107,7 @@ static enum st to_be_made(const struct export_maker *k, const struct quant_item 
     h = h ? hash_bytes(&q.from->offset, sizeof q.from->offset, h) : weight_hash(q.from, 0);
     h = hash_bytes(words.p, words.n, h);
     if (x)
-        h = hash_bytes(x->sum, (size_t)(x->n_mat * x->n_in) * sizeof *x->sum, h);
+        h = imatrix_hash(x, h);
     buf_free(&words);
     t->type_id = (uint32_t)format_info(f.storage)->id;
     t->bytes = numeric_bytes(&f, item->w->rows, item->w->cols);

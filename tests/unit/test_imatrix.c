@@ -332,6 +332,31 @@ static void merges(void **state)
 enum { CHUNK = 4, TOKENS = 10 };
 
 /* Squares of what enters the weight, chunk by chunk through a run of its own. */
+/* What encoders read of an entry is in its hash: sums and counts, of every matrix. */
+static void a_hash_is_of_all_that_weighs(void **state)
+{
+    (void)state;
+    struct imatrix *m = imatrix_new();
+    struct imatrix_entry *x[2];
+    struct err e = ERR_INIT;
+    for (int i = 0; i < 2; i++) {
+        assert_ok(imatrix_add(m, i ? STR("b") : STR("a"), 3, 2, &x[i], &e), &e);
+        for (int k = 0; k < 6; k++)
+            x[i]->sum[k] = (float)k;
+        x[i]->count[0] = x[i]->count[1] = 7;
+    }
+    const uint64_t h = imatrix_hash(x[0], 1);
+    assert_true(imatrix_hash(x[1], 1) == h && imatrix_hash(x[1], 2) != h);
+    float *const each[] = { &x[1]->sum[0], &x[1]->sum[5], &x[1]->count[0], &x[1]->count[1] };
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        const float was = *each[i];
+        *each[i] = was + 1;
+        assert_true(imatrix_hash(x[1], 1) != h);
+        *each[i] = was;
+    }
+    imatrix_free(m);
+}
+
 static void by_hand(const struct model *m, const int32_t *ids, const char *point,
                     const struct imatrix_entry *x)
 {
@@ -395,4 +420,5 @@ static void collects_what_enters_each_linear(void **state)
 UNIT_MAIN(CASE(what_saw_nothing_weighs_nothing), CASE(reads_and_writes_the_older_form),
           CASE(refuses_lying_files),
           CASE(reads_and_writes_gguf), CASE(refuses_lying_gguf), CASE(merges),
+          CASE(a_hash_is_of_all_that_weighs),
           CASE(collects_what_enters_each_linear))
