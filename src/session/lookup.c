@@ -126,64 +126,91 @@ const struct weight *lookup_stored(struct session *s, const struct address *a,
     return f ? &f->w : w;
 }
 
+/* Where the numbers of a match are. */
+struct place {
+    struct session_run *run; /* NULL: a weight, or captured */
+    struct point_spans from;
+    struct ref_source ref;       /* may be borrowed by `from` */
+    const struct weight *stored; /* NULL: no weight */
+    struct shape full;
+};
+
+static enum st find_place(struct session *s, const struct address *a, const struct match *m,
+                          struct place *x, struct err *e)
+{
+    struct session_model *model;
+    struct session_run *r = s->models.run;
+    *x = (struct place){ .full = m->shape };
+    enum st st = m->beside ? ST_OK : lookup_who(s, a, &model, &r, e);
+    if (st || m->captured)
+        return st;
+    if (m->weight) {
+        x->stored = lookup_stored(s, a, m->weight);
+        return ST_OK;
+    }
+    x->run = x->from.r = r;
+    st = need_run(r, m, e);
+    if (!st)
+        st = m->beside ? points_beside(s, a, m, &x->from, &x->ref, e)
+                       : points_spans(r, a, m->value, &x->from.first, &x->from.end, e);
+    if (!st && x->from.end <= x->from.first) { /* nothing yet: the engine says where the run is */
+        struct tensor none;
+        st = run_read(r->run, x->from.first, m->value, &none, e);
+    }
+    if (!st)
+        x->full = points_shape(r, m, x->from.end);
+    return st;
+}
+
+/* The entries that the slice names, and of how many elements; `most` as in read_match. */
+static enum st choose(const struct address *a, const struct place *x, int64_t most,
+                      struct shape *shape, int64_t **lists, int64_t *all, struct err *e)
+{
+    struct address narrowed = *a;
+    const bool at_span = x->run && a->position.n;
+    const struct span span = at_span ? run_span(x->run->run, x->from.first) : (struct span){ 0 };
+    if (at_span)
+        only_span(&narrowed, &x->full, span);
+    enum st st = slice_entries(&narrowed, &x->full, x->run, shape, lists, e);
+    if (!st && at_span)
+        st = check_span(&narrowed, &x->full, shape, lists, span, e);
+    *all = st ? 0 : shape_count(shape);
+    if (most && *all > LOOKUP_LARGE)
+        for (int d = 0; d < shape->rank; d++)
+            keep_ends(lists[d], &shape->d[d].n, d + 1 < shape->rank && most > 8 ? most / 8 : 8);
+    return st;
+}
+
 /* most: 0, or how many elements are needed of a large weight (see lookup_ends). */
 static enum st read_match(struct session *s, const struct address *a, const struct match *m,
                           int64_t most, int64_t *all, struct view *out, struct err *e)
 {
-    struct session_model *model;
-    struct session_run *r;
-    struct ref_source ref = { 0 };
-    struct point_spans from = { 0 };
-    enum st st = m->beside ? ST_OK : lookup_who(s, a, &model, &r, e);
-    struct shape full = m->shape, shape;
-    const bool run = !m->weight && !m->captured;
-    if (!st && run) {
-        from.r = r = m->beside ? s->models.run : r;
-        st = need_run(r, m, e);
-        if (!st && m->beside)
-            st = points_beside(s, a, m, &from, &ref, e);
-        else if (!st)
-            st = points_spans(r, a, m->value, &from.first, &from.end, e);
-        if (!st && from.end <= from.first) { /* nothing yet: the engine says where the run stands */
-            struct tensor x;
-            st = run_read(r->run, from.first, m->value, &x, e);
-        }
-        if (!st)
-            full = points_shape(r, m, from.end);
-    }
+    struct place x;
+    struct shape shape;
+    int64_t *lists[SHAPE_MAX] = { 0 };
+    struct view v = { .value = -1 };
+    struct buf name = { 0 };
+    enum st st = find_place(s, a, m, &x, e);
     if (st)
         return st;
-    const struct weight *stored = m->weight ? lookup_stored(s, a, m->weight) : NULL;
-    int64_t *lists[SHAPE_MAX] = { 0 };
-    struct address narrowed = *a;
-    if (run && a->position.n)
-        only_span(&narrowed, &full, run_span(r->run, from.first));
-    struct view v = { .value = -1 };
-    st = slice_entries(&narrowed, &full, run ? r : NULL, &shape, lists, e);
-    if (!st && run && a->position.n)
-        st = check_span(&narrowed, &full, &shape, lists, run_span(r->run, from.first), e);
-    *all = st ? 0 : shape_count(&shape);
-    if (most && *all > LOOKUP_LARGE)
-        for (int d = 0; d < shape.rank; d++)
-            keep_ends(lists[d], &shape.d[d].n, d + 1 < shape.rank && most > 8 ? most / 8 : 8);
-    struct buf name = { 0 };
+    st = choose(a, &x, most, &shape, lists, all, e);
     buf_add(&name, m->name.p, m->name.n);
-    if (!st && (st = view_new(&shape, buf_str(&name), &v, e)) == ST_NOMEM && run && e)
+    if (!st && (st = view_new(&shape, buf_str(&name), &v, e)) == ST_NOMEM && x.run && e)
         say_what_fits(&shape, lists, e);
     buf_free(&name);
     if (!st)
         st = m->captured ? points_read_captured(m, lists, &v, e)
-             : m->weight ? read_weight(stored, lists, &v, s->progress, e)
-                         : points_read(&from, m, shape_axis(&full, AXIS_TOK),
-                                       shape_axis(&full, AXIS_KEY), lists, &v, e);
+             : x.stored  ? read_weight(x.stored, lists, &v, s->progress, e)
+                         : points_read(&x.from, m, shape_axis(&x.full, AXIS_TOK),
+                                       shape_axis(&x.full, AXIS_KEY), lists, &v, e);
     for (int d = 0; !st && d < shape.rank; d++)
         memcpy(v.index[d], lists[d], (size_t)shape.d[d].n * sizeof *lists[d]);
-    v.run = run ? r : NULL;
-    v.value = m->derived || m->beside ? -1 : m->value; /* else one of that run's */
-    v.weight = stored == m->weight ? stored : NULL; /* a form may go before the view does */
-    v.format = stored ? format_info(stored->format) : NULL;
+    v.run = x.run;
+    v.value = m->derived || m->beside ? -1 : m->value;  /* else one of that run's */
+    v.weight = x.stored == m->weight ? x.stored : NULL; /* a form may go before the view does */
+    v.format = x.stored ? format_info(x.stored->format) : NULL;
     if (!st)
-        st = slice_select(a, &full, &v, s->progress, e);
+        st = slice_select(a, &x.full, &v, s->progress, e);
     for (int d = 0; d < SHAPE_MAX; d++)
         free(lists[d]);
     if (st)
