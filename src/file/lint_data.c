@@ -212,7 +212,8 @@ static void report_duplicates(struct duplicate *d, size_t n, struct lint *l)
     for (size_t i = 1, first = 0; i < n; i++) {
         if (d[i].bytes != d[first].bytes || d[i].hash != d[first].hash
             || d[i].w->type_id != d[first].w->type_id
-            || memcmp(d[i].w->data, d[first].w->data, d[i].bytes)) {
+            || memcmp(d[i].w->data, d[first].w->data, d[i].bytes)
+            || !weight_same_scales(d[i].w, d[first].w)) {
             first = i;
             continue;
         }

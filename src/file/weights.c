@@ -317,9 +317,13 @@ void weight_scale_name(const struct weight *w, struct buf *out)
 
 bool weight_same_scales(const struct weight *a, const struct weight *b)
 {
-    bool same = true;
-    for (uint64_t r = 0; r < a->rows && (a->scale || b->scale); r += weight_matrix_rows(a))
-        same = same && weight_scale(a, r) == weight_scale(b, r);
+    if (!a->scale && !b->scale)
+        return true;
+    bool same = !memcmp(a->ne, b->ne, sizeof a->ne);
+    for (uint64_t r = 0; same && r < a->rows; r += weight_matrix_rows(a)) {
+        const float of_a = weight_scale(a, r), of_b = weight_scale(b, r);
+        same = !memcmp(&of_a, &of_b, sizeof of_a);
+    }
     return same;
 }
 

@@ -66,7 +66,8 @@ uint64_t weight_matrix_rows(const struct weight *w);
 /* What the elements of a row are times. */
 float weight_scale(const struct weight *w, uint64_t row);
 void weight_scale_name(const struct weight *w, struct buf *out); /* NAME.scale of NAME.weight */
-bool weight_same_scales(const struct weight *a, const struct weight *b); /* of the same shape */
+/* Have they none, or the same shape and the same bits for each matrix? */
+bool weight_same_scales(const struct weight *a, const struct weight *b);
 uint64_t weight_hash(const struct weight *w, uint64_t seed); /* of its bytes and its scales */
 /* Rows [row, row + n), of one matrix, for kernels. */
 struct matrix weight_matrix(const struct weight *w, uint64_t row, uint64_t n);

@@ -23,6 +23,7 @@ const char *const fuzz_words[] = { "GGUF",
                                    "tokenizer.ggml.bos_token_id",
                                    "token_embd.weight",
                                    "blk.0.attn_q.weight",
+                                   ".scale",
                                    "\xff\xff\xff\xff\xff\xff\xff\x7f",
                                    "\xff\xff\xff\xff\xff\xff\xff\xff",
                                    NULL };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes the corpus of fuzz_gguf: make_gguf_corpus DIR. Run by hand when the format's tests grow.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -74,6 +75,22 @@ static void model(const char *dir, uint32_t version)
     write_seed(dir, version == 2 ? "model-v2" : "model", &b);
 }
 
+/* Scales beside matrices: one, of each expert, too many. */
+static void scales(const char *dir)
+{
+    static const uint64_t three[3] = { 4, 2, 3 };
+    static const float values[24] = { 1, 2, 3 };
+    struct build b = BUILD_INIT;
+    build_f32(&b, "a.weight", 4, 2, NULL);
+    build_f32(&b, "a.scale", 1, 1, &(float){ NAN });
+    build_f32(&b, "a.input_scale", 1, 1, NULL);
+    build_tensor(&b, "b.weight", 0, 3, three, values, sizeof values);
+    build_f32(&b, "b.scale", 3, 1, NULL);
+    build_f32(&b, "c.weight", 4, 2, NULL);
+    build_f32(&b, "c.scale", 2, 1, NULL);
+    write_seed(dir, "scales", &b);
+}
+
 static void vocabulary(const char *dir)
 {
     static const char *const tokens[] = { "a", "b", "ab", "a", "" }, *const merges[] = { "a b",
@@ -112,6 +129,7 @@ int main(int argc, char **argv)
     formats(argv[1]);
     model(argv[1], 2);
     model(argv[1], 3);
+    scales(argv[1]);
     vocabulary(argv[1]);
     directory(argv[1]);
     return failures != 0;
