@@ -169,6 +169,11 @@ static void notes(const struct session *s, const struct quantized *q, struct res
         result_note(out, "errors are weighted by %s in %zu of %zu weights", s->imatrix_path,
                     q->weighted, q->change->n_forms);
     quant_say_fallbacks(&q->fallbacks, out);
+    if (q->waits)
+        result_note(out, "%s run %s has not come to: `continue` takes it there",
+                    q->local.layers ? "local leaves layers out that"
+                                    : "no stage local: there are only layers that",
+                    q->waits->name);
     if (!s->models.ref && !s->data.set.segments)
         result_note(out, "reference = this file as opened; its own loss is not seen");
 }

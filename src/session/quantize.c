@@ -203,23 +203,34 @@ static enum st make_all(struct session *s, struct session_model *m, const struct
 
 /* ---- the error of the layers themselves ---- */
 
-/* A run whose points can be looked at: the active one of the model, or the evaluator's over the
- * first segments of the resident set; NULL: there is none. */
+/* Does what the weight became lose anything that a layer could show? */
+static bool measurable(const struct change_form *f) { return f->by && f->note.method; }
+
+static bool waits(const struct run *r, const struct change *c)
+{
+    bool any = false;
+    for (size_t i = 0; i < c->n_forms && !any; i++)
+        any = measurable(&c->forms[i]) && layers_waiting(r, c->forms[i].w);
+    return any;
+}
+
+/* A run whose points can be looked at: the active one of the model, if it has come to all that the
+ * layers read (an earlier change may have sent it back), else the evaluator's over the first
+ * segments of the resident set, else the active one as far as it is; NULL: there is none. */
 static enum st inputs(struct session *s, struct session_model *m, const struct plan *plan,
-                      struct run **out, struct err *e)
+                      struct quantized *q, struct run **out, struct err *e)
 {
     struct subject x = { .model = m, .ref = s->models.ref ? s->models.ref : m };
+    struct session_run *active = s->models.run;
     struct evaluator *ev;
-    *out = NULL;
-    if (s->models.run && s->models.run->model == m) {
-        const struct position at = run_position(s->models.run->run);
-        if (at.span || at.node)
-            *out = s->models.run->run;
-    }
-    if (*out || m != s->models.model || !m->model->graph || !s->data.set.segments
-        || session_evaluator(s, &x, &ev, NULL)) /* the measurement will say why */
+    *out = active && active->model == m ? active->run : NULL;
+    if (*out && !waits(*out, q->change))
         return ST_OK;
-    return evaluator_run(ev, PART_TUNE, plan, s->progress, out, e);
+    if (m == s->models.model && m->model->graph && s->data.set.segments
+        && !session_evaluator(s, &x, &ev, NULL)) /* the measurement will say why */
+        return evaluator_run(ev, PART_TUNE, plan, s->progress, out, e);
+    q->waits = *out ? active : NULL;
+    return ST_OK;
 }
 
 /* Where the layers of the change's weights find what comes in. */
@@ -230,7 +241,7 @@ static enum st layers(struct session *s, struct run *r, struct quantized *q, str
     for (size_t i = 0; i < q->change->n_forms && work < LOCAL_WORK && !st; i++) {
         const struct change_form *f = &q->change->forms[i];
         struct layer_error x = { 0 };
-        if (!f->by || !f->note.method)
+        if (!measurable(f))
             continue;
         st = layer_error_of(r, f->w, quantize_source(s, f->w), f->by, LOCAL_TOKENS, session_pool(s),
                             &x, e);
@@ -256,7 +267,7 @@ static enum st local(struct session *s, struct session_model *m, struct quantize
     size_t left_out;
     q->local_worst = INFINITY;
     changes_plan_beside(s, m, &plan, &left_out);
-    enum st st = inputs(s, m, &plan, &r, e);
+    enum st st = inputs(s, m, &plan, q, &r, e);
     if (!st && r)
         st = layers(s, r, q, e);
     session_measure_settle(s);

@@ -44,6 +44,7 @@ struct quantized {
     double worst;                 /* least SQNR of a weight; inf where nothing was lost */
     const struct weight *worst_of;
     struct layer_error local; /* over all layers that could be measured */
+    const struct session_run *waits; /* the run that has not come to others; NULL: none */
     double local_worst;
     const struct weight *local_worst_of;
 };

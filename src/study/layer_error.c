@@ -11,6 +11,30 @@ static bool reads(const struct node *n, const struct weight *w)
     return op_info(n->op)->matrix && n->w[0] == w;
 }
 
+/* The span that the run is in, or ended last; -1: it has not begun. */
+static int span_of(const struct run *r)
+{
+    const struct position at = run_position(r);
+    return at.node ? at.span : at.span - 1;
+}
+
+static bool has_inputs(const struct run *r, int span, const struct node *n)
+{
+    bool there = span >= 0;
+    for (int i = 0; there && i < n->n_in; i++)
+        there = run_has(r, span, n->in[i]);
+    return there;
+}
+
+int64_t layers_waiting(const struct run *r, const struct weight *w)
+{
+    const struct graph *g = run_graph(r);
+    int64_t waiting = 0;
+    for (int n = 0; n < g->n_nodes; n++)
+        waiting += reads(&g->nodes[n], w) && !has_inputs(r, span_of(r), &g->nodes[n]);
+    return waiting;
+}
+
 /* A copy of the first n tokens of an input; false: it is not there. */
 static enum st input(struct run *r, int span, int value, int64_t n, void **out, struct err *e)
 {
@@ -83,19 +107,15 @@ enum st layer_error_of(struct run *r, const struct weight *w, const struct weigh
                        struct err *e)
 {
     const struct graph *g = run_graph(r);
-    const struct position at = run_position(r);
-    const int span = at.node ? at.span : at.span - 1;
+    const int span = span_of(r);
     struct form *truth = NULL;
     struct layer_error sum = { 0 };
     enum st st = ST_OK;
     if (span >= 0 && from != w)
         st = form_borrow(run_model(r), w, from, &truth, e);
     sum.tokens = span < 0 ? 0 : run_span(r, span).n < most ? run_span(r, span).n : most;
-    for (int n = 0; span >= 0 && n < g->n_nodes && !st; n++) {
-        bool there = reads(&g->nodes[n], w);
-        for (int i = 0; there && i < g->nodes[n].n_in; i++)
-            there = run_has(r, span, g->nodes[n].in[i]);
-        if (there)
+    for (int n = 0; n < g->n_nodes && !st; n++) {
+        if (reads(&g->nodes[n], w) && has_inputs(r, span, &g->nodes[n]))
             st = layer(r, span, n, w, truth, form, sum.tokens, pool, &sum, e);
     }
     form_drop(truth);

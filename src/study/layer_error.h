@@ -12,6 +12,9 @@ struct layer_error {
     int64_t layers, tokens; /* 0 layers: none of its inputs is there */
 };
 
+/* Layers that read the weight and whose inputs the run has not come to. */
+int64_t layers_waiting(const struct run *r, const struct weight *w);
+
 /* Layers are computed in mode exact, once with the weight `from`, once with `form` (NULL: w itself)
  * in the place of weight w, on what the run has as their inputs: of the span that it ended last, at
  * most `most` tokens. Only layers whose inputs the run has produced. */

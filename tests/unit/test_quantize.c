@@ -198,6 +198,37 @@ static void layers_are_compared_on_what_they_read(void **unused)
     sitting_end(&f);
 }
 
+/* A change sends the run back: what the next one reads then comes from the evaluation set, or it is
+ * said that there is nothing. */
+static void layers_that_a_run_has_not_come_to_are_not_passed_over(void **unused)
+{
+    (void)unused;
+    struct sitting f = sitting_begin("--demo=add");
+    size_t bytes;
+    free(logits(&f, &bytes));
+    command(f.s, "quant blk.0.attn_q.weight q4_0");
+    struct result out = answer(f.s, "quant blk.2.ffn_down.weight q4_0");
+    for (size_t i = 0; i < out.n_tables; i++)
+        assert_string_not_equal(out.tables[i]->name, "local");
+    assert_true(noted(&out, "no stage local"));
+    result_free(&out);
+    out = answer(f.s, "quant blk.*.attn_q.weight q5_0"); /* of block 0 it has the input */
+    assert_int_equal(cell_named(&out, "local", "layers")->i, 1);
+    assert_true(noted(&out, "local leaves layers out that"));
+    result_free(&out);
+    command(f.s, "data add");
+    out = answer(f.s, "quant blk.*.attn_q.weight q4_1");
+    assert_true(cell_named(&out, "local", "layers")->i > 1);
+    assert_true(cell_named(&out, "local", "layer_tokens")->i > 5); /* not those of the prompt */
+    assert_true(!noted(&out, "stage local") && !noted(&out, "local leaves"));
+    result_free(&out);
+    command(f.s, "continue");
+    out = answer(f.s, "quant blk.2.ffn_down.weight q5_1");
+    assert_int_equal(cell_named(&out, "local", "layer_tokens")->i, 5);
+    result_free(&out);
+    sitting_end(&f);
+}
+
 static void numbers_come_from_the_reference_where_there_is_one(void **unused)
 {
     (void)unused;
@@ -643,6 +674,7 @@ UNIT_MAIN(CASE(a_key_ends_the_measurement_and_keeps_the_change),
           CASE(what_is_undone_leaves_nothing_and_what_is_redone_is_the_same),
           CASE(figures_are_those_of_the_numbers), CASE(importances_weight_the_errors),
           CASE(layers_are_compared_on_what_they_read),
+          CASE(layers_that_a_run_has_not_come_to_are_not_passed_over),
           CASE(numbers_come_from_the_reference_where_there_is_one),
           CASE(what_is_dropped_gives_out_zero), CASE(the_size_that_is_foretold_is_that_of_the_file),
           CASE(what_no_file_holds_has_a_size_alone),
