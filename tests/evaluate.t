@@ -26,6 +26,8 @@ qdb --demo=add -ex 'data add tokens 4000' -ex 'quant blk.1.* q4_0' \
     -ex "check 'kl < 1' 'top1 > 0.1' until decided"
 is "check until decided" "$status$err" 0
 like "says after how many" "$out" '^decided after 32 of [0-9]+ segments, [0-9]+ tokens'
+qdb --demo=add -ex 'data add' -ex 'quant blk.1.* q4_0' -ex "check 'kl < 1' until decided"
+like "at the end as well" "$out" '^decided after 32 of 32 segments'
 qdb --demo=add -ex 'data add' -ex 'quant blk.1.* q4_0' -ex "check 'kl < 1e-9' until now"
 is "until what?" "$status" 1
 printf 'one two three four five six seven eight nine ten\n%.0s' \

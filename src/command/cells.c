@@ -42,6 +42,11 @@ void put_mean(struct table *t, const struct clustered_mean *m)
     put_number(t, m->high);
 }
 
+void put_mean_share(struct table *t, const struct clustered_mean *m)
+{
+    put_numbers(t, (const double[]){ m->value, m->low, m->high }, 3);
+}
+
 void put_kl(struct table *t, double kl, double floor)
 {
     if (kl < floor)

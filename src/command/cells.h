@@ -20,6 +20,7 @@ void put_positive(struct table *t, int64_t i);
  * is not either, and shown so. */
 void put_share(struct table *t, const struct share *s);
 void put_mean(struct table *t, const struct clustered_mean *m);
+void put_mean_share(struct table *t, const struct clustered_mean *m); /* absent where it is NaN */
 /* A KL below the floor of mode fast is no figure: people read `<floor`. floor: NaN in other modes.
  */
 void put_kl(struct table *t, double kl, double floor);

@@ -25,6 +25,7 @@ struct checks {
     bool early;             /* until decided */
     struct figures figures; /* that nothing is measured for */
     double floor;           /* of mode fast, else NaN */
+    bool below;             /* one is undecided whose kl is below the floor */
 };
 
 static enum st read_checks(const struct call *c, struct checks *k, struct err *e)
@@ -68,23 +69,28 @@ static enum st lint_figures(struct session *s, struct figures *f, struct err *e)
     return st;
 }
 
-static void put_checks(const struct checks *k, const struct call *c, const struct measurement *m,
+static void put_checks(struct checks *k, const struct call *c, const struct measurement *m,
                        struct result *out, int count[3])
 {
     const struct figures *f = &k->figures;
     struct table *t = result_table(out, "check", TABLE_ROWS);
     TABLE_COLUMNS(t, { COL_STRING, "check" }, { COL_FLOAT, "value", "", 5 },
                   { COL_FLOAT, "low", "", 5 }, { COL_FLOAT, "high", "", 5 },
-                  { COL_FLOAT, "bound", "", 5 }, { COL_STRING, "verdict" });
+                  { COL_FLOAT, "bound", "", 5 }, { COL_STRING, "verdict" }, FLOOR_COLUMNS);
     for (int i = 0; i < k->n; i++) {
-        struct compared x = { f->lint_errors + f->lint_warnings, 0, NAN, NAN, VERDICT_HOLDS };
+        struct compared x = { .left = f->lint_errors + f->lint_warnings,
+                              .low = NAN,
+                              .high = NAN,
+                              .verdict = VERDICT_HOLDS };
         if (k->lint[i])
             x.verdict = x.left > 0 ? VERDICT_FAILS : VERDICT_HOLDS;
         else
             comparison_of(&k->list[i], m, f, k->floor, &x);
         table_row(t);
         table_strn(t, c->words[i].text);
-        if (k->list[i].measures && m->segments)
+        if (x.below_floor)
+            table_instead(t, "<floor");
+        else if (k->list[i].measures && m->segments)
             table_float(t, x.left);
         else
             put_number(t, x.left);
@@ -93,6 +99,11 @@ static void put_checks(const struct checks *k, const struct call *c, const struc
         put_number(t, x.right);
         table_str(t, verdicts[x.verdict]);
         count[x.verdict]++;
+        if (k->list[i].measures && !isnan(k->floor)) {
+            table_bool(t, x.below_floor);
+            table_float(t, k->floor);
+        }
+        k->below |= x.below_floor && x.verdict == VERDICT_UNDECIDED;
     }
 }
 
@@ -136,7 +147,7 @@ static enum st measure_check(struct session *s, const struct subject *x, struct 
 
 /* What was measured, and how far. */
 static void note_measured(struct session *s, const struct checks *k, const struct subject *x,
-                          const struct measurement *m, struct result *out)
+                          const struct measurement *m, bool decided, struct result *out)
 {
     const int least = k->early ? ANYTIME_FIRST : MIN_CLUSTERS;
     measure_looked(s, m->segments, x->ref, out);
@@ -149,7 +160,7 @@ static void note_measured(struct session *s, const struct checks *k, const struc
         result_note(out,
                     "%s %d of %d segments, %" PRId64 " tokens; intervals hold at every look "
                     "(anytime), and are wider than for one",
-                    m->segments < m->segments_of ? "decided after" : "undecided before the end:",
+                    decided ? "decided after" : "undecided at the end, after",
                     (int)m->segments, (int)m->segments_of, m->segments * m->scored);
 }
 
@@ -165,7 +176,7 @@ static enum st judge(struct session *s, const struct call *c, struct checks *k,
     if (!st) {
         put_checks(k, c, x ? &m : NULL, out, count);
         if (x) {
-            note_measured(s, k, x, &m, out);
+            note_measured(s, k, x, &m, !count[VERDICT_UNDECIDED], out);
             if (x->ref == x->model)
                 result_note(out, "reference = this file as opened; its own loss is not seen");
             changes_left_out(x->left_out, out);
@@ -179,6 +190,9 @@ static enum st judge(struct session *s, const struct call *c, struct checks *k,
             st = st_fail(e, ST_STATE, "%d of %d undecided", count[VERDICT_UNDECIDED], k->n);
             if (m.broken.tokens[0])
                 st_hint(e, "the reference cannot be compared with: its logits are not finite");
+            else if (k->below)
+                st_hint(e, "a kl below the floor of mode fast, %.4g, may be anything from 0 to it: "
+                           "`set compute native` (or exact) measures it", k->floor);
             else
                 st_hint(e, "the interval holds the bound, or there is none: `data FILE tokens N` "
                            "with more tokens narrows it");
@@ -221,7 +235,7 @@ const struct verb verbs_check[] = {
           "`kl`, for an expression that is no mean over its jackknife pseudo-values by "
           "segment. `until decided` stops when every EXPR is, by the intervals of `until` (`help "
           "kl`), which one may look at as often as one likes. In mode fast a kl below the floor "
-          "counts as anything up to it. Exit "
+          "counts as anything up to it: low and high take that in. Exit "
           "status of a batch: 0 all hold, 3 one fails, 1 none fails and one is undecided.",
       .examples = "open --demo=add\ndata add\nquant ** bits 4\ncheck 'kl < 0.05' 'top1 >= 0.9'",
       .flags = VERB_COMPARES,

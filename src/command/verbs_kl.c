@@ -144,7 +144,7 @@ static void kl_table(const struct divergence *d, const struct about *a, struct r
     put_kl_mean(t, &d->kl, a->floor);
     const double kl[] = { d->kl_median, d->kl_p90, d->kl_p99, d->kl_p999, d->kl_max };
     put_numbers(t, kl, 5);
-    put_mean(t, &d->top1);
+    put_mean_share(t, &d->top1);
     put_mean(t, &d->log_ratio);
     table_float(t, exp(d->nll));
     table_float(t, exp(d->ref_nll));
@@ -258,7 +258,8 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
             out->status = RESULT_FOUND;
         else if (!st)
             until_note(&a->until, &d.kl, d.segments_of, "kl", "segments", out);
-        more_show(&more, out);
+        if (out->status != RESULT_FOUND)
+            more_show(&more, out);
         if (a->x->ref == a->x->model)
             result_note(out, "reference = this file as opened; its own loss is not seen");
         changes_left_out(a->x->left_out, out);
@@ -297,7 +298,9 @@ static enum st measure_half(struct session *s, bool check, struct about *a, stru
 {
     struct subject x;
     struct evaluator *ev;
-    enum st st = subject_of(s, false, &x, e);
+    enum st st = check ? measure_need_check(s, e) : ST_OK;
+    if (!st)
+        st = subject_of(s, false, &x, e);
     if (st)
         return st;
     if (!(st = session_evaluator(s, &x, &ev, e))) {
@@ -310,6 +313,15 @@ static enum st measure_half(struct session *s, bool check, struct about *a, stru
     }
     subject_free(&x);
     return st;
+}
+
+enum st measure_need_check(const struct session *s, struct err *e)
+{
+    if (!s->data.set.segments || part_segments(&s->data.set, PART_CHECK))
+        return ST_OK;
+    st_fail(e, ST_STATE, "the half `check` of the evaluation set is empty: %s has one segment",
+            s->data.path);
+    return st_hint(e, "`data FILE tokens N` with more tokens, or a longer text, makes more");
 }
 
 void measure_looked(struct session *s, int64_t segments, const struct session_model *reference,

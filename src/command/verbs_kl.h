@@ -12,6 +12,8 @@
  * where no segment was seen. */
 void measure_looked(struct session *s, int64_t segments, const struct session_model *reference,
                     struct result *out);
+/* ST_STATE where the evaluation set has no half `check`. */
+NODISCARD enum st measure_need_check(const struct session *s, struct err *e);
 /* Warn where the calibration text of `who` overlaps with the evaluation set. */
 void overlap_note(const struct overlap *x, const char *who, struct result *out);
 /* `kl base FILE` */

@@ -138,14 +138,14 @@ static void put_entry(struct table *t, const struct entry *x, double floor, stru
     }
     table_float(t, exp(x->d.nll));
     put_kl_mean(t, &x->d.kl, floor);
-    put_mean(t, &x->d.top1);
+    put_mean_share(t, &x->d.top1);
     put_number(t, overlap_share(&x->overlap));
     overlap_note(&x->overlap, x->m.path, out);
     if (broken_note(&x->d.broken, x->d.scored, x->m.path, "segment", out))
         out->status = RESULT_FOUND;
     const struct session_run of = { .model = (struct session_model *)&x->m };
     struct buf b = { 0 };
-    for (int64_t i = 0; i < x->n_worst && !(x->worst[i].kl <= 0); i++) {
+    for (int64_t i = 0; i < x->n_worst && x->worst[i].kl > 0; i++) {
         buf_adds(&b, i ? ", \"" : "\"");
         session_token_text(&of, x->worst[i].next, &b);
         buf_printf(&b, "\" %.2f", x->worst[i].kl);
@@ -312,6 +312,8 @@ static enum st run_report(struct session *s, const struct call *c, struct result
         st_fail(e, ST_STATE, "there is no evaluation set");
         return st_hint(e, "`data FILE` keeps one");
     }
+    if (measure_need_check(s, e))
+        return ST_STATE;
     struct entry ref = { 0 }, *list = x_alloc((size_t)n * sizeof *list);
     enum st st = reference_of(s, c, n < c->n_words ? n + 1 : 0, &ref, e);
     while (!st && opened < n && !(st = entry_open(s, c, opened, &list[opened], e)))
@@ -347,7 +349,8 @@ const struct verb verbs_report[] = {
           "cannot run, or has other tokens than the reference, has a row without figures, a note "
           "says why, and the command fails at its end; another architecture with the same tokens "
           "will do. In mode fast a kl below fast_floor (that of the reference, `help ppl`) is "
-          "shown as <floor. ^C keeps the rows that are done. With `--output md` the tables are Markdown.",
+          "shown as <floor. ^C keeps the rows that are done. With `--output md` the tables are "
+          "Markdown.",
       .examples = "open --demo=add\ndata add\nquant ** bits 4\nexport gguf "
                   "small.gguf\nundo\nreport small.gguf",
       .kinds = { ARG_FILE },

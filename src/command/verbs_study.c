@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "command/broken.h"
 #include "command/cells.h"
 #include "command/verbs_task.h"
 #include "command/command.h"
@@ -161,7 +162,10 @@ static void task_summary(const struct add_report *r, const struct task_call *cal
     table_row(t);
     table_str(t, "add");
     table_int(t, r->exact.n);
-    put_share(t, &r->exact);
+    if (r->broken.tokens[1])
+        put_absent(t, 3);
+    else
+        put_share(t, &r->exact);
     put_mean(t, &r->logp);
     table_str(t, compute_name(mode));
     table_int(t, (int64_t)call->seed);
@@ -288,8 +292,12 @@ static enum st run_task(struct session *s, const struct call *c, struct result *
         add_report_of(&task, sums, scores, done, &r);
         changes_left_out(left_out, out);
         task_summary(&r, &call, o.mode, seconds_now() - start, out);
-        task_digits(&task, &r, out);
-        task_wrong(m, sums, scores, done, out);
+        if (broken_note(&r.broken, r.scored, "the model", "answer", out)) {
+            out->status = RESULT_FOUND;
+        } else {
+            task_digits(&task, &r, out);
+            task_wrong(m, sums, scores, done, out);
+        }
         if (done < MIN_CLUSTERS)
             result_note(out, "fewer than %d sums: no interval for the log-probability",
                         MIN_CLUSTERS);
@@ -341,7 +349,9 @@ const struct verb verbs_study[] = {
           "a reference (`ref`), or under changes against the file as opened: its accuracy, how "
           "many answers went to_wrong and to_right, flips = their share, and mcnemar = the "
           "probability of flips as uneven as these when both directions are equally likely "
-          "(exact, two-sided); the first flips are listed. ^C keeps what is done.",
+          "(exact, two-sided); the first flips are listed. Where logits are not finite there are no "
+          "figures, a note names the first such token, and a batch ends with status 3. ^C keeps "
+          "what is done.",
       .examples = "open --demo=add\ntask add 60\ntask add 30 seed 7",
       .kinds = { ARG_FILE, ARG_NUMBER, ARG_TEXT },
       .words = "add|seed",

@@ -5,29 +5,28 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "command/broken.h"
 #include "command/cells.h"
 #include "command/verbs_change.h"
 #include "file/text_file.h"
 #include "study/answers.h"
 #include "study/interval.h"
 
-/* One model over the questions. */
-struct answered {
-    bool *right;
-    size_t done;
-};
-
-static void put_right(struct table *t, const struct answered *a, size_t n)
+static void put_right(struct table *t, const struct answers *a, size_t n)
 {
     int64_t hits = 0;
+    if (a->broken.tokens[1]) {
+        put_absent(t, 3);
+        return;
+    }
     for (size_t i = 0; i < n; i++)
         hits += a->right[i];
     const struct share s = share_of(hits, (int64_t)n);
     put_share(t, &s);
 }
 
-static void put_answers(const struct questions *q, const char *path, const struct answered *a,
-                        const struct answered *ref, size_t n, enum compute mode, struct result *out)
+static void put_answers(const struct questions *q, const char *path, const struct answers *a,
+                        const struct answers *ref, size_t n, enum compute mode, struct result *out)
 {
     struct table *t = result_table(out, "task", TABLE_RECORD);
     TABLE_COLUMNS(t, { COL_STRING, "task" }, { COL_INT, "questions" },
@@ -41,18 +40,22 @@ static void put_answers(const struct questions *q, const char *path, const struc
     table_int(t, (int64_t)n);
     put_right(t, a, n);
     int64_t wrong = 0, mended = 0;
-    for (size_t i = 0; ref && i < n; i++) {
+    const bool flips = ref && !ref->broken.tokens[1] && !a->broken.tokens[1];
+    for (size_t i = 0; flips && i < n; i++) {
         wrong += ref->right[i] && !a->right[i];
         mended += !ref->right[i] && a->right[i];
     }
-    if (ref) {
+    if (ref)
         put_right(t, ref, n);
+    else
+        put_absent(t, 3);
+    if (flips) {
         table_int(t, wrong);
         table_int(t, mended);
         table_float(t, (double)(wrong + mended) / (double)n);
         table_float(t, mcnemar_p(wrong, mended));
     } else
-        put_absent(t, 7);
+        put_absent(t, 4);
     table_str(t, compute_name(mode));
     if (!(wrong + mended))
         return;
@@ -82,7 +85,7 @@ static enum st answer(struct session *s, const struct questions *q, const char *
     enum st st = session_need_graph(s, &m, e);
     if (st)
         return st;
-    struct answered a[2] = { 0 };
+    struct answers a[2] = { 0 };
     const bool both = ref || session_changed(s);
     const struct run_options plain = session_measure_options(s);
     struct run_options o = plain;
@@ -93,14 +96,19 @@ static enum st answer(struct session *s, const struct questions *q, const char *
     for (int i = 0; i < 2; i++)
         a[i].right = x_alloc(q->n * sizeof *a[i].right + 1);
     if (both)
-        st = answers_of(ref ? ref->model : m->model, &plain, q, s->progress, a[1].right, &a[1].done,
-                        e);
+        st = answers_of(ref ? ref->model : m->model, &plain, q, s->progress, &a[1], e);
     if (!st)
-        st = answers_of(m->model, &o, q, s->progress, a[0].right, &a[0].done, e);
+        st = answers_of(m->model, &o, q, s->progress, &a[0], e);
     plan_free(&plan);
     n = a[0].done;
     if (n && (!st || st == ST_CANCELLED)) {
         put_answers(q, path, &a[0], both ? &a[1] : NULL, n, o.mode, out);
+        struct broken_logits broken = a[0].broken;
+        broken.tokens[0] = a[1].broken.tokens[1];
+        broken.segment[0] = a[1].broken.segment[1];
+        broken.at[0] = a[1].broken.at[1];
+        if (broken_note(&broken, a[0].scored, "the model", "line", out))
+            out->status = RESULT_FOUND;
         changes_left_out(left_out, out);
         if (both && !ref)
             result_note(out, "reference = this file as opened; its own loss is not seen");

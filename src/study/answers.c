@@ -19,6 +19,7 @@ struct asking {
     struct run *run;
     float *logits; /* [vocab] */
     struct ids prompt, whole;
+    struct answers *out;
 };
 
 static enum st encode(const struct asking *a, const char *prompt, const char *choice,
@@ -35,7 +36,8 @@ static enum st encode(const struct asking *a, const char *prompt, const char *ch
 }
 
 /* Log-probability of the tokens from `first` on, and whether each has the largest logit. */
-static enum st score(struct asking *a, size_t first, double *logp, bool *greedy, struct err *e)
+static enum st score(struct asking *a, size_t first, int line, double *logp, bool *greedy,
+                     struct err *e)
 {
     const struct graph *g = a->m->graph;
     const struct position to = { 0, g->values[g->hidden].node + 1 };
@@ -52,7 +54,11 @@ static enum st score(struct asking *a, size_t first, double *logp, bool *greedy,
         if ((st = run_head(a->run, row, 1, a->logits, e)))
             break;
         const float of = a->logits[a->whole.p[t]];
-        *logp += (double)of - log_sum_exp(a->logits, g->vocab);
+        const double log_sum = log_sum_exp(a->logits, g->vocab);
+        broken_count(&a->out->broken, 1, log_sum, line, (int64_t)t - 1);
+        a->out->scored++;
+        *greedy &= isfinite(log_sum);
+        *logp += isfinite(log_sum) ? (double)of - log_sum : (double)NAN;
         for (int64_t k = 0; k < g->vocab; k++)
             *greedy &= !(a->logits[k] > of) && (a->logits[k] < of || k >= a->whole.p[t]);
     }
@@ -62,7 +68,7 @@ static enum st score(struct asking *a, size_t first, double *logp, bool *greedy,
 static enum st ask(struct asking *a, const struct question *q, bool *right, struct err *e)
 {
     double best = -INFINITY;
-    size_t said = 0;
+    size_t said = q->n; /* nothing */
     bool greedy = false;
     enum st st = encode(a, q->prompt, "", &a->prompt, e);
     for (size_t i = 0; i < q->n && !st; i++) {
@@ -76,8 +82,8 @@ static enum st ask(struct asking *a, const struct question *q, bool *right, stru
         if (first >= a->whole.n)
             return st_fail(e, ST_RANGE, "line %d: choice %zu adds no token to the prompt", q->line,
                            i + 1);
-        st = score(a, first, &logp, &greedy, e);
-        if (!st && logp > best) {
+        st = score(a, first, q->line, &logp, &greedy, e);
+        if (!st && (logp > best || (said == q->n && !isnan(logp)))) {
             best = logp;
             said = i;
         }
@@ -88,10 +94,10 @@ static enum st ask(struct asking *a, const struct question *q, bool *right, stru
 }
 
 enum st answers_of(const struct model *m, const struct run_options *o, const struct questions *q,
-                   struct progress *p, bool *right, size_t *done, struct err *e)
+                   struct progress *p, struct answers *out, struct err *e)
 {
     const struct err *missing = !m->graph ? &m->no_graph : !m->tokenizer ? &m->no_tokenizer : NULL;
-    *done = 0;
+    *out = (struct answers){ .right = out->right };
     if (missing) {
         if (e)
             *e = *missing;
@@ -106,12 +112,12 @@ enum st answers_of(const struct model *m, const struct run_options *o, const str
     struct run_options options = *o;
     options.span = 0;
     options.checkpoint_bytes = RUN_NO_CHECKPOINTS;
-    struct asking a = { .m = m, .run = run_new(m, &options), .logits = logits };
-    for (; *done < q->n && !st; *done += !st) {
-        if (!progress_tick(p, "task", (double)*done, (double)q->n))
+    struct asking a = { .m = m, .run = run_new(m, &options), .logits = logits, .out = out };
+    for (; out->done < q->n && !st; out->done += !st) {
+        if (!progress_tick(p, "task", (double)out->done, (double)q->n))
             st = st_fail(e, ST_CANCELLED, "interrupted");
         else
-            st = ask(&a, &q->list[*done], &right[*done], e);
+            st = ask(&a, &q->list[out->done], &out->right[out->done], e);
     }
     run_free(a.run);
     free(a.prompt.p);

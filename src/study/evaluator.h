@@ -39,7 +39,7 @@ void evaluator_settle(struct evaluator *ev);
 
 /* Sums over the scored tokens of a segment. */
 struct segment_sums {
-    double kl, top1, log_ratio, nll, ref_nll;
+    double kl, top1, log_ratio, nll, ref_nll; /* NaN where logits are none */
     double logit_diff; /* of the reference minus that of the model; 0 without `metric` */
 };
 

@@ -301,25 +301,42 @@ static void interval(const struct comparison *c, const struct measurement *m,
     free(ones);
 }
 
+/* A kl below the floor is anything from 0 to it. */
+static bool take_in_floor(const struct comparison *c, const struct figures *whole, double floor,
+                          double all, double *low, double *high)
+{
+    struct figures f = *whole;
+    const double ends[] = { 0, floor };
+    double left, right;
+    bool depends = false;
+    for (int i = 0; i < 2; i++) {
+        f.kl = ends[i];
+        const double end = difference(c, &f, &left, &right);
+        depends |= !(end == all);
+        if (!isnan(*low) && !(end >= *low))
+            *low = isnan(end) ? -INFINITY : end;
+        if (!isnan(*high) && !(end <= *high))
+            *high = isnan(end) ? INFINITY : end;
+    }
+    return depends;
+}
+
 void comparison_of(const struct comparison *c, const struct measurement *m,
                    const struct figures *fixed, double floor, struct compared *out)
 {
-    struct figures f = figures_but(m, -1, fixed);
+    const struct figures f = figures_but(m, -1, fixed);
     const double all = difference(c, &f, &out->left, &out->right);
-    double low = all, high = all, left, right;
+    double low = all, high = all;
     if (c->measures && m)
         interval(c, m, fixed, all, &low, &high);
     else if (c->measures)
         low = high = NAN;
-    out->low = out->left + (low - all);
-    out->high = out->left + (high - all);
+    out->below_floor = c->measures && f.kl < floor
+                       && take_in_floor(c, &f, floor, all, &low, &high);
+    /* the same but for rounding, which the ends at a kl of 0 should not have */
+    out->low = out->below_floor ? low + out->right : out->left + (low - all);
+    out->high = out->below_floor ? high + out->right : out->left + (high - all);
     out->verdict = verdict_of(c, low, high);
     if (c->measures && m && m->broken.tokens[1])
         out->verdict = VERDICT_FAILS;
-    else if (c->measures && f.kl < floor) {
-        f.kl = floor;
-        const double at_floor = difference(c, &f, &left, &right);
-        if (verdict_of(c, at_floor, at_floor) != out->verdict)
-            out->verdict = VERDICT_UNDECIDED;
-    }
 }

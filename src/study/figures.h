@@ -30,10 +30,12 @@ NODISCARD enum st comparison_parse(struct str text, struct comparison *out, stru
  * is measured fails. */
 struct compared {
     double left, right, low, high;
+    bool below_floor; /* it depends on a kl that is anything from 0 to the floor of mode fast */
     enum verdict verdict; /* undecided when the interval holds the bound, or there is none */
 };
 /* m: what was measured, NULL if nothing. fixed: the figures that nothing is measured for. floor: of
- * mode fast, or NaN: a verdict that would be another one if kl were the floor is undecided. */
+ * mode fast, or NaN: where kl is below, the interval takes in what a kl of 0 and of the floor give.
+ */
 void comparison_of(const struct comparison *c, const struct measurement *m,
                    const struct figures *fixed, double floor, struct compared *out);
 

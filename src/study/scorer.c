@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "study/scorer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -218,7 +219,8 @@ static void add(struct measurement *m, const struct scored_token *t, struct segm
     for (int i = 0; i < 2; i++)
         broken_count(&m->broken, i, pair->log_sum[i], t->segment, t->at);
     s->kl += pair->kl;
-    s->top1 += pair->top[0] == pair->top[1];
+    const bool ranked = isfinite(pair->log_sum[0]) && isfinite(pair->log_sum[1]);
+    s->top1 += ranked ? pair->top[0] == pair->top[1] : NAN; /* rows that are no numbers agree not */
     if (t->next >= 0) {
         s->log_ratio += pair->log_prob[0] - pair->log_prob[1];
         s->ref_nll -= pair->log_prob[0];

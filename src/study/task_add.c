@@ -291,7 +291,8 @@ static void score_token(const float *logits, int64_t vocab, int32_t want, int at
     struct sampler greedy = { .temperature = 0 };
     const int32_t said = sample(&greedy, logits, vocab);
     s->right[at] = said == want;
-    s->logp[at] = (double)logits[want] - log_sum_exp(logits, vocab);
+    const double log_sum = log_sum_exp(logits, vocab);
+    s->logp[at] = isfinite(log_sum) ? (double)logits[want] - log_sum : (double)NAN;
     if (said != want && s->wrong < 0) {
         s->wrong = at;
         s->said = said;
@@ -403,6 +404,8 @@ void add_report_of(const struct add_task *t, const struct add_sum *sums, const s
         digits[i] = s[i].digits;
         for (int at = 0; at <= s[i].digits; at++) {
             const int k = slot(t, &s[i], at);
+            broken_count(&r.broken, 1, isnan(s[i].logp[at]) ? (double)NAN : 0, i, at);
+            r.scored++;
             right[k] += s[i].right[at];
             of[k]++;
             r.token_logp[k] += s[i].logp[at];

@@ -31,7 +31,7 @@ struct add_sum {
 struct add_score {
     int digits;              /* of the sum; tokens 0 .. digits - 1, the newline is token `digits` */
     bool right[ADD_ANSWER];  /* the right token has the largest logit (of equals, the lowest id) */
-    double logp[ADD_ANSWER]; /* its log-probability, nats */
+    double logp[ADD_ANSWER]; /* its log-probability, nats; NaN where the logits are broken */
     int wrong; /* first token that is not right, -1 if none: greedy decoding agrees up to there */
     int32_t said; /* what greedy decoding says there, -1 if none */
 };
@@ -62,6 +62,8 @@ NODISCARD enum st add_score(const struct add_task *t, const struct run_options *
                             struct add_score *out, int64_t *done, struct err *e);
 
 struct add_report {
+    struct broken_logits broken; /* [1]; a sum for its segment, tokens of its answer */
+    int64_t scored;              /* tokens */
     struct share exact; /* sums whose whole answer is right: exact match of greedy decoding */
     struct share
         token[ADD_ANSWER]; /* digits 10^0 .. 10^digits, then the newline, where there is one */

@@ -154,6 +154,14 @@ static void below_the_floor_nothing_is_known(void **unused)
     assert_int_equal(judged("kl < 0.02", &m, 0.015).verdict, VERDICT_HOLDS);
     assert_int_equal(judged("kl < 0.012", &m, 0.015).verdict, VERDICT_UNDECIDED);
     assert_int_equal(judged("kl < 0.012", &m, 0.005).verdict, VERDICT_HOLDS);
+    struct compared x = judged("kl > 0.005", &m, 0.015); /* it may be 0 */
+    assert_true(x.verdict == VERDICT_UNDECIDED && x.below_floor);
+    assert_true(x.low == 0 && x.high == 0.015);
+    x = judged("1 - kl > 0.5", &m, 0.015);
+    assert_true(x.verdict == VERDICT_HOLDS && x.below_floor && x.high == 1);
+    x = judged("top1 > 0.5", &m, 0.015);
+    assert_true(x.verdict == VERDICT_HOLDS && !x.below_floor);
+    assert_true(!judged("kl < 0.012", &m, NAN).below_floor);
 }
 
 UNIT_MAIN(CASE(expressions_are_arithmetic), CASE(a_verdict_needs_the_whole_interval),

@@ -8,6 +8,7 @@
 
 #include "tests/harness/commands.h"
 #include "tests/harness/models.h"
+#include "tests/harness/scratch.h"
 
 static struct sitting measuring(const char *tokens)
 {
@@ -53,6 +54,79 @@ static void broken_logits_are_said_in_one_way(void **unused)
     assert_int_equal(r.status, RESULT_FOUND);
     assert_true(noted(&r, "first at token 32 of chunk 0"));
     result_free(&r);
+    sitting_end(&f);
+}
+
+/* Where the reference gives no numbers either, nothing agrees: no figure of ranks is shown. */
+static void broken_on_both_sides_is_no_agreement(void **unused)
+{
+    (void)unused;
+    static const char *const lines[] = { "kl -v", "verify" };
+    struct sitting f = sitting_begin("--demo=add");
+    command(f.s, "data add");
+    command(f.s, "set tensor blk.1.attn_q.weight = nan");
+    command(f.s, "export gguf %s", scratch_path("nan.gguf"));
+    command(f.s, "undo");
+    struct result r = answer(f.s, "report --demo=add ref %s", scratch_path("nan.gguf"));
+    assert_int_equal(r.status, RESULT_FOUND);
+    assert_true(noted(&r, "the logits of the reference are not finite at "));
+    assert_true(cell_named(&r, "report", "top1")->absent);
+    assert_true(cell_named(&r, "report", "worst")->absent);
+    result_free(&r);
+    command(f.s, "open %s", scratch_path("nan.gguf"));
+    command(f.s, "data add");
+    r = answer(f.s, "quant blk.0.attn_q.weight q8_0");
+    assert_true(noted(&r, "the logits of the model are not finite at "));
+    assert_true(cell_named(&r, "measured", "top1")->absent);
+    result_free(&r);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        r = answer(f.s, "%s", lines[i]);
+        assert_int_equal(r.status, RESULT_FOUND);
+        assert_true(isnan(cell_named(&r, "kl", "kl")->f));
+        assert_true(cell_named(&r, "kl", "top1")->absent);
+        assert_true(cell_named(&r, "kl", "top1_high")->absent);
+        for (size_t k = 0; k < r.n_tables; k++)
+            assert_string_not_equal(r.tables[k]->name, "agreement");
+        result_free(&r);
+    }
+    sitting_end(&f);
+}
+
+static void broken_logits_answer_nothing(void **unused)
+{
+    (void)unused;
+    struct sitting f = sitting_begin("--demo=add");
+    FILE *q = fopen(scratch_path("q.jsonl"), "w");
+    assert_non_null(q);
+    fputs("{\"prompt\": \"11111+22222=\", \"choices\": [\"33333\", \"44444\"], \"answer\": 0}\n",
+          q);
+    fclose(q);
+    struct result r = answer(f.s, "task %s", scratch_path("q.jsonl"));
+    assert_true(cell_named(&r, "task", "accuracy")->f == 1 && r.status == RESULT_OK);
+    result_free(&r);
+    command(f.s, "set tensor blk.0.attn_q.weight = nan");
+    r = answer(f.s, "task %s", scratch_path("q.jsonl"));
+    assert_int_equal(r.status, RESULT_FOUND);
+    assert_true(noted(&r, "not finite at ") && noted(&r, " of line 1"));
+    assert_true(cell_named(&r, "task", "accuracy")->absent);
+    assert_true(cell_named(&r, "task", "ref_accuracy")->f == 1);
+    assert_true(cell_named(&r, "task", "mcnemar")->absent);
+    result_free(&r);
+    r = answer(f.s, "task add 20");
+    assert_int_equal(r.status, RESULT_FOUND);
+    assert_true(noted(&r, "first at token 0 of answer 0"));
+    assert_true(cell_named(&r, "task", "exact")->absent);
+    assert_int_equal(r.n_tables, 1);
+    result_free(&r);
+    sitting_end(&f);
+}
+
+static void an_empty_half_is_said(void **unused)
+{
+    (void)unused;
+    struct sitting f = measuring("80");
+    refused(f.s, ST_STATE, 0, "the half `check` of the evaluation set is empty", "verify");
+    refused(f.s, ST_STATE, 0, "the half `check` of the evaluation set is empty", "report a");
     sitting_end(&f);
 }
 
@@ -125,4 +199,5 @@ static void below_the_floor_there_is_no_figure(void **unused)
 }
 
 UNIT_MAIN(CASE(below_the_floor_there_is_no_figure), CASE(broken_logits_are_said_in_one_way),
-          CASE(looks_are_counted_by_text_and_reference))
+          CASE(broken_on_both_sides_is_no_agreement), CASE(broken_logits_answer_nothing),
+          CASE(an_empty_half_is_said), CASE(looks_are_counted_by_text_and_reference))
