@@ -52,27 +52,47 @@ struct answer {
     bool given;
 };
 
+/* Which of the keys that mean something it is, -1 none; one that is there twice is a mistake. */
+static int which_key(struct jread *j, struct str key, bool *seen)
+{
+    static const struct {
+        const char *name, *twice;
+    } keys[] = { { "prompt", "\"prompt\" is there twice" },
+                 { "choices", "\"choices\" is there twice" },
+                 { "answer", "\"answer\" is there twice" } };
+    for (int i = 0; i < 3; i++)
+        if (str_is(key, keys[i].name)) {
+            if (seen[i])
+                jread_fail(j, keys[i].twice);
+            seen[i] = true;
+            return i;
+        }
+    return -1;
+}
+
 static void read_question(struct jread *j, struct question *q, struct answer *a)
 {
     struct buf key = { 0 };
+    bool seen[3] = { false };
     q->choices = x_alloc((QUESTION_CHOICES + 1) * sizeof *q->choices);
     for (bool more = jread_open(j, '{') && jread_next(j); more; more = jread_next(j)) {
         if (!jread_key(j, &key, 64))
             break;
-        const struct str k = str_of(buf_str(&key), key.n);
-        if (str_is(k, "prompt") && !q->prompt)
+        const int k = which_key(j, str_of(buf_str(&key), key.n), seen);
+        if (j->problem)
+            break;
+        if (k == 0)
             q->prompt = read_text(j);
-        else if (str_is(k, "choices") && !q->n)
+        else if (k == 1)
             read_choices(j, q);
-        else if (str_is(k, "answer") && !a->given) {
-            a->given = true;
-            if (jread_peek(j) == '"')
-                a->text = read_text(j);
-            else
-                jread_int(j, 0, QUESTION_CHOICES - 1, &a->number);
-        } else
+        else if (k == 2 && jread_peek(j) == '"')
+            a->text = read_text(j);
+        else if (k == 2)
+            jread_int(j, 0, QUESTION_CHOICES - 1, &a->number);
+        else
             jread_skip(j);
     }
+    a->given = seen[2];
     buf_free(&key);
     jread_end(j);
 }
@@ -128,6 +148,8 @@ static enum st read_line(struct str line, int number, const char *name, struct q
 enum st questions_parse(struct str text, const char *name, struct questions *out, struct err *e)
 {
     struct questions all = { 0 };
+    if (str_starts(text, "\xef\xbb\xbf")) /* what some editors put in front of UTF-8 */
+        text = str_of(text.p + 3, text.n - 3);
     struct jread j = jread_of(text.p, text.n);
     const int first = jread_peek(&j);
     if (first && first != '{') {

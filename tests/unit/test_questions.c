@@ -12,6 +12,7 @@ static void reads_lines(void **state)
 {
     (void)state;
     static const char text[] =
+        "\xef\xbb\xbf" /* as some editors begin a text */
         "{\"prompt\": \"The sky is\", \"choices\": [\" blue\", \" green\"], \"answer\": 0}\n\n"
         "{\"answer\": \" \\u00e9t\\u00e9\", \"id\": [1, {\"x\": null}], \"prompt\": \"\"}\r\n"
         "  {\"prompt\": \"p\", \"answer\": \"b\", \"choices\": [\"a\", \"b\"]}";
@@ -50,7 +51,11 @@ static void refuses_what_is_no_question(void **state)
         { "{\"prompt\": \"p\", \"answer\": \"a\"} x", "byte" },
         { "{\"prompt\": \"p\", \"answer\": \"a\"", "byte" },
         { "[1]", "no questions" },
-        { "\xef\xbb\xbf{}", "no questions" },
+        { "\xef\xbb\xbf{}", "no \"prompt\"" },
+        { "\xef\xbb{}", "no questions" },
+        { "{\"prompt\": \"p\", \"id\": 1, \"prompt\": \"q\"}", "\"prompt\" is there twice" },
+        { "{\"choices\": [], \"choices\": []}", "\"choices\" is there twice" },
+        { "{\"answer\": \"a\", \"answer\": 0}", "\"answer\" is there twice" },
         { "\n  prompt,answer\n1,2\n", "no questions" },
         { "{\"prompt\": \"p\", \"answer\": \"a\"}\nnonsense", "line 2" },
     };
