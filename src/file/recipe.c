@@ -86,7 +86,17 @@ struct parser {
 static enum st fail(const struct parser *p, int line, const char *fact, struct str of)
 {
     struct buf shown = { 0 };
-    buf_visible(&shown, str_of(of.p, of.n < 60 ? of.n : 60));
+    const size_t most = of.n < 60 ? of.n : 60;
+    for (size_t at = 0; at < most; at++) /* patterns are full of backslashes: they stay single */
+        if (of.p[at] == '\\')
+            buf_addc(&shown, '\\');
+        else {
+            size_t n = 1;
+            while (at + n < most && of.p[at + n] != '\\')
+                n++;
+            buf_visible(&shown, str_of(of.p + at, n));
+            at += n - 1;
+        }
     st_fail(p->e, ST_FORMAT, "line %d: %s: %s", line, fact, buf_str(&shown));
     st_where(p->e, "%s", p->name);
     buf_free(&shown);
