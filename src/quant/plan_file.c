@@ -102,6 +102,8 @@ enum st plan_file_parse(struct str text, struct plan_line **out, size_t *n, stru
             end++;
         struct str line = str_of(text.p + at, end - at);
         at = end + 1;
+        while (line.n && line.p[line.n - 1] == '\r')
+            line.n--;
         number++;
         if (!line.n || line.p[0] == '#')
             continue;
@@ -125,7 +127,8 @@ enum st plan_file_parse(struct str text, struct plan_line **out, size_t *n, stru
         }
     }
     if (!version)
-        st = st_fail(e, ST_FORMAT, "this is no plan: it should begin with `%s`", magic[0]);
+        st = st_fail(e, ST_FORMAT, "this is no plan: it should begin with `%s` or `%s`", magic[0],
+                     magic[1]);
     if (!st)
         st = no_name_twice(list, count, e);
     if (st) {
@@ -141,7 +144,7 @@ void plan_file_begin(bool points, struct buf *out) { buf_printf(out, "%s\n", mag
 
 enum st plan_file_line(const struct plan_line *l, struct buf *out, struct err *e)
 {
-    if (memchr(l->name.p, '\n', l->name.n) || !l->name.n) {
+    if (!l->name.n || memchr(l->name.p, '\n', l->name.n) || str_ends(l->name, "\r")) {
         st_fail(e, ST_UNSUPPORTED, "a name that is empty or has a line break");
         return st_where(e, "%.*s", (int)l->name.n, l->name.p);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Plans as text: a line per weight that is not as in the file, and per point that is rounded.
- * Comments begin with `#`. Without points it is `qdb plan 1`, which knows no `act`.
+ * Comments begin with `#`; a line may end in \r. Without points it is `qdb plan 1`, which knows no
+ * `act`.
  *
  *   qdb plan 2
  *   FORMAT METHOD NE0xNE1[xNE2[xNE3]] NAME
@@ -17,7 +18,7 @@ struct plan_line {
     const struct quant_method *method; /* NULL: a point, which has no shape here */
     int rank;
     uint64_t ne[GGUF_MAX_RANK];
-    struct str name; /* borrowed from the text; anything but a line break */
+    struct str name; /* borrowed from the text; no line break in it, no \r at its end */
     int line;        /* counted from 1 */
 };
 
@@ -25,8 +26,8 @@ struct plan_line {
  * twice is refused. */
 NODISCARD enum st plan_file_parse(struct str text, struct plan_line **out, size_t *n,
                                   struct err *e);
-/* Append the lines of a file; points: some are about points. ST_UNSUPPORTED for a name with a line
- * break in it. */
+/* Append the lines of a file; points: some are about points. ST_UNSUPPORTED for a name that no line
+ * can hold. */
 void plan_file_begin(bool points, struct buf *out);
 NODISCARD enum st plan_file_line(const struct plan_line *l, struct buf *out, struct err *e);
 
