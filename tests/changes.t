@@ -15,6 +15,12 @@ like "under a number, with the command that makes it" "$out" \
 like "and says where the run is now" "$out" 'run main is back at s0:blk\.0\.ffn_down\.out'
 like "and is listed" "$out" '^ +1 +set tensor blk\.0\.out\[tok=-1\] = \*2 +1 +1 '
 
+# A glob with one star too few.
+qdb -ex 'quant blk.0.* q8_0' -ex 'quant blk.0.*.out q8_0' -ex 'quant blk.1.** q8_0'
+like "activations are called so" "$out" '^activations of 2 points .blk\.0\.mid, .*and no weight$'
+is "and which weights may have been meant" \
+    "$(printf '%s\n' "$out" | grep -c '^.quant blk\.[01]\.\*\*. would be about 7 weights')" 1
+
 # Out to a file and in again: the point of one prompt in the place of another's.
 qdb -ex 'prompt "kalo" > /dev/null' -ex run -ex "dump blk.1.out $tmp/clean.npy"
 clean=$(printf '%s\n' "$out" | grep '^end')

@@ -37,6 +37,7 @@ is "ppl until" "$status$err" 0
 like "with its interval" "$out" '^low '
 like "stops early" "$out" '^stopped early: .* chunks the interval of perplexity'
 for words in "kl until" "kl until 0" "kl until -1%" "kl until nan" "kl base x until 1" \
+    "kl base x -v" \
     "ppl $tmp/text until 1 save $tmp/x"; do
     qdb --demo -ex "data $tmp/text" -ex "$words"
     is "$words: refused" "$status" 1

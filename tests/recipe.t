@@ -42,6 +42,10 @@ printf '%s\n' '_norm=q4_0' >"$tmp/all"
 qdb -ex "recipe explain $tmp/all"
 like "a rule about nothing else is dead" "$out" ' 0  dead: what it matches stays as it is$'
 
+printf '%s\n' 'blk\.0\.(attn=q4_0' >"$tmp/bad"
+qdb -ex "recipe explain $tmp/bad"
+like "a pattern is shown as it was written" "$err" 'blk\\\.0\\\.\(attn'
+
 for text in 'a' 'a=q4_k_m' '(=q4_0' '=q4_0'; do
     printf '%s' "$text" >"$tmp/bad"
     qdb -ex "recipe explain $tmp/bad"

@@ -128,7 +128,7 @@ static void measured_table(const struct session *s, const struct measured *m, st
                     isnan(m->floor) ? "; how much (its floor) is not measured yet" : "");
     if (m->itself)
         result_note(out, "reference = this file as opened; its own loss is not seen");
-    changes_left_out(m->left_out, out);
+    changes_left_out(&m->left, out);
 }
 
 void quant_say_fallbacks(const struct fallbacks *f, struct result *out)
@@ -268,6 +268,10 @@ enum st quant_points(struct session *s, struct str address, const struct numeric
     }
     look_before(s, c, &before);
     change_enter(s, text, c, out);
+    result_note(out, "activations of %zu %s (%s%s), and no weight", c->n_targets,
+                text_plural(c->n_targets, "point", "points"),
+                c->model->model->graph->values[c->targets[0].value].name,
+                c->n_targets > 1 ? ", ..." : "");
     st = measured(s, &before, out, e);
     measured_before_free(&before);
     return st;

@@ -192,9 +192,10 @@ static enum st find_candidates(const struct session *s, const struct subject *x,
     find_edits(s, x, out);
     if (out->n)
         return ST_OK;
+    const bool left = x->left.n || x->left.logits;
     st_fail(e, ST_STATE, "no weight differs from the reference's%s, and no point is edited%s",
-            out->missing ? " that it has" : "", x->left_out ? " here" : "");
-    return x->left_out ? st_hint(
+            out->missing ? " that it has" : "", left ? " here" : "");
+    return left ? st_hint(
                e, "`bisect prompt` sees changes of tokens and of one run, none of the logits")
                        : ST_STATE;
 }
@@ -331,9 +332,9 @@ static void show_notes(const struct shown *k, struct result *out)
         result_note(out, "fewer than %d segments: no intervals", MIN_CLUSTERS);
     if (k->x->ref == k->x->model)
         result_note(out, "reference = this file as opened; its own loss is not seen");
-    if (k->x->left_out && strcmp(k->text, "prompt"))
+    if (k->x->left.n && strcmp(k->text, "prompt"))
         result_note(out, "`bisect prompt` looks at changes of its tokens, or of the run, as well");
-    changes_left_out(k->x->left_out, out);
+    changes_left_out(&k->x->left, out);
 }
 
 static enum st bisect_with(struct session *s, const struct bisect_call *call,

@@ -47,12 +47,15 @@ static void change_row(const struct session *s, const struct change *c, struct t
     put_change(s, c, t);
 }
 
-void changes_left_out(size_t n, struct result *out)
+void changes_left_out(const struct changes_left *left, struct result *out)
 {
-    if (n)
-        result_note(out,
-                    "%zu %s of tokens of a prompt, of one run, or of the logits: left out here", n,
-                    text_plural(n, "change", "changes"));
+    if (left->n)
+        result_note(out, "%zu %s of tokens of a prompt, or of one run: left out here (%s%s)",
+                    left->n, text_plural(left->n, "change", "changes"), left->first->text,
+                    left->n > 1 ? ", ..." : "");
+    if (left->logits)
+        result_note(out, "%s stays as it is here: evaluations make the logits by themselves",
+                    left->logits);
 }
 
 void changes_list(const struct session *s, struct result *out)

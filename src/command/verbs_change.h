@@ -9,8 +9,8 @@
 enum st run_set_tensor(struct session *s, const struct call *c, struct result *out, struct err *e);
 /* Enter a change in the journal under the command that makes it again, and say so. */
 void change_enter(struct session *s, const char *text, struct change *change, struct result *out);
-/* Say how many changes an evaluation left out (changes_plan); nothing for 0. */
-void changes_left_out(size_t n, struct result *out);
+/* Say what of the changes an evaluation left out. */
+void changes_left_out(const struct changes_left *left, struct result *out);
 /* All of them as a table `changes`. */
 void changes_list(const struct session *s, struct result *out);
 

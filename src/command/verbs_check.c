@@ -179,7 +179,7 @@ static enum st judge(struct session *s, const struct call *c, struct checks *k,
             note_measured(s, k, x, &m, !count[VERDICT_UNDECIDED], out);
             if (x->ref == x->model)
                 result_note(out, "reference = this file as opened; its own loss is not seen");
-            changes_left_out(x->left_out, out);
+            changes_left_out(&x->left, out);
             const struct overlap overlap = session_overlap(s, x->model, true, x->model,
                                                            &s->data.set, s->data.path);
             overlap_note(&overlap, x->model->name, out);

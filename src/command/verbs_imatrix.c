@@ -281,7 +281,8 @@ static enum st collect_text(struct session *s, const struct session_model *m, co
 {
     struct buf text = { 0 };
     int32_t *ids = NULL;
-    size_t n = 0, cap = 0, left_out;
+    size_t n = 0, cap = 0;
+    struct changes_left left;
     struct run_options o = session_run_options(s);
     struct plan plan;
     struct collected_text done = { 0 };
@@ -289,7 +290,7 @@ static enum st collect_text(struct session *s, const struct session_model *m, co
     if (!st)
         st = tokenizer_encode(m->model->tokenizer, str_of(text.p, text.n), 0, &ids, &n, &cap, e);
     if (!st) {
-        changes_plan(s, m, &plan, &left_out);
+        changes_plan(s, m, &plan, &left);
         o.plan = &plan;
         st = imatrix_collect(m->model, &o, ids, (int64_t)n, w->context, w->chunks, w->head, into,
                              s->progress, &done, e);

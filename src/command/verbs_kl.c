@@ -262,7 +262,7 @@ static enum st measure(struct session *s, struct evaluator *ev, struct evaluatio
             more_show(&more, out);
         if (a->x->ref == a->x->model)
             result_note(out, "reference = this file as opened; its own loss is not seen");
-        changes_left_out(a->x->left_out, out);
+        changes_left_out(&a->x->left, out);
         if (st == ST_CANCELLED)
             out->status = RESULT_PARTIAL;
     }
@@ -372,9 +372,13 @@ static enum st run_kl(struct session *s, const struct call *call, struct result 
         return st;
     if (!c->n_words)
         return measure_half(s, false, &a, out, e);
-    if (str_is(c->words[0].text, "base") && !c->words[0].quoted)
-        return a.until.width > 0 ? call_fail(c, 0, e, ST_SYNTAX, "`base` goes to its end: no until")
-                                 : kl_base(s, c, out, e);
+    if (str_is(c->words[0].text, "base") && !c->words[0].quoted) {
+        if (a.until.width > 0)
+            return call_fail(c, 0, e, ST_SYNTAX, "`base` goes to its end: no until");
+        if (a.agreement)
+            return call_fail(c, 0, e, ST_SYNTAX, "`base` gives what llama-perplexity gives: no -v");
+        return kl_base(s, c, out, e);
+    }
     struct session_model *m;
     struct evaluation_set set;
     int32_t *ids = NULL;

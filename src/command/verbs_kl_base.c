@@ -83,14 +83,14 @@ enum st kl_base(struct session *s, const struct call *c, struct result *out, str
     else {
         struct run_options o = session_measure_options(s);
         struct plan plan;
-        size_t left_out;
-        changes_plan(s, m, &plan, &left_out);
+        struct changes_left left;
+        changes_plan(s, m, &plan, &left);
         o.plan = &plan;
         st = base_divergence_of(m->model, &o, base, s->progress, &d, e);
         plan_free(&plan);
         if (d.chunks) {
             put_divergence(&d, path, m, o.mode, out);
-            changes_left_out(left_out, out);
+            changes_left_out(&left, out);
         }
         if (st == ST_CANCELLED && d.chunks)
             out->status = RESULT_PARTIAL;

@@ -162,7 +162,7 @@ static enum st run_patch_grid(struct session *s, const struct call *c, struct re
     struct patch_call p;
     struct patch_grid g = { 0 }, r = { 0 };
     struct plan plan;
-    size_t left_out;
+    struct changes_left left;
     enum st st = read_call(s, c, &p, e);
     if (!st)
         st = metric_fits(s, p.to->model, e);
@@ -171,7 +171,7 @@ static enum st run_patch_grid(struct session *s, const struct call *c, struct re
     const struct session_model *m = p.to->model;
     const struct session_model *ref = s->models.ref ? s->models.ref : m;
     const bool both = ref != m || changes_hold(s, m);
-    changes_plan(s, m, &plan, &left_out);
+    changes_plan(s, m, &plan, &left);
     st = grid_of(s, &p, m->model, &plan, &g, e);
     plan_free(&plan);
     struct err why = ERR_INIT;
@@ -184,7 +184,7 @@ static enum st run_patch_grid(struct session *s, const struct call *c, struct re
             show_grid(&p, &r, "reference", out);
         show_best(&p, &g, &r, out);
         show_metric(s, &p, &g, &r, session_measure_options(s).mode, out);
-        changes_left_out(left_out, out);
+        changes_left_out(&left, out);
         if (both && ref == m)
             result_note(out, "reference = this file as opened");
         if (st_ref && st_ref != ST_CANCELLED)

@@ -145,8 +145,8 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
     struct fast_floor floor = { 0 };
     struct run_options o = session_measure_options(s);
     struct plan plan;
-    size_t left_out;
-    changes_plan(s, m, &plan, &left_out);
+    struct changes_left left;
+    changes_plan(s, m, &plan, &left);
     o.plan = &plan;
     st = measure(s, &call, m, &o, ids, n, &p, out, e);
     plan_free(&plan);
@@ -155,7 +155,7 @@ static enum st run_ppl(struct session *s, const struct call *c, struct result *o
         st = session_fast_floor(s, m, ids, n, &floor, e);
     if (p.chunks) {
         char *path = x_strndup(call.file->text.p, call.file->text.n);
-        changes_left_out(left_out, out);
+        changes_left_out(&left, out);
         ppl_table(&p, path, o.mode, &floor, call.context, call.until.width > 0, out);
         if (broken_note(&p.broken, p.scored, "the model", "chunk", out))
             out->status = RESULT_FOUND;

@@ -124,6 +124,29 @@ static enum st weights(struct session *s, const struct call *c, const struct ask
     return st;
 }
 
+/* A pattern that named points alone: perhaps weights were meant. */
+static void say_weights(struct session *s, struct str glob, struct result *out)
+{
+    static const char *const more[] = { "*", ".weight" };
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        struct buf b = { 0 };
+        struct session_model *m;
+        const struct weight **w = NULL;
+        size_t n = 0;
+        buf_add(&b, glob.p, glob.n);
+        buf_adds(&b, more[i]);
+        const bool meant = str_ends(glob, "*")
+                           && !quantize_glob(s, str_of(b.p, b.n), &m, &w, &n, NULL);
+        if (meant)
+            result_note(out, "`quant %s` would be about %zu %s", buf_str(&b), n,
+                        text_plural(n, "weight", "weights"));
+        free(w);
+        buf_free(&b);
+        if (meant)
+            return;
+    }
+}
+
 static enum st run_quant(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct ask a;
@@ -141,9 +164,12 @@ static enum st run_quant(struct session *s, const struct call *c, struct result 
     else if (a.rounds) {
         st = call_fail(c, 2, e, ST_SYNTAX, "these are activations");
         st_hint(e, "quant POINT FORMAT rounds them, quant POINT orig leaves them");
-    } else
+    } else {
         st = breaks_shift(e, quant_points(s, w->text, &a.format, buf_str(&text), out, e),
                           w->column);
+        if (!st)
+            say_weights(s, w->text, out);
+    }
     buf_free(&text);
     return st;
 }
@@ -170,9 +196,10 @@ const struct verb verbs_quant[] = {
           "rounded and kept as float32, which no file holds: int1..int8; eNmM, a float of N "
           "exponent and M mantissa bits; nf4; mxfp6 mxfp8; shift2..shift6, signs times powers of "
           "two; binary; ternary; twn; cpx. OPT: gN a scale per N neighbours in a row, bRxC per "
-          "block of R rows and C columns, row (the default), tensor, chan (a column); asym, with "
-          "a zero point; clip=F, the range times F; s=f32|f16|bf16|e8m0|ue4m3, what scales are "
-          "rounded to. Of formats of files nvfp4 alone takes one: nvfp4:tensor has a float "
+          "block of R rows and C columns, row (the default; of cpx it is tensor, of nf4 g64, of "
+          "mxfp6 and mxfp8 g32), tensor, chan (a column); asym, with a zero point; clip=F, the "
+          "range times F; s=f32|f16|bf16|e8m0|ue4m3, what scales are rounded to. Of formats of "
+          "files nvfp4 alone takes one: nvfp4:tensor has a float "
           "beside each matrix (NAME.scale) that brings its 8-bit scales into their range; "
           "weights that loaders look for none beside (token_embd) become plain nvfp4. Where rows "
           "do not fit the blocks of a file format, the one that llama-quantize would take stands "

@@ -281,8 +281,8 @@ static enum st run_task(struct session *s, const struct call *c, struct result *
     scores = memory;
     struct run_options o = session_measure_options(s);
     struct plan plan;
-    size_t left_out;
-    changes_plan(s, m, &plan, &left_out);
+    struct changes_left left;
+    changes_plan(s, m, &plan, &left);
     o.plan = &plan;
     const double start = seconds_now();
     st = add_score(&task, &o, sums, call.n, s->progress, scores, &done, e);
@@ -290,7 +290,7 @@ static enum st run_task(struct session *s, const struct call *c, struct result *
     if (done) {
         struct add_report r;
         add_report_of(&task, sums, scores, done, &r);
-        changes_left_out(left_out, out);
+        changes_left_out(&left, out);
         task_summary(&r, &call, o.mode, seconds_now() - start, out);
         if (broken_note(&r.broken, r.scored, "the model", "answer", out)) {
             out->status = RESULT_FOUND;

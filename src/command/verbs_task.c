@@ -90,8 +90,9 @@ static enum st answer(struct session *s, const struct questions *q, const char *
     const struct run_options plain = session_measure_options(s);
     struct run_options o = plain;
     struct plan plan;
-    size_t left_out, n = 0;
-    changes_plan(s, m, &plan, &left_out);
+    struct changes_left left;
+    size_t n = 0;
+    changes_plan(s, m, &plan, &left);
     o.plan = &plan;
     for (int i = 0; i < 2; i++)
         a[i].right = x_alloc(q->n * sizeof *a[i].right + 1);
@@ -109,7 +110,7 @@ static enum st answer(struct session *s, const struct questions *q, const char *
         broken.at[0] = a[1].broken.at[1];
         if (broken_note(&broken, a[0].scored, "the model", "line", out))
             out->status = RESULT_FOUND;
-        changes_left_out(left_out, out);
+        changes_left_out(&left, out);
         if (both && !ref)
             result_note(out, "reference = this file as opened; its own loss is not seen");
         if (st)

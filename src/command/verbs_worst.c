@@ -107,7 +107,7 @@ static enum st run_worst(struct session *s, const struct call *c, struct result 
                 out->status = RESULT_FOUND;
             if (x.ref == x.model)
                 result_note(out, "reference = this file as opened; its own loss is not seen");
-            changes_left_out(x.left_out, out);
+            changes_left_out(&x.left, out);
         }
         if (st == ST_CANCELLED)
             out->status = RESULT_PARTIAL;

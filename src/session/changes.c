@@ -206,13 +206,19 @@ static void set_forms(struct session *s, const struct change *c)
     }
 }
 
+/* Does the point come after what evaluations take from a model? They compute the head. */
+static bool in_head(const struct change *c, size_t i)
+{
+    const struct graph *g = c->model->model->graph;
+    return g->hidden >= 0 && g->values[c->targets[i].value].node > g->values[g->hidden].node;
+}
+
 /* The hook of target i in an evaluation; over the tokens of run r (NULL: any), the run's own where
- * there is no other. NULL: it cannot hold there; evaluations compute the head by themselves. */
+ * there is no other. NULL: it cannot hold there. */
 static struct change_hook *hook_of(const struct change *c, const struct session_run *r, size_t i,
                                    bool beside)
 {
-    const struct graph *g = c->model->model->graph;
-    if (g->hidden >= 0 && g->values[c->targets[i].value].node > g->values[g->hidden].node)
+    if (in_head(c, i))
         return NULL;
     if (c->anywhere && (beside || !c->splice))
         return &c->anywhere[i];
@@ -231,10 +237,11 @@ static uint64_t same_of(const struct change *c, size_t i, const struct change_ho
 }
 
 static void plan_of(const struct session *s, const struct session_model *m,
-                    const struct session_run *r, bool beside, struct plan *out, size_t *left_out)
+                    const struct session_run *r, bool beside, struct plan *out,
+                    struct changes_left *left)
 {
     *out = (struct plan){ 0 };
-    *left_out = 0;
+    *left = (struct changes_left){ 0 };
     for (size_t i = 0; i < s->changes.n; i++) {
         const struct change *c = s->changes.list[i];
         if (c->model != m || (r && !holds_for(c, r)))
@@ -244,33 +251,37 @@ static void plan_of(const struct session *s, const struct session_model *m,
         bool holds = true;
         for (size_t k = 0; k < c->n_targets; k++) {
             struct change_hook *h = hook_of(c, r, k, beside);
-            holds &= h != NULL;
+            if (!h && in_head(c, k))
+                left->logits = m->model->graph->values[c->targets[k].value].name;
+            else
+                holds &= h != NULL;
             if (h && (c->splice || c->targets[k].edit.op != EDIT_ROUND
                       || changes_rounding(s, m, r, c->targets[k].value) == &c->targets[k]))
                 plan_transform(out, (struct plan_transform){ c->targets[k].value,
                                                              c->splice ? splice : transform, h,
                                                              c->splice, same_of(c, k, h) });
         }
-        *left_out += !holds;
+        if (!holds && !left->n++)
+            left->first = c;
     }
 }
 
 void changes_plan(const struct session *s, const struct session_model *m, struct plan *out,
-                  size_t *left_out)
+                  struct changes_left *left)
 {
-    plan_of(s, m, NULL, false, out, left_out);
+    plan_of(s, m, NULL, false, out, left);
 }
 
 void changes_plan_beside(const struct session *s, const struct session_model *m, struct plan *out,
-                         size_t *left_out)
+                         struct changes_left *left)
 {
-    plan_of(s, m, NULL, true, out, left_out);
+    plan_of(s, m, NULL, true, out, left);
 }
 
 void changes_plan_run(const struct session *s, const struct session_run *r, struct plan *out,
-                      size_t *left_out)
+                      struct changes_left *left)
 {
-    plan_of(s, r->model, r, true, out, left_out);
+    plan_of(s, r->model, r, true, out, left);
 }
 
 const struct change *changes_behind(const struct session *s, const struct plan_transform *t)

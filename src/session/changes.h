@@ -140,19 +140,26 @@ const struct change_target *changes_rounding(const struct session *s,
  * one of them. NULL: none. */
 const struct change_imatrix *changes_imatrix(const struct session *s,
                                              const struct session_model *m);
+/* What of the changes cannot hold in an evaluation. */
+struct changes_left {
+    size_t n; /* changes of tokens of a prompt, or of one run */
+    const struct change *first;
+    const char *logits; /* a point that makes the logits, which evaluations do by themselves */
+};
+
 /* The changes of a model as a plan for evaluations, which run over other tokens than a prompt's;
- * *left_out: those that belong to tokens, to one run, or to the logits, and so cannot hold there.
+ * *left: those that belong to tokens, to one run, or to the logits, and so cannot hold there.
  * It must be freed (plan_free) before a change is made or taken back. */
 void changes_plan(const struct session *s, const struct session_model *m, struct plan *out,
-                  size_t *left_out);
+                  struct changes_left *left);
 /* The same where a run of the reference goes beside (run_set_beside): splices hold as well. */
 void changes_plan_beside(const struct session *s, const struct session_model *m, struct plan *out,
-                         size_t *left_out);
+                         struct changes_left *left);
 
 /* The same for evaluations over the tokens of run r, as one span: changes of those tokens and of
  * this run hold as well. The run must stay. */
 void changes_plan_run(const struct session *s, const struct session_run *r, struct plan *out,
-                      size_t *left_out);
+                      struct changes_left *left);
 /* The change that a transform of one of these plans is of. */
 const struct change *changes_behind(const struct session *s, const struct plan_transform *t);
 

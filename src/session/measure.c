@@ -19,7 +19,7 @@ enum st subject_of(struct session *s, bool alone, struct subject *out, struct er
     if (st)
         return st;
     *out = (struct subject){ .model = m, .ref = s->models.ref ? s->models.ref : m };
-    changes_plan_beside(s, m, &out->plan, &out->left_out);
+    changes_plan_beside(s, m, &out->plan, &out->left);
     return ST_OK;
 }
 
@@ -28,7 +28,7 @@ void subject_on_run(const struct session *s, const struct session_run *r, struct
     if (r->model != x->model)
         return;
     plan_free(&x->plan);
-    changes_plan_run(s, r, &x->plan, &x->left_out);
+    changes_plan_run(s, r, &x->plan, &x->left);
 }
 
 void subject_free(struct subject *x) { plan_free(&x->plan); }

@@ -17,7 +17,7 @@ struct subject {
     struct session_model *model;
     struct session_model *ref; /* the model itself, as its file has it, when there is no other */
     struct plan plan;          /* the changes */
-    size_t left_out;           /* of them: see changes_plan */
+    struct changes_left left;  /* of them: see changes_plan */
 };
 /* ST_STATE without a reference and without a change, unless `alone` allows that. Free with
  * subject_free, before a change is made or taken back. */

@@ -173,7 +173,7 @@ enum st session_measure_after(struct session *s, const struct measured_before *b
         if (*known) {
             *out = (struct measured){ .itself = x.ref == x.model,
                                       .mode = session_measure_options(s).mode,
-                                      .left_out = x.left_out };
+                                      .left = x.left };
             out->was_itself = out->itself && plan_is_empty(&before->x.plan);
             compare(&was, &now, out);
             const enum st floor = floor_of(s, &x, out, st ? NULL : e);

@@ -13,7 +13,7 @@ struct measured {
     bool itself;                  /* the reference is the file itself */
     enum compute mode;
     double floor; /* of mode fast; NaN in others, and when the measurement ended before it */
-    size_t left_out; /* changes that an evaluation leaves out */
+    struct changes_left left;
 };
 
 /* What holds before a change is entered. */

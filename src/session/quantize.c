@@ -264,9 +264,9 @@ static enum st local(struct session *s, struct session_model *m, struct quantize
 {
     struct plan plan;
     struct run *r;
-    size_t left_out;
+    struct changes_left left;
     q->local_worst = INFINITY;
-    changes_plan_beside(s, m, &plan, &left_out);
+    changes_plan_beside(s, m, &plan, &left);
     enum st st = inputs(s, m, &plan, q, &r, e);
     if (!st && r)
         st = layers(s, r, q, e);

@@ -387,7 +387,7 @@ static void later_checkpoints_are_stale(void **unused)
 }
 
 /* The KL of the active model under its changes to `ref` under none, over 24 short segments. */
-static double kl_to(struct fixture *f, const struct model *ref, size_t *left_out)
+static double kl_to(struct fixture *f, const struct model *ref, struct changes_left *left)
 {
     int32_t ids[24 * 10];
     struct evaluation_set set;
@@ -398,7 +398,7 @@ static double kl_to(struct fixture *f, const struct model *ref, size_t *left_out
     assert_ok(evaluation_cut(ids, 24 * 10, 24, 10, 2, -1, &set, &f->e), &f->e);
     const struct run_options oref = session_run_options(f->s);
     struct run_options o = oref;
-    changes_plan(f->s, f->s->models.model, &plan, left_out);
+    changes_plan(f->s, f->s->models.model, &plan, left);
     o.plan = &plan;
     assert_ok(divergence_of(ref, &oref, f->s->models.model->model, &o, &set,
                             (struct evaluation_part){ .from = 0, .step = 1 }, NULL, &d, &f->e),
@@ -432,18 +432,18 @@ static void weights_of_another_file(void **unused)
             change_form(one, w, NULL);
         form_drop(form);
     }
-    size_t left_out;
-    const double whole = kl_to(&f, other->model, &left_out);
+    struct changes_left left;
+    const double whole = kl_to(&f, other->model, &left);
     assert_true(whole > 0);
     changes_add(f.s, all, "every weight");
     assert_int_equal(run_position(f.r->run).node, 0);
     struct trace after = trace(&f, f.r);
     assert_true(same(&after, &theirs) && !same(&after, &before));
-    assert_true(kl_to(&f, other->model, &left_out) == 0);
+    assert_true(kl_to(&f, other->model, &left) == 0);
     changes_add(f.s, one, "one of its own again"); /* the later change holds */
     assert_true(position_compare(run_position(f.r->run), (struct position){ 0, 0 }) > 0);
     struct trace mixed = trace(&f, f.r);
-    const double part = kl_to(&f, other->model, &left_out);
+    const double part = kl_to(&f, other->model, &left);
     assert_true(!same(&mixed, &after) && part > 0 && part < whole);
     struct session_run *fresh = prompt(&f, clean_ids, N_IDS, "fresh");
     struct trace again = trace(&f, fresh);
@@ -452,7 +452,7 @@ static void weights_of_another_file(void **unused)
     changes_undo(f.s, one);
     struct trace undone = trace(&f, f.r);
     assert_true(same(&undone, &before));
-    assert_true(kl_to(&f, mine->model, &left_out) == 0 && left_out == 0);
+    assert_true(kl_to(&f, mine->model, &left) == 0 && left.n == 0);
     trace_free(&before), trace_free(&theirs), trace_free(&after);
     trace_free(&mixed), trace_free(&again), trace_free(&undone);
     session_free(f.s);
@@ -463,20 +463,26 @@ static void evaluations_see_the_changes(void **unused)
 {
     (void)unused;
     struct fixture f = begin(llama, 0);
-    size_t left_out;
+    struct changes_left left;
     finish_run(&f, f.r);
     const struct model *m = f.s->models.model->model;
     command(f.s, "set tensor blk.0.out[tok=1] = zero");
     command(f.s, "set tensor main!blk.0.out = zero");
-    assert_true(kl_to(&f, m, &left_out) == 0);
-    assert_int_equal(left_out, 2);
+    assert_true(kl_to(&f, m, &left) == 0);
+    assert_int_equal(left.n, 2);
     command(f.s, "ablate blk.0.attn.z[head=1] mean");
-    const double head = kl_to(&f, m, &left_out);
-    assert_true(head > 0 && left_out == 2);
+    const double head = kl_to(&f, m, &left);
+    assert_true(head > 0 && left.n == 2);
     command(f.s, "skip blk.0.attn");
-    assert_true(kl_to(&f, m, &left_out) > head);
+    assert_true(kl_to(&f, m, &left) > head);
+    assert_null(left.logits);
     command(f.s, "undo 4");
-    assert_true(kl_to(&f, m, &left_out) == 0);
+    assert_true(kl_to(&f, m, &left) == 0);
+    command(f.s, "set tensor blk.0.out[tok=1] = zero");
+    command(f.s, "quant *.out int4"); /* of embd.out, output_norm.out and the logits: not these */
+    assert_true(kl_to(&f, m, &left) > 0 && left.n == 1);
+    assert_string_equal(left.logits, "output.out");
+    assert_string_equal(left.first->text, "set tensor blk.0.out[tok=1] = zero");
     session_free(f.s);
 }
 
