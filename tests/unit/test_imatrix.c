@@ -331,7 +331,6 @@ static void merges(void **state)
 
 enum { CHUNK = 4, TOKENS = 10 };
 
-/* Squares of what enters the weight, chunk by chunk through a run of its own. */
 /* What encoders read of an entry is in its hash: sums and counts, of every matrix. */
 static void a_hash_is_of_all_that_weighs(void **state)
 {
@@ -339,8 +338,10 @@ static void a_hash_is_of_all_that_weighs(void **state)
     struct imatrix *m = imatrix_new();
     struct imatrix_entry *x[2];
     struct err e = ERR_INIT;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         assert_ok(imatrix_add(m, i ? STR("b") : STR("a"), 3, 2, &x[i], &e), &e);
+    for (int i = 0; i < 2; i++) { /* entries move when another one comes */
+        x[i] = &m->list[i];
         for (int k = 0; k < 6; k++)
             x[i]->sum[k] = (float)k;
         x[i]->count[0] = x[i]->count[1] = 7;
@@ -357,6 +358,7 @@ static void a_hash_is_of_all_that_weighs(void **state)
     imatrix_free(m);
 }
 
+/* Squares of what enters the weight, chunk by chunk through a run of its own. */
 static void by_hand(const struct model *m, const int32_t *ids, const char *point,
                     const struct imatrix_entry *x)
 {
