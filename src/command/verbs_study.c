@@ -349,8 +349,8 @@ const struct verb verbs_study[] = {
           "a reference (`ref`), or under changes against the file as opened: its accuracy, how "
           "many answers went to_wrong and to_right, flips = their share, and mcnemar = the "
           "probability of flips as uneven as these when both directions are equally likely "
-          "(exact, two-sided); the first flips are listed. Where logits are not finite there are no "
-          "figures, a note names the first such token, and a batch ends with status 3. ^C keeps "
+          "(exact, two-sided); the first flips are listed. Where logits are not finite there are "
+          "no figures, a note names the first such token, and a batch ends with status 3. ^C keeps "
           "what is done.",
       .examples = "open --demo=add\ntask add 60\ntask add 30 seed 7",
       .kinds = { ARG_FILE, ARG_NUMBER, ARG_TEXT },
