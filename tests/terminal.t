@@ -55,7 +55,7 @@ if "$QDB" -n -batch --demo=add </dev/null >/dev/null 2>&1; then
     enter 'data add tokens 400000'
     typed 'quant blk.0.attn_q.weight q4_0'
     keys Enter
-    check "quant shows what it has while it measures" wait_for '^layer_sqnr '
+    check "quant shows what it has while it measures" wait_for '^local +layer_sqnr '
     check "and the kl so far" wait_for '^measured [0-9]+ %, kl [0-9.e-]+'
     keys e
     check "a key ends the measurement and begins the next line" wait_for '^\(qdb\*\) e$'

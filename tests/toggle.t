@@ -16,6 +16,6 @@ sh "$script" "$QDB" "$page" --kernels c --demo=add >played 2>err
 is "every command of the page works" "$?$(cat err)" 0
 check "and answers as the page says" diff -u "$page" played
 is "the file is as large as foretold" "$(wc -c <small.gguf)" \
-    "$(awk '/^file  .* B$/ { size = $2 } END { print size }' "$page")"
+    "$(sed -n 's/.* file [0-9]* -> \([0-9]*\) B.*/\1/p' "$page" | tail -n 1)"
 
 finish

@@ -48,7 +48,11 @@ void table_columns(struct table *t, const struct column_spec *list, size_t n)
     for (size_t i = 0; i < n; i++) {
         table_column(t, list[i].type, list[i].name, list[i].unit ? list[i].unit : "");
         table_digits(t, list[i].digits);
-        t->columns[t->n_columns - 1].quiet = list[i].quiet;
+        struct column *c = &t->columns[t->n_columns - 1];
+        c->quiet = list[i].quiet;
+        c->was = list[i].was;
+        c->low = list[i].low;
+        c->high = list[i].high;
     }
 }
 

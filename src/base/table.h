@@ -16,6 +16,7 @@ enum column_type { COL_STRING, COL_INT, COL_FLOAT, COL_BOOL, COL_ADDRESS };
 enum table_form {
     TABLE_ROWS,   /* header and aligned rows */
     TABLE_RECORD, /* one line per column of each row: "name  value unit" */
+    TABLE_BRIEF,  /* each row as few lines of "name value unit", behind its first cell */
     TABLE_LINE,   /* each row as one line of its cells, those that are there */
     TABLE_TEXT,   /* one string column, printed as lines */
     TABLE_HEAT,   /* float columns are the pixels of a heat map; the first column labels the rows */
@@ -38,6 +39,8 @@ struct column {
     enum column_type type;
     int digits; /* significant digits shown to people, 0 = default */
     bool quiet; /* text leaves it out: people read the same elsewhere */
+    /* TABLE_BRIEF: columns read with this one, as `was -> value [low, high]`; NULL: none; static */
+    const char *was, *low, *high;
 };
 
 struct table {
@@ -57,6 +60,7 @@ struct column_spec {
     const char *name, *unit; /* unit NULL if none */
     int digits;
     bool quiet;
+    const char *was, *low, *high;
 };
 void table_columns(struct table *t, const struct column_spec *list, size_t n);
 /* TABLE_COLUMNS(t, { COL_STRING, "what" }, { COL_INT, "bytes", "B" }, { COL_FLOAT, "rms", "", 4 });

@@ -37,6 +37,12 @@ static void put_format(struct table *t, const struct quant_item *list, size_t n)
     buf_free(&b);
 }
 
+/* What the file was before, too. */
+#define SIZE_COLUMNS \
+    { COL_INT, "file", "B", .was = "file_before" }, \
+        { COL_INT, "size", "B", .was = "size_before" }, { COL_INT, "file_before", "B" }, \
+        { COL_INT, "size_before", "B" }
+
 void quant_put_size(struct table *t, const struct export_size *z)
 {
     for (int no_file = 0; no_file < 2; no_file++)
@@ -58,10 +64,8 @@ static void now_table(const struct quantized *q, const struct quant_item *list, 
 {
     TABLE_COLUMNS(t, { COL_STRING, "stage" }, { COL_INT, "weights" }, { COL_STRING, "format" },
                   { COL_STRING, "from" },
-                  { COL_STRING, "method" }, { COL_INT, "bytes", "B" },
-                  { COL_INT, "bytes_before", "B" }, { COL_INT, "file", "B" },
-                  { COL_INT, "size", "B" }, { COL_INT, "file_before", "B" },
-                  { COL_INT, "size_before", "B" }, { COL_FLOAT, "sqnr", "dB", 4 },
+                  { COL_STRING, "method" }, { COL_INT, "bytes", "B", .was = "bytes_before" },
+                  { COL_INT, "bytes_before", "B" }, SIZE_COLUMNS, { COL_FLOAT, "sqnr", "dB", 4 },
                   { COL_FLOAT, "worst", "dB", 4 }, { COL_ADDRESS, "worst_weight" });
     const size_t made = q->change->n_forms;
     table_row(t);
@@ -85,7 +89,7 @@ static void local_table(const struct quantized *q, struct result *out)
 {
     if (!q->local.layers)
         return;
-    struct table *t = result_table(out, "local", TABLE_RECORD);
+    struct table *t = result_table(out, "local", TABLE_BRIEF);
     TABLE_COLUMNS(t, { COL_STRING, "stage" }, { COL_FLOAT, "layer_sqnr", "dB", 4 },
                   { COL_FLOAT, "layer_worst", "dB", 4 }, { COL_ADDRESS, "worst_layer" },
                   { COL_INT, "layers" }, { COL_INT, "layer_tokens", "token" });
@@ -100,11 +104,13 @@ static void local_table(const struct quantized *q, struct result *out)
 
 static void measured_table(const struct session *s, const struct measured *m, struct result *out)
 {
-    struct table *t = result_table(out, "measured", TABLE_RECORD);
+    struct table *t = result_table(out, "measured", TABLE_BRIEF);
     TABLE_COLUMNS(
-        t, { COL_STRING, "stage" }, { COL_FLOAT, "kl", "nat/token", 4 },
+        t, { COL_STRING, "stage" },
+        { COL_FLOAT, "kl", "nat/token", 4, .was = "kl_before", .low = "kl_low", .high = "kl_high" },
         { COL_FLOAT, "kl_low", "nat/token", 4 }, { COL_FLOAT, "kl_high", "nat/token", 4 },
-        { COL_FLOAT, "kl_before", "nat/token", 4 }, { COL_FLOAT, "kl_change", "nat/token", 4 },
+        { COL_FLOAT, "kl_before", "nat/token", 4 },
+        { COL_FLOAT, "kl_change", "nat/token", 4, .low = "change_low", .high = "change_high" },
         { COL_FLOAT, "change_low", "nat/token", 4 }, { COL_FLOAT, "change_high", "nat/token", 4 },
         { COL_FLOAT, "top1", "", 4 }, { COL_STRING, "compute" }, FLOOR_COLUMNS,
         { COL_STRING, "text" }, { COL_INT, "scored", "token" }, { COL_INT, "segments" },
@@ -112,12 +118,12 @@ static void measured_table(const struct session *s, const struct measured *m, st
     table_row(t);
     table_str(t, "measured");
     const bool was_below = m->was.value < m->floor, both = was_below && m->now.kl.value < m->floor;
-    put_kl_mean(t, &m->now.kl, m->floor);
+    put_kl_mean(t, &m->now.kl, m->is_itself ? NAN : m->floor);
     put_kl(t, m->was.value, m->was_itself ? NAN : m->floor);
     put_kl_mean(t, &m->change, both ? INFINITY : NAN);
     put_number(t, m->now.top1.value);
     table_str(t, compute_name(m->mode));
-    put_floor(t, m->now.kl.value, m->floor);
+    put_floor(t, m->is_itself ? NAN : m->now.kl.value, m->floor);
     table_str(t, s->data.path);
     table_int(t, m->now.scored);
     table_int(t, m->now.segments);
@@ -217,6 +223,32 @@ static void look_before(struct session *s, const struct change *c, struct measur
         session_measure_before(s, out);
 }
 
+void quant_moved_from(struct session *s, struct quant_place *out)
+{
+    out->size = (struct export_size){ .known = false };
+    if (s->models.model)
+        out->size = export_size(s, s->models.model);
+    session_measure_before(s, &out->measured);
+}
+
+void quant_moved(struct session *s, struct quant_place *from, struct result *out)
+{
+    struct measured known;
+    const struct export_size *was = &from->size;
+    const struct export_size is = was->known ? export_size(s, s->models.model) : *was;
+    if (is.known && (is.bytes != was->bytes || is.no_file != was->no_file)) {
+        struct table *t = result_table(out, "size", TABLE_BRIEF);
+        TABLE_COLUMNS(t, { COL_STRING, "stage" }, SIZE_COLUMNS);
+        table_row(t);
+        table_str(t, "now");
+        quant_put_size(t, &is);
+        quant_put_size(t, was);
+    }
+    if (session_measure_known(s, &from->measured, &known))
+        measured_table(s, &known, out);
+    measured_before_free(&from->measured);
+}
+
 enum st quant_apply(struct session *s, struct session_model *m, const struct quant_item *list,
                     size_t n, const struct quant_method *method,
                     const struct quant_rounding *act,
@@ -239,7 +271,7 @@ enum st quant_apply(struct session *s, struct session_model *m, const struct qua
     look_before(s, q.change, &before);
     change_enter(s, text, q.change, out);
     const struct export_size is = export_size(s, m);
-    now_table(&q, list, n, method, &was, &is, result_table(out, "quant", TABLE_RECORD));
+    now_table(&q, list, n, method, &was, &is, result_table(out, "quant", TABLE_BRIEF));
     local_table(&q, out);
     quant_say_no_file(&is, out);
     notes(s, &q, out);

@@ -5,6 +5,7 @@
 
 #include "command/command.h"
 #include "session/export.h"
+#include "session/measured.h"
 #include "session/round.h"
 
 /* Activations that are rounded along with a list of weights. */
@@ -23,6 +24,14 @@ NODISCARD enum st quant_apply(struct session *s, struct session_model *m,
 /* The points of an address are rounded to f from now on; the same way. */
 NODISCARD enum st quant_points(struct session *s, struct str address, const struct numeric *f,
                                const char *text, struct result *out, struct err *e);
+/* Changes that are taken back, or made again: what is known of where the active model was and is,
+ * for nothing: the size of the file, and the KL where it has been measured. quant_moved frees. */
+struct quant_place {
+    struct export_size size;
+    struct measured_before measured;
+};
+void quant_moved_from(struct session *s, struct quant_place *out);
+void quant_moved(struct session *s, struct quant_place *from, struct result *out);
 /* Cells of columns `file` and `size`, of which one is there: bytes of what `export gguf` writes, or
  * of what it refuses. */
 void quant_put_size(struct table *t, const struct export_size *z);

@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "command/breaks.h"
+#include "command/quant.h"
 #include "file/npy.h"
 #include "session/changes.h"
 #include "session/control.h"
@@ -327,13 +328,16 @@ static enum st run_skip(struct session *s, const struct call *c, struct result *
 static void take_back(struct session *s, size_t n, struct change *one, struct result *out)
 {
     struct position *before = places(s);
+    struct quant_place from;
     struct table *t = result_table(out, "undone", TABLE_ROWS);
     change_columns(t);
+    quant_moved_from(s, &from);
     for (; n--; one = NULL) {
         struct change *c = one ? one : s->changes.list[s->changes.n - 1];
         change_row(s, c, t);
         changes_undo(s, c);
     }
+    quant_moved(s, &from, out);
     show_moved(s, before, out);
     free(before);
 }
@@ -374,10 +378,13 @@ static enum st run_redo(struct session *s, const struct call *c, struct result *
         return call_fail(c, 0, e, e->st, "`%.*s` is not in 1..%zu", (int)c->words[0].text.n,
                          c->words[0].text.p, s->changes.n_undone);
     struct position *before = places(s);
+    struct quant_place from;
     struct table *t = result_table(out, "redone", TABLE_ROWS);
     change_columns(t);
+    quant_moved_from(s, &from);
     while (n--)
         change_row(s, changes_redo(s), t);
+    quant_moved(s, &from, out);
     show_moved(s, before, out);
     free(before);
     return ST_OK;
@@ -454,7 +461,8 @@ const struct verb verbs_change[] = {
       .args = "[N | change N]",
       .brief = "take the last change back, the last N, or the one numbered N",
       .help = "The runs go back to before the first node that it touched; what they compute then "
-              "is, bit for bit, what they would have without it.",
+              "is, bit for bit, what they would have without it. The size of the file is shown "
+              "where it changes, and the kl where it has been measured before.",
       .examples = "skip blk.0.ffn\nundo\nskip blk.1.ffn\nskip blk.1.attn\nundo change 2",
       .kinds = { ARG_NUMBER },
       .words = "change",

@@ -243,7 +243,7 @@ static void add_title(struct buf *out, const struct result *r, const struct tabl
                       const struct style *style)
 {
     if (r->n_tables < 2 || t->form == TABLE_TEXT || t->form == TABLE_RECORD
-        || t->form == TABLE_LINE)
+        || t->form == TABLE_BRIEF || t->form == TABLE_LINE)
         return;
     if (style->mode == OUTPUT_MD) {
         buf_printf(out, "**%s**\n\n", t->name);
@@ -276,8 +276,9 @@ void render_result(struct buf *out, struct buf *messages, const struct result *r
 {
     for (size_t i = 0; i < r->n_tables; i++) {
         const struct table *t = r->tables[i];
-        bool apart = style->mode != OUTPUT_TEXT || t->form != TABLE_TEXT
-                     || r->tables[i - !!i]->form != TABLE_TEXT;
+        bool apart = style->mode != OUTPUT_TEXT
+                     || (t->form != TABLE_TEXT && t->form != TABLE_BRIEF)
+                     || r->tables[i - !!i]->form != t->form;
         if (i && apart)
             buf_addc(out, '\n');
         if (style->mode != OUTPUT_CSV)

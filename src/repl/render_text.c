@@ -298,6 +298,85 @@ static void add_records(struct buf *out, const struct table *t, const struct sty
     buf_free(&cell);
 }
 
+/* ---- brief rows ---- */
+
+/* The cell of the row under a name; NULL: there is none, or nothing in it. */
+static const struct cell *cell_of(const struct table *t, size_t row, const char *name)
+{
+    const int at = name ? table_find(t, name) : -1;
+    const struct cell *c = at < 0 ? NULL : table_cell(t, row, (size_t)at);
+    return c && !render_nothing(c) ? c : NULL;
+}
+
+/* Is the column read with another one that is there? */
+static bool read_with_another(const struct table *t, size_t row, size_t column)
+{
+    const char *name = t->columns[column].name;
+    for (size_t i = 0; i < t->n_columns; i++) {
+        const char *const with[] = { t->columns[i].was, t->columns[i].low, t->columns[i].high };
+        for (int k = 0; k < 3 && !render_nothing(table_cell(t, row, i)); k++)
+            if (with[k] && !strcmp(with[k], name))
+                return true;
+    }
+    return false;
+}
+
+/* "kl 0 -> 0.01 [0.008, 0.012] nat/token" */
+static void add_pair(struct buf *out, const struct table *t, size_t row, size_t column,
+                     const struct style *style)
+{
+    const struct column *c = &t->columns[column];
+    const struct cell *was = cell_of(t, row, c->was), *low = cell_of(t, row, c->low),
+                      *high = cell_of(t, row, c->high), *is = table_cell(t, row, column);
+    render_safe(out, str_from(c->name), false);
+    buf_addc(out, ' ');
+    if (was) {
+        render_cell(out, c, was, style);
+        buf_adds(out, " -> ");
+    }
+    render_cell(out, c, is, style);
+    if (low && high) {
+        buf_adds(out, " [");
+        render_cell(out, c, low, style);
+        buf_adds(out, ", ");
+        render_cell(out, c, high, style);
+        buf_addc(out, ']');
+    }
+    add_unit(out, c, is);
+}
+
+static void add_brief(struct buf *out, const struct table *t, const struct style *style)
+{
+    enum { LABEL = 10, WIDTH = 80 };
+    const int width = style->width ? style->width : WIDTH;
+    struct buf pair = { 0 };
+    for (size_t row = 0; row < t->n_rows; row++) {
+        render_cell(&pair, &t->columns[0], table_cell(t, row, 0), style);
+        render_padded(out, str_of(buf_str(&pair), pair.n), LABEL, false, style);
+        int at = LABEL;
+        for (size_t i = 1; i < t->n_columns; i++) {
+            if (render_nothing(table_cell(t, row, i)) || t->columns[i].quiet
+                || read_with_another(t, row, i))
+                continue;
+            buf_clear(&pair);
+            add_pair(&pair, t, row, i, style);
+            const int wide = text_columns(str_of(buf_str(&pair), pair.n));
+            if (at > LABEL && at + GAP + wide > width) {
+                buf_printf(out, "\n%*s", LABEL, "");
+                at = LABEL;
+            } else if (at > LABEL) {
+                buf_printf(out, "%*s", GAP, "");
+                at += GAP;
+            }
+            buf_add(out, buf_str(&pair), pair.n);
+            at += wide;
+        }
+        buf_addc(out, '\n');
+        buf_clear(&pair);
+    }
+    buf_free(&pair);
+}
+
 static void add_lines(struct buf *out, const struct table *t)
 {
     for (size_t row = 0; row < t->n_rows; row++)
@@ -335,6 +414,8 @@ void render_table_text(struct buf *out, const struct table *t, const struct styl
         add_joined(out, t, style);
     else if (t->form == TABLE_RECORD)
         add_records(out, t, style);
+    else if (t->form == TABLE_BRIEF)
+        add_brief(out, t, style);
     else
         add_rows(out, t, style);
 }

@@ -47,6 +47,13 @@ enum st subject_evaluator(struct session *s, const struct subject *x,
     return evaluator_new(&what, out, e);
 }
 
+bool session_evaluator_serves(struct session *s, const struct subject *x)
+{
+    const struct session_measure *k = &s->measure;
+    return k->evaluator && k->model == x->model && k->ref == x->ref
+           && k->mode == session_measure_options(s).mode && k->level == level_now();
+}
+
 enum st session_evaluator(struct session *s, const struct subject *x, struct evaluator **out,
                           struct err *e)
 {
@@ -56,9 +63,7 @@ enum st session_evaluator(struct session *s, const struct subject *x, struct eva
         return st_hint(e, "`data FILE` keeps one");
     }
     const struct run_options o = session_measure_options(s);
-    if (k->evaluator
-        && (k->model != x->model || k->ref != x->ref || k->mode != o.mode
-            || k->level != level_now()))
+    if (k->evaluator && !session_evaluator_serves(s, x))
         session_measure_forget(s);
     if (!k->evaluator) {
         enum st st = subject_evaluator(s, x, &s->data.set, session_measure_memory(), &k->evaluator,

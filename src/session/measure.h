@@ -28,6 +28,8 @@ void subject_free(struct subject *x);
 /* The evaluator of the resident set, ST_STATE without one. It stays the session's. */
 NODISCARD enum st session_evaluator(struct session *s, const struct subject *x,
                                     struct evaluator **out, struct err *e);
+/* Is it there, and for this subject in the mode and at the level of now? */
+bool session_evaluator_serves(struct session *s, const struct subject *x);
 /* An evaluator of another set, which it borrows; the caller frees it. memory: see struct
  * evaluation. */
 NODISCARD enum st subject_evaluator(struct session *s, const struct subject *x,

@@ -5,15 +5,20 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "base/memory.h"
 #include "session/session.h"
 
-/* A measurement, and what held when it was made. */
+/* The last measurements, the latest first, and what held when they were made. */
+enum { KEPT = 8 };
 struct session_measured {
-    struct measurement done;
-    uint64_t key;
+    struct {
+        struct measurement done;
+        uint64_t key;
+    } list[KEPT];
+    size_t n;
 };
 
 static uint64_t key_of(const struct session *s, const struct session_model *m)
@@ -27,17 +32,45 @@ static uint64_t key_of(const struct session *s, const struct session_model *m)
 
 void session_measured_forget(struct session *s)
 {
-    if (s->measured)
-        measurement_free(&s->measured->done);
+    for (size_t i = 0; s->measured && i < s->measured->n; i++)
+        measurement_free(&s->measured->list[i].done);
     free(s->measured);
     s->measured = NULL;
 }
 
-static void remember(struct session *s, const struct measurement *m, uint64_t key)
+/* NULL: not known. */
+static struct measurement *find(struct session *s, uint64_t key)
 {
-    session_measured_forget(s);
-    s->measured = x_alloc(sizeof *s->measured);
-    *s->measured = (struct session_measured){ *m, key };
+    for (size_t i = 0; s->measured && i < s->measured->n; i++)
+        if (s->measured->list[i].key == key)
+            return &s->measured->list[i].done;
+    return NULL;
+}
+
+/* Forget one, which somebody has taken over. */
+static void drop(struct session_measured *k, const struct measurement *m)
+{
+    size_t i = 0;
+    while (&k->list[i].done != m)
+        i++;
+    memmove(k->list + i, k->list + i + 1, (--k->n - i) * sizeof *k->list);
+}
+
+/* Takes m over, of a key that is not there, or frees it where there is nothing in it. */
+static void remember(struct session *s, struct measurement *m, uint64_t key)
+{
+    if (!m->segments) {
+        measurement_free(m);
+        return;
+    }
+    if (!s->measured)
+        s->measured = x_alloc(sizeof *s->measured);
+    struct session_measured *k = s->measured;
+    if (k->n == KEPT)
+        measurement_free(&k->list[--k->n].done);
+    memmove(k->list + 1, k->list, k->n++ * sizeof *k->list);
+    k->list[0].done = *m;
+    k->list[0].key = key;
 }
 
 void session_measure_before(struct session *s, struct measured_before *out)
@@ -113,14 +146,13 @@ static enum st measure_both(struct session *s, struct pairing *x, struct evaluat
 static struct measurement known_before(struct session *s, const struct measured_before *b,
                                        const struct evaluator *ev)
 {
-    struct measurement was;
-    if (!s->measured || s->measured->key != b->key) {
+    struct measurement was, *known = find(s, b->key);
+    if (!known) {
         measurement_begin(ev, PART_TUNE, 0, &was);
         return was;
     }
-    was = s->measured->done; /* taken over */
-    free(s->measured);
-    s->measured = NULL;
+    was = *known;
+    drop(s->measured, known);
     return was;
 }
 
@@ -144,8 +176,42 @@ static void compare(const struct measurement *was, const struct measurement *now
 {
     const size_t kl = offsetof(struct segment_sums, kl);
     measurement_divergence(now, &out->now);
-    out->was = measurement_mean(was, kl);
-    out->change = measurement_difference(now, was, kl);
+    out->was = out->change = (struct clustered_mean){ .value = NAN, .low = NAN, .high = NAN };
+    if (was) {
+        out->was = measurement_mean(was, kl);
+        out->change = measurement_difference(now, was, kl);
+    }
+}
+
+/* What a measurement of x is about. */
+static struct measured about(struct session *s, const struct measured_before *before,
+                             const struct subject *x)
+{
+    const bool itself = x->ref == x->model;
+    return (struct measured){ .itself = itself,
+                              .was_itself = itself && plan_is_empty(&before->x.plan),
+                              .is_itself = itself && plan_is_empty(&x->plan),
+                              .mode = session_measure_options(s).mode,
+                              .floor = NAN,
+                              .left = x->left };
+}
+
+bool session_measure_known(struct session *s, const struct measured_before *before,
+                           struct measured *out)
+{
+    struct subject x;
+    if (!before->known || subject_of(s, true, &x, NULL))
+        return false;
+    const struct measurement *now = find(s, key_of(s, x.model)), *was = find(s, before->key);
+    const bool known = now && now->segments && session_evaluator_serves(s, &x);
+    if (known) {
+        *out = about(s, before, &x);
+        compare(was && was->segments ? was : NULL, now, out);
+        if (x.model->floor.scored)
+            (void)floor_of(s, &x, out, NULL);
+    }
+    subject_free(&x);
+    return known;
 }
 
 enum st session_measure_after(struct session *s, const struct measured_before *before,
@@ -171,17 +237,13 @@ enum st session_measure_after(struct session *s, const struct measured_before *b
         session_measure_settle(s);
         *known = now.segments > 0;
         if (*known) {
-            *out = (struct measured){ .itself = x.ref == x.model,
-                                      .mode = session_measure_options(s).mode,
-                                      .left = x.left };
-            out->was_itself = out->itself && plan_is_empty(&before->x.plan);
+            *out = about(s, before, &x);
             compare(&was, &now, out);
             const enum st floor = floor_of(s, &x, out, st ? NULL : e);
             st = st ? st : floor;
         }
-        /* what holds now is what the next change begins with */
-        remember(s, *known ? &now : &was, *known ? key_of(s, x.model) : before->key);
-        measurement_free(*known ? &was : &now);
+        remember(s, &was, before->key);
+        remember(s, &now, key_of(s, x.model));
     }
     subject_free(&x);
     return st;

@@ -7,8 +7,8 @@
 
 struct measured {
     struct divergence now;
-    struct clustered_mean was;    /* mean KL before */
-    bool was_itself;              /* which was 0 by definition: no change of the reference held */
+    struct clustered_mean was;    /* mean KL before; NaN if unknown */
+    bool was_itself, is_itself;   /* 0 by definition: no change of the reference held, or holds */
     struct clustered_mean change; /* of KL, now minus before, paired by segment; NaN if unknown */
     bool itself;                  /* the reference is the file itself */
     enum compute mode;
@@ -31,6 +31,9 @@ void measured_before_free(struct measured_before *b);
  * measured. ST_CANCELLED: *out holds the segments that were done, if *known. */
 NODISCARD enum st session_measure_after(struct session *s, const struct measured_before *before,
                                         struct measured *out, bool *known, struct err *e);
+/* The same of what was measured already, however far; false: that is nothing. It costs nothing. */
+bool session_measure_known(struct session *s, const struct measured_before *before,
+                           struct measured *out);
 /* What is remembered belongs to an evaluator that goes. */
 void session_measured_forget(struct session *s);
 

@@ -88,6 +88,51 @@ static void what_is_undone_leaves_nothing_and_what_is_redone_is_the_same(void **
     sitting_end(&f);
 }
 
+/* What was measured before a change is known when it is taken back, and made again. */
+static void taking_back_shows_what_is_known(void **unused)
+{
+    (void)unused;
+    struct sitting f = sitting_begin("--demo=add");
+    struct result out = answer(f.s, "quant blk.0.attn_q.weight q4_0");
+    const int64_t file = cell_named(&out, "quant", "file")->i,
+                  whole = cell_named(&out, "quant", "file_before")->i;
+    result_free(&out);
+    out = answer(f.s, "undo"); /* nothing was measured */
+    assert_int_equal(cell_named(&out, "size", "file")->i, whole);
+    assert_int_equal(cell_named(&out, "size", "file_before")->i, file);
+    assert_int_equal(out.n_tables, 2);
+    result_free(&out);
+    command(f.s, "data add");
+    out = answer(f.s, "quant blk.0.attn_q.weight q4_0");
+    const double kl = cell_named(&out, "measured", "kl")->f;
+    assert_true(kl > 0);
+    result_free(&out);
+    command(f.s, "quant blk.1.attn_q.weight q4_0");
+    out = answer(f.s, "undo");
+    assert_true(cell_named(&out, "measured", "kl")->f == kl);
+    assert_true(cell_named(&out, "measured", "kl_before")->f > 0);
+    result_free(&out);
+    out = answer(f.s, "reset");
+    assert_true(cell_named(&out, "measured", "kl")->f == 0);
+    assert_true(cell_named(&out, "measured", "kl_change")->f == -kl);
+    result_free(&out);
+    out = answer(f.s, "redo");
+    assert_true(cell_named(&out, "measured", "kl")->f == kl);
+    assert_int_equal(cell_named(&out, "size", "file")->i, file);
+    result_free(&out);
+    command(f.s, "skip blk.1.ffn"); /* is not measured when it is made */
+    out = answer(f.s, "undo");
+    assert_true(cell_named(&out, "measured", "kl")->f == kl);
+    assert_true(cell_named(&out, "measured", "kl_change")->absent);
+    result_free(&out);
+    command(f.s, "set compute exact"); /* what is known is of another mode */
+    out = answer(f.s, "undo");
+    for (size_t i = 0; i < out.n_tables; i++)
+        assert_string_not_equal(out.tables[i]->name, "measured");
+    result_free(&out);
+    sitting_end(&f);
+}
+
 /* The form is what the encoder makes of the file's numbers, and the figures are those of both. */
 static void figures_are_those_of_the_numbers(void **unused)
 {
@@ -672,6 +717,7 @@ static void what_is_kept_is_known_by_its_content(void **unused)
 
 UNIT_MAIN(CASE(a_key_ends_the_measurement_and_keeps_the_change),
           CASE(what_is_undone_leaves_nothing_and_what_is_redone_is_the_same),
+          CASE(taking_back_shows_what_is_known),
           CASE(figures_are_those_of_the_numbers), CASE(importances_weight_the_errors),
           CASE(layers_are_compared_on_what_they_read),
           CASE(layers_that_a_run_has_not_come_to_are_not_passed_over),

@@ -346,6 +346,46 @@ static void empty_columns_are_left_out(void **state)
     result_free(&r);
 }
 
+/* As few lines as the width allows; what belongs together is read together. */
+static void brief_rows_are_packed(void **state)
+{
+    (void)state;
+    struct result r = { 0 };
+    for (int i = 0; i < 2; i++) {
+        struct table *t = result_table(&r, "t", TABLE_BRIEF);
+        TABLE_COLUMNS(t, { COL_STRING, "stage" },
+                      { COL_FLOAT, "kl", "nat", .was = "before", .low = "low", .high = "high" },
+                      { COL_FLOAT, "low" }, { COL_FLOAT, "high" }, { COL_FLOAT, "before" },
+                      { COL_STRING, "text" }, { COL_BOOL, "quiet", .quiet = true },
+                      { COL_INT, "scored", "tokens" });
+        table_row(t);
+        table_str(t, i ? "measured" : "now");
+        if (i)
+            table_skip(t);
+        else
+            table_float(t, 3);
+        table_float(t, 2);
+        if (i)
+            table_skip(t);
+        else
+            table_float(t, 4);
+        table_float(t, 1);
+        table_str(t, "a rather long name");
+        table_bool(t, true);
+        table_int(t, 1);
+    }
+    struct style narrow = plain;
+    narrow.width = 40;
+    assert_text(&r, &narrow,
+                "now       kl 1.0000 -> 3.0000 [2.0000, 4.0000] nat\n"
+                "          text a rather long name\n"
+                "          scored 1 token\n"
+                "measured  low 2.0000  before 1.0000\n"
+                "          text a rather long name\n"
+                "          scored 1 token\n");
+    result_free(&r);
+}
+
 /* What stands for an absent number is for people alone, and what is quiet for machines. */
 static void words_stand_in_the_place_of_numbers(void **state)
 {
@@ -562,6 +602,7 @@ int main(void)
         CASE(records_and_lines),
         CASE(nothing_is_said_as_nothing),
         CASE(empty_columns_are_left_out), CASE(words_stand_in_the_place_of_numbers),
+        CASE(brief_rows_are_packed),
         CASE(heat_is_a_ramp),
         CASE(signs_show_in_a_heat_map),
         CASE(wide_heat_folds_and_keeps_peaks),
