@@ -229,6 +229,7 @@ void quant_moved_from(struct session *s, struct quant_place *out)
     if (s->models.model)
         out->size = export_size(s, s->models.model);
     session_measure_before(s, &out->measured);
+    measured_before_free(&out->measured); /* the changes of its plan may go */
 }
 
 void quant_moved(struct session *s, struct quant_place *from, struct result *out)
@@ -246,7 +247,6 @@ void quant_moved(struct session *s, struct quant_place *from, struct result *out
     }
     if (session_measure_known(s, &from->measured, &known))
         measured_table(s, &known, out);
-    measured_before_free(&from->measured);
 }
 
 enum st quant_apply(struct session *s, struct session_model *m, const struct quant_item *list,

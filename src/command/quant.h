@@ -25,7 +25,7 @@ NODISCARD enum st quant_apply(struct session *s, struct session_model *m,
 NODISCARD enum st quant_points(struct session *s, struct str address, const struct numeric *f,
                                const char *text, struct result *out, struct err *e);
 /* Changes that are taken back, or made again: what is known of where the active model was and is,
- * for nothing: the size of the file, and the KL where it has been measured. quant_moved frees. */
+ * for nothing: the size of the file, and the KL where it has been measured. */
 struct quant_place {
     struct export_size size;
     struct measured_before measured;

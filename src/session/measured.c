@@ -79,6 +79,7 @@ void session_measure_before(struct session *s, struct measured_before *out)
     if (!s->data.set.segments || subject_of(s, true, &out->x, NULL))
         return;
     out->known = true;
+    out->unchanged = plan_is_empty(&out->x.plan);
     out->key = key_of(s, out->x.model);
 }
 
@@ -189,7 +190,7 @@ static struct measured about(struct session *s, const struct measured_before *be
 {
     const bool itself = x->ref == x->model;
     return (struct measured){ .itself = itself,
-                              .was_itself = itself && plan_is_empty(&before->x.plan),
+                              .was_itself = itself && before->unchanged,
                               .is_itself = itself && plan_is_empty(&x->plan),
                               .mode = session_measure_options(s).mode,
                               .floor = NAN,

@@ -20,6 +20,7 @@ struct measured {
 struct measured_before {
     bool known; /* false: there is no evaluation set, or nothing can be measured */
     struct subject x;
+    bool unchanged; /* its plan is empty */
     uint64_t key;
 };
 
