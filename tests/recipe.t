@@ -36,7 +36,7 @@ decided=$(printf '%s
 ' "$out" | sed -n 's/^ *1 *1  *[.][*] *q4_0 *\([0-9]*\) *\([0-9]*\)$/\1 \2/p')
 is "norms are matched" "${decided% *}" "$(printf '%s\n' "$out" | grep -c '^[a-z_0-9.]*weight  *1 ')"
 like "and not decided" "$out" '^blk\.0\.attn_norm\.weight +1 +q4_0 +f32 +f32$'
-like "as import counts" "$out" "^weights +${decided#* }\$"
+like "as import counts" "$out" "^now +weights ${decided#* } "
 like "that is said" "$out" '^[0-9]+ tensors stay as the file has them'
 printf '%s\n' '_norm=q4_0' >"$tmp/all"
 qdb -ex "recipe explain $tmp/all"
