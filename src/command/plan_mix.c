@@ -7,6 +7,7 @@
 #include "command/plan_parts.h"
 #include "kernels/encode.h"
 #include "quant/mix.h"
+#include "quant/second_scale.h"
 
 static enum st list_mixes(struct result *out)
 {
@@ -131,12 +132,15 @@ enum st plan_infer(struct session *s, struct session_model *m, const struct call
     size_t missing = 0;
     for (size_t i = 0; i < own->n; i++) {
         const struct weight *other = weights_find(w, own->list[i].name);
-        if (!other || !same_shape(other, &own->list[i]) || other->format == FORMAT_NONE)
+        if (!other || !same_shape(other, &own->list[i]) || other->format == FORMAT_NONE) {
             missing++;
-        else if (own->list[i].rank > 1 && !own->list[i].problem
-                 && (other->format != own->list[i].format || changes_form(s, m, &own->list[i])))
-            plan_add(&x, &(struct quant_item){ .w = &own->list[i],
-                                               .format = numeric_storage(other->format) });
+            continue;
+        }
+        const struct numeric is = second_scale_format(&own->list[i]);
+        const struct numeric becomes = second_scale_format(other);
+        if (own->list[i].rank > 1 && !own->list[i].problem
+            && (!numeric_equal(&is, &becomes) || changes_form(s, m, &own->list[i])))
+            plan_add(&x, &(struct quant_item){ .w = &own->list[i], .format = becomes });
     }
     nearest(w, out);
     if (missing == own->n) {

@@ -35,6 +35,11 @@ static enum st bits(const struct call *c, struct numeric *out, struct err *e)
 static enum st format(const struct call *c, struct numeric *out, struct err *e)
 {
     const struct word *w = &c->words[1];
+    if (str_starts(w->text, "act=")) {
+        call_fail(c, 1, e, ST_SYNTAX, "a format comes first, or `orig`");
+        return st_hint(e, "quant %.*s orig %.*s", (int)c->words[0].text.n, c->words[0].text.p,
+                       (int)w->text.n, w->text.p);
+    }
     enum st st = breaks_shift(e, numeric_parse(w->text, out, e), w->column);
     const struct mix *mix = st ? mix_find(w->text) : NULL;
     if (mix) {
@@ -77,6 +82,8 @@ static enum st parse(const struct call *c, struct ask *a, struct err *e)
     for (; at < c->n_words && !st; at++) {
         const struct str t = c->words[at].text;
         if (str_starts(t, "act=")) {
+            if (a->rounds)
+                return call_fail(c, at, e, ST_SYNTAX, "that has been said already");
             st = act(str_of(t.p + 4, t.n - 4), a, e);
             st = breaks_shift(e, st, c->words[at].column + 4);
             continue;

@@ -31,6 +31,14 @@ bool second_scale_read(const struct weight *w)
     return known && str_starts(s, "blk.");
 }
 
+struct numeric second_scale_format(const struct weight *w)
+{
+    struct numeric f = numeric_storage(w->format);
+    if (w->scale && w->format == format_by_name("nvfp4"))
+        f.grain = GRAIN_TENSOR;
+    return f;
+}
+
 struct peaks {
     const struct weight *from;
     float *of;      /* [rows] */

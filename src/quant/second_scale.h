@@ -8,10 +8,14 @@
 
 #include "base/error.h"
 #include "file/weights.h"
+#include "kernels/numeric.h"
 #include "kernels/pool.h"
 
 /* Do loaders of files look for a scale beside a weight of this name? */
 bool second_scale_read(const struct weight *w);
+
+/* The format of a weight as its file has it, which is nvfp4:tensor where a scale lies beside. */
+struct numeric second_scale_format(const struct weight *w);
 
 /* For each matrix of the weight the least power of two that leaves its largest block a scale of at
  * most 448: nothing is rounded by it. *out: from mem_alloc. ST_NOMEM, ST_CANCELLED. */

@@ -638,6 +638,8 @@ static void activations_are_rounded_as_by_hand(void **unused)
     assert_int_equal(f.s->changes.list[0]->n_forms, 3);
     result_free(&out);
     refused(f.s, ST_SYNTAX, 30, "activations", "quant blk.0.ffn_norm.out int8 act=int8");
+    refused(f.s, ST_SYNTAX, 9, "a format comes first", "quant ** act=orig");
+    refused(f.s, ST_SYNTAX, 23, "said already", "quant ** q8_0 act=orig act=int8");
     refused(f.s, ST_SYNTAX, 6, "whole", "quant blk.0.ffn_norm.out[tok=1] int8");
     refused(f.s, ST_UNSUPPORTED, 6, "keys", "quant blk.0.attn.prob int8:g8");
     refused(f.s, ST_RANGE, 6, "multiple", "quant blk.0.ffn_norm.out int8:g100");

@@ -404,6 +404,42 @@ static void scales_are_made_and_written(void **state)
     sitting_end(&f);
 }
 
+/* What a file has is nvfp4 or nvfp4:tensor: one can be made of the other, and plan infer tells. */
+static void with_and_without_scales_are_two_formats(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first,
+            *then;   /* what the file is made by, and what is asked of it; NULL: infer */
+        bool scaled; /* is what comes of it */
+    } steps[] = {
+        { "quant ** nvfp4", "quant ** nvfp4:tensor", true },
+        { "quant ** nvfp4:tensor", "quant ** nvfp4", false },
+        { "quant ** nvfp4:tensor", "quant ** nvfp4:tensor", true },
+        { "quant ** nvfp4", NULL, true },
+    };
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        struct sitting f = sitting_begin(NULL);
+        write_model(FOLDED, "folded.gguf");
+        sitting_open(&f, scratch_path("folded.gguf"));
+        command(f.s, "quant ** nvfp4:tensor");
+        command(f.s, "export gguf %s", scratch_path("scaled.gguf"));
+        command(f.s, "undo");
+        command(f.s, "%s", steps[i].first);
+        command(f.s, "export gguf %s", scratch_path("first.gguf"));
+        sitting_open(&f, scratch_path("first.gguf"));
+        if (steps[i].then)
+            command(f.s, "%s", steps[i].then);
+        else
+            command(f.s, "plan infer %s", scratch_path("scaled.gguf"));
+        struct model *m = exported(&f);
+        assert_int_equal(named(m->weights, "blk.0.ffn_down.weight")->scale != NULL,
+                         steps[i].scaled);
+        model_free(m);
+        sitting_end(&f);
+    }
+}
+
 /* A matrix for each expert has a scale for each; what is not finite is said. */
 static void each_expert_gets_its_scale(void **state)
 {
@@ -437,7 +473,8 @@ static void each_expert_gets_its_scale(void **state)
 }
 
 UNIT_MAIN(CASE(the_model_is_that_with_larger_weights), CASE(neither_spans_nor_threads_change_a_bit),
-          CASE(experts_have_a_scale_each), CASE(other_tensors_with_the_name_are_no_scales),
+          CASE(experts_have_a_scale_each), CASE(with_and_without_scales_are_two_formats),
+          CASE(other_tensors_with_the_name_are_no_scales),
           CASE(every_command_sees_the_same_numbers),
           CASE(what_is_encoded_anew_has_its_scale_inside), CASE(parts_of_a_split_agree),
           CASE(scales_are_made_and_written), CASE(each_expert_gets_its_scale))
