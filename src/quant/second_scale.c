@@ -39,6 +39,13 @@ struct numeric second_scale_format(const struct weight *w)
     return f;
 }
 
+bool second_scale_stored(const struct weight *w, const struct numeric *f)
+{
+    const struct numeric is = second_scale_format(w);
+    return f->base == NUMERIC_STORAGE && f->storage == is.storage
+           && numeric_second_scale(f) == numeric_second_scale(&is);
+}
+
 struct peaks {
     const struct weight *from;
     float *of;      /* [rows] */

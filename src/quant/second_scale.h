@@ -17,6 +17,9 @@ bool second_scale_read(const struct weight *w);
 /* The format of a weight as its file has it, which is nvfp4:tensor where a scale lies beside. */
 struct numeric second_scale_format(const struct weight *w);
 
+/* Is the weight stored in this format, with a scale beside it or without? */
+bool second_scale_stored(const struct weight *w, const struct numeric *f);
+
 /* For each matrix of the weight the least power of two that leaves its largest block a scale of at
  * most 448: nothing is rounded by it. *out: from mem_alloc. ST_NOMEM, ST_CANCELLED. */
 NODISCARD enum st second_scales(const struct weight *from, struct pool *pool,

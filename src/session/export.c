@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "quant/second_scale.h"
 
 /* Paths of the parts. */
 struct export_names {
@@ -99,7 +100,7 @@ static enum st to_be_made(const struct export_maker *k, const struct quant_item 
         buf_free(&words);
         return ST_STATE;
     }
-    if (q.from == item->w && f.storage == item->w->format) {
+    if (q.from == item->w && second_scale_stored(item->w, &f)) {
         buf_free(&words);
         return keep(k->m->model->weights, item->w, known_by, t, from, e);
     }

@@ -150,10 +150,7 @@ static enum st make_one(struct session *s, struct quant_request *q, const struct
     enum st st = item->orig ? ST_OK : quant_format(&item->format, w, &will, e);
     if (st)
         return st;
-    const struct numeric is = second_scale_format(w);
-    const bool own = !item->orig && q->from == w && will.base == NUMERIC_STORAGE
-                     && will.storage == is.storage
-                     && numeric_second_scale(&will) == numeric_second_scale(&is);
+    const bool own = !item->orig && q->from == w && second_scale_stored(w, &will);
     if (item->orig || own) {
         change_form(out->change, w, NULL);
         out->bytes += w->bytes;

@@ -432,9 +432,15 @@ static void with_and_without_scales_are_two_formats(void **state)
             command(f.s, "%s", steps[i].then);
         else
             command(f.s, "plan infer %s", scratch_path("scaled.gguf"));
+        command(f.s, "plan save %s", scratch_path("two.plan"));
         struct model *m = exported(&f);
+        command(f.s, "undo");
+        command(f.s, "export gguf %s as %s", scratch_path("as.gguf"), scratch_path("two.plan"));
+        struct model *as = models_open(scratch_path("as.gguf"));
         assert_int_equal(named(m->weights, "blk.0.ffn_down.weight")->scale != NULL,
                          steps[i].scaled);
+        assert_int_equal(as->weights->n, m->weights->n);
+        model_free(as);
         model_free(m);
         sitting_end(&f);
     }
