@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "command/plan_parts.h"
+#include "quant/second_scale.h"
 
 /* Format of a weight in a plan: the file's own where it is not named. */
 static struct numeric format_in(const struct plan_lines *l, const struct weight *w)
@@ -11,7 +12,7 @@ static struct numeric format_in(const struct plan_lines *l, const struct weight 
     for (size_t i = 0; i < l->n; i++)
         if (l->list[i].method && str_eq(l->list[i].name, w->name))
             return l->list[i].format;
-    return numeric_storage(w->format);
+    return second_scale_format(w);
 }
 
 /* Format of a point in a plan; false: the plan does not name it, and it is f32. */
@@ -70,8 +71,7 @@ static void show_diff(const struct session_model *m, const struct plan_lines *a,
         const struct numeric f[] = { format_in(a, w), format_in(b, w) };
         uint64_t size[2];
         for (int k = 0; k < 2; k++) {
-            const bool own = f[k].base == NUMERIC_STORAGE && f[k].storage == w->format;
-            size[k] = own ? w->bytes : quant_bytes(&f[k], w);
+            size[k] = second_scale_stored(w, &f[k]) ? w->bytes : quant_bytes(&f[k], w);
             bytes[k] += size[k];
         }
         if (numeric_equal(&f[0], &f[1]))

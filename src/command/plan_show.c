@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "command/quant.h"
 #include "graph/glob.h"
+#include "quant/second_scale.h"
 
 /* A weight and what stands for it. */
 struct row {
@@ -265,9 +266,7 @@ enum st plan_preview(struct session *s, const struct session_model *m,
             continue;
         const struct weight *from = quantize_source(s, list[i].w);
         st = quant_format(&list[i].format, list[i].w, &r->to, e);
-        if (st
-            || (from == list[i].w && r->to.base == NUMERIC_STORAGE
-                && r->to.storage == from->format))
+        if (st || (from == list[i].w && second_scale_stored(from, &r->to)))
             continue;
         fallbacks_count(&fallbacks, list[i].w, &list[i].format, &r->to);
         r->bytes = quant_bytes(&r->to, list[i].w);

@@ -7,6 +7,7 @@
 #include "command/plan_parts.h"
 #include "command/quant.h"
 #include "command/verbs_recipe.h"
+#include "quant/second_scale.h"
 #include "session/export.h"
 
 static void put_export(const struct export *x, const struct gguf_exported *done,
@@ -103,7 +104,7 @@ static void say_losses(const struct session *s, const struct plan_items *items, 
         fallbacks_count(&fallbacks, x->w, &x->format, &f);
         const struct weight *from = quantize_source(s, x->w);
         const struct format_info *info = format_info(from->format);
-        again += info && info->quantized && !(from == x->w && f.storage == from->format);
+        again += info && info->quantized && !(from == x->w && second_scale_stored(from, &f));
     }
     quant_say_fallbacks(&fallbacks, out);
     if (again)
