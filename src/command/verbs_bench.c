@@ -182,7 +182,7 @@ static void kernel_row(struct table *t, const struct bench_kernel *k, const stru
     table_float(t, r->bytes * 1e-9);
     product ? table_float(t, r->ops * 1e-9) : table_skip(t);
     table_float(t, r->share);
-    k->task == BENCH_DECODE ? table_skip(t) : table_float(t, r->to_c);
+    table_float(t, r->to_c);
 }
 
 enum { LIMITS = 6 }; /* of the machine that products are compared with */

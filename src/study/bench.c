@@ -318,8 +318,9 @@ static void decode_row(void *data, int64_t row, int worker)
     (void)worker;
     const struct product *j = data;
     float x[BENCH_COLS];
-    format_info(j->slice.format)
-        ->decode((const char *)j->slice.data + (size_t)row * j->slice.row_bytes, x, BENCH_COLS);
+    const struct decoder d = decoder_of(j->slice.format);
+    level_now()->decode(&d, (const char *)j->slice.data + (size_t)row * j->slice.row_bytes, x,
+                        BENCH_COLS);
     __asm__ volatile("" : : "r"(x) : "memory"); /* somebody may look at them */
 }
 
@@ -366,13 +367,12 @@ enum st bench_kernel_of(const struct bench_kernel *k, struct bench_weights *w,
                         struct progress *p, struct bench_rate *out, struct err *e)
 {
     struct product j = { k, w, pool, p ? p->cancel : NULL, slice_rows(w, k->tokens, pool), { 0 } };
-    struct bench_samples now, plain = { .median = NAN };
+    const bool product = k->task == BENCH_PRODUCT;
+    struct bench_samples now, plain;
     enum st st = at_level(level_now(), &j, seconds, p, &now, e);
-    const bool decode = k->task == BENCH_DECODE, product = k->task == BENCH_PRODUCT;
-    if (!st && !decode && level_now() != &level_c)
+    plain = now;
+    if (!st && level_now() != &level_c)
         st = at_level(&level_c, &j, seconds / 2, p, &plain, e);
-    else
-        plain.median = decode ? NAN : now.median;
     if (st)
         return st;
     const double bytes = (double)j.rows * (double)w->all.row_bytes;

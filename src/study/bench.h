@@ -89,7 +89,7 @@ struct bench_rate {
     double bytes; /* of weights */
     double ops;   /* 2 * rows * cols * tokens; 0 but for products */
     double share; /* 0..1 and a little more where caches help */
-    double to_c;  /* time of level c over that of the level in use; NAN for decode */
+    double to_c;  /* time of level c over that of the level in use */
 };
 
 /* Weights of one format in memory, walked through slice by slice so that caches do not help. */

@@ -118,9 +118,9 @@ static void kernels_have_rates(void **state)
         assert_string_equal(cell_at(t, row, "format")->s, "q4_k");
         assert_rate(t, row, "weights");
         assert_rate(t, row, "share");
+        assert_rate(t, row, "to_c");
         if (row) {
             assert_rate(t, row, "rate");
-            assert_rate(t, row, "to_c");
             assert_int_equal(cell_at(t, row, "tokens")->i, row % 2 ? 3 : 40);
         }
     }
