@@ -120,7 +120,11 @@ static int check_values(const struct options *o)
 static void parse_option(struct options *o, int c)
 {
     switch (c) {
-    case 'x': add_todo(o, true, optarg); break;
+    case 'x':
+        if (!*optarg)
+            o->leave = usage_error("-x", "needs the name of a file");
+        add_todo(o, true, optarg);
+        break;
     case 'k': o->keep_going = true; break;
     case 'n': o->no_rc = true; break;
     case 'q': o->quiet = true; break;

@@ -65,6 +65,19 @@ echo "source $tmp/self" >"$tmp/self"
 qdb -batch -x "$tmp/self"
 like "a script that runs itself ends" "$err" 'nested more than'
 
+# A name of a file that is empty is said to be, by every command and option.
+for words in 'export recipe ""' 'export gguf ""' "open ''" 'ref trace ""' 'source ""' 'diff "" a' \
+    'diff a ""' 'plan save ""' 'plan diff ""' 'imatrix merge a "" into b' 'log on ""' 'once ""' \
+    'save breaks ""' 'ppl ""' 'ppl a save ""' 'kl base ""' 'data ""' 'task ""' 'recipe explain ""' \
+    'prompt -f ""' 'dump blk.0.attn_norm.weight ""' 'bench model ""'; do
+    qdb --demo -batch -ex "$words"
+    is "no file: $words" "$status $(printf '%s\n' "$err" | head -n 1)" '1 error: the name of a file is empty'
+done
+qdb --demo -batch -ex 'prompt "" > /dev/null' -ex 'echo ""'
+unlike "an empty text is none" "$err" 'name of a file'
+qdb -batch -x ''
+is "-x without a name" "$status $(printf '%s\n' "$err" | head -n 1)" '2 qdb: -x needs the name of a file'
+
 # Standard input.
 capture "$QDB" -n <<'END'
 echo one

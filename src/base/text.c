@@ -198,6 +198,13 @@ void buf_json(struct buf *b, struct str s)
     buf_addc(b, '"');
 }
 
+struct str text_unmarked(struct str s)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    const size_t n = str_starts(s, mark) ? sizeof mark - 1 : 0;
+    return str_of(s.p + n, s.n - n);
+}
+
 int text_columns(struct str s)
 {
     int columns = 0;

@@ -50,6 +50,8 @@ int utf8_encode(char out[4], uint32_t cp); /* returns the length, 0 if not a cod
 void buf_visible(struct buf *b, struct str s);
 /* Append s as a JSON string with its quotes; invalid UTF-8 bytes become U+FFFD. */
 void buf_json(struct buf *b, struct str s);
+/* Without the byte order mark that some editors put in front of UTF-8. */
+struct str text_unmarked(struct str s);
 int text_columns(struct str s); /* terminal columns of valid UTF-8, wide characters count 2 */
 
 /* Whole-string numbers: ST_SYNTAX or ST_RANGE. Integers decimal or 0x hexadecimal. */

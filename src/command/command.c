@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command/argument.h"
 #include "command/lex.h"
 #include "file/map.h"
 
@@ -389,7 +390,7 @@ static enum st run_expanded(struct session *s, struct str line, bool repeat, int
             st_at(e, e->column + c->rest_column, e->length);
     } else if (!st && c->n_words == 1 && str_is(c->words[0].text, "?") && !c->words[0].quoted)
         st = verb_help(c->verb, out);
-    else if (!st && (st = c->verb->run(s, c, out, e)) && e) {
+    else if (!st && !(st = argument_check(c, e)) && (st = c->verb->run(s, c, out, e)) && e) {
         point_at_word(c, e);
         if (st == ST_STATE && e->column < 0) /* what cannot be done now is the verb itself */
             st_at(e, (int)i, (int)name.n);

@@ -68,7 +68,7 @@ struct verb {
     enum arg_kind kinds[VERB_MAX_ARGS]; /* of the arguments in order; the last one repeats */
     const char
         *words; /* fixed words that may stand among the arguments: "model|kv|-f", for completion */
-    const struct arg_after *after; /* for completion; NULL if none */
+    const struct arg_after *after; /* NULL if none */
     /* Fill *out with tables and notes; on error fill *e, whatever is in *out is the partial result.
      */
     enum st (*run)(struct session *s, const struct call *c, struct result *out, struct err *e);

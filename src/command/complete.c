@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command/argument.h"
 #include "command/help.h"
 #include "command/lex.h"
 #include "kernels/numeric.h"
@@ -139,30 +140,6 @@ static void complete_word(struct request *q, const struct verb *v, const char *w
     }
 }
 
-/* The rule for what stands behind a word; a condition that has begun goes on. */
-static const struct arg_after *rule_behind(const struct verb *v, struct str word,
-                                           const struct arg_after *rule)
-{
-    if (rule && rule->kind == ARG_CONDITION)
-        return rule;
-    for (const struct arg_after *a = v->after; a && a->words; a++)
-        for (const char *p = a->words; *p;) {
-            const size_t n = strcspn(p, "|");
-            if (str_eq(str_of(p, n), word))
-                return a;
-            p += n + (p[n] == '|');
-        }
-    return NULL;
-}
-
-static enum arg_kind kind_of(const struct verb *v, int i)
-{
-    int last = VERB_MAX_ARGS - 1;
-    while (last > 0 && v->kinds[last] == ARG_NONE)
-        last--;
-    return v->kinds[i < last ? i : last];
-}
-
 /* Complete the command that begins at `from`. */
 static void complete_command(struct request *q, size_t from)
 {
@@ -186,7 +163,7 @@ static void complete_command(struct request *q, size_t from)
     for (int n = 0;; n++) {
         while (i < q->line.n && lex_blank(q->line.p[i]))
             i++;
-        if (command_follows || kind_of(v, n) == ARG_COMMAND) {
+        if (command_follows || argument_kind(v, n) == ARG_COMMAND) {
             complete_command(q, i);
             return;
         }
@@ -199,13 +176,13 @@ static void complete_command(struct request *q, size_t from)
             } else if (rule)
                 complete_word(q, v, rule->offers, rule->kind, i);
             else
-                complete_word(q, v, v->words, kind_of(v, n), i);
+                complete_word(q, v, v->words, argument_kind(v, n), i);
             return;
         }
         struct str word = str_of(q->line.p + i, end - i);
         if (!n)
             first = word;
-        rule = rule_behind(v, word, rule);
+        rule = argument_behind(v, word, rule);
         command_follows = str_is(word, "--");
         i = end;
     }

@@ -148,8 +148,6 @@ static enum st read_line(struct str line, int number, const char *name, struct q
 enum st questions_parse(struct str text, const char *name, struct questions *out, struct err *e)
 {
     struct questions all = { 0 };
-    if (str_starts(text, "\xef\xbb\xbf")) /* what some editors put in front of UTF-8 */
-        text = str_of(text.p + 3, text.n - 3);
     struct jread j = jread_of(text.p, text.n);
     const int first = jread_peek(&j);
     if (first && first != '{') {

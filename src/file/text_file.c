@@ -67,8 +67,10 @@ enum st text_file_read(const char *path, size_t most, struct buf *out, struct er
     } else if (b.n && (zero = memchr(b.p, '\0', b.n))) {
         st_fail(e, ST_SYNTAX, "is not a text: byte %zu is 0", (size_t)(zero - b.p));
         st = st_where(e, "%s", path);
-    } else
-        buf_add(out, buf_str(&b), b.n);
+    } else {
+        const struct str text = text_unmarked(str_of(buf_str(&b), b.n));
+        buf_add(out, text.p, text.n);
+    }
     fclose(f);
     buf_free(&b);
     return st;

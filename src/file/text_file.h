@@ -10,7 +10,8 @@
 #include "base/text.h"
 
 /* Append the contents of a regular file or pipe of at most `most` bytes. A leading `~/` is the home
- * folder. ST_SYNTAX for a file with a byte 0, which no text has. */
+ * folder; a byte order mark in front is left out. ST_SYNTAX for a file with a byte 0, which no text
+ * has. */
 NODISCARD enum st text_file_read(const char *path, size_t most, struct buf *out, struct err *e);
 /* Append, or replace: whole or not at all. */
 NODISCARD enum st text_file_write(const char *path, bool append, struct str text, struct err *e);

@@ -159,7 +159,8 @@ size_t repl_stream(struct repl *r, const char *name, FILE *in)
         r->script_line = (int)lines;
         if (line[n - 1] == '\n')
             n--;
-        const struct str command = take_id(r, str_of(line, (size_t)n));
+        const struct str text = str_of(line, (size_t)n);
+        const struct str command = take_id(r, lines == 1 ? text_unmarked(text) : text);
         enum st st = repl_line(r, command);
         if (r->id[0])
             end_answer(r, st);

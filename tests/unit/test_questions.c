@@ -12,7 +12,6 @@ static void reads_lines(void **state)
 {
     (void)state;
     static const char text[] =
-        "\xef\xbb\xbf" /* as some editors begin a text */
         "{\"prompt\": \"The sky is\", \"choices\": [\" blue\", \" green\"], \"answer\": 0}\n\n"
         "{\"answer\": \" \\u00e9t\\u00e9\", \"id\": [1, {\"x\": null}], \"prompt\": \"\"}\r\n"
         "  {\"prompt\": \"p\", \"answer\": \"b\", \"choices\": [\"a\", \"b\"]}";
@@ -51,7 +50,7 @@ static void refuses_what_is_no_question(void **state)
         { "{\"prompt\": \"p\", \"answer\": \"a\"} x", "byte" },
         { "{\"prompt\": \"p\", \"answer\": \"a\"", "byte" },
         { "[1]", "no questions" },
-        { "\xef\xbb\xbf{}", "no \"prompt\"" },
+        { "\xef\xbb\xbf{}", "no questions" }, /* who reads the file takes the mark away */
         { "\xef\xbb{}", "no questions" },
         { "{\"prompt\": \"p\", \"id\": 1, \"prompt\": \"q\"}", "\"prompt\" is there twice" },
         { "{\"choices\": [], \"choices\": []}", "\"choices\" is there twice" },
