@@ -305,10 +305,12 @@ static void leave(struct exporting *x, enum st st)
             unlink(x->list[k].log);
         }
     struct buf on = { 0 };
+    struct stat old;
     if (done < of)
         buf_printf(&on, "goes on from tensor %zu of %zu", done + 1, of);
     if (keep && x->list[0].partial)
-        st_hint(x->e, "the old file is whole; the same command %s (removing %s gives it up)",
+        st_hint(x->e, "%sthe same command %s (removing %s gives it up)",
+                stat(x->list[0].target, &old) ? "" : "the old file is whole; ",
                 on.n ? buf_str(&on) : "compares it again and ends", x->list[0].partial);
     buf_free(&on);
 }

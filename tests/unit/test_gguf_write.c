@@ -342,6 +342,29 @@ static void an_interrupt_leaves_the_old_file_and_goes_on(void **state)
     scratch_end();
 }
 
+/* What is said after an interrupt: of the old file only where there was one. */
+static void an_old_file_is_spoken_of_where_it_is(void **state)
+{
+    (void)state;
+    scratch_begin();
+    struct made *m = made_new(1);
+    for (int old = 0; old < 2; old++) {
+        struct stopper s = { .left = TENSORS };
+        struct gguf_exported done;
+        struct err e = ERR_INIT;
+        s.p = (struct progress){ count_down, &s.cancel, &s };
+        if (old)
+            scratch_write("out", "old", 3);
+        assert_fails(gguf_export(&m->part, 1, &m->source, NULL, &s.p, &done, &e), ST_CANCELLED, &e);
+        assert_non_null(strstr(e.hint, "the same command "));
+        assert_true(!strstr(e.hint, "the old file is whole") == !old);
+        finish(m);
+        assert_int_equal(remove(scratch_path("out")), 0);
+    }
+    made_free(m);
+    scratch_end();
+}
+
 static void a_broken_source_leaves_nothing(void **state)
 {
     (void)state;
@@ -403,5 +426,5 @@ UNIT_MAIN(CASE(predicts_the_size_and_writes_it), CASE(metadata_keeps_its_order),
           CASE(goes_on_after_a_kill), CASE(keeps_nothing_that_is_not_ours),
           CASE(a_limit_on_its_size_leaves_the_old_file), CASE(asks_for_space_before_it_writes),
           CASE(an_interrupt_leaves_the_old_file_and_goes_on), CASE(a_broken_source_leaves_nothing),
-          CASE(two_at_once_are_told_apart),
+          CASE(an_old_file_is_spoken_of_where_it_is), CASE(two_at_once_are_told_apart),
           CASE(hashes_tell_bytes_apart))
