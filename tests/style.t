@@ -16,6 +16,14 @@ for header in $(cd "$QDB_TOP" && find src kernels models tests -name '*.h' ! -na
 done >"$tmp/headers"
 is "every header compiles alone" "$(grep -v 'pragma once' "$tmp/headers")" ""
 
+# Where configure finds none of what Linux alone has, nothing of it is used.
+: >"$tmp/config.h"
+# shellcheck disable=SC2086 # a command with its flags
+capture $compile -D_GNU_SOURCE -I"$tmp" -I"$QDB_TOP/src" -I"$QDB_TOP" -Wall -Werror -M \
+    "$QDB_TOP/src/file/temporary.c"
+is "temporary files compile elsewhere" "$status" 0
+unlike "without headers of Linux" "$out" 'linux/magic\.h|sys/vfs\.h'
+
 if command -v shellcheck >/dev/null 2>&1; then
     scripts=$(cd "$QDB_TOP" && ls bootstrap && find tests -name '*.sh' -o -name '*.t')
     # shellcheck disable=SC2086 # a list of file names

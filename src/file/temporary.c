@@ -1,20 +1,45 @@
 /* SPDX-License-Identifier: MIT */
+#include "config.h"
+
 #include "file/temporary.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdlib.h>
-#include <sys/vfs.h>
 #include <unistd.h>
+#if defined(HAVE_LINUX_MAGIC_H) && defined(HAVE_SYS_VFS_H)
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
 
 #include "base/memory.h"
 #include "base/text.h"
 #include "file/save.h"
 
+/* Is the file's folder kept in memory? Not as far as systems other than Linux say. */
+static bool in_memory(int fd)
+{
+#if defined(HAVE_LINUX_MAGIC_H) && defined(HAVE_SYS_VFS_H)
+    struct statfs f;
+    return fstatfs(fd, &f) || f.f_type == TMPFS_MAGIC || f.f_type == RAMFS_MAGIC;
+#else
+    (void)fd;
+    return false;
+#endif
+}
+
+/* Give the file its size, and where that can be done its room on the disk. */
+static bool take_room(int fd, size_t bytes)
+{
+#ifdef HAVE_POSIX_FALLOCATE
+    return !posix_fallocate(fd, 0, (off_t)bytes);
+#else
+    return !ftruncate(fd, (off_t)bytes);
+#endif
+}
+
 /* A nameless file of so many bytes in a folder; -1: not there. */
 static int open_in(const char *folder, size_t bytes)
 {
-    struct statfs f;
     struct buf name = { 0 };
     if (!folder || !*folder)
         return -1;
@@ -26,8 +51,7 @@ static int open_in(const char *folder, size_t bytes)
     free(path);
     if (fd < 0)
         return -1;
-    if (!fstatfs(fd, &f) && f.f_type != TMPFS_MAGIC && f.f_type != RAMFS_MAGIC
-        && !save_room(fd, bytes, folder, NULL) && !posix_fallocate(fd, 0, (off_t)bytes))
+    if (!in_memory(fd) && !save_room(fd, bytes, folder, NULL) && take_room(fd, bytes))
         return fd;
     close(fd);
     return -1;
