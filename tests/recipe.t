@@ -52,6 +52,24 @@ for text in 'a' 'a=q4_k_m' '(=q4_0' '=q4_0'; do
     is "refused: $text" "$status" 1
     like "with its line" "$err" 'line 1: '
 done
+# Types that other programs have: refused when it is said what the recipe is for, else a hint at it.
+echo 'attn_q=iq4_ks' >"$tmp/ik"
+for command in 'recipe explain' 'import recipe'; do
+    qdb -ex "$command $tmp/ik for llama-quantize"
+    is "a type of ik_llama.cpp is none of llama-quantize's: $command" "$status" 1
+    like "which is said" "$err" 'line 1: recipes for llama-quantize have no type: iq4_ks'
+    like "with who has it" "$err" 'those for ik do: .for ik. reads them'
+done
+qdb -ex "recipe explain $tmp/ik"
+like "without a word it is ik's" "$out" '^read as ik does'
+printf 'attn_q=iq4_ks\nattn_k=q4_K\n' >"$tmp/ik"
+qdb -ex "recipe explain $tmp/ik"
+like "in lines it is Thireus's" "$out" '^read as thireus does'
+echo 'attn_q=tq2_0,attn_k=q4_0' >"$tmp/ik"
+qdb -ex "recipe explain $tmp/ik"
+like "and the other way round" "$err" 'recipes for ik have no type: tq2_0'
+like "for llama-quantize" "$err" 'those for llama-quantize do'
+
 for words in 'recipe' 'recipe explain' 'recipe x y' "recipe explain $tmp/r for" \
     "recipe explain $tmp/r for else" 'export recipe' "export recipe $tmp/r to x" \
     "recipe explain $tmp/none"; do

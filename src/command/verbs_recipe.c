@@ -13,6 +13,7 @@
 #include "file/text_file.h"
 #include "kernels/encode.h"
 #include "quant/mix.h"
+#include "quant/second_scale.h"
 #include "session/export.h"
 
 /* `for KIND` at word i, the last but one of the call. */
@@ -39,6 +40,29 @@ static bool in_recipes(const struct gguf_tensor *t, enum format f, enum recipe_k
     return t->rank >= 2 && t->ne[1] * t->ne[2] * t->ne[3] > 1 && str_ends(t->name, "weight") && info
            && (info->quantized || str_is(str_from(info->name), "f32")
                || str_is(str_from(info->name), "f16") || str_is(str_from(info->name), "bf16"));
+}
+
+/* A weight's format of files as it is now: nvfp4:tensor where a scale lies beside it. */
+static struct numeric format_now(const struct session *s, const struct session_model *m,
+                                 const struct weight *w)
+{
+    const struct form *f = changes_form(s, m, w);
+    return second_scale_format(f ? &f->w : w);
+}
+
+static void say_scales(const struct session *s, const struct session_model *m, struct result *out)
+{
+    const struct weights *all = m->model->weights;
+    size_t n = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        const struct numeric now = format_now(s, m, &all->list[i]);
+        n += numeric_second_scale(&now);
+    }
+    if (n)
+        result_note(out,
+                    "%zu %s nvfp4:tensor: recipes have no word for the scales beside weights, and "
+                    "make it plain nvfp4",
+                    n, text_plural(n, "weight is", "weights are"));
 }
 
 /* ---- export recipe ---- */
@@ -137,6 +161,8 @@ enum st export_recipe(struct session *s, const struct call *c, struct result *ou
         return st;
     char *path = x_strndup(c->words[1].text.p, c->words[1].text.n);
     st = write_recipe(m, &x, kind, path, out, e);
+    if (!st)
+        say_scales(s, m, out);
     free(path);
     export_free(&x);
     return st;
@@ -264,8 +290,8 @@ static void put_tensors(const struct session *s, const struct session_model *m,
                   { COL_STRING, "stored" }, { COL_STRING, "now" });
     for (size_t i = 0; i < x->w->n; i++) {
         const struct weight *w = &x->w->list[i];
-        const struct form *f = changes_form(s, m, w);
-        const struct format_info *now = format_info(f ? f->w.format : w->format);
+        const struct numeric now = format_now(s, m, w);
+        struct buf text = { 0 };
         if (x->rule_of[i] < 0 && (w->rank < 2 || w->rows < 2))
             continue;
         table_row(t);
@@ -283,7 +309,10 @@ static void put_tensors(const struct session *s, const struct session_model *m,
             table_str(t, format_info(to)->name);
             table_str(t, stored ? stored->name : NULL);
         }
-        table_str(t, now ? now->name : NULL);
+        if (format_info(now.storage))
+            numeric_print(&now, &text);
+        table_str(t, text.n ? buf_str(&text) : NULL);
+        buf_free(&text);
     }
     if (left)
         result_note(out,
@@ -323,6 +352,7 @@ static enum st run_recipe(struct session *s, const struct call *c, struct result
                     r->kind == RECIPE_QUANTIZE ? "; patterns in lower case" : "");
         put_rules(&x, out);
         put_tensors(s, m, &x, out);
+        say_scales(s, m, out);
     }
     free(x.overlaps);
     free(x.decides);

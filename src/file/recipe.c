@@ -164,6 +164,29 @@ static enum st compile(const struct parser *p, struct recipe_rule *rule, struct 
     return st_hint(p->e, "%s, at character %zu", why, (size_t)at + 1);
 }
 
+/* A type of the file formats that these programs do not have: another one's recipe? */
+static enum st no_such_type(const struct parser *p, int line, struct str type, enum format f)
+{
+    char fact[64];
+    int other = 0;
+    while (other + 1 < RECIPE__COUNT && !recipe_type_name((enum recipe_kind)other, f))
+        other++;
+    snprintf(fact, sizeof fact, "recipes for %s have no type", recipe_kind_name(p->r->kind));
+    fail(p, line, fact, type);
+    return st_hint(p->e, "those for %s do: `for %s` reads them",
+                   recipe_kind_name((enum recipe_kind)other),
+                   recipe_kind_name((enum recipe_kind)other));
+}
+
+static enum format rule_format(struct str type)
+{
+    char name[24];
+    if (type.n >= sizeof name)
+        return FORMAT_NONE;
+    snprintf(name, sizeof name, "%.*s", (int)type.n, type.p);
+    return type_of(name);
+}
+
 static enum st add_rule(struct parser *p, struct str text, int line)
 {
     const char *equal = memchr(text.p, '=', text.n);
@@ -175,13 +198,13 @@ static enum st add_rule(struct parser *p, struct str text, int line)
         return fail(p, line, pattern.n ? "the pattern is too long, or binary" : "no pattern", text);
     if (p->r->n == MOST_RULES)
         return fail(p, line, "more rules than anybody writes", text);
-    char name[24];
-    snprintf(name, sizeof name, "%.*s", (int)(type.n < 23 ? type.n : 23), type.p);
-    const enum format format = type.n < sizeof name ? type_of(name) : FORMAT_NONE;
+    const enum format format = rule_format(type);
     if (format == FORMAT_NONE) {
         fail(p, line, "there is no type", type);
         return st_hint(p->e, "types are like q4_k, iq4_xs, f16; a mix (Q4_K_M) is none");
     }
+    if (!recipe_type_name(p->r->kind, format))
+        return no_such_type(p, line, type, format);
     x_grow(&p->r->list, &p->r->cap, p->r->n + 1, sizeof *p->r->list);
     struct recipe_rule *rule = &p->r->list[p->r->n++];
     *rule = (struct recipe_rule){ .format = format, .line = line };
@@ -189,17 +212,25 @@ static enum st add_rule(struct parser *p, struct str text, int line)
     return compile(p, rule, pattern);
 }
 
-/* Comments are Thireus's; rules in one line with commas are ik_llama.cpp's. */
+/* Comments are Thireus's; rules in one line with commas are ik_llama.cpp's, and so are types that
+ * llama-quantize does not have, which with rules in lines are Thireus's. */
 static enum recipe_kind looks_like(struct str text)
 {
     struct parser p = { .text = text };
     struct rule_text w;
+    size_t rules = 0, foreign = 0;
     if (text.n && memchr(text.p, '#', text.n))
         return RECIPE_THIREUS;
-    while (next_word(&p, &w))
+    for (; next_word(&p, &w); rules++) {
         if (rule_end(w.text) < w.text.n)
             return RECIPE_IK;
-    return RECIPE_QUANTIZE;
+        size_t type = w.text.n;
+        while (type && w.text.p[type - 1] != '=')
+            type--;
+        const enum format f = rule_format(str_of(w.text.p + type, w.text.n - type));
+        foreign += f != FORMAT_NONE && !recipe_type_name(RECIPE_QUANTIZE, f);
+    }
+    return !foreign ? RECIPE_QUANTIZE : rules > 1 ? RECIPE_THIREUS : RECIPE_IK;
 }
 
 enum st recipe_parse(struct str text, const char *name, const enum recipe_kind *kind,

@@ -37,7 +37,8 @@ struct recipe {
 enum { RECIPE_MAX = 16 << 20 /* bytes of a file */ };
 
 /* Parse the text of a recipe; `name` is for messages. kind NULL: what it looks like. ST_FORMAT with
- * line and fact: no `=`, an unknown type (a mix is none), a pattern that does not compile. */
+ * line and fact: no `=`, an unknown type (a mix is none), one that these programs do not have, a
+ * pattern that does not compile. */
 NODISCARD enum st recipe_parse(struct str text, const char *name, const enum recipe_kind *kind,
                                struct recipe **out, struct err *e);
 void recipe_free(struct recipe *r);

@@ -404,6 +404,43 @@ static void scales_are_made_and_written(void **state)
     sitting_end(&f);
 }
 
+/* plan diff tells nvfp4 from nvfp4:tensor and counts its scales; a recipe has no word for them, and
+ * says so. */
+static void plans_tell_them_and_recipes_do_not(void **state)
+{
+    (void)state;
+    struct sitting f = sitting_begin(NULL);
+    write_model(FOLDED, "folded.gguf");
+    sitting_open(&f, scratch_path("folded.gguf"));
+    command(f.s, "quant ** nvfp4");
+    command(f.s, "plan save %s", scratch_path("plain.plan"));
+    command(f.s, "export recipe %s", scratch_path("plain.recipe"));
+    struct result r = answer(f.s, "recipe explain %s", scratch_path("plain.recipe"));
+    assert_false(noted(&r, "nvfp4:tensor"));
+    result_free(&r);
+    command(f.s, "quant ** nvfp4:tensor");
+    r = answer(f.s, "plan diff %s", scratch_path("plain.plan"));
+    assert_int_equal(r.status, RESULT_FOUND);
+    const struct table *t = table_named(&r, "differences");
+    assert_int_equal(t->n_rows, MATRICES - 1); /* token_embd has none */
+    assert_string_equal(cell_at(t, 0, "a")->s, "nvfp4");
+    assert_string_equal(cell_at(t, 0, "b")->s, "nvfp4:tensor");
+    assert_true(number_at(t, 0, "bytes_b") == number_at(t, 0, "bytes_a") + sizeof(float));
+    result_free(&r);
+    command(f.s, "plan save %s", scratch_path("same.plan"));
+    r = answer(f.s, "plan diff %s", scratch_path("same.plan"));
+    assert_int_equal(r.status, RESULT_OK);
+    result_free(&r);
+    r = answer(f.s, "export recipe %s", scratch_path("scaled.recipe"));
+    assert_true(noted(&r, "8 weights are nvfp4:tensor: recipes have no word for the scales"));
+    result_free(&r);
+    r = answer(f.s, "recipe explain %s", scratch_path("scaled.recipe"));
+    assert_true(noted(&r, "8 weights are nvfp4:tensor: recipes have no word for the scales"));
+    assert_string_equal(cell_at(table_named(&r, "tensors"), 1, "now")->s, "nvfp4:tensor");
+    result_free(&r);
+    sitting_end(&f);
+}
+
 /* What a file has is nvfp4 or nvfp4:tensor: one can be made of the other, and plan infer tells. */
 static void with_and_without_scales_are_two_formats(void **state)
 {
@@ -483,4 +520,5 @@ UNIT_MAIN(CASE(the_model_is_that_with_larger_weights), CASE(neither_spans_nor_th
           CASE(other_tensors_with_the_name_are_no_scales),
           CASE(every_command_sees_the_same_numbers),
           CASE(what_is_encoded_anew_has_its_scale_inside), CASE(parts_of_a_split_agree),
-          CASE(scales_are_made_and_written), CASE(each_expert_gets_its_scale))
+          CASE(scales_are_made_and_written), CASE(plans_tell_them_and_recipes_do_not),
+          CASE(each_expert_gets_its_scale))
