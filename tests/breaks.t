@@ -63,6 +63,19 @@ is "and made again so" "$(cat "$tmp/again")" "$(cat "$tmp/saved")"
 qdb -batch -ex "$prompt" -ex 'break blk.0.out' -ex 'commands 1; when; echo seen; end; echo typed' \
     -ex run
 is "commands may stand in one line" "$(printf '%s\n' "$out" | grep -c -e '^typed$' -e '^seen$' -e 's0:blk.0.out,\|^position')" 3
+printf '%s\n' 'break blk.0.out' 'commands' 'when' 'nonsense' 'end' >"$tmp/broken"
+qdb -batch -ex "$prompt" -ex "source $tmp/broken" -ex 'echo; run' -ex 'echo never'
+like "an error in them names the script, the line and the breakpoint" "$err" \
+    'broken:4: commands of breakpoint 1: error: no command .nonsense'
+is "once, and ends all" "$status $(printf '%s\n' "$err" | grep -c error:) $(printf '%s\n' "$out" | grep -c never)" "1 1 0"
+qdb -batch -k -ex "$prompt" -ex 'break blk.0.out; commands; nonsense; end; nonsense' -ex 'run; nonsense'
+is "or the breakpoint alone, where they were typed" "$(printf '%s\n' "$err" | grep error:)" \
+    'error: no command `nonsense`
+commands of breakpoint 1: error: no command `nonsense`
+error: no command `nonsense`'
+echo nonsense >"$tmp/inner"
+qdb -batch -ex "$prompt" -ex "break blk.0.out; commands; source $tmp/inner; end; run"
+like "scripts that they run are named" "$err" 'inner:1: commands of breakpoint 1: error: no command'
 qdb -batch -ex 'break blk.0.out' -ex 'commands 1' -ex when
 is "commands without an end are an error" "$status" 1
 like "that names the breakpoint" "$err" 'commands of breakpoint 1 have no .end.'

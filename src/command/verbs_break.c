@@ -160,8 +160,7 @@ static enum st run_commands(struct session *s, const struct call *c, struct resu
     }
     if (st)
         return st;
-    free(b->commands);
-    b->commands = NULL;
+    break_commands_free(&b->commands);
     s->breaks.collects = b->number;
     if (s->interactive)
         result_note(out, "type commands for breakpoint %d, one a line; `end` ends them", b->number);
@@ -189,8 +188,11 @@ static enum st run_save(struct session *s, const struct call *c, struct result *
         const struct breakpoint *b = &s->breaks.list[i];
         breakpoint_print(b, &text);
         buf_addc(&text, '\n');
-        if (b->commands)
-            buf_printf(&text, "commands\n%send\n", b->commands);
+        if (b->commands.n) {
+            buf_adds(&text, "commands\n");
+            break_commands_print(&b->commands, &text);
+            buf_adds(&text, "end\n");
+        }
         if (b->ignore)
             buf_printf(&text, "ignore last %" PRId64 "\n", b->ignore);
         if (!b->enabled)

@@ -244,8 +244,9 @@ static enum st info_breaks(struct session *s, const struct call *c, struct resul
                   { COL_STRING, "commands" });
     for (size_t i = 0; i < s->breaks.n; i++) {
         const struct breakpoint *b = &s->breaks.list[i];
-        struct buf what = { 0 };
+        struct buf what = { 0 }, commands = { 0 };
         breakpoint_print(b, &what);
+        break_commands_print(&b->commands, &commands);
         table_row(t);
         table_int(t, b->number);
         table_bool(t, b->enabled);
@@ -256,7 +257,8 @@ static enum st info_breaks(struct session *s, const struct call *c, struct resul
             table_skip(t);
         table_int(t, b->hits);
         put_positive(t, b->ignore);
-        table_str(t, b->commands);
+        table_str(t, commands.n ? buf_str(&commands) : NULL);
+        buf_free(&commands);
         buf_free(&what);
     }
     return ST_OK;

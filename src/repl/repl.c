@@ -199,7 +199,7 @@ void repl_interactive(struct repl *r)
             continue;
         }
         if (!line && collects) { /* ^D, as `end` */
-            session_collect(r->s, STR("end"));
+            session_collect(r->s, STR("end"), NULL, 0);
             puts("end");
             continue;
         }

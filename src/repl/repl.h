@@ -30,7 +30,8 @@ struct repl {
     const char *script_name;
     int script_line, script_depth;
     bool reported; /* the error that is on its way up was shown already */
-    bool draining; /* the commands of a breakpoint run */
+    bool draining; /* the commands of breakpoints run */
+    int breakpoint; /* whose command it is, 0: nobody's */
     char id[64];   /* that a program gave the line that runs, "" if none: every object carries it */
 
     struct buf *sink; /* output of the running command when it is redirected, else NULL */

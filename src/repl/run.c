@@ -35,6 +35,8 @@ void repl_show_error(struct repl *r, const struct err *e, struct str line)
     repl_style(r, r->stderr_tty, &style);
     if (r->script_name)
         buf_printf(&prefix, "%s:%d: ", r->script_name, r->script_line);
+    if (r->breakpoint)
+        buf_printf(&prefix, "commands of breakpoint %d: ", r->breakpoint);
     render_error(&out, e, line, buf_str(&prefix), &style);
     fflush(stdout);
     fwrite(buf_str(&out), 1, out.n, stderr);
@@ -184,19 +186,44 @@ static void remember(struct repl *r, struct str command)
         buf_add(&r->again, command.p, command.n);
 }
 
-/* What stops have asked for, one after the other. A command that moves the run ends the list that
- * it stands in. */
+/* The commands of one stop. One that moves the run ends them. */
+static enum st run_commands(struct repl *r, const struct break_commands *c)
+{
+    enum st st = ST_OK, first = ST_OK;
+    const int64_t moves = r->s->moves;
+    for (size_t i = 0; i < c->n && !r->s->quit && r->s->moves == moves; i++) {
+        r->script_name = c->list[i].script;
+        r->script_line = c->list[i].line;
+        r->breakpoint = c->list[i].breakpoint;
+        st = repl_line(r, str_from(c->list[i].text));
+        first = first ? first : st;
+        if (st && (!r->keep_going || st == ST_CANCELLED))
+            return st;
+    }
+    const enum st end = repl_end_commands(r);
+    return first ? first : end;
+}
+
+/* What stops have asked for, one after the other. */
 static enum st run_pending(struct repl *r)
 {
+    const char *outer_name = r->script_name;
+    const int outer_line = r->script_line;
     enum st st = ST_OK;
     r->draining = true;
+    r->script_depth++;
     while (r->s->pending.n && !r->s->quit && (!st || (r->keep_going && st != ST_CANCELLED))) {
-        char *text = buf_take(&r->s->pending);
-        st = repl_script(r, "commands", str_from(text), false);
-        free(text);
+        struct break_commands now = r->s->pending;
+        r->s->pending = (struct break_commands){ 0 };
+        st = run_commands(r, &now);
+        break_commands_free(&now);
     }
     r->draining = false;
-    buf_clear(&r->s->pending);
+    r->script_depth--;
+    r->script_name = outer_name;
+    r->script_line = outer_line;
+    r->breakpoint = 0;
+    break_commands_free(&r->s->pending);
     return st;
 }
 
@@ -212,7 +239,7 @@ static void collect(struct repl *r, struct str line, size_t *at)
         *at = line.n;
     const struct str text = lex_trim(str_of(line.p + from, *at - from));
     if (text.n)
-        session_collect(r->s, text);
+        session_collect(r->s, text, r->script_name, r->script_line);
     buf_free(&store);
 }
 

@@ -48,13 +48,38 @@ struct breakpoint *breakpoint_find(const struct breakpoints *b, int number)
     return NULL;
 }
 
+void break_commands_add(struct break_commands *c, const struct break_command *of)
+{
+    x_grow(&c->list, &c->cap, c->n + 1, sizeof *c->list);
+    struct break_command *added = &c->list[c->n++];
+    *added = *of;
+    added->text = x_strdup(of->text);
+    added->script = of->script ? x_strdup(of->script) : NULL;
+}
+
+void break_commands_free(struct break_commands *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        free(c->list[i].text);
+        free(c->list[i].script);
+    }
+    free(c->list);
+    *c = (struct break_commands){ 0 };
+}
+
+void break_commands_print(const struct break_commands *c, struct buf *out)
+{
+    for (size_t i = 0; i < c->n; i++)
+        buf_printf(out, "%s\n", c->list[i].text);
+}
+
 static void release(struct breakpoint *b)
 {
     free(b->text);
     condition_free(b->condition);
     free(b->statistic);
     free(b->format);
-    free(b->commands);
+    break_commands_free(&b->commands);
     for (int i = 0; i < b->n_statistics; i++)
         free(b->statistics[i]);
 }

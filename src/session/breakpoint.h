@@ -31,6 +31,25 @@ static inline bool watch_takes(const struct statistic *t)
            || t->kind == STATISTIC_ROW;
 }
 
+/* Commands that run after a breakpoint has stopped a run. */
+struct break_command {
+    char *text;
+    int breakpoint;
+    char *script; /* where it was typed, line from 1; NULL: at a prompt */
+    int line;
+};
+
+struct break_commands {
+    struct break_command *list;
+    size_t n, cap;
+};
+
+/* `of` is copied. */
+void break_commands_add(struct break_commands *c, const struct break_command *of);
+void break_commands_free(struct break_commands *c); /* leaves it empty */
+/* The text of each and a line feed, appended. */
+void break_commands_print(const struct break_commands *c, struct buf *out);
+
 struct breakpoint {
     int number;
     enum break_kind kind;
@@ -45,7 +64,7 @@ struct breakpoint {
     char *format;                /* BREAK_PRINT: a conversion for each of the statistics */
     char *statistics[PRINT_MAX];
     int n_statistics;
-    char *commands; /* lines that run after it stopped, NULL = none */
+    struct break_commands commands;
 };
 
 struct breakpoints {

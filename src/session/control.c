@@ -173,8 +173,8 @@ static void fired(struct session *s, const struct session_run *r, const struct s
                                                      : run_graph(r->run)->nodes[at.node - 1].out,
                                    stop->hit.element,
                                    b && b->condition && condition_needs_ref(b->condition) };
-    if (b && b->commands)
-        buf_adds(&s->pending, b->commands);
+    for (size_t i = 0; b && i < b->commands.n; i++)
+        break_commands_add(&s->pending, &b->commands.list[i]);
     if (b && b->temporary)
         breakpoint_delete(&s->breaks, b->number);
 }

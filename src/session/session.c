@@ -100,7 +100,7 @@ void session_free(struct session *s)
     breakpoints_free(&s->breaks);
     session_said_clear(s);
     free(s->said.lines);
-    buf_free(&s->pending);
+    break_commands_free(&s->pending);
     settings_free(&s->settings);
     free(s);
 }
@@ -155,29 +155,25 @@ void session_said_clear(struct session *s)
 
 bool session_collects(const struct session *s) { return s->breaks.collects != 0; }
 
-void session_collect(struct session *s, struct str line)
+void session_collect(struct session *s, struct str command, const char *script, int line)
 {
     struct breakpoint *b = breakpoint_find(&s->breaks, s->breaks.collects);
-    if (!b || str_is(line, "end")) {
+    if (!b || str_is(command, "end")) {
         s->breaks.collects = 0;
         return;
     }
-    struct buf text = { 0 };
-    buf_adds(&text, b->commands ? b->commands : "");
-    buf_add(&text, line.p, line.n);
-    buf_addc(&text, '\n');
-    free(b->commands);
-    b->commands = buf_take(&text);
+    char *text = x_strndup(command.p, command.n);
+    const struct break_command added = { text, b->number, (char *)script, line };
+    break_commands_add(&b->commands, &added);
+    free(text);
 }
 
 void session_collect_drop(struct session *s)
 {
     struct breakpoint *b = breakpoint_find(&s->breaks, s->breaks.collects);
     s->breaks.collects = 0;
-    if (!b)
-        return;
-    free(b->commands);
-    b->commands = NULL;
+    if (b)
+        break_commands_free(&b->commands);
 }
 
 bool session_changed(const struct session *s)

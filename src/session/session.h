@@ -142,8 +142,9 @@ struct session {
     struct breakpoints breaks;
     struct changes changes;
     struct said said;
-    struct buf pending; /* commands that a stop asks for: run by the front end once it is shown */
-    int64_t moves;      /* how often a run has moved forward */
+    /* commands that a stop asks for: run by the front end once it is shown */
+    struct break_commands pending;
+    int64_t moves; /* how often a run has moved forward */
     struct element hit;
     bool caught;        /* a catch has fired: a batch ends */
     struct mark *marks; /* those of a killed run go with it */
@@ -191,9 +192,10 @@ void session_names(struct session *s, enum arg_kind kind, struct str prefix,
 void session_say(struct session *s, const char *line);
 void session_said_clear(struct session *s);
 
-/* While the commands of a breakpoint are being typed, every line is one of them, up to `end`. */
+/* While the commands of a breakpoint are being typed, every one is kept, up to `end`. script, line:
+ * where it stands; NULL: at a prompt. */
 bool session_collects(const struct session *s);
-void session_collect(struct session *s, struct str line);
+void session_collect(struct session *s, struct str command, const char *script, int line);
 void session_collect_drop(struct session *s); /* forget those typed so far */
 
 /* Keep this evaluation set, which is taken over, instead of the one there was; NULL: none. text:
