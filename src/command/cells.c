@@ -34,17 +34,7 @@ void put_share(struct table *t, const struct share *s)
 
 void put_mean(struct table *t, const struct clustered_mean *m)
 {
-    if (m->clusters)
-        table_float(t, m->value);
-    else
-        table_skip(t);
-    put_number(t, m->low);
-    put_number(t, m->high);
-}
-
-void put_mean_share(struct table *t, const struct clustered_mean *m)
-{
-    put_numbers(t, (const double[]){ m->value, m->low, m->high }, 3);
+    put_numbers(t, (const double[]){ m->clusters ? m->value : NAN, m->low, m->high }, 3);
 }
 
 void put_kl(struct table *t, double kl, double floor)

@@ -16,11 +16,10 @@ void put_numbers(struct table *t, const double *x, size_t n);
 void put_index(struct table *t, int64_t i);
 /* Absent unless it is positive. */
 void put_positive(struct table *t, int64_t i);
-/* Three cells: the value and the two ends of its interval. A mean over values that are not finite
- * is not either, and shown so. */
+/* Three cells: the value and the two ends of its interval. A mean over what is not a number is
+ * absent: whoever measures says why (command/broken.h). */
 void put_share(struct table *t, const struct share *s);
 void put_mean(struct table *t, const struct clustered_mean *m);
-void put_mean_share(struct table *t, const struct clustered_mean *m); /* absent where it is NaN */
 /* A KL below the floor of mode fast is no figure: people read `<floor`. floor: NaN in other modes.
  */
 void put_kl(struct table *t, double kl, double floor);

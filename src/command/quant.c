@@ -113,8 +113,8 @@ static void measured_table(const struct session *s, const struct measured *m, st
         { COL_FLOAT, "kl_change", "nat/token", 4, .low = "change_low", .high = "change_high" },
         { COL_FLOAT, "change_low", "nat/token", 4 }, { COL_FLOAT, "change_high", "nat/token", 4 },
         { COL_FLOAT, "top1", "", 4 }, { COL_STRING, "compute" }, FLOOR_COLUMNS,
-        { COL_STRING, "text" }, { COL_INT, "scored", "token" }, { COL_INT, "segments" },
-        { COL_INT, "segments_of" });
+        { COL_BOOL, "before_below_floor", .quiet = true }, { COL_STRING, "text" },
+        { COL_INT, "scored", "token" }, { COL_INT, "segments" }, { COL_INT, "segments_of" });
     table_row(t);
     table_str(t, "measured");
     const bool was_below = m->was.value < m->floor, both = was_below && m->now.kl.value < m->floor;
@@ -124,6 +124,8 @@ static void measured_table(const struct session *s, const struct measured *m, st
     put_number(t, m->now.top1.value);
     table_str(t, compute_name(m->mode));
     put_floor(t, m->is_itself ? NAN : m->now.kl.value, m->floor);
+    put_below_floor(t, m->was_itself ? NAN : m->was.value,
+                    isnan(m->was.value) ? NAN : m->floor);
     table_str(t, s->data.path);
     table_int(t, m->now.scored);
     table_int(t, m->now.segments);

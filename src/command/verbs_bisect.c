@@ -207,6 +207,15 @@ static void candidates_free(struct candidates *c)
     free(c->list);
 }
 
+/* A damage that is no number, or none that ends, and shares of it, are absent: a note says why. */
+static void put_finite(struct table *t, double x) { put_number(t, isfinite(x) ? x : (double)NAN); }
+
+static void put_finite_mean(struct table *t, struct clustered_mean m)
+{
+    m.value = isfinite(m.value) ? m.value : (double)NAN;
+    put_mean(t, &m);
+}
+
 static void show_places(const struct bisect *b, struct result *out)
 {
     struct table *t = result_table(out, "bisect", TABLE_ROWS);
@@ -218,8 +227,8 @@ static void show_places(const struct bisect *b, struct result *out)
         table_row(t);
         table_str(t, p->name);
         table_str(t, p->point ? "point" : bisect_level_name(p->level));
-        put_number(t, p->alone);
-        put_number(t, p->without);
+        put_finite(t, p->alone);
+        put_finite(t, p->without);
         put_positive(t, p->rows);
         put_positive(t, p->change);
     }
@@ -243,9 +252,9 @@ static void show_steps(const struct bisect *b, bool all, struct result *out)
         table_str(t, bisect_act_name(p->act));
         table_str(t, p->place ? p->place : p->act == BISECT_WITH ? "all that differ" : "the set");
         table_int(t, p->places);
-        table_float(t, p->before);
-        table_float(t, p->after);
-        table_float(t, p->share);
+        put_finite(t, p->before);
+        put_finite(t, p->after);
+        put_finite(t, p->share);
         put_number(t, p->low);
         put_number(t, p->high);
         table_int(t, p->segments);
@@ -280,12 +289,12 @@ static void show_verdict(const struct session *s, const struct shown *k, struct 
     table_row(t);
     table_str(t, buf_str(&metric));
     buf_free(&metric);
-    put_mean(t, &b->before);
-    put_mean(t, &b->after);
-    put_mean(t, &b->share);
+    put_finite_mean(t, b->before);
+    put_finite_mean(t, b->after);
+    put_finite_mean(t, b->share);
     table_float(t, k->call->share);
-    put_number(t, b->all);
-    put_number(t, b->only);
+    put_finite(t, b->all);
+    put_finite(t, b->only);
     table_int(t, (int64_t)b->n_places);
     table_bool(t, b->minimal);
     table_int(t, (int64_t)k->from->n);

@@ -90,8 +90,6 @@ static void put_checks(struct checks *k, const struct call *c, const struct meas
         table_strn(t, c->words[i].text);
         if (x.below_floor)
             table_instead(t, "<floor");
-        else if (k->list[i].measures && m->segments)
-            table_float(t, x.left);
         else
             put_number(t, x.left);
         put_number(t, k->list[i].measures ? x.low : (double)NAN);

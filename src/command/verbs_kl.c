@@ -144,10 +144,10 @@ static void kl_table(const struct divergence *d, const struct about *a, struct r
     put_kl_mean(t, &d->kl, a->floor);
     const double kl[] = { d->kl_median, d->kl_p90, d->kl_p99, d->kl_p999, d->kl_max };
     put_numbers(t, kl, 5);
-    put_mean_share(t, &d->top1);
+    put_mean(t, &d->top1);
     put_mean(t, &d->log_ratio);
-    table_float(t, exp(d->nll));
-    table_float(t, exp(d->ref_nll));
+    put_number(t, exp(d->nll));
+    put_number(t, exp(d->ref_nll));
     table_str(t, a->x->model->name);
     table_str(t, compute_name(a->mode));
     table_str(t, a->x->ref->name);
@@ -443,10 +443,12 @@ const struct verb verbs_kl[] = {
               "and high bound a figure with 95 % confidence: a bootstrap of the studentised mean "
               "over 1999 draws of segments or chunks, each being one observation of all its "
               "tokens; none below 20 of them; the bound of a top1 of 0 or 1 is Wilson's for so "
-              "many tokens. Where logits of the model are not finite, a note names the first "
+              "many tokens. Where logits of the model are not finite, figures that are no numbers "
+              "are absent, a note names the first "
               "such token, and a batch ends with status 3. In mode fast, a kl below fast_floor "
               "(`help ppl`) is shown as <floor (to "
-              "machines: absent, below_floor true). What the reference says on the "
+              "machines: absent, below_floor true; a kl_before likewise, before_below_floor). "
+              "What the reference says on the "
               "evaluation set is kept for the next time, and blocks before the first that has "
               "changed are not run again. `base FILE` "
               "takes a file of log-probabilities of llama-perplexity or `ppl ... save` for the "

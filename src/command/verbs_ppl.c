@@ -72,13 +72,13 @@ static void ppl_table(const struct perplexity *p, const char *file, enum compute
                   { COL_INT, "chunks_of" }, { COL_INT, "scored", "token" }, { COL_INT, "tokens" },
                   { COL_FLOAT, "speed", "tok/s" });
     table_row(t);
-    table_float(t, p->value);
+    put_number(t, p->value);
     put_number(t, p->error);
     if (anytime) {
         put_number(t, p->anytime.low);
         put_number(t, p->anytime.high);
     }
-    table_float(t, p->nll);
+    put_number(t, p->nll);
     table_str(t, compute_name(mode));
     if (mode == COMPUTE_FAST) {
         put_number(t, floor->scored ? floor->kl : (double)NAN);

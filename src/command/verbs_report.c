@@ -136,9 +136,9 @@ static void put_entry(struct table *t, const struct entry *x, double floor, stru
         result_note(out, "%s was not measured: %s", x->m.path, x->problem.msg);
         return;
     }
-    table_float(t, exp(x->d.nll));
+    put_number(t, exp(x->d.nll));
     put_kl_mean(t, &x->d.kl, floor);
-    put_mean_share(t, &x->d.top1);
+    put_mean(t, &x->d.top1);
     put_number(t, overlap_share(&x->overlap));
     overlap_note(&x->overlap, x->m.path, out);
     if (broken_note(&x->d.broken, x->d.scored, x->m.path, "segment", out))
@@ -174,7 +174,7 @@ static void put_reference(const struct about *a, const struct divergence *d, str
     table_row(t);
     table_str(t, a->ref->m.path);
     put_size(t, a->ref->m.model->weights);
-    table_float(t, exp(d->ref_nll));
+    put_number(t, exp(d->ref_nll));
     table_str(t, compute_name(a->mode));
     put_number(t, a->floor);
     table_str(t, a->text);

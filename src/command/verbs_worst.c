@@ -59,7 +59,7 @@ static enum st show_worst(struct session *s, const struct subject *x, const stru
         if (!st)
             st = worst_parts(what, &x->plan, k, s->progress, &block, &last, e);
         table_row(t);
-        table_float(t, k->kl);
+        put_number(t, k->kl);
         table_int(t, k->segment);
         table_int(t, k->at);
         put_text(t, &of, ids + from, k->at + 1 - from);
