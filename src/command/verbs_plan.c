@@ -156,10 +156,8 @@ static enum st plan_save(struct session *s, struct session_model *m, const struc
     if (c->n_words != 2)
         return call_fail(c, c->n_words > 2 ? 2 : 1, e, ST_SYNTAX, "expected a file or a name");
     const struct str name = c->words[1].text;
-    if (!name.n || str_is(name, "now"))
-        return call_fail(c, 1, e, ST_SYNTAX,
-                         name.n ? "`now` is what holds: a plan needs another name"
-                                : "a plan needs a name");
+    if (str_is(name, "now"))
+        return call_fail(c, 1, e, ST_SYNTAX, "`now` is what holds: a plan needs another name");
     enum st st = print_now(s, m, &text, &n, e);
     if (!st && is_file(name))
         st = save_file(s, name, &text, e);

@@ -219,7 +219,7 @@ static void plans_that_do_not_fit_are_refused(void **unused)
     refused(f.s, ST_IO, ANYWHERE, "No such file", "plan load %s", scratch_path("none.plan"));
     refused(f.s, ST_NOTFOUND, ANYWHERE, "no plan", "plan load nobody");
     refused(f.s, ST_SYNTAX, ANYWHERE, "which plan", "plan load");
-    refused(f.s, ST_SYNTAX, ANYWHERE, "needs a name", "plan save \"\"");
+    refused(f.s, ST_SYNTAX, ANYWHERE, "is empty", "plan save \"\"");
     refused(f.s, ST_SYNTAX, ANYWHERE, "`now`", "plan save now");
     refused(f.s, ST_NOTFOUND, ANYWHERE, "no mix", "plan stock Q4_K_X");
     refused(f.s, ST_UNSUPPORTED, ANYWHERE, "cannot be written", "plan stock IQ2_XXS");
