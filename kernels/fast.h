@@ -33,7 +33,7 @@ struct fast_weights {
 struct fast_ops {
     const char *operands; /* what weights and activations are rounded to: "f32" or "bf16" */
     int bytes;            /* of an operand */
-    int rows;             /* of weights per call of panel */
+    int rows;             /* of weights per call of panel, at most */
     /* One block of tokens: x [tokens][cols], tokens <= FAST_TOKENS, to FAST_TOKENS *
      * fast_cols(cols) operands, 64-byte aligned. */
     void (*pack)(const float *x, int tokens, int64_t cols, void *packed);

@@ -18,7 +18,13 @@
 #define FAST_INLINE static inline __attribute__((always_inline))
 #define FAST_UNROLL _Pragma("GCC unroll 16")
 
-#ifdef FAST_BF16
+/* Rows per panel. Vectors take 16 KiB of operands. Tiles multiply so quickly that activations may
+ * not come from the third-level cache as often: 128 rows, FAST_NEAR of them (32 KiB) at a time in
+ * the first-level cache. */
+#if defined FAST_TILES
+typedef uint16_t operand;
+enum { FAST_GROUP = 2, FAST_ROWS = 128, FAST_NEAR = 64 };
+#elif defined FAST_BF16
 typedef uint16_t operand;
 enum { FAST_GROUP = 2, FAST_ROWS = 32 };
 #else
@@ -27,7 +33,7 @@ enum { FAST_GROUP = 1, FAST_ROWS = 16 };
 #endif
 
 enum {
-    FAST_COLS = DECODE_COLS,       /* a panel of weights: FAST_ROWS x FAST_COLS operands, 16 KiB */
+    FAST_COLS = DECODE_COLS,       /* a panel of weights: FAST_ROWS x FAST_COLS operands */
     FAST_MOST_BLOCKS = 32,         /* of tokens whose sums are kept in the second-level cache */
     FAST_TILE = FAST_TOKENS * 16,  /* floats: sixteen rows of one block */
     FAST_SUMS = FAST_TOKENS * FAST_ROWS
@@ -179,6 +185,27 @@ FAST_INLINE void some_tiles(const operand *w, int tall, const operand *x, int64_
 #undef ZERO
 }
 
+/* sum[b][r][t] of some blocks of tokens += n columns of all rows. */
+static void panel_product(const operand *w, int rows, const operand *x, int64_t next, int blocks,
+                          int n, bool first, float *sum)
+{
+    for (int near = 0; near < rows; near += FAST_NEAR)
+        for (int b = 0; b < blocks; b += 2)
+            for (int r = near; r < rows && r < near + FAST_NEAR; r += 32) {
+                const operand *from = w + r * FAST_COLS, *acts = x + b * next;
+                float *to = sum + b * FAST_SUMS + r * FAST_TOKENS;
+                const bool tall = rows - r > 16, wide = blocks - b > 1;
+                if (tall && wide)
+                    some_tiles(from, 2, acts, next, 2, n, first, to);
+                else if (tall)
+                    some_tiles(from, 2, acts, next, 1, n, first, to);
+                else if (wide)
+                    some_tiles(from, 1, acts, next, 2, n, first, to);
+                else
+                    some_tiles(from, 1, acts, next, 1, n, first, to);
+            }
+}
+
 #else
 
 enum { FAST_PARTS = FAST_TOKENS * (int)sizeof(float) / LEVEL_VECTOR };
@@ -232,24 +259,11 @@ FAST_INLINE void some_sums(const operand *w, int rows, const operand *x, int64_t
 #undef FAST_EACH
 }
 
-#endif
-
 /* sum[b][r][t] of some blocks of tokens += n columns of all rows. */
 static void panel_product(const operand *w, int rows, const operand *x, int64_t next, int blocks,
                           int n, bool first, float *sum)
 {
     int b = 0;
-#ifdef FAST_TILES
-    const int tall = rows > 16 ? 2 : 1;
-    for (; tall == 2 && b + 2 <= blocks; b += 2)
-        some_tiles(w, 2, x + b * next, next, 2, n, first, sum + b * FAST_SUMS);
-    for (; tall == 2 && b < blocks; b++)
-        some_tiles(w, 2, x + b * next, next, 1, n, first, sum + b * FAST_SUMS);
-    for (; b + 2 <= blocks; b += 2)
-        some_tiles(w, 1, x + b * next, next, 2, n, first, sum + b * FAST_SUMS);
-    for (; b < blocks; b++)
-        some_tiles(w, 1, x + b * next, next, 1, n, first, sum + b * FAST_SUMS);
-#else
     for (; FAST_BLOCKS > 1 && b + FAST_BLOCKS <= blocks; b += FAST_BLOCKS)
         for (int r = 0; r < rows; r += FAST_ABREAST)
             some_sums(w + r * FAST_COLS, FAST_ABREAST, x + b * next, next, FAST_BLOCKS, n, first,
@@ -258,8 +272,9 @@ static void panel_product(const operand *w, int rows, const operand *x, int64_t 
         for (int r = 0; r < rows; r += FAST_ABREAST * FAST_BLOCKS)
             some_sums(w + r * FAST_COLS, FAST_ABREAST * FAST_BLOCKS, x + b * next, next, 1, n,
                       first, sum + b * FAST_SUMS + r * FAST_TOKENS);
-#endif
 }
+
+#endif
 
 /* Sums of one block, [FAST_ROWS][FAST_TOKENS], to y[t * stride + r]. */
 static void put_sums(const float *sum, int rows, int tokens, float *y, int64_t stride)

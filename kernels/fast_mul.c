@@ -14,10 +14,20 @@ struct job {
     struct decoder decoder;
     const float *bias, *x;
     float *y;
-    int64_t tokens;
+    int64_t tokens, panel; /* panel: rows of one */
     char *packed;
     size_t block_bytes; /* of packed, per FAST_TOKENS tokens */
 };
+
+/* Rows per panel: as many as the level takes, fewer where threads would stay without work. */
+static int64_t panel_rows(const struct fast_ops *ops, int64_t rows, int threads)
+{
+    enum { LEAST = 32, PER_THREAD = 4 };
+    int64_t n = ops->rows;
+    while (n > LEAST && pool_chunks(rows, n) < PER_THREAD * threads)
+        n /= 2;
+    return n;
+}
 
 static void pack_block(void *data, int64_t block, int worker)
 {
@@ -32,11 +42,11 @@ static void one_panel(void *data, int64_t chunk, int worker)
 {
     (void)worker;
     const struct job *j = data;
-    const int64_t first = chunk * j->ops->rows, left = j->w->rows - first, stride = j->w->rows;
+    const int64_t first = chunk * j->panel, left = j->w->rows - first, stride = j->w->rows;
     const struct fast_weights w = {
         j->decoder,
         (const uint8_t *)j->w->data + (size_t)first * j->w->row_bytes + j->format->row_header,
-        j->w->row_bytes, (int)(left < j->ops->rows ? left : j->ops->rows), j->w->cols
+        j->w->row_bytes, (int)(left < j->panel ? left : j->panel), j->w->cols
     };
     j->ops->panel(&w, j->packed, j->tokens, j->y + first, stride);
     for (int64_t t = 0; j->bias && t < j->tokens; t++)
@@ -52,11 +62,12 @@ void fast_mul(const struct matrix *w, const float *bias, const float *x, int64_t
     const int64_t blocks = pool_chunks(tokens, FAST_TOKENS);
     struct job j = { .ops = ops, .w = w, .format = format_info(w->format), .bias = bias, .x = x,
                      .y = y, .tokens = tokens };
+    j.panel = panel_rows(ops, w->rows, pool_threads(pool));
     j.decoder = decoder_of(w->format);
     j.block_bytes = (size_t)(FAST_TOKENS * fast_cols(w->cols) * ops->bytes);
     char *room = x_alloc((size_t)blocks * j.block_bytes + LINE);
     j.packed = room + (LINE - (uintptr_t)room % LINE) % LINE;
     pool_for(pool, blocks, pack_block, &j, NULL);
-    pool_for(pool, pool_chunks(w->rows, ops->rows), one_panel, &j, cancel);
+    pool_for(pool, pool_chunks(w->rows, j.panel), one_panel, &j, cancel);
     free(room);
 }

@@ -236,12 +236,19 @@ void bench_weights_free(struct bench_weights *w)
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Rows per call: 4 MiB of weights, and no more than 64 rows per thread for many tokens. */
+/* Rows per call for many tokens: 64 per thread, more where panels of mode fast are taller. */
+static int64_t many_rows(const struct pool *pool)
+{
+    const int panel = level_now()->fast->rows;
+    return (panel > 64 ? 4 * panel : 64) * (int64_t)pool_threads(pool);
+}
+
+/* Rows per call: 4 MiB of weights, and not too many for many tokens. */
 static int64_t slice_rows(const struct bench_weights *w, int64_t tokens, const struct pool *pool)
 {
     int64_t rows = (int64_t)(SLICE / w->all.row_bytes);
     if (tokens > 16)
-        rows = least(rows, 64 * (int64_t)pool_threads(pool));
+        rows = least(rows, many_rows(pool));
     rows = least(rows < 32 ? 32 : rows, w->all.rows);
     return least(rows, w->y_rows);
 }
@@ -266,8 +273,7 @@ enum st bench_weights_new(enum format f, size_t bytes, struct pool *pool,
         st = mem_alloc(&x, (size_t)MOST_TOKENS * BENCH_COLS * sizeof(float), "activations", e);
     w->x = x;
     w->y_rows = (int64_t)y_rows;
-    const size_t wide = 64 * (size_t)pool_threads(pool), few = 16 * y_rows;
-    const size_t many = MOST_TOKENS * (wide > 64 ? wide : 64);
+    const size_t few = 16 * y_rows, many = MOST_TOKENS * (size_t)many_rows(pool);
     if (!st)
         st = mem_alloc(&y, (few > many ? few : many) * sizeof(float), "products", e);
     w->y = y;
