@@ -52,10 +52,11 @@ void rope_turns(const struct rope *rope, const int32_t *pos, int64_t n, float *o
 }
 
 /* The angles of the span, computed once for all nodes that turn alike. */
-static enum st turns_of(struct run *r, int rope, int span, const struct batch *b, struct err *e)
+static enum st turns_of(struct run *r, int rope, int span, struct err *e)
 {
     struct turns *t = &r->turns[rope];
-    const size_t bytes = (size_t)(b->n * r->g->ropes[rope].n_rot) * sizeof(float);
+    const struct span s = r->spans[span];
+    const size_t bytes = (size_t)(s.n * r->g->ropes[rope].n_rot) * sizeof(float);
     if (t->span == span)
         return ST_OK;
     if (t->bytes < bytes) {
@@ -67,7 +68,7 @@ static enum st turns_of(struct run *r, int rope, int span, const struct batch *b
         t->data = p;
         t->bytes = bytes;
     }
-    rope_turns(&r->g->ropes[rope], b->pos, b->n, t->data);
+    rope_turns(&r->g->ropes[rope], r->pos + s.first, s.n, t->data);
     t->span = span;
     return ST_OK;
 }
@@ -155,11 +156,52 @@ static void drop(struct run *r, struct frame *f, int v)
     f->data[v] = NULL;
 }
 
+/* Scores and probabilities are not made where the three ops of attention run as one. */
+static bool in_attention(const struct run *r, int node)
+{
+    const enum op op = r->g->nodes[node].op;
+    return op == OP_SCORE || op == OP_SOFTMAX;
+}
+
+/* The last node to read a value, which for queries and keys may be the mixture. */
+static int last_reader(const struct run *r, int v)
+{
+    int node = -1, next = r->g->values[v].last_use;
+    while (next != node && in_attention(r, next)) {
+        node = next;
+        next = r->g->values[r->g->nodes[node].out].last_use;
+    }
+    return next;
+}
+
+static void shed_inputs(struct run *r, struct frame *f, const struct node *n, int done)
+{
+    for (int i = 0; i < n->n_in; i++) {
+        const int v = n->in[i], from = r->g->values[v].node;
+        if (!f->data[v] && in_attention(r, from))
+            shed_inputs(r, f, &r->g->nodes[from], done);
+        else if (!r->wants_all && !r->wants[v] && last_reader(r, v) <= done)
+            drop(r, f, v);
+    }
+}
+
+void frame_shed(struct run *r, struct frame *f, int node)
+{
+    shed_inputs(r, f, &r->g->nodes[node], node);
+}
+
 void frame_clear(struct run *r, struct frame *f)
 {
     for (int v = 0; v < r->g->n_values; v++)
         drop(r, f, v);
     f->span = -1;
+}
+
+void frame_drop_from(struct run *r, struct frame *f, int node)
+{
+    for (int v = 0; v < r->g->n_values; v++)
+        if (r->g->values[v].node >= node)
+            drop(r, f, v);
 }
 
 void frame_free(struct run *r, struct frame *f)
@@ -227,6 +269,19 @@ static bool skips(const struct run *r, int node, int target)
 
 bool run_skips(const struct run *r, int value) { return skips(r, r->g->values[value].node, -1); }
 
+/* The tokens of the batch within a value of the frame's span; all tokens of keys and values. */
+static struct tensor rows_of(const struct run *r, const struct frame *f, const struct node *n,
+                             int value, const struct batch *b)
+{
+    const struct shape *s = &r->g->values[value].shape;
+    const int64_t skipped = b->past - r->spans[f->span].first;
+    const bool cached = (n->op == OP_SCORE || n->op == OP_MIX) && value == n->in[1];
+    if (!skipped || cached || !f->data[value])
+        return (struct tensor){ shape_resolve(*s, b->n + skipped, b->max_keys), f->data[value] };
+    return (struct tensor){ shape_resolve(*s, b->n, b->max_keys),
+                            f->data[value] + skipped * shape_per_token(s) };
+}
+
 static void fill_call(const struct run *r, struct frame *f, const struct node *n,
                       const struct batch *b, struct tensor *in, struct tensor *out,
                       struct op_call *c)
@@ -240,18 +295,17 @@ static void fill_call(const struct run *r, struct frame *f, const struct node *n
                            .out = out,
                            .state = r->state[r->g->values[n->out].node] };
     for (int i = 0; i < n->n_in; i++) {
-        in[i] = (struct tensor){ shape_resolve(r->g->values[n->in[i]].shape, b->n, b->max_keys),
-                                 f->data[n->in[i]] };
+        in[i] = rows_of(r, f, n, n->in[i], b);
         c->in[i] = &in[i];
     }
     for (int i = 0; i < op->weights; i++)
         node_weight(r->model, &r->plan, n, i, &c->w[i], &c->v[i]);
     if (n->op == OP_ROPE) {
         c->rope = &r->g->ropes[n->p.rope];
-        c->angles = r->turns[n->p.rope].data;
+        c->angles = r->turns[n->p.rope].data
+                    + (b->past - r->spans[f->span].first) * c->rope->n_rot;
     }
-    *out = (struct tensor){ shape_resolve(r->g->values[n->out].shape, b->n, b->max_keys),
-                            f->data[n->out] };
+    *out = rows_of(r, f, n, n->out, b);
 }
 
 static void forward(struct run *r, struct frame *f, const struct node *n, const struct batch *b)
@@ -298,6 +352,23 @@ enum st execute_rows(struct run *r, struct frame *f, int value, int64_t first, i
     return r->cancel && *r->cancel ? st_fail(e, ST_CANCELLED, "interrupted") : ST_OK;
 }
 
+enum st execute_batch(struct run *r, struct frame *f, int node, const struct batch *b,
+                      struct err *e)
+{
+    const struct node *n = &r->g->nodes[node];
+    enum st st = frame_hold(r, f, n->out, e);
+    if (st)
+        return st;
+    st = n->op == OP_ROPE ? turns_of(r, n->p.rope, f->span, e) : ST_OK;
+    if (!st)
+        forward(r, f, n, b);
+    if (!st && r->cancel && *r->cancel)
+        st = st_fail(e, ST_CANCELLED, "interrupted");
+    if (st)
+        drop(r, f, n->out);
+    return st;
+}
+
 enum st execute_node(struct run *r, struct frame *f, int node, int target, struct err *e)
 {
     const struct node *n = &r->g->nodes[node];
@@ -308,22 +379,11 @@ enum st execute_node(struct run *r, struct frame *f, int node, int target, struc
         if (!f->data[n->in[i]] && !skips(r, r->g->values[n->in[i]].node, target)
             && (st = execute_node(r, f, r->g->values[n->in[i]].node, n->in[i], e)))
             return st;
-    if ((st = frame_hold(r, f, n->out, e)))
-        return st;
     struct batch b;
     batch_begin(r, f->span, &b);
-    st = n->op == OP_ROPE ? turns_of(r, n->p.rope, f->span, &b, e) : ST_OK;
-    if (!st)
-        forward(r, f, n, &b);
-    if (!st && r->cancel && *r->cancel)
-        st = st_fail(e, ST_CANCELLED, "interrupted");
-    if (st) {
-        batch_free(&b);
-        drop(r, f, n->out);
-        return st;
-    }
+    st = execute_batch(r, f, node, &b, e);
     struct event ev = { r, { f->span, node + 1 }, n->out, NULL };
-    for (size_t i = 0; i < r->n_transforms; i++)
+    for (size_t i = 0; i < r->n_transforms && !st; i++)
         if (r->transforms[i].value == n->out) {
             struct tensor x = { shape_resolve(r->g->values[n->out].shape, b.n, b.max_keys),
                                 f->data[n->out] };
@@ -331,7 +391,7 @@ enum st execute_node(struct run *r, struct frame *f, int node, int target, struc
             r->transforms[i].transform(r->transforms[i].data, &ev, x.data);
         }
     batch_free(&b);
-    return ST_OK;
+    return st;
 }
 
 /* --- checkpoints ----------------------------------------------------------------------------- */

@@ -116,9 +116,12 @@ void node_weight(const struct model *m, const struct plan *plan, const struct no
 
 void frame_init(struct run *r, struct frame *f);
 void frame_clear(struct run *r, struct frame *f);
+void frame_drop_from(struct run *r, struct frame *f, int node); /* what later nodes made, too */
 void frame_free(struct run *r, struct frame *f);
 /* Release what nobody needs once `node` begins a new segment. */
 void frame_enter(struct run *r, struct frame *f, int node);
+/* Release what `node` was the last to read, unless somebody wants it. */
+void frame_shed(struct run *r, struct frame *f, int node);
 /* Allocate value v for the frame's span. */
 NODISCARD enum st frame_hold(struct run *r, struct frame *f, int v, struct err *e);
 struct shape value_shape(const struct run *r, int span, int v);
@@ -126,6 +129,11 @@ struct shape value_shape(const struct run *r, int span, int v);
 /* Evaluate a node into the frame, transforms included. `target`: a value that must be held even if
  * a fused kernel would skip it, -1 = none. */
 NODISCARD enum st execute_node(struct run *r, struct frame *f, int node, int target, struct err *e);
+
+/* The same for the tokens of the batch alone, which is the frame's span from some token on: other
+ * rows of the value are left as they are. Inputs must be held. Without transforms. */
+NODISCARD enum st execute_batch(struct run *r, struct frame *f, int node, const struct batch *b,
+                                struct err *e);
 
 /* Rows [first, first + n) of attention scores, or of the softmax of scores, of the frame's span:
  * out [head][n][key], the bits of the whole, which is never made. The inputs of the scores must be

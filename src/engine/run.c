@@ -329,6 +329,8 @@ static enum st advance(struct run *r, struct err *e)
     st = execute_node(r, &r->frame, r->at.node, -1, e);
     if (st)
         return st;
+    if (r->o.checkpoint_bytes == RUN_NO_CHECKPOINTS)
+        frame_shed(r, &r->frame, r->at.node);
     r->at.node++;
     if (position_compare(r->at, r->reached) > 0)
         r->reached = r->at;

@@ -109,6 +109,12 @@ typedef enum st rows_fn(void *data, struct span rows, const struct tensor *x, st
 NODISCARD enum st run_read_rows(struct run *r, int span, int value, struct span rows, rows_fn *fn,
                                 void *data, struct err *e);
 
+/* What the output head reads, of the last n tokens (at most the last span's) alone: out [n][width].
+ * Of the last block, what only other tokens would read is left out, and the run stays where that
+ * block begins; where somebody looks at points or changes them, everything is computed, and the run
+ * ends behind it. Same bits (in mode fast those of a span of n tokens), errors of run_forward(). */
+NODISCARD enum st run_tail(struct run *r, int64_t n, float *out, struct progress *p, struct err *e);
+
 /* Logits of n rows of `hidden` [n][width], which is what the output head reads: for evaluations
  * that never want all logits at once. out [n][vocab]. */
 NODISCARD enum st run_head(struct run *r, const float *hidden, int64_t n, float *out,

@@ -129,12 +129,13 @@ static void cache_piece(void *data, int64_t i, int worker)
         memcpy((float *)c->to + first, c->x + first, (size_t)n * sizeof(float));
 }
 
-/* New rows of a cache: x [tok][head][chan] goes to rows past .. past + n. */
+/* New rows of a cache: x [tok][head][chan] goes to the rows up to past + n. There are more of them
+ * than queries where these are of the last tokens alone. */
 static void remember(const struct op_call *c, const struct tensor *x)
 {
     const int64_t row = shape_per_token(&x->shape), size = op_state_element(c->mode);
-    struct cached new = { x->data, (char *)c->state + c->batch->past * row * size,
-                          c->batch->n * row, size == 2 };
+    const int64_t n = x->shape.d[0].n, first = c->batch->past + c->batch->n - n;
+    struct cached new = { x->data, (char *)c->state + first * row * size, n * row, size == 2 };
     pool_for(c->batch->n == 1 ? NULL : c->pool, pool_chunks(new.n, CACHED), cache_piece, &new,
              c->cancel);
 }

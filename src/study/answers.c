@@ -40,18 +40,16 @@ static enum st score(struct asking *a, size_t first, int line, double *logp, boo
                      struct err *e)
 {
     const struct graph *g = a->m->graph;
-    const struct position to = { 0, g->values[g->hidden].node + 1 };
-    struct tensor x;
+    const size_t width = (size_t)shape_per_token(&g->values[g->hidden].shape);
+    const size_t n = a->whole.n - first + 1; /* the token before the choice, and those of it */
+    float *hidden = x_alloc(n * width * sizeof *hidden);
     enum st st = run_input(a->run, a->whole.p, NULL, NULL, (int64_t)a->whole.n, e);
     if (!st)
-        st = run_forward(a->run, to, NULL, NULL, e);
-    if (!st)
-        st = run_read(a->run, 0, g->hidden, &x, e);
+        st = run_tail(a->run, (int64_t)n, hidden, NULL, e);
     *logp = 0;
     *greedy = true;
     for (size_t t = first; t < a->whole.n && !st; t++) {
-        const float *row = x.data + (int64_t)(t - 1) * shape_per_token(&x.shape);
-        if ((st = run_head(a->run, row, 1, a->logits, e)))
+        if ((st = run_head(a->run, hidden + (t - first) * width, 1, a->logits, e)))
             break;
         const float of = a->logits[a->whole.p[t]];
         const double log_sum = log_sum_exp(a->logits, g->vocab);
@@ -62,6 +60,7 @@ static enum st score(struct asking *a, size_t first, int line, double *logp, boo
         for (int64_t k = 0; k < g->vocab; k++)
             *greedy &= !(a->logits[k] > of) && (a->logits[k] < of || k >= a->whole.p[t]);
     }
+    free(hidden);
     return st;
 }
 

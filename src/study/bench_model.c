@@ -37,7 +37,8 @@ struct timing {
     uint64_t state; /* of the random tokens */
     int64_t vocab;
     int32_t *ids;
-    float *logits;   /* one row, NULL when the model has none */
+    float *hidden;   /* one row of what the head reads */
+    float *logits;   /* the same, NULL when the model has none */
     double done, of; /* tokens, for the progress */
 };
 
@@ -66,22 +67,13 @@ static void show_inner(struct progress *p, const char *label, double done, doubl
     progress_tick(in->t->progress, "bench", in->t->done + in->tokens * done / total, in->t->of);
 }
 
-/* Every span up to what the head reads, then the head for the last row alone. */
+/* All tokens as far as the last one needs them, then the head for that one. */
 static enum st to_logits(struct timing *t, struct run *r, struct err *e)
 {
-    const struct graph *g = run_graph(r);
-    const int last = run_n_spans(r) - 1;
-    const struct position to = { last, g->values[g->hidden].node + 1 };
     struct inner in = { t, (double)run_n_tokens(r) };
     struct progress inner = { show_inner, t->progress ? t->progress->cancel : NULL, &in };
-    struct tensor x;
-    enum st st = run_forward(r, to, &inner, NULL, e);
-    if (!st)
-        st = run_read(r, last, g->hidden, &x, e);
-    if (st || !t->logits)
-        return st;
-    const int64_t rows = run_span(r, last).n, width = shape_per_token(&x.shape);
-    return run_head(r, x.data + (rows - 1) * width, 1, t->logits, e);
+    enum st st = run_tail(r, 1, t->hidden, &inner, e);
+    return st || !t->logits ? st : run_head(r, t->hidden, 1, t->logits, e);
 }
 
 /* Seconds of one prompt of n random tokens, from making the run to the logits. */
@@ -151,10 +143,11 @@ enum st bench_model_of(const struct model *m, const struct run_options *o,
         return st_fail(e, ST_UNSUPPORTED, "the model reads no tokens");
     struct run_options options = *o;
     options.checkpoint_bytes = RUN_NO_CHECKPOINTS;
-    struct timing t = { m, &options, p, b->seed, (int64_t)embedding->rows, NULL, NULL, 0, 0 };
+    struct timing t = { m, &options, p, b->seed, (int64_t)embedding->rows, NULL, NULL, NULL, 0, 0 };
     t.of = (double)(b->prompt * (b->repetitions + 1));
     t.of += generates ? (double)b->generate * b->repetitions : 0;
     t.ids = x_alloc((size_t)(most > 0 ? most : 1) * sizeof *t.ids);
+    t.hidden = x_alloc((size_t)shape_per_token(&g->values[g->hidden].shape) * sizeof *t.hidden);
     t.logits = g->logits < 0 ? NULL : x_alloc((size_t)g->vocab * sizeof *t.logits);
     double first;
     enum st st = ST_OK;
@@ -165,6 +158,7 @@ enum st bench_model_of(const struct model *m, const struct run_options *o,
     if (!st && generates)
         st = repeat(&t, b, false, &out->generate, e);
     free(t.ids);
+    free(t.hidden);
     free(t.logits);
     return st;
 }

@@ -172,12 +172,61 @@ static void walks(void **state)
         make_ids(8, ids);
         struct outcome want = plain_outcome(m, ids, TOKENS);
         for (int i = 0; i < 12; i++) {
+            static const size_t checkpoints[] = { 6000, 0, RUN_NO_CHECKPOINTS };
             struct run_options o = { .span = (int64_t)(unit_random(&seed) % 12),
-                                     .checkpoint_bytes = i % 3 ? 0 : 6000 };
+                                     .checkpoint_bytes = checkpoints[i % 3] };
             struct run *r = models_run(m, &o, ids, TOKENS);
             walk(r, &seed);
             assert_outcome(r, want, "walk", i);
         }
+        outcome_free(want);
+        model_free(m);
+    }
+}
+
+static bool look_only(void *data, const struct event *ev)
+{
+    (void)ev;
+    *(int *)data += 1;
+    return false;
+}
+
+/* The last tokens alone have the bits that they have among all. The run goes on afterwards, and to
+ * ask again, or while somebody looks, gives the same. */
+static void tails(void **state)
+{
+    (void)state;
+    static const struct run_options options[] = {
+        { .span = 0 },
+        { .span = 16 },
+        { .span = 0, .checkpoint_bytes = RUN_NO_CHECKPOINTS },
+    };
+    struct err e = ERR_INIT;
+    for (int f = 0; f < FILES; f++) {
+        struct model *m = open_file(f);
+        const int64_t width = shape_per_token(&m->graph->values[m->graph->hidden].shape);
+        const struct block *last = &m->graph->blocks[m->graph->n_blocks - 1];
+        float *hidden = x_alloc((size_t)(TOKENS * width) * sizeof *hidden);
+        int32_t ids[TOKENS];
+        make_ids(19, ids);
+        struct outcome want = plain_outcome(m, ids, TOKENS);
+        for (int i = 0; i < 3; i++)
+            for (int64_t n = 1; n <= 8; n += 7) {
+                struct run *r = models_run(m, &options[i], ids, TOKENS);
+                int seen = 0;
+                for (int again = 0; again < 3; again++) {
+                    if (again == 2)
+                        run_probe(r, look_only, &seen);
+                    memset(hidden, 0xff, (size_t)(n * width) * sizeof *hidden);
+                    assert_ok(run_tail(r, n, hidden, NULL, &e), &e);
+                    assert_same(hidden, want.hidden + (TOKENS - n) * width, n * width, "tail", n);
+                    assert_int_equal(seen > 0, again == 2);
+                    assert_int_equal(run_position(r).node == last->first, again < 2);
+                }
+                assert_fails(run_tail(r, TOKENS + 1, hidden, NULL, &e), ST_RANGE, &e);
+                assert_outcome(r, want, "after the tail", n);
+            }
+        free(hidden);
         outcome_free(want);
         model_free(m);
     }
@@ -320,6 +369,6 @@ static void memory_runs_out(void **state)
 }
 
 UNIT_MAIN(CASE(threads), CASE(spans_of_equal_length), CASE(random_divisions), CASE(token_by_token),
-          CASE(sequences), CASE(walks), CASE(positions), CASE(bad_input),
-          CASE(reading_ahead_names_the_position), CASE(a_new_prompt_forgets_the_old),
-          CASE(memory_runs_out))
+          CASE(sequences), CASE(walks), CASE(tails), CASE(positions),
+          CASE(bad_input), CASE(reading_ahead_names_the_position),
+          CASE(a_new_prompt_forgets_the_old), CASE(memory_runs_out))
