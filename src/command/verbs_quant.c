@@ -103,7 +103,8 @@ static bool names_points(struct session *s, struct str glob)
     struct address *a = x_alloc(sizeof *a);
     struct match *list = NULL;
     size_t n = 0;
-    bool points = !address_parse(glob, a, NULL) && !lookup_names(s, a, &list, &n, NULL);
+    bool points = !quantize_named(s, glob) && !address_parse(glob, a, NULL)
+                  && !lookup_names(s, a, &list, &n, NULL);
     for (size_t i = 0; i < n; i++)
         points &= !list[i].weight;
     free(list);
@@ -192,7 +193,8 @@ const struct verb verbs_quant[] = {
       .args = "GLOB FORMAT|bits N|orig [method=rtn] [act=FORMAT|orig]",
       .brief = "give weights, or activations, another format and see what it costs",
       .help =
-          "The weights that GLOB names get FORMAT; under a pattern those alone that are worth it: "
+          "The weights that GLOB names get FORMAT; what is the name of one as it stands (in quotes "
+          "if it has blanks) is that weight; under a pattern those alone that are worth it: "
           "matrices that are neither norms, routers nor tables of positions (`**`: all of these). "
           "Their numbers come from the reference where it has a weight of that name and shape, "
           "else from the file. It is a change like others: `undo` takes it back, a later one of "

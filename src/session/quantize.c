@@ -35,8 +35,14 @@ static enum st one_weight(const struct weight *w, struct err *e)
     return ST_UNSUPPORTED;
 }
 
-enum st quantize_glob(struct session *s, struct str glob, struct session_model **m,
-                      const struct weight ***out, size_t *n, struct err *e)
+const struct weight *quantize_named(const struct session *s, struct str text)
+{
+    return s->models.model ? weights_find(s->models.model->model->weights, text) : NULL;
+}
+
+/* Of the text as an address. */
+static enum st weights_at(struct session *s, struct str glob, struct session_model **m,
+                          const struct weight ***out, size_t *n, struct err *e)
 {
     struct address *a = x_alloc(sizeof *a);
     struct match *list = NULL;
@@ -71,10 +77,26 @@ enum st quantize_glob(struct session *s, struct str glob, struct session_model *
     free(a);
     if (st) {
         free(found);
-        return e && e->column < 0 ? st_at(e, 0, (int)glob.n) : st;
+        return st;
     }
     *out = found;
     *n = kept;
+    return ST_OK;
+}
+
+enum st quantize_glob(struct session *s, struct str glob, struct session_model **m,
+                      const struct weight ***out, size_t *n, struct err *e)
+{
+    const struct weight *w = quantize_named(s, glob);
+    enum st st = w ? one_weight(w, e) : weights_at(s, glob, m, out, n, e);
+    if (st)
+        return e && e->column < 0 ? st_at(e, 0, (int)glob.n) : st;
+    if (!w)
+        return ST_OK;
+    *m = s->models.model;
+    *out = x_alloc(sizeof **out);
+    **out = w;
+    *n = 1;
     return ST_OK;
 }
 

@@ -60,8 +60,11 @@ NODISCARD enum st session_quantize(struct session *s, struct session_model *m,
                                    const struct quant_method *method, struct quantized *out,
                                    struct err *e);
 
-/* The weights that a glob names; under a pattern only those that may be quantized (mix.h). free()
- * *out. ST_NOTFOUND, ST_UNSUPPORTED with a caret in `glob`. */
+/* The weight of the active model that has the text for its name, whatever characters are in it;
+ * NULL: none. */
+const struct weight *quantize_named(const struct session *s, struct str text);
+/* That one, else the weights that a glob names; under a pattern only those that may be quantized
+ * (mix.h). free() *out. ST_NOTFOUND, ST_UNSUPPORTED with a caret in `glob`. */
 NODISCARD enum st quantize_glob(struct session *s, struct str glob, struct session_model **m,
                                 const struct weight ***out, size_t *n, struct err *e);
 

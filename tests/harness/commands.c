@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "tests/harness/models.h"
 #include "tests/harness/scratch.h"
 #include "tests/harness/unit.h"
 
@@ -34,6 +35,19 @@ struct session *prompted(const char *path, const int32_t *ids, int64_t n, struct
     assert_ok(session_open(s, path, NULL, &m, &e), &e);
     assert_ok(session_prompt(s, ids, n, NULL, r, &e), &e);
     return s;
+}
+
+float *sitting_logits(struct sitting *f, size_t *bytes)
+{
+    static const int32_t ids[] = { 1, 262, 269, 264, 270 };
+    struct session_run *r = f->s->models.run;
+    int64_t n;
+    if (!r)
+        assert_ok(session_prompt(f->s, ids, 5, NULL, &r, &f->e), &f->e);
+    models_finish(r->run);
+    float *x = models_output(r->run, "output.out", &n);
+    *bytes = (size_t)n * sizeof *x;
+    return x;
 }
 
 static struct result typed(struct session *s, enum st want, struct err *e, const char *fmt,

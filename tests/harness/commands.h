@@ -19,6 +19,10 @@ void sitting_end(struct sitting *f);
 /* A session with one model open and a run of these tokens that has not moved. */
 struct session *prompted(const char *path, const int32_t *ids, int64_t n, struct session_run **r);
 
+/* Logits of the active run at its end, of *bytes; without a run, of a new one of some tokens of the
+ * model --demo=add. free. */
+float *sitting_logits(struct sitting *f, size_t *bytes);
+
 /* What the command gives back; the caller frees it. */
 struct result answer(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void command(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);

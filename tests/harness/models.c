@@ -32,6 +32,21 @@ struct model *models_build(struct build *b)
     return model_new(w);
 }
 
+const struct weight *models_weight(const struct model *m, const char *name)
+{
+    const struct weight *w = weights_find(m->weights, str_from(name));
+    if (!w)
+        fail_msg("there is no weight %s", name);
+    return w;
+}
+
+float *models_decoded(const struct weight *w)
+{
+    float *x = x_alloc((size_t)(w->rows * w->cols) * sizeof *x);
+    weight_decode_flat(w, 0, w->rows * w->cols, x);
+    return x;
+}
+
 struct run *models_run(const struct model *m, const struct run_options *o, const int32_t *ids,
                        int64_t n)
 {

@@ -11,6 +11,11 @@ struct model *models_open(const char *path);
 /* Ends the build. The image lives as long as the program. */
 struct model *models_build(struct build *b);
 
+/* The weight of that name; the case fails when there is none. */
+const struct weight *models_weight(const struct model *m, const char *name);
+/* All of its numbers, [rows][cols]; free. */
+float *models_decoded(const struct weight *w);
+
 /* A run of ids as sequence 0, not yet moved. Free with run_free. */
 struct run *models_run(const struct model *m, const struct run_options *o, const int32_t *ids,
                        int64_t n);

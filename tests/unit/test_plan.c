@@ -283,7 +283,52 @@ static void text_goes_both_ways(void **unused)
     buf_free(&text);
 }
 
+/* plan diff tells nvfp4 from nvfp4:tensor and counts its scales; recipes have no word for them, and
+ * say so. */
+static void scales_are_in_plans_and_not_in_recipes(void **unused)
+{
+    (void)unused;
+    char note[80];
+    struct sitting f = sitting_begin("--demo=add");
+    command(f.s, "quant ** nvfp4");
+    command(f.s, "plan save %s", scratch_path("plain.plan"));
+    struct result r = answer(f.s, "export recipe %s", scratch_path("plain.recipe"));
+    assert_false(noted(&r, "nvfp4:tensor"));
+    result_free(&r);
+    r = answer(f.s, "recipe explain %s", scratch_path("plain.recipe"));
+    assert_false(noted(&r, "nvfp4:tensor"));
+    result_free(&r);
+    command(f.s, "quant blk.** nvfp4:tensor");
+    r = answer(f.s, "plan diff %s", scratch_path("plain.plan"));
+    assert_int_equal(r.status, RESULT_FOUND);
+    const struct table *t = table_named(&r, "differences");
+    for (size_t i = 0; i < t->n_rows; i++) {
+        assert_string_equal(cell_at(t, i, "a")->s, "nvfp4");
+        assert_string_equal(cell_at(t, i, "b")->s, "nvfp4:tensor");
+        assert_true(number_at(t, i, "bytes_a") + sizeof(float) == number_at(t, i, "bytes_b"));
+    }
+    snprintf(note, sizeof note, "%zu weights are nvfp4:tensor: recipes have no word", t->n_rows);
+    assert_true(t->n_rows > 6);
+    result_free(&r);
+    command(f.s, "plan save %s", scratch_path("scaled.plan"));
+    r = answer(f.s, "plan diff %s", scratch_path("scaled.plan"));
+    assert_int_equal(r.status, RESULT_OK);
+    result_free(&r);
+    r = answer(f.s, "export recipe %s", scratch_path("scaled.recipe"));
+    assert_true(noted(&r, note));
+    result_free(&r);
+    r = answer(f.s, "recipe explain %s", scratch_path("scaled.recipe"));
+    assert_true(noted(&r, note));
+    t = table_named(&r, "tensors");
+    for (size_t i = 0; i < t->n_rows; i++)
+        if (!strcmp(cell_at(t, i, "tensor")->s, "blk.0.attn_q.weight"))
+            assert_string_equal(cell_at(t, i, "now")->s, "nvfp4:tensor");
+    result_free(&r);
+    sitting_end(&f);
+}
+
 UNIT_MAIN(CASE(a_mix_is_what_its_table_says_and_is_read_off_its_file),
           CASE(what_is_saved_is_loaded_as_the_same), CASE(activations_are_part_of_a_plan),
           CASE(dry_makes_nothing_and_counts_the_same),
+          CASE(scales_are_in_plans_and_not_in_recipes),
           CASE(plans_that_do_not_fit_are_refused), CASE(text_goes_both_ways))

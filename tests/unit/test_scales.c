@@ -107,14 +107,6 @@ static void write_model(enum way way, const char *name)
     build_free(&b);
 }
 
-static const struct weight *named(const struct weights *w, const char *name)
-{
-    const struct weight *x = weights_find(w, str_from(name));
-    if (!x)
-        fail_msg("there is no %s", name);
-    return x;
-}
-
 static float *logits(const struct model *m, enum compute mode, int64_t span, int threads)
 {
     struct pool *pool = threads ? pool_new(threads) : NULL;
@@ -185,7 +177,7 @@ static void experts_have_a_scale_each(void **state)
     build_tensor(&b, "up_exps.weight", 40, 3, ne, bytes, blocks(&random, 3 * 128, bytes));
     build_tensor(&b, "up_exps.scale", 0, 1, three, scale, sizeof scale);
     struct model *m = models_build(&b);
-    const struct weight *w = named(m->weights, "up_exps.weight");
+    const struct weight *w = models_weight(m, "up_exps.weight");
     format_info(w->format)->decode(bytes, plain, 3 * 128);
     assert_ok(weight_decode(w, 0, 6, x, &e), &e);
     for (int i = 0; i < 3 * 128; i++)
@@ -287,13 +279,13 @@ static void what_is_encoded_anew_has_its_scale_inside(void **state)
     struct model *m = exported(&f);
     float *got = logits(m, run_mode(r->run), 0, 0);
     assert_memory_equal(got, plan, TOKENS * VOCAB * sizeof *got);
-    assert_memory_equal(named(m->weights, "blk.0.ffn_gate.weight")->data,
-                        named(folded->weights, "blk.0.ffn_gate.weight")->data,
-                        named(folded->weights, "blk.0.ffn_gate.weight")->bytes);
+    assert_memory_equal(models_weight(m, "blk.0.ffn_gate.weight")->data,
+                        models_weight(folded, "blk.0.ffn_gate.weight")->data,
+                        models_weight(folded, "blk.0.ffn_gate.weight")->bytes);
     assert_null(weights_find(m->weights, STR("blk.0.ffn_gate.scale")));
     assert_null(weights_find(m->weights, STR("blk.0.ffn_gate.input_scale")));
     assert_null(weights_find(m->weights, STR("blk.0.attn_output.scale")));
-    assert_true(weight_scale(named(m->weights, "blk.0.attn_q.weight"), 0) == 0.3f);
+    assert_true(weight_scale(models_weight(m, "blk.0.attn_q.weight"), 0) == 0.3f);
     assert_non_null(weights_find(m->weights, STR("blk.0.attn_q.input_scale")));
     free(got);
     free(plan);
@@ -362,11 +354,10 @@ static void scales_are_made_and_written(void **state)
     struct sitting f = sitting_begin(NULL);
     write_model(FOLDED, "folded.gguf");
     sitting_open(&f, scratch_path("folded.gguf"));
-    const struct weights *all = f.m->model->weights;
     command(f.s, "quant ** nvfp4");
     struct model *m = exported(&f);
-    assert_true(weight_error(named(m->weights, "blk.0.ffn_down.weight"),
-                             named(all, "blk.0.ffn_down.weight"))
+    assert_true(weight_error(models_weight(m, "blk.0.ffn_down.weight"),
+                             models_weight(f.m->model, "blk.0.ffn_down.weight"))
                 > 0.2);
     model_free(m);
     command(f.s, "quant ** nvfp4:tensor");
@@ -382,8 +373,8 @@ static void scales_are_made_and_written(void **state)
         char name[64];
         int exponent;
         snprintf(name, sizeof name, "%s.weight", matrices[i].name);
-        const struct weight *w = named(m->weights, name);
-        assert_within(weight_error(w, named(all, name)), 0, 0.1);
+        const struct weight *w = models_weight(m, name);
+        assert_within(weight_error(w, models_weight(f.m->model, name)), 0, 0.1);
         assert_true(!w->scale == !i); /* token_embd has none */
         assert_true(!i || frexpf(weight_scale(w, 0), &exponent) == 0.5f);
     }
@@ -401,43 +392,6 @@ static void scales_are_made_and_written(void **state)
     }
     model_free(as);
     model_free(m);
-    sitting_end(&f);
-}
-
-/* plan diff tells nvfp4 from nvfp4:tensor and counts its scales; a recipe has no word for them, and
- * says so. */
-static void plans_tell_them_and_recipes_do_not(void **state)
-{
-    (void)state;
-    struct sitting f = sitting_begin(NULL);
-    write_model(FOLDED, "folded.gguf");
-    sitting_open(&f, scratch_path("folded.gguf"));
-    command(f.s, "quant ** nvfp4");
-    command(f.s, "plan save %s", scratch_path("plain.plan"));
-    command(f.s, "export recipe %s", scratch_path("plain.recipe"));
-    struct result r = answer(f.s, "recipe explain %s", scratch_path("plain.recipe"));
-    assert_false(noted(&r, "nvfp4:tensor"));
-    result_free(&r);
-    command(f.s, "quant ** nvfp4:tensor");
-    r = answer(f.s, "plan diff %s", scratch_path("plain.plan"));
-    assert_int_equal(r.status, RESULT_FOUND);
-    const struct table *t = table_named(&r, "differences");
-    assert_int_equal(t->n_rows, MATRICES - 1); /* token_embd has none */
-    assert_string_equal(cell_at(t, 0, "a")->s, "nvfp4");
-    assert_string_equal(cell_at(t, 0, "b")->s, "nvfp4:tensor");
-    assert_true(number_at(t, 0, "bytes_b") == number_at(t, 0, "bytes_a") + sizeof(float));
-    result_free(&r);
-    command(f.s, "plan save %s", scratch_path("same.plan"));
-    r = answer(f.s, "plan diff %s", scratch_path("same.plan"));
-    assert_int_equal(r.status, RESULT_OK);
-    result_free(&r);
-    r = answer(f.s, "export recipe %s", scratch_path("scaled.recipe"));
-    assert_true(noted(&r, "8 weights are nvfp4:tensor: recipes have no word for the scales"));
-    result_free(&r);
-    r = answer(f.s, "recipe explain %s", scratch_path("scaled.recipe"));
-    assert_true(noted(&r, "8 weights are nvfp4:tensor: recipes have no word for the scales"));
-    assert_string_equal(cell_at(table_named(&r, "tensors"), 1, "now")->s, "nvfp4:tensor");
-    result_free(&r);
     sitting_end(&f);
 }
 
@@ -474,7 +428,7 @@ static void with_and_without_scales_are_two_formats(void **state)
         command(f.s, "undo");
         command(f.s, "export gguf %s as %s", scratch_path("as.gguf"), scratch_path("two.plan"));
         struct model *as = models_open(scratch_path("as.gguf"));
-        assert_int_equal(named(m->weights, "blk.0.ffn_down.weight")->scale != NULL,
+        assert_int_equal(models_weight(m, "blk.0.ffn_down.weight")->scale != NULL,
                          steps[i].scaled);
         assert_int_equal(as->weights->n, m->weights->n);
         model_free(as);
@@ -506,9 +460,9 @@ static void each_expert_gets_its_scale(void **state)
     command(f.s, "quant blk.0.ffn_up_exps.weight nvfp4:tensor");
     struct model *m = exported(&f);
     assert_int_equal(m->weights->n, 2);
-    const struct weight *w = named(m->weights, "blk.0.ffn_up_exps.weight");
+    const struct weight *w = models_weight(m, "blk.0.ffn_up_exps.weight");
     assert_true(weight_scale(w, 0) < 1e-6f && weight_scale(w, 3) > 100);
-    assert_within(weight_error(w, named(f.m->model->weights, "blk.0.ffn_up_exps.weight")), 0, 0.1);
+    assert_within(weight_error(w, models_weight(f.m->model, "blk.0.ffn_up_exps.weight")), 0, 0.1);
     model_free(m);
     refused(f.s, ST_SYNTAX, ANYWHERE, "it is what it is", "quant ** q4_0:tensor");
     refused(f.s, ST_SYNTAX, ANYWHERE, "nvfp4:tensor", "quant ** nvfp4:chan");
@@ -520,5 +474,4 @@ UNIT_MAIN(CASE(the_model_is_that_with_larger_weights), CASE(neither_spans_nor_th
           CASE(other_tensors_with_the_name_are_no_scales),
           CASE(every_command_sees_the_same_numbers),
           CASE(what_is_encoded_anew_has_its_scale_inside), CASE(parts_of_a_split_agree),
-          CASE(scales_are_made_and_written), CASE(plans_tell_them_and_recipes_do_not),
-          CASE(each_expert_gets_its_scale))
+          CASE(scales_are_made_and_written), CASE(each_expert_gets_its_scale))
