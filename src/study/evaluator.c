@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "study/follow.h"
 #include "study/scorer.h"
 
 enum { BATCH = SCORER_BATCH /* segments that pass together */ };
@@ -15,9 +16,7 @@ struct slot {
     int64_t batch;
     struct run *run, *beside; /* beside: of the reference, for splices; NULL until one asks */
     bool fed;                 /* run holds the batch; else it is another one's */
-    struct plan_transform *transforms;
-    int *handles;
-    size_t n_transforms;
+    struct follower plan;     /* what the run is under */
 };
 
 struct evaluator {
@@ -96,8 +95,7 @@ static void slot_free(struct slot *s)
 {
     run_free(s->run);
     run_free(s->beside);
-    free(s->transforms);
-    free(s->handles);
+    follower_free(&s->plan);
 }
 
 static void free_slots(struct evaluator *ev)
@@ -146,25 +144,10 @@ void evaluator_set_pool(struct evaluator *ev, struct pool *pool)
 /* --- runs --------------------------------------------------------------------------------------
  */
 
-static void settle(struct slot *s)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < s->n_transforms; i++) {
-        if (!s->transforms[i].same) {
-            run_untransform(s->run, s->handles[i]);
-            continue;
-        }
-        run_retransform(s->run, s->handles[i], NULL, NULL); /* follow() comes before any pass */
-        s->transforms[kept] = s->transforms[i];
-        s->handles[kept++] = s->handles[i];
-    }
-    s->n_transforms = kept;
-}
-
 void evaluator_settle(struct evaluator *ev)
 {
     for (size_t i = 0; i < ev->n_slots; i++)
-        settle(&ev->slots[i]);
+        follower_settle(&ev->slots[i].plan, ev->slots[i].run);
 }
 
 static bool same_batch(const struct slot *a, const struct slot *b)
@@ -212,78 +195,6 @@ static enum st feed(struct evaluator *ev, const struct slot *s, struct run *r, s
             ev->seq[i * tokens + t] = (int32_t)i;
     }
     return run_input(r, ev->ids, ev->seq, NULL, n * tokens, e);
-}
-
-static bool same(const struct plan_transform *a, const struct plan_transform *b)
-{
-    return a->fn == b->fn && a->same == b->same && (a->same || a->data == b->data);
-}
-
-/* Entry i or a later one of the list that is of this value, else n. */
-static size_t of_value(const struct plan_transform *list, size_t n, size_t i, int value)
-{
-    while (i < n && list[i].value != value)
-        i++;
-    return i;
-}
-
-/* Do the run and the plan have the same transforms of a value, in the same order? */
-static bool same_at(const struct slot *s, const struct plan *plan, int value)
-{
-    const size_t n = plan ? plan->n_transforms : 0;
-    size_t i = 0, k = 0;
-    for (;; i++, k++) {
-        i = of_value(s->transforms, s->n_transforms, i, value);
-        k = n ? of_value(plan->transforms, n, k, value) : 0;
-        if (i == s->n_transforms || k == n)
-            return i == s->n_transforms && k == n;
-        if (!same(&s->transforms[i], &plan->transforms[k]))
-            return false;
-    }
-}
-
-/* The transforms of the plan on the run, which goes back to before the first value at which they
- * differ from those it has. */
-static void follow_transforms(struct slot *s, const struct plan *plan)
-{
-    const size_t n = plan ? plan->n_transforms : 0;
-    int *handles = x_alloc(n * sizeof *handles + 1);
-    for (size_t k = 0; k < n; k++) {
-        const int value = plan->transforms[k].value;
-        size_t at = of_value(s->transforms, s->n_transforms, 0, value);
-        for (size_t i = 0; i < k; i++)
-            if (plan->transforms[i].value == value)
-                at = of_value(s->transforms, s->n_transforms, at + 1, value);
-        handles[k] = same_at(s, plan, value) ? s->handles[at] : -1;
-    }
-    for (size_t i = 0; i < s->n_transforms; i++)
-        if (!same_at(s, plan, s->transforms[i].value))
-            run_untransform(s->run, s->handles[i]);
-    s->transforms = x_realloc(s->transforms, n * sizeof *s->transforms + 1);
-    for (size_t k = 0; k < n; k++) {
-        const struct plan_transform *t = &plan->transforms[k];
-        if (handles[k] < 0)
-            handles[k] = run_transform(s->run, t->value, t->fn, t->data);
-        else
-            run_retransform(s->run, handles[k], t->fn, t->data);
-        s->transforms[k] = *t;
-    }
-    free(s->handles);
-    s->handles = handles;
-    s->n_transforms = n;
-}
-
-/* Bring the run under the plan: it goes back to before the first node that differs. */
-static void follow(struct evaluator *ev, struct slot *s, const struct plan *plan)
-{
-    const struct model *m = ev->o.model;
-    for (size_t i = 0; i < m->weights->n; i++) {
-        const struct weight *w = &m->weights->list[i];
-        struct form *want = plan_form(plan, m, w);
-        if (plan_form(run_plan(s->run), m, w) != want)
-            run_set_form(s->run, w, want);
-    }
-    follow_transforms(s, plan);
 }
 
 static bool wants_beside(const struct plan *plan)
@@ -380,7 +291,7 @@ static enum st pass_model(struct evaluator *ev, struct slot *s, const struct pla
         st = bring_beside(ev, s, plan, e);
     if (st)
         return st;
-    follow(ev, s, plan);
+    follow(&s->plan, s->run, ev->o.model, plan);
     return pass(s->run, shown, hidden, e);
 }
 

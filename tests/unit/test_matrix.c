@@ -115,6 +115,99 @@ static void a_token_does_not_depend_on_its_neighbours(void **unused)
     }
 }
 
-UNIT_MAIN(CASE(levels_agree_bit_for_bit),
-          CASE(products_stay_within_the_bound),
-          CASE(a_token_does_not_depend_on_its_neighbours))
+/* y against double; the bound of exact mode: 2^-20 of the sum of absolute products. */
+static void check_product(const struct matrix *w, const float *bias, const float *x, int64_t tokens)
+{
+    const struct format_info *f = format_info(w->format);
+    const double scale = (double)matrix_scale(w);
+    float *y = numbers(w->rows * tokens), *one = numbers(w->rows), *row = numbers(w->cols);
+    matrix_mul(w, bias, x, tokens, y, COMPUTE_EXACT, NULL, NULL);
+    for (int64_t t = 0; t < tokens; t++) { /* a token by itself: the same bits */
+        matrix_mul(w, bias, x + t * w->cols, 1, one, COMPUTE_EXACT, NULL, NULL);
+        assert_memory_equal(one, y + t * w->rows, (size_t)w->rows * sizeof *one);
+    }
+    for (int64_t r = 0; r < w->rows; r++) {
+        f->decode((const char *)w->data + (size_t)r * w->row_bytes, row, w->cols);
+        for (int64_t t = 0; t < tokens; t++) {
+            double sum = bias ? bias[r] : 0, size = fabs(sum);
+            for (int64_t i = 0; i < w->cols; i++) {
+                const double product = scale * row[i] * x[t * w->cols + i];
+                sum += product;
+                size += fabs(product);
+            }
+            if (!(fabs(y[t * w->rows + r] - sum) <= ldexp(size, -20)))
+                fail_msg("%s, %d columns: row %d of token %d is %.9g, expected %.9g", f->name,
+                         (int)w->cols, (int)r, (int)t, (double)y[t * w->rows + r], sum);
+        }
+    }
+    free(y), free(one), free(row);
+}
+
+static void products_of_floats(void **unused)
+{
+    (void)unused;
+    for (int64_t n = 1; n <= 131; n++) {
+        const int64_t cols = n == 131 ? 11008 : n, rows = 1 + n % 7, tokens = 1 + n % 6;
+        float *w = numbers(rows * cols), *x = numbers(tokens * cols), *bias = numbers(rows);
+        const float scale = 0.37f;
+        const struct matrix m = { format_by_name("f32"), w, (size_t)cols * 4, rows, cols,
+                                  n % 3 ? NULL : &scale };
+        check_product(&m, n % 2 ? bias : NULL, x, tokens);
+        free(w), free(x), free(bias);
+    }
+}
+
+/* Large terms that cancel, so that only small ones are left. */
+static void products_that_cancel(void **unused)
+{
+    (void)unused;
+    enum { COLS = 4096 };
+    float *w = numbers(COLS), *x = numbers(4 * COLS);
+    for (int i = 0; i < 4 * COLS; i++) {
+        const int c = i % COLS;
+        if (c % 2)
+            x[i] = -x[i - 1] * 1e6f, w[c] = w[c - 1];
+        else
+            x[i] = number();
+    }
+    for (int i = 0; i < 4 * COLS; i += 2)
+        x[i] = -x[i + 1];
+    const struct matrix m = { format_by_name("f32"), w, COLS * 4, 1, COLS, NULL };
+    check_product(&m, NULL, x, 4);
+    free(w), free(x);
+}
+
+/* Random codes under sensible scales: the half at `scale_at` of each block is set. */
+static void check_format(const char *name, int scale_at)
+{
+    const enum format f = format_by_name(name);
+    const struct format_info *info = format_info(f);
+    for (int64_t cols = info->block; cols <= 3 * info->block; cols += info->block) {
+        size_t row_bytes;
+        assert_true(format_row_bytes(f, (uint64_t)cols, &row_bytes));
+        uint8_t *w = x_alloc(row_bytes * 5);
+        for (size_t i = 0; i < row_bytes * 5; i++)
+            w[i] = (uint8_t)unit_random(&state);
+        for (size_t i = 0; i < row_bytes * 5; i += (size_t)info->bytes) {
+            const uint16_t half = f32_to_f16(number() * 0.01f);
+            memcpy(w + i + scale_at, &half, sizeof half);
+        }
+        float *x = numbers(6 * cols);
+        const struct matrix m = { f, w, row_bytes, 5, cols, NULL };
+        check_product(&m, NULL, x, 6);
+        free(w), free(x);
+    }
+}
+
+static void products_of_formats(void **unused)
+{
+    (void)unused;
+    check_format("q4_0", 0);
+    check_format("q8_0", 0);
+    check_format("q6_k", 208);
+    check_format("f16", 0);
+}
+
+UNIT_MAIN(CASE(levels_agree_bit_for_bit), CASE(products_stay_within_the_bound),
+          CASE(a_token_does_not_depend_on_its_neighbours), CASE(products_of_floats),
+          CASE(products_that_cancel), CASE(products_of_formats))

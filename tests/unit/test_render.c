@@ -7,27 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "repl/render.h"
 #include "tests/harness/json.h"
-
-static const struct style plain = { .mode = OUTPUT_TEXT, .width = 80, .digits = 5 };
-
-static char *text_of(const struct result *r, const struct style *style)
-{
-    struct buf out = { 0 }, messages = { 0 };
-    render_result(&out, &messages, r, style);
-    if (messages.n)
-        buf_printf(&out, "<%s>", messages.p);
-    buf_free(&messages);
-    return buf_take(&out);
-}
-
-static void assert_text(const struct result *r, const struct style *style, const char *want)
-{
-    char *got = text_of(r, style);
-    assert_string_equal(got, want);
-    free(got);
-}
+#include "tests/harness/rendered.h"
 
 /* One row with a cell of every kind, awkward text included. */
 static struct table *awkward(struct result *r)
@@ -126,9 +107,9 @@ static void csv_quotes(void **state)
     struct result r = { 0 };
     awkward(&r);
     result_note(&r, "a note");
-    struct style csv = plain;
+    struct style csv = rendered_plain;
     csv.mode = OUTPUT_CSV;
-    assert_text(&r, &csv,
+    assert_rendered(&r, &csv,
                 "name,n,v,ok,at\n"
                 "\"a,\"\"b\"\"|\n\x01\xff*\",-9223372036854775808,0.1,true,blk.0\n"
                 ",,,,\n"
@@ -142,9 +123,9 @@ static void markdown_escapes(void **state)
     struct result r = { 0 };
     awkward(&r);
     result_line(&r, "lines", "as | it *stands*");
-    struct style md = plain;
+    struct style md = rendered_plain;
     md.mode = OUTPUT_MD;
-    assert_text(&r, &md,
+    assert_rendered(&r, &md,
                 "**t**\n\n"
                 "| name | n (B) | v | ok | at |\n"
                 "| --- | ---: | ---: | --- | --- |\n"
@@ -172,25 +153,12 @@ static void rows_are_aligned(void **state)
     table_skip(t);
     table_int(t, 12345);
     result_note(&r, "done");
-    assert_text(&r, &plain,
+    assert_rendered(&r, &rendered_plain,
                 "name  rms (nat)      n\n"
                 "caf\xc3\xa9     1234.6      7\n"
                 "x             -  12345\n"
                 "done\n");
     result_free(&r);
-}
-
-/* The longest line of a text, in columns. */
-static int widest(const char *text)
-{
-    int most = 0;
-    for (const char *p = text; *p;) {
-        size_t n = strcspn(p, "\n");
-        int w = text_columns(str_of(p, n));
-        most = w > most ? w : most;
-        p += n + (p[n] == '\n');
-    }
-    return most;
 }
 
 static void long_rows_fit(void **state)
@@ -210,18 +178,18 @@ static void long_rows_fit(void **state)
     static const int widths[] = { 80, 40, 24 };
     for (int i = 0; i < 3; i++)
         for (int utf8 = 0; utf8 < 2; utf8++) {
-            struct style style = plain;
+            struct style style = rendered_plain;
             style.width = widths[i];
             style.utf8 = utf8;
-            char *text = text_of(&r, &style);
-            assert_true(widest(text) <= widths[i]);
+            char *text = rendered(&r, &style);
+            assert_true(rendered_columns(text) <= widths[i]);
             assert_non_null(strstr(text, "1000011")); /* no number is lost */
             assert_true((strstr(text, "\xe2\x80\xa6") != NULL) == utf8);
             free(text);
         }
-    struct style unlimited = plain;
+    struct style unlimited = rendered_plain;
     unlimited.width = 0;
-    char *text = text_of(&r, &unlimited);
+    char *text = rendered(&r, &unlimited);
     assert_non_null(strstr(text, "or nearly"));
     free(text);
     result_free(&r);
@@ -241,9 +209,9 @@ static void parts_repeat_what_names_a_row(void **state)
     table_int(t, 7);
     for (int i = 0; i < 3; i++)
         table_float(t, i + 0.5);
-    struct style narrow = plain;
+    struct style narrow = rendered_plain;
     narrow.width = 40;
-    assert_text(&r, &narrow,
+    assert_rendered(&r, &narrow,
                 "block  head  a long name  a long name\n"
                 "    2     7          0.5       1.5000\n"
                 "\n"
@@ -269,14 +237,14 @@ static void names_are_not_cut(void **state)
         table_str(t, "blk.11.ffn_down.out");
         table_int(t, 0);
     }
-    struct style narrow = plain;
+    struct style narrow = rendered_plain;
     narrow.width = 64;
-    assert_text(&r, &narrow,
+    assert_rendered(&r, &narrow,
                 "point                  meaning    nearest              nonfinite\n"
                 "blk.0.attn_output.in   what co..  blk.11.ffn_down.out          0\n"
                 "blk.0.attn_output.out  what co..  blk.11.ffn_down.out          0\n");
     narrow.width = 54;
-    assert_text(&r, &narrow,
+    assert_rendered(&r, &narrow,
                 "point                  meaning     nearest\n"
                 "blk.0.attn_output.in   what com..  blk.11.ffn_down.out\n"
                 "blk.0.attn_output.out  what com..  blk.11.ffn_down.out\n"
@@ -288,13 +256,13 @@ static void notes_are_wrapped(void **state)
 {
     (void)state;
     struct result r = { 0 };
-    struct style narrow = plain;
+    struct style narrow = rendered_plain;
     narrow.width = 20;
     result_note(&r, "twenty columns of it are a line, longer-words-than-that are cut");
-    assert_text(&r, &narrow,
+    assert_rendered(&r, &narrow,
                 "twenty columns of it\nare a line,\nlonger-words-than-th\nat are cut\n");
     narrow.width = 0;
-    assert_text(&r, &narrow,
+    assert_rendered(&r, &narrow,
                 "twenty columns of it are a line, longer-words-than-that are cut\n");
     result_free(&r);
 }
@@ -312,7 +280,8 @@ static void records_and_lines(void **state)
     table_float(t, 0.25);
     result_line(&r, "lines", "one\ttab");
     result_line(&r, "lines", "%s", "");
-    assert_text(&r, &plain, "a         \\x1b[31mred\nlonger    0.25 ms\n\none\ttab\n\n");
+    assert_rendered(&r, &rendered_plain,
+                    "a         \\x1b[31mred\nlonger    0.25 ms\n\none\ttab\n\n");
     result_free(&r);
 }
 
@@ -320,10 +289,10 @@ static void nothing_is_said_as_nothing(void **state)
 {
     (void)state;
     struct result r = { 0 };
-    assert_text(&r, &plain, "");
+    assert_rendered(&r, &rendered_plain, "");
     struct table *t = result_table(&r, "t", TABLE_ROWS);
     table_column(t, COL_STRING, "a", "");
-    assert_text(&r, &plain, "a\n(none)\n");
+    assert_rendered(&r, &rendered_plain, "a\n(none)\n");
     result_free(&r);
 }
 
@@ -339,10 +308,10 @@ static void empty_columns_are_left_out(void **state)
     table_str(t, "x");
     table_skip(t);
     table_int(t, 1);
-    assert_text(&r, &plain, "a  n\nx  1\n");
-    struct style csv = plain;
+    assert_rendered(&r, &rendered_plain, "a  n\nx  1\n");
+    struct style csv = rendered_plain;
     csv.mode = OUTPUT_CSV;
-    assert_text(&r, &csv, "a,problem,n\nx,,1\n");
+    assert_rendered(&r, &csv, "a,problem,n\nx,,1\n");
     result_free(&r);
 }
 
@@ -374,9 +343,9 @@ static void brief_rows_are_packed(void **state)
         table_bool(t, true);
         table_int(t, 1);
     }
-    struct style narrow = plain;
+    struct style narrow = rendered_plain;
     narrow.width = 40;
-    assert_text(&r, &narrow,
+    assert_rendered(&r, &narrow,
                 "now       kl 1.0000 -> 3.0000 [2.0000, 4.0000] nat\n"
                 "          text a rather long name\n"
                 "          scored 1 token\n"
@@ -399,142 +368,16 @@ static void words_stand_in_the_place_of_numbers(void **state)
         table_row(t);
         table_instead(t, "<floor");
         table_bool(t, true);
-        assert_text(&r, &plain, want[i]);
-        struct style machine = plain;
+        assert_rendered(&r, &rendered_plain, want[i]);
+        struct style machine = rendered_plain;
         machine.mode = OUTPUT_CSV;
-        assert_text(&r, &machine, "kl,b\n,true\n");
+        assert_rendered(&r, &machine, "kl,b\n,true\n");
         struct buf json = { 0 };
         render_json(&json, STR("x"), &r, NULL);
         assert_non_null(strstr(json.p, "[[null, true]]"));
         buf_free(&json);
         result_free(&r);
     }
-}
-
-static struct table *heat(struct result *r, int columns)
-{
-    struct table *t = result_table(r, "h", TABLE_HEAT);
-    table_column(t, COL_STRING, "row", "");
-    for (int i = 0; i < columns; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "c%d", i);
-        table_column(t, COL_FLOAT, name, "");
-    }
-    return t;
-}
-
-static void heat_is_a_ramp(void **state)
-{
-    (void)state;
-    struct result r = { 0 };
-    struct table *t = heat(&r, 5);
-    table_row(t);
-    table_str(t, "a");
-    table_float(t, 0);
-    table_float(t, 5.01);
-    table_float(t, 10);
-    table_float(t, NAN);
-    table_row(t);
-    table_str(t, "bb");
-    for (int i = 0; i < 5; i++)
-        table_float(t, 2.5 * i);
-    assert_text(&r, &plain,
-                "a   +@!!|\n"
-                "bb  :+#@|\n"
-                "' ' 0 to '@' 10.000 (lin); ! no number\ncolumns: c0 to c4\n");
-    struct style rank = plain;
-    rank.heat = HEAT_RANK;
-    char *text = text_of(&r, &rank);
-    assert_non_null(strstr(text, "(rank)"));
-    free(text);
-    struct style color = plain;
-    color.color = color.utf8 = true;
-    text = text_of(&r, &color);
-    assert_non_null(strstr(text, "bb \033[48;5;")); /* few rows have a line each */
-    assert_non_null(strstr(text, "!"));
-    free(text);
-    for (int i = 0; i < 39; i++) {
-        table_row(t);
-        table_str(t, "more");
-        for (int j = 0; j < 5; j++)
-            table_float(t, j);
-    }
-    text = text_of(&r, &color);
-    assert_non_null(strstr(text, "\xe2\x96\x80")); /* many share one with the next */
-    size_t lines = 0;
-    for (const char *p = text; *p; p++)
-        lines += *p == '\n';
-    assert_int_equal(lines, 21 + 2); /* 41 rows, the legend */
-    free(text);
-    color.glyphs = GLYPHS_ASCII;
-    text = text_of(&r, &color);
-    assert_null(strstr(text, "\xe2\x96\x80"));
-    free(text);
-    result_free(&r);
-}
-
-static void signs_show_in_a_heat_map(void **state)
-{
-    (void)state;
-    struct result r = { 0 };
-    struct table *t = heat(&r, 9);
-    table_row(t);
-    table_str(t, "a");
-    for (int i = 0; i < 9; i++)
-        table_float(t, (i - 4) * 0.25);
-    char *text = text_of(&r, &plain);
-    assert_memory_equal(text, "a Nn=- .+xX|\n", 13);
-    assert_non_null(strstr(text, "-1.0000 to 1.0000 (lin)"));
-    free(text);
-    struct style color = plain;
-    color.color = color.utf8 = true;
-    text = text_of(&r, &color);
-    assert_non_null(strstr(text, "blue -1.0000, white 0, orange 1.0000"));
-    free(text);
-    result_free(&r);
-}
-
-static void wide_heat_folds_and_keeps_peaks(void **state)
-{
-    (void)state;
-    struct result r = { 0 };
-    struct table *t = heat(&r, 1000);
-    table_row(t);
-    table_str(t, "a");
-    for (int i = 0; i < 1000; i++)
-        table_float(t, i == 501 ? 9 : 0);
-    char *text = text_of(&r, &plain);
-    assert_true(widest(text) <= 80);
-    assert_non_null(strchr(text, '@'));
-    assert_non_null(strstr(text, "13 in one"));
-    free(text);
-    result_free(&r);
-}
-
-static void histograms_have_bars(void **state)
-{
-    (void)state;
-    struct result r = { 0 };
-    struct table *t = result_table(&r, "h", TABLE_HIST);
-    table_column(t, COL_FLOAT, "from", "");
-    table_column(t, COL_FLOAT, "to", "");
-    table_column(t, COL_INT, "count", "");
-    static const int counts[] = { 1, 0, 1000, 500 };
-    for (int i = 0; i < 4; i++) {
-        table_row(t);
-        table_float(t, i);
-        table_float(t, i + 1);
-        table_int(t, counts[i]);
-    }
-    struct style narrow = plain;
-    narrow.width = 32;
-    assert_text(&r, &narrow,
-                "  from      to  count\n"
-                "     0  1.0000      1  .\n"
-                "1.0000  2.0000      0\n"
-                "2.0000  3.0000   1000  #########\n"
-                "3.0000  4.0000    500  #####\n");
-    result_free(&r);
 }
 
 static void errors_have_carets(void **state)
@@ -546,19 +389,19 @@ static void errors_have_carets(void **state)
     st_where(&e, "blk.99.out");
     st_at(&e, 8, 6);
     st_hint(&e, "blocks are 0..4");
-    render_error(&out, &e, STR("caf\xc3\xa9\tx blk.99 y"), "f:3: ", &plain);
+    render_error(&out, &e, STR("caf\xc3\xa9\tx blk.99 y"), "f:3: ", &rendered_plain);
     assert_string_equal(out.p, "f:3: error: no block 99 - blk.99.out\n"
                                "  caf\xc3\xa9\\tx blk.99 y\n"
                                "          ^~~~~~\n"
                                "blocks are 0..4\n");
     buf_clear(&out);
     st_fail(&e, ST_IO, "no such file");
-    render_error(&out, &e, STR("open x"), "", &plain);
+    render_error(&out, &e, STR("open x"), "", &rendered_plain);
     assert_string_equal(out.p, "error: no such file\n");
     buf_clear(&out);
     st_fail(&e, ST_CANCELLED, "interrupted"); /* no word of the line is to blame */
     st_at(&e, 6, 1);
-    render_error(&out, &e, STR("print w"), "", &plain);
+    render_error(&out, &e, STR("print w"), "", &rendered_plain);
     assert_string_equal(out.p, "interrupted\n");
     buf_free(&out);
 }
@@ -574,8 +417,8 @@ static void long_lines_show_the_place(void **state)
     for (int column = 0; column <= 1000; column += 100) {
         struct buf out = { 0 };
         st_at(&e, column, column == 700 ? 4 : 2000);
-        render_error(&out, &e, str_of(line, sizeof line), "", &plain);
-        assert_true(widest(out.p) <= 80);
+        render_error(&out, &e, str_of(line, sizeof line), "", &rendered_plain);
+        assert_true(rendered_columns(out.p) <= 80);
         const char *caret = strchr(strchr(strchr(out.p, '\n') + 1, '\n') + 1, '^');
         assert_non_null(caret);
         if (column == 700) {
@@ -603,10 +446,6 @@ int main(void)
         CASE(nothing_is_said_as_nothing),
         CASE(empty_columns_are_left_out), CASE(words_stand_in_the_place_of_numbers),
         CASE(brief_rows_are_packed),
-        CASE(heat_is_a_ramp),
-        CASE(signs_show_in_a_heat_map),
-        CASE(wide_heat_folds_and_keeps_peaks),
-        CASE(histograms_have_bars),
         CASE(errors_have_carets),
         CASE(long_lines_show_the_place),
     };
