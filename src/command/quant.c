@@ -251,6 +251,15 @@ void quant_moved(struct session *s, struct quant_place *from, struct result *out
         measured_table(s, &known, out);
 }
 
+/* Of a change that is about no weight. */
+static void say_points(const struct change *c, struct result *out)
+{
+    result_note(out, "activations of %zu %s (%s%s), and no weight", c->n_targets,
+                text_plural(c->n_targets, "point", "points"),
+                c->model->model->graph->values[c->targets[0].value].name,
+                c->n_targets > 1 ? ", ..." : "");
+}
+
 enum st quant_apply(struct session *s, struct session_model *m, const struct quant_item *list,
                     size_t n, const struct quant_method *method,
                     const struct quant_rounding *act,
@@ -273,7 +282,10 @@ enum st quant_apply(struct session *s, struct session_model *m, const struct qua
     look_before(s, q.change, &before);
     change_enter(s, text, q.change, out);
     const struct export_size is = export_size(s, m);
-    now_table(&q, list, n, method, &was, &is, result_table(out, "quant", TABLE_BRIEF));
+    if (n)
+        now_table(&q, list, n, method, &was, &is, result_table(out, "quant", TABLE_BRIEF));
+    else
+        say_points(q.change, out);
     local_table(&q, out);
     quant_say_no_file(&is, out);
     notes(s, &q, out);
@@ -302,10 +314,7 @@ enum st quant_points(struct session *s, struct str address, const struct numeric
     }
     look_before(s, c, &before);
     change_enter(s, text, c, out);
-    result_note(out, "activations of %zu %s (%s%s), and no weight", c->n_targets,
-                text_plural(c->n_targets, "point", "points"),
-                c->model->model->graph->values[c->targets[0].value].name,
-                c->n_targets > 1 ? ", ..." : "");
+    say_points(c, out);
     st = measured(s, &before, out, e);
     measured_before_free(&before);
     return st;
