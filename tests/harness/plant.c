@@ -86,3 +86,19 @@ struct run *plant_run(const struct model *m, enum compute mode, const int32_t *i
     assert_ok(run_forward(r, run_end(r), NULL, NULL, &e), &e);
     return r;
 }
+
+void plant_score_add(struct plant_score *s, int claims, int right)
+{
+    s->plants++;
+    s->found += right > 0;
+    s->claims += claims;
+    s->right += right;
+}
+
+void plant_score_expect(const char *what, const struct plant_score *s)
+{
+    print_message("# %s: found %d of %d, %d of %d claims right\n", what, s->found, s->plants,
+                  s->right, s->claims);
+    assert_int_equal(s->found, s->plants);
+    assert_true(s->right >= 0.95 * s->claims);
+}

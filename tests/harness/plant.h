@@ -32,4 +32,13 @@ struct model *plant_model(const struct original *o, const char *copy);
 /* A run of these tokens through the whole model. */
 struct run *plant_run(const struct model *m, enum compute mode, const int32_t *ids, int64_t n);
 
+/* How a tool did: plants that it found; what it said, and how much of that was the plant. */
+struct plant_score {
+    int plants, found, claims, right;
+};
+/* One plant more. */
+void plant_score_add(struct plant_score *s, int claims, int right);
+/* All were found, and of 100 claims 95 are right; the figures are printed. */
+void plant_score_expect(const char *what, const struct plant_score *s);
+
 #endif

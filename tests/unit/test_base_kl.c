@@ -64,6 +64,23 @@ static void a_model_is_near_its_own_file(void **state)
     scratch_end();
 }
 
+/* A file of log-probabilities that are drawn at random. */
+static void write_drawn(const int32_t *ids, int64_t vocab)
+{
+    struct logits_writer w;
+    struct err e = ERR_INIT;
+    uint64_t random = 9;
+    float *made = x_alloc((size_t)vocab * sizeof *made);
+    assert_ok(logits_create(&w, scratch_path("base"), CTX, vocab, CHUNKS, ids, &e), &e);
+    for (int i = 0; i < CHUNKS * SCORED; i++) {
+        for (int64_t k = 0; k < vocab; k++)
+            made[k] = (float)(unit_random(&random) % 2000) / 100 - 10;
+        logits_put(&w, made);
+    }
+    assert_ok(logits_finish(&w, &e), &e);
+    free(made);
+}
+
 /* Logits of the model under forms are not needed: rows that are not the model's own serve as well.
  */
 static void figures_are_plain_sums(void **state)
@@ -74,19 +91,10 @@ static void figures_are_plain_sums(void **state)
     const int64_t vocab = m->graph->vocab;
     const struct run_options o = { .mode = COMPUTE_EXACT };
     struct err e = ERR_INIT;
-    struct logits_writer w;
     int32_t ids[N];
-    uint64_t random = 9;
-    float *made = x_alloc((size_t)vocab * sizeof *made),
-          *row = x_alloc((size_t)vocab * sizeof *row);
+    float *row = x_alloc((size_t)vocab * sizeof *row);
     ids_of(ids, vocab);
-    assert_ok(logits_create(&w, scratch_path("base"), CTX, vocab, CHUNKS, ids, &e), &e);
-    for (int i = 0; i < CHUNKS * SCORED; i++) {
-        for (int64_t k = 0; k < vocab; k++)
-            made[k] = (float)(unit_random(&random) % 2000) / 100 - 10;
-        logits_put(&w, made);
-    }
-    assert_ok(logits_finish(&w, &e), &e);
+    write_drawn(ids, vocab);
     struct logits_base *base;
     struct base_divergence d;
     assert_ok(logits_open(scratch_path("base"), &base, &e), &e);
@@ -125,7 +133,6 @@ static void figures_are_plain_sums(void **state)
     assert_true(fabs(d.base_nll.value - nll / n) < 1e-6);
     logits_free(base);
     free(row);
-    free(made);
     model_free(m);
     assert_int_equal(mem_used(), 0);
     scratch_end();

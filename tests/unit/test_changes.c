@@ -486,44 +486,9 @@ static void evaluations_see_the_changes(void **unused)
     session_free(f.s);
 }
 
-static void bad_changes_change_nothing(void **unused)
-{
-    (void)unused;
-    struct fixture f = begin(llama, 0);
-    finish_run(&f, f.r);
-    refused(f.s, ST_SYNTAX, 10, "", "set tensor");
-    refused(f.s, ST_SYNTAX, 20, "", "set tensor blk.0.out");
-    refused(f.s, ST_SYNTAX, 22, "", "set tensor blk.0.out = ");
-    refused(f.s, ST_SYNTAX, 27, "", "set tensor blk.0.out = file");
-    refused(f.s, ST_SYNTAX, 31, "", "set tensor blk.0.out = file a b");
-    refused(f.s, ST_NOTFOUND, 11, "", "set tensor blk.0.ot = 0");
-    refused(f.s, ST_RANGE, 21, "", "set tensor blk.0.out[tok=8] = 0");
-    refused(f.s, ST_SYNTAX, 21, "", "set tensor blk.0.out[head=1] = 0");
-    refused(f.s, ST_UNSUPPORTED, 21, "", "set tensor blk.0.out[chan=top2(absmax)] = 0");
-    refused(f.s, ST_SYNTAX, 21, "", "set tensor blk.0.out@s0 = 0");
-    refused(f.s, ST_UNSUPPORTED, 7, "", "ablate blk.0.attn_q.weight");
-    refused(f.s, ST_RANGE, 23, "", "set tensor blk.0.out = 1e99");
-    refused(f.s, ST_SYNTAX, 23, "", "set tensor blk.0.out = *x");
-    refused(f.s, ST_RANGE, 23, "", "set tensor blk.0.out = blk.0.out[tok=1:3]");
-    refused(f.s, ST_IO, 28, "", "set tensor blk.0.out = file /nonexistent.npy");
-    refused(f.s, ST_SYNTAX, 6, "", "ablate");
-    refused(f.s, ST_SYNTAX, 17, "", "ablate blk.0.out median");
-    refused(f.s, ST_NOTFOUND, 7, "", "ablate nobody!blk.0.out");
-    assert_true(run_done(f.r->run)); /* it has not moved */
-    command(f.s, "ablate **");       /* everything there is */
-    assert_int_equal(f.s->changes.list[0]->n_targets, f.g->n_values);
-    struct trace t = trace(&f, f.r);
-    for (size_t i = 0; i < t.n; i++)
-        assert_true(t.data[i] == 0);
-    trace_free(&t);
-    session_close(f.s, f.s->models.model);
-    assert_int_equal(f.s->changes.n, 0);
-    session_free(f.s);
-}
-
 UNIT_MAIN(CASE(an_edit_changes_its_slice_and_what_follows), CASE(edits_set_add_and_copy),
           CASE(a_mean_is_over_the_chosen_tokens), CASE(a_skip_is_a_zeroed_output),
           CASE(patches_restore_a_clean_run), CASE(a_patch_takes_the_slice_only),
           CASE(changes_survive_time_and_new_runs), CASE(an_edit_inside_a_fused_kernel_opens_it),
           CASE(later_checkpoints_are_stale), CASE(weights_of_another_file),
-          CASE(evaluations_see_the_changes), CASE(bad_changes_change_nothing))
+          CASE(evaluations_see_the_changes))

@@ -171,6 +171,23 @@ static int files_in_scratch(void)
     return n;
 }
 
+/* A model beside its reference, a set of texts and a run at its end. */
+static struct session *measuring(void)
+{
+    struct session *s = session_new();
+    struct session_model *m;
+    struct err e = ERR_INIT;
+    char line[4200];
+    assert_ok(session_open(s, golden_path("models/llama-gqa-tied-q4_0.gguf"), "q", &m, &e), &e);
+    snprintf(line, sizeof line, "ref \"%s\"", golden_path("models/llama-gqa-tied.gguf"));
+    assert_ok(command(s, line, &e), &e);
+    snprintf(line, sizeof line, "data \"%s\" tokens 2560", golden_path("text/prose.txt"));
+    assert_ok(command(s, line, &e), &e);
+    assert_ok(command(s, "prompt -t 5,9,3,7,11,2,8,4", &e), &e);
+    assert_ok(command(s, "run", &e), &e);
+    return s;
+}
+
 /* What measures, quantizes and writes: nothing is changed and no file lies about, whole or half;
  * the same command then does its work, which leaves `files` behind. */
 static void measurements_and_writers_are_interrupted(void **state)
@@ -194,17 +211,9 @@ static void measurements_and_writers_are_interrupted(void **state)
     };
     volatile sig_atomic_t cancel = 0;
     struct progress progress = { .cancel = &cancel };
-    struct session *s = session_new();
-    struct session_model *m;
+    struct session *s = measuring();
     struct err e = ERR_INIT;
     char line[4200], folder[2000];
-    assert_ok(session_open(s, golden_path("models/llama-gqa-tied-q4_0.gguf"), "q", &m, &e), &e);
-    snprintf(line, sizeof line, "ref \"%s\"", golden_path("models/llama-gqa-tied.gguf"));
-    assert_ok(command(s, line, &e), &e);
-    snprintf(line, sizeof line, "data \"%s\" tokens 2560", golden_path("text/prose.txt"));
-    assert_ok(command(s, line, &e), &e);
-    assert_ok(command(s, "prompt -t 5,9,3,7,11,2,8,4", &e), &e);
-    assert_ok(command(s, "run", &e), &e);
     s->progress = &progress;
     scratch_begin();
     snprintf(folder, sizeof folder, "%s", scratch_path(""));

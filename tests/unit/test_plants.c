@@ -23,27 +23,6 @@
 enum { PLANTS = 200, FEW = 20 /* in a model of QDB_DATA */, N_IDS = 8 };
 static const int32_t ids[N_IDS] = { 5, 9, 3, 7, 11, 2, 8, 4 };
 
-/* How a tool did: plants that it found; what it said, and how much of that was the plant. */
-struct score {
-    int plants, found, claims, right;
-};
-
-static void add_score(struct score *s, int claims, int right)
-{
-    s->plants++;
-    s->found += right > 0;
-    s->claims += claims;
-    s->right += right;
-}
-
-static void expect_score(const char *what, const struct score *s)
-{
-    print_message("# %s: found %d of %d, %d of %d claims right\n", what, s->found, s->plants,
-                  s->right, s->claims);
-    assert_int_equal(s->found, s->plants);
-    assert_true(s->right >= 0.95 * s->claims);
-}
-
 /* Plants made by `test` in one file. */
 static void in_file(const char *path, int plants, uint64_t seed,
                     void (*test)(const struct original *o, int plants, uint64_t seed))
@@ -55,7 +34,7 @@ static void in_file(const char *path, int plants, uint64_t seed,
 
 /* Findings of one check about matrices, and how many name this row of this weight. */
 static void lint_score(const struct model *m, const char *check, const struct weight *planted,
-                       int64_t row, struct score *score)
+                       int64_t row, struct plant_score *score)
 {
     struct err e = ERR_INIT;
     struct lint l;
@@ -72,7 +51,7 @@ static void lint_score(const struct model *m, const char *check, const struct we
                  && (at[strlen(text)] < '0' || at[strlen(text)] > '9');
     }
     lint_free(&l);
-    add_score(score, claims, right);
+    plant_score_add(score, claims, right);
 }
 
 /* ---- a NaN scale ---- */
@@ -91,7 +70,7 @@ static bool has_nan(struct run *r, int value)
 /* Does the catch stop at the first point of all with a NaN, that is made with the weight, at an
  * element of the row? No stop: no point has one. */
 static void catch_score(const char *path, const struct weight *planted, int64_t row,
-                        struct score *score)
+                        struct plant_score *score)
 {
     struct err e = ERR_INIT;
     struct session_run *r;
@@ -112,12 +91,12 @@ static void catch_score(const char *path, const struct weight *planted, int64_t 
             right = right
                     && (g->values[v].node >= g->values[s->hit.value].node || !has_nan(r->run, v));
     }
-    add_score(score, stop.reason == STOP_CATCH, right);
+    plant_score_add(score, stop.reason == STOP_CATCH, right);
     session_free(s);
 }
 
 static void why_score(struct run *r, const struct weight *planted, int64_t row, int64_t block,
-                      struct score *score)
+                      struct plant_score *score)
 {
     struct err e = ERR_INIT;
     struct tensor x;
@@ -128,13 +107,13 @@ static void why_score(struct run *r, const struct weight *planted, int64_t row, 
     while (at >= 0 && !isnan(x.data[at]))
         at--;
     if (at < 0) {
-        add_score(score, 0, 0);
+        plant_score_add(score, 0, 0);
         return;
     }
     assert_ok(why_of(r, 0, g->logits, at, &w, &e), &e);
     const struct why_step *birth = &w.steps[w.n - 1];
     const struct node *node = &g->nodes[g->values[birth->value].node];
-    add_score(score, 1,
+    plant_score_add(score, 1,
               birth->verdict == WHY_WEIGHT
                   && str_eq(node->w[birth->cause.slot]->name, planted->name)
                   && birth->cause.row == row
@@ -144,7 +123,7 @@ static void why_score(struct run *r, const struct weight *planted, int64_t row, 
 
 static void nan_scales(const struct original *o, int plants, uint64_t seed)
 {
-    struct score lint = { 0 }, caught = { 0 }, why = { 0 };
+    struct plant_score lint = { 0 }, caught = { 0 }, why = { 0 };
     for (int i = 0; i < plants; i++) {
         const struct weight *w = plant_draw(o, "q4_0", &seed);
         const struct format_info *f = format_info(w->format);
@@ -163,9 +142,9 @@ static void nan_scales(const struct original *o, int plants, uint64_t seed)
         model_free(m);
         free(copy);
     }
-    expect_score("NaN scales, lint", &lint);
-    expect_score("NaN scales, catch nan", &caught);
-    expect_score("NaN scales, why", &why);
+    plant_score_expect("NaN scales, lint", &lint);
+    plant_score_expect("NaN scales, catch nan", &caught);
+    plant_score_expect("NaN scales, why", &why);
 }
 
 static void a_nan_scale_is_found_by_lint_catch_and_why(void **unused)
@@ -184,7 +163,7 @@ static void a_nan_scale_of_a_real_model(void **unused)
 
 /* What diverge goes by: which ops make an error of their own on the reference's input. */
 static void made_here(struct run *r, struct run *ref, const struct weight *planted, int64_t row,
-                      struct score *score)
+                      struct plant_score *score)
 {
     struct err e = ERR_INIT;
     int claims = 0, right = 0;
@@ -204,12 +183,12 @@ static void made_here(struct run *r, struct run *ref, const struct weight *plant
         claims++;
         right += w && str_eq(w->name, planted->name) && at == row;
     }
-    add_score(score, claims, right);
+    plant_score_add(score, claims, right);
 }
 
 /* What qerr says: rows with an error, and blocks (where the format has any), over all weights. */
 static void qerr_score(const struct model *m, const struct model *ref, const struct weight *planted,
-                       int64_t row, int64_t block, struct score *score)
+                       int64_t row, int64_t block, struct plant_score *score)
 {
     struct err e = ERR_INIT;
     int claims = 0, right = 0;
@@ -231,7 +210,7 @@ static void qerr_score(const struct model *m, const struct model *ref, const str
         }
         qerr_free(&q);
     }
-    add_score(score, claims, right);
+    plant_score_add(score, claims, right);
 }
 
 /* A scale with the wrong sign, or 16 times too large; nothing where the scale is 0. */
@@ -251,7 +230,7 @@ static void spoiled(const struct original *o, int plants, uint64_t seed, const c
 {
     const bool zero = !strcmp(format, "f32");
     struct run *ref = plant_run(o->m, COMPUTE_EXACT, ids, N_IDS);
-    struct score lint = { 0 }, qerr = { 0 }, diverge = { 0 };
+    struct plant_score lint = { 0 }, qerr = { 0 }, diverge = { 0 };
     while (diverge.plants < plants) {
         const struct weight *w = plant_draw(o, format, &seed);
         const int64_t row = (int64_t)(unit_random(&seed) % w->rows);
@@ -274,9 +253,9 @@ static void spoiled(const struct original *o, int plants, uint64_t seed, const c
         free(copy);
     }
     if (zero)
-        expect_score("zeroed rows, lint", &lint);
-    expect_score(zero ? "zeroed rows, qerr" : "wrong scales, qerr", &qerr);
-    expect_score(zero ? "zeroed rows, diverge" : "wrong scales, diverge", &diverge);
+        plant_score_expect("zeroed rows, lint", &lint);
+    plant_score_expect(zero ? "zeroed rows, qerr" : "wrong scales, qerr", &qerr);
+    plant_score_expect(zero ? "zeroed rows, diverge" : "wrong scales, diverge", &diverge);
     run_free(ref);
 }
 
@@ -376,7 +355,7 @@ static bool same_logits(struct run *r, struct run *ref)
 
 /* Points whose largest outlier(4) channel is not that of the reference. */
 static void outlier_score(struct run *r, struct run *ref, int value, int64_t channel,
-                          struct score *score)
+                          struct plant_score *score)
 {
     struct err e = ERR_INIT;
     int claims = 0, right = 0;
@@ -405,12 +384,12 @@ static void outlier_score(struct run *r, struct run *ref, int value, int64_t cha
         claims++;
         right += v == value && report[0].absmax_col == channel;
     }
-    add_score(score, claims, right);
+    plant_score_add(score, claims, right);
 }
 
 /* Points that have less head-room than in the reference. */
 static void overflow_score(struct run *r, struct run *ref, int value, int64_t channel,
-                           struct score *score)
+                           struct plant_score *score)
 {
     struct err e = ERR_INIT;
     int claims = 0, right = 0;
@@ -429,12 +408,12 @@ static void overflow_score(struct run *r, struct run *ref, int value, int64_t ch
     }
     free(want);
     free(x);
-    add_score(score, claims, right);
+    plant_score_add(score, claims, right);
 }
 
 /* In q8_0 and mode native, the large channel drowns its block: the first point that diverges from
  * the file as it is is one of the two that read the channel. */
-static void native_score(const char *path, int block, struct score *score)
+static void native_score(const char *path, int block, struct plant_score *score)
 {
     struct session *s = session_new();
     char line[600];
@@ -451,14 +430,14 @@ static void native_score(const char *path, int block, struct score *score)
             right |= !strcmp(name, line);
         }
     }
-    add_score(score, s->hit.run != NULL, right);
+    plant_score_add(score, s->hit.run != NULL, right);
     session_free(s);
 }
 
 static void large_channels(const struct original *o, int plants, uint64_t seed)
 {
     struct run *ref = plant_run(o->m, COMPUTE_EXACT, ids, N_IDS);
-    struct score outliers = { 0 }, overflow = { 0 }, diverge = { 0 };
+    struct plant_score outliers = { 0 }, overflow = { 0 }, diverge = { 0 };
     const struct graph *g = run_graph(ref);
     const bool q8_0 = g->width % 32 == 0;
     int same = 0;
@@ -480,10 +459,10 @@ static void large_channels(const struct original *o, int plants, uint64_t seed)
         free(copy);
     }
     assert_int_equal(same, plants); /* powers of two: the same bits */
-    expect_score("large channels, outliers", &outliers);
-    expect_score("large channels, overflow", &overflow);
+    plant_score_expect("large channels, outliers", &outliers);
+    plant_score_expect("large channels, overflow", &overflow);
     if (q8_0)
-        expect_score("large channels, diverge in native mode", &diverge);
+        plant_score_expect("large channels, diverge in native mode", &diverge);
     run_free(ref);
 }
 
