@@ -24,9 +24,21 @@ static inline int32_t largest(const float *x, int n)
     return max;
 }
 
-/* The first value of that magnitude, with its sign. */
-static inline float first_of(const float *x, int32_t magnitude)
+/* The first of n values that has that magnitude, with its sign. To go and find it costs more than
+ * all else that is done to them; only where there are two with different signs it must be. */
+static inline float first_of(const float *x, int n, int32_t magnitude)
 {
+    int32_t most = 0;   /* as integers, negative numbers are below all others */
+    uint32_t least = 0; /* without a sign, above them */
+    for (int i = 0; i < n; i++) {
+        const uint32_t bits = bits_of_float(x[i]);
+        most = (int32_t)bits > most ? (int32_t)bits : most;
+        least = bits > least ? bits : least;
+    }
+    if (most != magnitude)
+        return float_of_bits(least);
+    if (least != ((uint32_t)magnitude | 0x80000000u))
+        return float_of_bits((uint32_t)most);
     while ((bits_of_float(*x) & 0x7fffffffu) != (uint32_t)magnitude)
         x++;
     return *x;
@@ -74,7 +86,7 @@ static inline void set_block(bool super, int n, const float *x, int8_t *code, fl
         return;
     }
     if (super) { /* the value of the largest magnitude becomes -127 */
-        const float scale = -127.0f / first_of(x, max);
+        const float scale = -127.0f / first_of(x, n, max);
         round_codes(x, n, scale, code);
         *d = 1.0f / scale;
         return;

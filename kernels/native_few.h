@@ -47,8 +47,10 @@ static void few_panel(const struct native_weights *w, const struct native_acts *
         const int rows = w->rows - r < WIDTH ? w->rows - r : WIDTH;
         const uint8_t *p = w->data + (size_t)r * w->row_bytes;
         uint8_t *copy = rows < WIDTH ? copy_rows(p, rows, w->row_bytes, used) : NULL;
-        for (int t = 0; t < x->tokens; t++)
+        for (int t = 0; t < x->tokens; t++) {
             sum[t] = I(setzero_ps)();
+            __builtin_prefetch(y + t * stride + r, 1, 2); /* lines of their own, far apart */
+        }
         const struct few_rows at = { copy ? copy : p, copy ? used : w->row_bytes,
                                      p + WIDTH * w->row_bytes + AHEAD };
         /* To translate the address of a page takes as long as to read it: the pages of a panel are
