@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Mode native with weights in halves: products with activations that are halves too, which float32
- * holds without rounding, so that one fused with its addition gives the bits of two steps.
- * docs/modes.md fixes the order. Included once per level, after level_body.h. */
+/* Mode native with weights in halves or brain floats: products with activations that are the same,
+ * which float32 holds without rounding, so that one fused with its addition gives the bits of two
+ * steps. docs/modes.md fixes the order. Included once per level, after its LEVEL_VECTOR. */
 #ifndef QDB_KERNELS_HALVES_BODY_H
 #define QDB_KERNELS_HALVES_BODY_H
 
-#include "kernels/level_body.h"
+#include "kernels/brains_body.h"
+#include "kernels/lanes_body.h"
 #include "kernels/plain_part_body.h"
 
 enum {
@@ -13,64 +14,84 @@ enum {
     HALVES_STEP = 2 * LANES
 };
 
-INLINE void add_exact_product(part *sum, part a, part b)
+/* Bytes of an activation. */
+INLINE int halves_bytes(enum plain_kind kind) { return kind == PLAIN_BF16 ? 2 : 4; }
+
+INLINE part part_of_bytes(const uint8_t *p)
 {
-#if LEVEL_VECTOR == 64
-    *sum = (part)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)*sum);
-#elif LEVEL_VECTOR == 32
-    *sum = (part)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)*sum);
-#else
-    *sum = *sum + a * b;
-#endif
+    part v;
+    memcpy(&v, p, sizeof v);
+    return v;
 }
 
-/* Part i of sum[r][t] += HALVES_STEP columns; the counts are constants after inlining. */
-INLINE void halves_step(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                        const float *x, int64_t n, int tokens, int i,
-                        part sum[][BLOCK_TOKENS])
+/* sum[r][t] += the vectors from float, or pair of brain floats, `at` on; the counts are constants
+ * after inlining. */
+INLINE void halves_vector(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
+                          const uint8_t *x, size_t token_bytes, int tokens, int64_t at,
+                          part sum[][BLOCK_TOKENS])
 {
-    UNROLL for (int half = 0; half < 2; half++)
+    const bool pairs = kind == PLAIN_BF16;
+    part a[HALVES_ROWS];
+    UNROLL for (int r = 0; r < rows; r++)
     {
-        const int64_t at = half * LANES + i * (LANES / PARTS);
-        part a[HALVES_ROWS], b;
+        const uint8_t *row = w + (size_t)r * row_bytes;
+        a[r] = pairs ? brains_in_range(part_of_bytes(row + 4 * at)) : plain_part(kind, row, at);
+    }
+    UNROLL for (int t = 0; t < tokens; t++)
+    {
+        const part b = part_of_bytes(x + (size_t)t * token_bytes + 4 * at);
         UNROLL for (int r = 0; r < rows; r++)
-            a[r] = plain_part(kind, w + (size_t)r * row_bytes, at);
-        UNROLL for (int t = 0; t < tokens; t++)
         {
-            memcpy(&b, x + t * n + at, sizeof b);
-            UNROLL for (int r = 0; r < rows; r++) add_exact_product(&sum[r][t], a[r], b);
+            if (pairs)
+                add_pairs(&sum[r][t], a[r], b);
+            else
+                add_exact_product(&sum[r][t], a[r], b);
         }
     }
 }
 
+/* Part i of HALVES_STEP columns. */
+INLINE void halves_step(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
+                        const uint8_t *x, size_t token_bytes, int tokens, int i,
+                        part sum[][BLOCK_TOKENS])
+{
+    const int64_t at = i * (LANES / PARTS);
+    halves_vector(kind, w, row_bytes, rows, x, token_bytes, tokens, at, sum);
+    if (kind != PLAIN_BF16)
+        halves_vector(kind, w, row_bytes, rows, x, token_bytes, tokens, LANES + at, sum);
+}
+
 /* The last columns, filled up with zeros. */
+enum { HALVES_REST = HALVES_STEP * (int)sizeof(float) };
 struct halves_rest {
-    float w[HALVES_ROWS * HALVES_STEP], x[BLOCK_TOKENS * HALVES_STEP];
+    uint8_t w[HALVES_ROWS * HALVES_REST], x[BLOCK_TOKENS * HALVES_REST];
 };
 
 INLINE void halves_rest_of(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                           const float *x, int64_t n, int tokens, int64_t some,
+                           const uint8_t *x, size_t token_bytes, int tokens, int64_t some,
                            struct halves_rest *out)
 {
     memset(out, 0, sizeof *out);
     for (int r = 0; r < rows; r++)
-        plain_tail(kind, w + (size_t)r * row_bytes, some, out->w + r * HALVES_STEP);
+        memcpy(out->w + r * HALVES_REST, w + (size_t)r * row_bytes,
+               (size_t)(some * plain_bytes(kind)));
     for (int t = 0; t < tokens; t++)
-        memcpy(out->x + t * HALVES_STEP, x + t * n, (size_t)some * sizeof *x);
+        memcpy(out->x + t * HALVES_REST, x + (size_t)t * token_bytes,
+               (size_t)(some * halves_bytes(kind)));
 }
 
 /* Some rows times `tokens` tokens. Memory is asked for ahead where weights come from it. */
 INLINE void halves_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                        const float *x, int64_t n, int tokens, float *y, int64_t stride)
+                        const uint8_t *x, int64_t n, int tokens, float *y, int64_t stride)
 {
-    enum { BYTES_OF_STEP = HALVES_STEP * (int)sizeof(float) };
     const uint8_t *ahead = w + PLAIN_AHEAD + (size_t)rows * row_bytes;
     const int64_t whole = n / HALVES_STEP * HALVES_STEP;
+    const size_t token_bytes = (size_t)(n * halves_bytes(kind));
     struct lanes sum[HALVES_ROWS][BLOCK_TOKENS];
     struct halves_rest rest;
     if (whole < n)
-        halves_rest_of(kind, w + whole * plain_bytes(kind), row_bytes, rows, x + whole, n, tokens,
-                       n - whole, &rest);
+        halves_rest_of(kind, w + whole * plain_bytes(kind), row_bytes, rows,
+                       x + whole * halves_bytes(kind), token_bytes, tokens, n - whole, &rest);
     EACH_PART
     {
         part s[HALVES_ROWS][BLOCK_TOKENS];
@@ -81,11 +102,11 @@ INLINE void halves_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes
                 UNROLL for (int r = 0; r < rows; r++)
                     __builtin_prefetch(ahead + (size_t)r * row_bytes + c * plain_bytes(kind), 0,
                                        2);
-            halves_step(kind, from, row_bytes, rows, x + c, n, tokens, i, s);
+            halves_step(kind, from, row_bytes, rows, x + c * halves_bytes(kind), token_bytes,
+                        tokens, i, s);
         }
         if (whole < n)
-            halves_step(PLAIN_F32, (const uint8_t *)rest.w, BYTES_OF_STEP, rows, rest.x,
-                        HALVES_STEP, tokens, i, s);
+            halves_step(kind, rest.w, HALVES_REST, rows, rest.x, HALVES_REST, tokens, i, s);
         EACH(rows, tokens) sum[r][t].p[i] = s[r][t];
     }
     EACH(rows, tokens) y[t * stride + r] = lanes_sum(&sum[r][t]);
@@ -93,7 +114,7 @@ INLINE void halves_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes
 
 /* All rows times `tokens` tokens. */
 INLINE void halves_block(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                         const float *x, int64_t n, int tokens, float *y, int64_t stride)
+                         const uint8_t *x, int64_t n, int tokens, float *y, int64_t stride)
 {
     int r = 0;
     for (; r + HALVES_ROWS <= rows; r += HALVES_ROWS, w += HALVES_ROWS * row_bytes)
@@ -103,29 +124,30 @@ INLINE void halves_block(enum plain_kind kind, const uint8_t *w, size_t row_byte
 }
 
 INLINE void halves_tokens(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                          const float *x, int64_t tokens, int64_t n, float *y, int64_t stride)
+                          const uint8_t *x, int64_t tokens, int64_t n, float *y, int64_t stride)
 {
+    const int64_t next = n * halves_bytes(kind);
     int64_t t = 0;
     for (; t + BLOCK_TOKENS <= tokens; t += BLOCK_TOKENS)
-        halves_block(kind, w, row_bytes, rows, x + t * n, n, BLOCK_TOKENS, y + t * stride, stride);
+        halves_block(kind, w, row_bytes, rows, x + t * next, n, BLOCK_TOKENS, y + t * stride,
+                     stride);
     for (; t + 2 <= tokens; t += 2)
-        halves_block(kind, w, row_bytes, rows, x + t * n, n, 2, y + t * stride, stride);
+        halves_block(kind, w, row_bytes, rows, x + t * next, n, 2, y + t * stride, stride);
     for (; t < tokens; t++)
-        halves_block(kind, w, row_bytes, rows, x + t * n, n, 1, y + t * stride, stride);
+        halves_block(kind, w, row_bytes, rows, x + t * next, n, 1, y + t * stride, stride);
 }
 
 static void halves_rows(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                        const float *x, int64_t tokens, int64_t n, float *y, int64_t stride)
+                        const void *x, int64_t tokens, int64_t n, float *y, int64_t stride)
 {
+    if (kind == PLAIN_BF16)
+        halves_tokens(PLAIN_BF16, w, row_bytes, rows, x, tokens, n, y, stride);
 #ifdef __F16C__
-    if (kind == PLAIN_F16) {
+    else if (kind == PLAIN_F16)
         halves_tokens(PLAIN_F16, w, row_bytes, rows, x, tokens, n, y, stride);
-        return;
-    }
-#else
-    (void)kind;
 #endif
-    halves_tokens(PLAIN_F32, w, row_bytes, rows, x, tokens, n, y, stride);
+    else
+        halves_tokens(PLAIN_F32, w, row_bytes, rows, x, tokens, n, y, stride);
 }
 
 #endif

@@ -82,11 +82,12 @@ struct level {
      * for a few tokens. */
     void (*plain_rows[PLAIN__COUNT])(const uint8_t *w, size_t row_bytes, int rows, const float *x,
                                      int64_t tokens, int64_t n, float *y, int64_t stride);
-    /* The same of numbers that are halves, x among them, in the order that docs/modes.md has for
-     * mode native; weights lie there as floats or, where plain_rows has them, halves. */
+    /* The same in the order that docs/modes.md has for mode native: of halves, x among them, all as
+     * floats, or weights, where plain_rows has them, as halves; or of brain floats, x as to_brains
+     * leaves it. */
     void (*halves_rows)(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                        const float *x, int64_t tokens, int64_t n, float *y, int64_t stride);
-    panel_kernel *panels[PANEL__COUNT]; /* for many tokens */
+                        const void *x, int64_t tokens, int64_t n, float *y, int64_t stride);
+    const struct panel_ops *panels[PANEL__COUNT]; /* for many tokens */
     /* Scores of a part with keys [from, end), and channels [from, end) of its values mixed into z;
      * see kernels/attention.h. */
     void (*attention_scores)(const struct attention *a, const struct attention_part *p,
@@ -95,6 +96,9 @@ struct level {
                           int64_t end, float *z, float *scratch);
     /* Each of n numbers to the nearest half, ties to even. */
     void (*to_halves)(const float *x, int64_t n, uint16_t *h);
+    /* To the nearest brain float, ties to even; magnitudes out of the range in which products and
+     * their sums are exact, or at least not denormal (docs/modes.md), to zero and to infinity. */
+    void (*to_brains)(const float *x, int64_t n, uint16_t *h);
     struct row_kernels row;
     struct logits_kernels logits;
     struct scan_kernels scan;
@@ -125,6 +129,9 @@ void level_force(const struct level *l);
 
 extern const struct level level_c, level_avx2, level_avx512, level_avx512bf16, level_amx;
 extern const struct fast_ops fast_bf16, fast_amx;
+extern const struct panel_ops panel_pairs; /* of brain floats */
+void halves_rows_pairs(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
+                       const void *x, int64_t tokens, int64_t n, float *y, int64_t stride);
 extern const struct encode_ops encode_c, encode_avx2, encode_avx512;
 
 #endif

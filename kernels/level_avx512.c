@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Levels avx512, avx512bf16 and amx: the portable kernels for CPUs with AVX-512; this file alone is
- * compiled for it. The levels differ in mode fast alone. */
+ * compiled for it. The levels differ in mode fast and in the way to multiply
+ * brain floats. */
 #ifdef __x86_64__
 #define LEVEL_VECTOR 64
 #include "kernels/attention_body.h"
@@ -26,11 +27,11 @@ static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pa
 #define AVX512_FEATURES \
     FEATURES(AVX2) | FEATURES(F16C) | FEATURES(FMA) | FEATURES(AVX512F) | FEATURES(AVX512BW) \
         | FEATURES(AVX512VL) | FEATURES(AVX512VNNI)
-#define AVX512_KERNELS \
+#define AVX512_KERNELS(few, brains) \
     .rows = LEVEL_MAX_ROWS, .dot_rows = dot_rows, .plain_rows = PLAIN_KERNELS, \
-    .halves_rows = halves_rows, .panels = PANEL_KERNELS, \
+    .halves_rows = (few), .panels = { &panel_halves, (brains) }, \
     .attention_scores = attention_scores_level, .attention_mix = attention_mix_level, \
-    .to_halves = to_halves, .row = ROW_KERNELS, .logits = LOGITS_KERNELS, \
+    .to_halves = to_halves, .to_brains = to_brains, .row = ROW_KERNELS, .logits = LOGITS_KERNELS, \
     .scan = SCAN_KERNELS, .moments = moments_of_floats, .native = &native, .decode = decode, \
     .encode = &encode_avx512
 
@@ -38,23 +39,23 @@ const struct level level_avx512 = {
     .name = "avx512",
     .brief = "AVX-512 F, BW, VL, VNNI",
     .needs = AVX512_FEATURES,
-    AVX512_KERNELS,
+    AVX512_KERNELS(halves_rows, &panel_brains),
     .fast = &fast,
 };
 
 const struct level level_avx512bf16 = {
     .name = "avx512bf16",
-    .brief = "avx512, with BF16 for mode fast",
+    .brief = "avx512, with BF16",
     .needs = AVX512_FEATURES | FEATURES(AVX512BF16),
     .slow = bf16_slow,
-    AVX512_KERNELS,
+    AVX512_KERNELS(halves_rows_pairs, &panel_pairs),
     .fast = &fast_bf16,
 };
 const struct level level_amx = {
     .name = "amx",
     .brief = "avx512, with the tiles of AMX for mode fast",
     .needs = AVX512_FEATURES | FEATURES(AVX512BF16) | FEATURES(AMX_TILE) | FEATURES(AMX_BF16),
-    AVX512_KERNELS,
+    AVX512_KERNELS(halves_rows, &panel_brains),
     .fast = &fast_amx,
 };
 #else

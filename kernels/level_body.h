@@ -6,30 +6,16 @@
 
 #include <string.h>
 
+#include "kernels/lanes_body.h"
 #include "kernels/level.h"
-#include "kernels/part_body.h"
 
-/* Sixteen lanes whatever the machine's vectors are, so that the order of additions is part of the
- * source: PARTS vectors of LEVEL_VECTOR bytes. Vectors never cross a call: everything that takes
- * one is inlined. */
 enum {
-    LANES = 16,
     TILE = 4 * LANES, /* elements that make one leaf of the tree of sums */
     TREE_MAX = 32,    /* levels: enough for any int64 count of tiles that fits memory */
-    PARTS = LANES * (int)sizeof(float) / LEVEL_VECTOR,
     BLOCK_ROWS = 2,
-    BLOCK_TOKENS = 4, /* sums that are made together, to share loads */
-    KNOT = 4,         /* tiles that are added in registers: a node of level 2 */
-    STRETCH = 512     /* columns of a block of tokens that stay in the first-level cache */
+    KNOT = 4,     /* tiles that are added in registers: a node of level 2 */
+    STRETCH = 512 /* columns of a block of tokens that stay in the first-level cache */
 };
-
-struct lanes {
-    part p[PARTS];
-};
-
-#define EACH_PART UNROLL for (int i = 0; i < PARTS; i++)
-#define EACH(rows, tokens) \
-    UNROLL for (int r = 0; r < (rows); r++) UNROLL for (int t = 0; t < (tokens); t++)
 
 /* memcpy rather than a cast: the rows of a file are aligned to nothing. */
 INLINE void load(struct lanes *v, const float *p)
@@ -53,16 +39,6 @@ INLINE void tile_product(part *out, const float *a, const float *b, int i)
         memcpy(&y[k], b + k * LANES + i * WIDTH, sizeof y[k]);
     }
     *out = (x[0] * y[0] + x[1] * y[1]) + (x[2] * y[2] + x[3] * y[3]);
-}
-
-/* Lanes i and i + 8, then i + 4, i + 2, i + 1. */
-INLINE float lanes_sum(const struct lanes *sum)
-{
-    float v[LANES];
-    memcpy(v, sum, sizeof v);
-    UNROLL for (int half = LANES / 2; half; half /= 2) UNROLL for (int i = 0; i < half; i++)
-        v[i] += v[i + half];
-    return v[0];
 }
 
 /* The products of a tile that is cut short at `n` elements, as if padded with zeros. */

@@ -38,10 +38,11 @@ struct exact_job {
     const struct matrix *w;
     const struct format_info *format;
     struct decoder decoder;
-    const float *bias, *x;
+    const float *bias;
+    const void *x; /* floats; brain floats with `halves` and weights in bf16 */
     float *y;
     int64_t tokens;
-    bool halves; /* weights and activations: in the order of mode native */
+    bool halves; /* weights and activations in 16 bits: in the order of mode native */
 };
 
 /* Rows r .. r + n as floats: where they lie, or decoded into `room`. Rows that cross the lines of
@@ -62,14 +63,16 @@ static const float *float_rows(const struct exact_job *j, int64_t r, int n, floa
 /* More tokens are worth writing the floats of a row down. */
 enum { FEW_TOKENS = 8 };
 
-/* The kind of a format that is multiplied as it lies in memory, or PLAIN__COUNT. */
-static enum plain_kind plain_kind_of(const struct format_info *f)
+/* The kind of a format that the level multiplies as it lies in memory, or PLAIN__COUNT. */
+static enum plain_kind plain_kind_of(const struct exact_job *j)
 {
     static const char *const names[PLAIN__COUNT] = { "f32", "f16", "bf16" };
     int kind = 0;
-    while (kind < PLAIN__COUNT && (!level_now()->plain_rows[kind] || strcmp(f->name, names[kind])))
+    while (kind < PLAIN__COUNT && strcmp(j->format->name, names[kind]))
         kind++;
-    return (enum plain_kind)kind;
+    const bool pairs = j->halves && kind == PLAIN_BF16; /* no level needs floats of them */
+    return pairs || (kind < PLAIN__COUNT && j->level->plain_rows[kind]) ? (enum plain_kind)kind
+                                                                        : PLAIN__COUNT;
 }
 
 static void plain_chunk(void *data, int64_t chunk, int worker)
@@ -80,12 +83,13 @@ static void plain_chunk(void *data, int64_t chunk, int worker)
     const int64_t first = chunk * CHUNK, left = w->rows - first;
     const int rows = left < CHUNK ? (int)left : CHUNK;
     const uint8_t *from = (const uint8_t *)w->data + (size_t)first * w->row_bytes;
+    const enum plain_kind kind = plain_kind_of(j);
     if (j->halves)
-        j->level->halves_rows(PLAIN_F16, from, w->row_bytes, rows, j->x, j->tokens, w->cols,
+        j->level->halves_rows(kind, from, w->row_bytes, rows, j->x, j->tokens, w->cols,
                               j->y + first, w->rows);
     else
-        j->level->plain_rows[plain_kind_of(j->format)](from, w->row_bytes, rows, j->x, j->tokens,
-                                                       w->cols, j->y + first, w->rows);
+        j->level->plain_rows[kind](from, w->row_bytes, rows, j->x, j->tokens, w->cols,
+                                   j->y + first, w->rows);
     for (int64_t t = 0; j->bias && t < j->tokens; t++)
         for (int r = 0; r < rows; r++)
             j->y[t * w->rows + first + r] += j->bias[first + r];
@@ -118,13 +122,13 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
     free(memory);
 }
 
-static void exact_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens,
+static void exact_mul(const struct matrix *w, const float *bias, const void *x, int64_t tokens,
                       bool halves, float *y, struct pool *pool,
                       const volatile sig_atomic_t *cancel)
 {
     struct exact_job j = { level_now(), w, format_info(w->format), decoder_of(w->format),
                            bias, x, y, tokens, halves };
-    if (tokens <= FEW_TOKENS && plain_kind_of(j.format) < PLAIN__COUNT)
+    if (tokens <= FEW_TOKENS && plain_kind_of(&j) < PLAIN__COUNT)
         pool_for_runs(pool, pool_chunks(w->rows, CHUNK), plain_chunk, &j, cancel);
     else
         pool_for(pool, pool_chunks(w->rows, CHUNK), rows_of_chunk, &j, cancel);
@@ -139,17 +143,21 @@ const char *matrix_activations(enum format f)
 }
 
 struct rounding {
-    void (*round)(const float *x, int64_t n, float *y);
     const float *x;
-    float *y;
+    float *y; /* or brain floats */
     int64_t cols;
+    bool brains;
 };
 
 static void round_token(void *data, int64_t t, int worker)
 {
     (void)worker;
     const struct rounding *j = data;
-    j->round(j->x + t * j->cols, j->cols, j->y + t * j->cols);
+    const float *x = j->x + t * j->cols;
+    if (j->brains)
+        level_now()->to_brains(x, j->cols, (uint16_t *)j->y + t * j->cols);
+    else
+        round_to_f16(x, j->cols, j->y + t * j->cols);
 }
 
 /* The product of the elements as they are stored. */
@@ -171,15 +179,16 @@ static void stored_mul(const struct matrix *w, const float *bias, const float *x
         exact_mul(w, bias, x, tokens, false, y, pool, cancel);
         return;
     }
-    if (rounds == NATIVE_F16 && tokens > FEW_TOKENS) {
-        panel_mul(w, bias, x, tokens, PANEL_HALVES, round_to_f16, y, pool, cancel);
+    const bool brains = rounds == NATIVE_BF16;
+    if (tokens > FEW_TOKENS) {
+        panel_mul(w, bias, x, tokens, brains ? PANEL_BRAINS : PANEL_HALVES, round_to_f16, y, pool,
+                  cancel);
         return;
     }
     char *memory = x_alloc((size_t)(tokens * w->cols) * sizeof(float) + LINE);
-    struct rounding j = { rounds == NATIVE_F16 ? round_to_f16 : round_to_bf16, x, aligned(memory),
-                          w->cols };
+    struct rounding j = { x, aligned(memory), w->cols, brains };
     pool_for(pool, tokens, round_token, &j, NULL);
-    exact_mul(w, bias, j.y, tokens, rounds == NATIVE_F16, y, pool, cancel);
+    exact_mul(w, bias, j.y, tokens, true, y, pool, cancel);
     free(memory);
 }
 

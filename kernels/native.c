@@ -107,17 +107,3 @@ void round_to_f16(const float *x, int64_t n, float *y)
             y[i + k] = half_to_float(h[k]);
     }
 }
-
-/* As f32_to_bf16, written so that loops over it vectorise. */
-static inline float brain_float(float v)
-{
-    const uint32_t bits = bits_of_float(v), quiet = bits & 0x7f0000u ? 0 : 0x400000u;
-    const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    return float_of_bits((nan ? bits | quiet : bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
-}
-
-void round_to_bf16(const float *x, int64_t n, float *y)
-{
-    for (int64_t i = 0; i < n; i++)
-        y[i] = brain_float(x[i]);
-}

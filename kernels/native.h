@@ -190,8 +190,10 @@ void native_mul(const struct matrix *w, const struct native_format *f, bool fine
                 const float *bias, const float *x, int64_t tokens, float *y, struct pool *pool,
                 const volatile sig_atomic_t *cancel);
 
-/* y = x rounded to half or brain floats, kept as floats. In place is fine. */
+/* y = x rounded to halves, kept as floats. In place is fine. */
 void round_to_f16(const float *x, int64_t n, float *y);
-void round_to_bf16(const float *x, int64_t n, float *y);
+/* Brain floats: the bits of 2^-55, below which magnitudes are zero, of 2^60, from which on they are
+ * infinite, and of infinity. */
+enum { BRAIN_SMALL = 0x2400, BRAIN_LARGE = 0x5d80, BRAIN_INFINITE = 0x7f80 };
 
 #endif

@@ -9,22 +9,34 @@
 
 /* A panel holds PANEL_ROWS rows of weights in groups of PANEL_SIDE, activations blocks of up to
  * PANEL_TOKENS.
- * Columns are cut into vectors of PANEL_LANES and filled up with zeros to whole leaves; the same
- * vector of all rows of a group, or tokens of a block, stand side by side: [group][vector][of the
- * group][PANEL_LANES]. The last group is filled up with rows of zeros. */
+ * Columns are cut into vectors of PANEL_LANES floats, or pairs of brain floats, and filled up with
+ * zeros to whole leaves; the same vector of all rows of a group, or tokens of a block, stand side
+ * by side: [group][vector][of the group][PANEL_LANES]. The last group is filled up with rows of
+ * zeros. */
 enum { PANEL_ROWS = 16, PANEL_SIDE = 4, PANEL_TOKENS = 6, PANEL_LANES = 16, PANEL_LEAF = 64 };
 
-static inline int64_t panel_vectors(int64_t cols)
-{
-    return (cols + PANEL_LEAF - 1) / PANEL_LEAF * (PANEL_LEAF / PANEL_LANES);
-}
-
-/* The order of sums: docs/modes.md, under native, for weights in f16. */
-enum panel_order { PANEL_HALVES, PANEL__COUNT };
+/* The order of sums: docs/modes.md, under native, for weights in f16 and in bf16. */
+enum panel_order { PANEL_HALVES, PANEL_BRAINS, PANEL__COUNT };
 
 /* y[t * stride + r] for one block of tokens; w and x aligned to 64 bytes. */
 typedef void panel_kernel(const float *w, int rows, const float *x, int tokens, int64_t vectors,
                           float *y, int64_t stride);
+
+/* What a level has for an order. */
+struct panel_ops {
+    panel_kernel *block;
+    int columns; /* of a vector: PANEL_LANES floats, or twice as many brain floats */
+    /* n brain floats of any alignment to vectors, filled up to a whole leaf: as pairs, or as
+     * floats, the second ones of 16 pairs before the first ones. NULL: vectors hold floats as they
+     * come. */
+    void (*brains)(const uint8_t *from, int64_t n, float *to);
+};
+
+/* Of so many columns. */
+static inline int64_t panel_vectors(const struct panel_ops *ops, int64_t cols)
+{
+    return (cols + PANEL_LEAF - 1) / PANEL_LEAF * (PANEL_LEAF / ops->columns);
+}
 
 /* Tokens are spread over as many blocks as needed so that none is much smaller than another. */
 static inline int64_t panel_first(int64_t block, int64_t blocks, int64_t tokens)
@@ -32,7 +44,8 @@ static inline int64_t panel_first(int64_t block, int64_t blocks, int64_t tokens)
     return block * tokens / blocks;
 }
 
-/* A whole product; see matrix_mul. Activations go through `round` on their way in, unless NULL. */
+/* A whole product; see matrix_mul. Activations go through `round` on their way in, unless NULL or
+ * the order is that of brain floats, which rounds by itself; weights are in bf16 then. */
 struct pool;
 struct matrix;
 void panel_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens,

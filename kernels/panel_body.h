@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Products of many tokens in floats: a panel of weights times a block of tokens, laid out as
- * kernels/panel.h says. docs/modes.md fixes the order of sums. Included once per level, after
- * level_body.h. */
+ * kernels/panel.h says. docs/modes.md fixes the order of sums. Included once per level, after its
+ * LEVEL_VECTOR; with LEVEL_PAIRS vectors hold pairs of brain floats. */
 #ifndef QDB_KERNELS_PANEL_BODY_H
 #define QDB_KERNELS_PANEL_BODY_H
 
-#include "kernels/halves_body.h"
-#include "kernels/level_body.h"
+#include "kernels/brains_body.h"
+#include "kernels/lanes_body.h"
 #include "kernels/panel.h"
 #include "kernels/parts_body.h"
 
@@ -19,6 +19,14 @@ enum {
 
 #define EACH_SIDE  UNROLL for (int r = 0; r < PANEL_SIDE; r++)
 #define EACH_TOKEN UNROLL for (int t = 0; t < tokens; t++)
+
+#ifdef LEVEL_PAIRS
+enum { PANEL_COLUMNS = 2 * PANEL_LANES };
+INLINE void add_panel_product(part *sum, part a, part b) { add_pairs(sum, a, b); }
+#else
+enum { PANEL_COLUMNS = PANEL_LANES };
+INLINE void add_panel_product(part *sum, part a, part b) { add_exact_product(sum, a, b); }
+#endif
 
 /* The sums of lanes of all rows, as lanes_sum makes them. */
 INLINE void panel_harvest(const struct lanes sum[PANEL_ROWS], int rows, float *y)
@@ -61,7 +69,7 @@ INLINE void halves_group(const float *w, const float *x, int64_t step, int token
             EACH_SIDE
             {
                 const part weights = part_at(a + r * PANEL_LANES);
-                EACH_TOKEN add_exact_product(&s[r][t], weights, of[t]);
+                EACH_TOKEN add_panel_product(&s[r][t], weights, of[t]);
             }
         }
         EACH_SIDE EACH_TOKEN sum[t][r].p[i] = s[r][t];
@@ -101,9 +109,42 @@ static void halves_block_of(const float *w, int rows, const float *x, int tokens
         panel_harvest(sum[t], rows, y + t * stride);
 }
 
-#define PANEL_KERNELS \
-    { \
-        [PANEL_HALVES] = halves_block_of \
+/* 2 * PANEL_LANES brain floats to vectors; returns the place of the next ones. */
+INLINE float *put_brains(const uint8_t *from, float *to)
+{
+    const bool apart = (int)PANEL_COLUMNS == (int)PANEL_LANES;
+    EACH_PART
+    {
+        part v;
+        memcpy(&v, from + i * LEVEL_VECTOR, sizeof v);
+        v = brains_in_range(v);
+        part_to(to + i * WIDE, apart ? brains_second(v) : v);
+        if (apart)
+            part_to(to + PANEL_LANES + i * WIDE, brains_first(v));
     }
+    return to + (apart ? 2 : 1) * PANEL_LANES;
+}
+
+/* See panel_ops. */
+static void panel_of_brains(const uint8_t *from, int64_t n, float *to)
+{
+    enum { STEP = 2 * PANEL_LANES };
+    int64_t c = 0;
+    for (; c + STEP <= n; c += STEP)
+        to = put_brains(from + 2 * c, to);
+    for (; c % PANEL_LEAF || c < n; c += STEP) {
+        uint8_t rest[2 * STEP] = { 0 };
+        if (c < n)
+            memcpy(rest, from + 2 * c, (size_t)(2 * (n - c)));
+        to = put_brains(rest, to);
+    }
+}
+
+#ifdef LEVEL_PAIRS
+const struct panel_ops panel_pairs = { halves_block_of, PANEL_COLUMNS, panel_of_brains };
+#else
+static const struct panel_ops panel_halves = { halves_block_of, PANEL_COLUMNS, NULL };
+static const struct panel_ops panel_brains = { halves_block_of, PANEL_COLUMNS, panel_of_brains };
+#endif
 
 #endif

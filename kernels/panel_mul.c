@@ -14,7 +14,7 @@ enum {
 
 struct job {
     const struct level *level;
-    panel_kernel *block;
+    const struct panel_ops *ops;
     const struct matrix *w;
     const struct format_info *format;
     struct decoder decoder;
@@ -31,15 +31,30 @@ static float *aligned(char *memory)
     return (float *)(void *)(memory + (LINE - (uintptr_t)memory % LINE) % LINE);
 }
 
-/* n columns from column c on, filled up to a whole leaf, to the place of one of `side`. */
-static void put_vectors(float *piece, int n, int64_t c, int side, float *to)
+/* The vectors of n columns from column c on to the place of one of `side`. A piece of floats is
+ * filled up to a whole leaf first. */
+static void put_vectors(const struct panel_ops *ops, float *piece, int n, int64_t c, int side,
+                        float *to)
 {
-    const int64_t first = c / PANEL_LANES, some = panel_vectors(n);
-    for (int64_t k = n; k < some * PANEL_LANES; k++)
+    const int64_t first = c / ops->columns, some = panel_vectors(ops, n);
+    for (int64_t k = n; !ops->brains && k < some * PANEL_LANES; k++)
         piece[k] = 0;
     for (int64_t v = 0; v < some; v++)
         memcpy(to + (first + v) * side * PANEL_LANES, piece + v * PANEL_LANES,
                PANEL_LANES * sizeof *piece);
+}
+
+static void pack_activations(const struct job *j, const float *from, int n, float *piece)
+{
+    uint16_t brains[PIECE];
+    if (j->ops->brains) {
+        j->level->to_brains(from, n, brains);
+        j->ops->brains((const uint8_t *)brains, n, piece);
+    } else if (j->round) {
+        j->round(from, n, piece);
+    } else {
+        memcpy(piece, from, (size_t)n * sizeof *piece);
+    }
 }
 
 static void pack_block(void *data, int64_t block, int worker)
@@ -51,13 +66,9 @@ static void pack_block(void *data, int64_t block, int worker)
     float *to = j->acts + first * j->vectors * PANEL_LANES, piece[PIECE];
     for (int t = 0; t < side; t++)
         for (int64_t c = 0; c < cols; c += PIECE) {
-            const float *from = j->x + (first + t) * cols + c;
             const int n = cols - c < PIECE ? (int)(cols - c) : PIECE;
-            if (j->round)
-                j->round(from, n, piece);
-            else
-                memcpy(piece, from, (size_t)n * sizeof *piece);
-            put_vectors(piece, n, c, side, to + t * PANEL_LANES);
+            pack_activations(j, j->x + (first + t) * cols + c, n, piece);
+            put_vectors(j->ops, piece, n, c, side, to + t * PANEL_LANES);
         }
 }
 
@@ -86,8 +97,11 @@ static void pack_rows(const struct job *j, int64_t first, int rows, float *panel
             const uint8_t *of = from + decoder_bytes(&j->decoder, c);
             if (r + 1 < rows)
                 ask_for(of + j->w->row_bytes, decoder_bytes(&j->decoder, n), 1);
-            j->level->decode(&j->decoder, of, piece, n);
-            put_vectors(piece, n, c, PANEL_SIDE, to);
+            if (j->ops->brains)
+                j->ops->brains(of, n, piece);
+            else
+                j->level->decode(&j->decoder, of, piece, n);
+            put_vectors(j->ops, piece, n, c, PANEL_SIDE, to);
         }
     }
 }
@@ -115,8 +129,8 @@ static void one_panel(void *data, int64_t chunk, int worker)
         const int64_t t = panel_first(b, j->blocks, j->tokens);
         const int64_t n = panel_first(b + 1, j->blocks, j->tokens) - t;
         ask_for_next(j, first + PANEL_ROWS, b);
-        j->block(panel, rows, j->acts + t * j->vectors * PANEL_LANES, (int)n, j->vectors,
-                 j->y + t * stride + first, stride);
+        j->ops->block(panel, rows, j->acts + t * j->vectors * PANEL_LANES, (int)n, j->vectors,
+                      j->y + t * stride + first, stride);
     }
     for (int64_t t = 0; j->bias && t < j->tokens; t++)
         for (int r = 0; r < rows; r++)
@@ -127,7 +141,9 @@ void panel_mul(const struct matrix *w, const float *bias, const float *x, int64_
                enum panel_order order, void (*round)(const float *x, int64_t n, float *y), float *y,
                struct pool *pool, const volatile sig_atomic_t *cancel)
 {
+    const struct panel_ops *ops = level_now()->panels[order];
     struct job j = { .level = level_now(),
+                     .ops = ops,
                      .w = w,
                      .format = format_info(w->format),
                      .decoder = decoder_of(w->format),
@@ -136,8 +152,7 @@ void panel_mul(const struct matrix *w, const float *bias, const float *x, int64_
                      .x = x,
                      .y = y,
                      .tokens = tokens,
-                     .vectors = panel_vectors(w->cols) };
-    j.block = j.level->panels[order];
+                     .vectors = panel_vectors(ops, w->cols) };
     j.blocks = pool_chunks(tokens, PANEL_TOKENS);
     const size_t row = (size_t)(j.vectors * PANEL_LANES) * sizeof *x;
     const size_t panels = (size_t)pool_threads(pool) * PANEL_ROWS * row;

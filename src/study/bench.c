@@ -357,14 +357,31 @@ static enum st at_level(const struct level *l, struct product *j, double seconds
     return st;
 }
 
+/* In products of many tokens. */
+static enum bench_limit limit_of_native(enum format f)
+{
+    const bool pairs = level_now()->panels[PANEL_BRAINS]->columns > PANEL_LANES;
+    if (native_format(f))
+        return LIMIT_DOT8;
+    switch (native_rounds(f)) {
+    case NATIVE_F16: return LIMIT_FMA;
+    case NATIVE_BF16: return pairs ? LIMIT_BF16 : LIMIT_FMA;
+    default: return LIMIT_MUL_ADD;
+    }
+}
+
+static enum bench_limit limit_of_fast(void)
+{
+    if (level_now()->fast->bytes != 2)
+        return LIMIT_FMA;
+    return *bench_limit_how(LIMIT_TILE_BF16) ? LIMIT_TILE_BF16 : LIMIT_BF16;
+}
+
 enum bench_limit bench_limit_for(enum format f, enum compute mode)
 {
-    const bool brain = mode == COMPUTE_FAST && level_now()->fast->bytes == 2;
-    const enum bench_limit l = mode == COMPUTE_NATIVE && native_format(f)           ? LIMIT_DOT8
-                               : brain && *bench_limit_how(LIMIT_TILE_BF16) ? LIMIT_TILE_BF16
-                               : brain                                      ? LIMIT_BF16
-                               : mode == COMPUTE_FAST                       ? LIMIT_FMA
-                                                                            : LIMIT_MUL_ADD;
+    const enum bench_limit l = mode == COMPUTE_NATIVE ? limit_of_native(f)
+                               : mode == COMPUTE_FAST ? limit_of_fast()
+                                                      : LIMIT_MUL_ADD;
     return *bench_limit_how(l) ? l : LIMIT_MUL_ADD;
 }
 

@@ -82,9 +82,7 @@ struct bench_kernel {
 enum { BENCH_COLS = 2048 /* of the weight */ };
 
 /* All per second. share: what the machine would need at least, the larger of bytes / LIMIT_READ and
- * operations / peak, over what it took; the peak is LIMIT_DOT8 where the mode multiplies integers
- * and the level has it, in mode fast LIMIT_BF16 or LIMIT_FMA after the level's operands, else
- * LIMIT_MUL_ADD. */
+ * operations / peak, over what it took; the peak is that of bench_limit_for. */
 struct bench_rate {
     double bytes; /* of weights */
     double ops;   /* 2 * rows * cols * tokens; 0 but for products */

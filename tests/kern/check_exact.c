@@ -7,9 +7,10 @@
 #include "kernels/codec.h"
 #include "tests/kern/checks.h"
 
-/* Within share * the sum of magnitudes, and what products below the range of float lose. */
+/* Within share * the sum of magnitudes, what products below the range of float lose, and what else
+ * is left out. */
 static void expect_dot(const char *what, int64_t i, float got, const float *a, const float *b,
-                       int64_t n, double share)
+                       int64_t n, double share, double lost)
 {
     double sum = 0, size = 0;
     bool nan = false;
@@ -22,7 +23,7 @@ static void expect_dot(const char *what, int64_t i, float got, const float *a, c
     if (nan)
         expect_int(what, i, isnan(got), 1);
     else if (size < (double)FLT_MAX / 2)
-        expect_near(what, i, (double)got, sum, size * share + ldexp((double)n + 1, -149));
+        expect_near(what, i, (double)got, sum, size * share + ldexp((double)n + 1, -149) + lost);
 }
 
 void check_dot_rows(struct trial *t)
@@ -46,42 +47,89 @@ void check_dot_rows(struct trial *t)
     expect_bits("y", y, want, (tokens - 1) * stride + rows);
     for (int64_t k = 0; k < tokens; k++)
         for (int r = 0; r < rows; r++)
-            expect_dot("y", k * stride + r, y[k * stride + r], w + r * n, x + k * n, n, 0x1p-20);
+            expect_dot("y", k * stride + r, y[k * stride + r], w + r * n, x + k * n, n, 0x1p-20,
+                       0);
 }
 
-/* Numbers of any kind as halves, some of them denormal. */
-static void draw_halves(struct trial *t, enum draw_kind kind, uint16_t *h, float *x, int64_t n)
+/* ---- docs/modes.md, native: products of halves and of brain floats ---- */
+
+const char *sixteen_bits_name(int i)
 {
+    static const char *const names[] = { "f16", "bf16", NULL };
+    return names[i];
+}
+
+/* Around the ends of the range of brain floats. */
+static float edge_of_range(struct trial *t)
+{
+    static const int64_t bits[] = { 0x0000, 0x0001, 0x0080, 0x2380, 0x23ff, 0x2400, 0x2401, 0x3f80,
+                                    0x5d00, 0x5d7f, 0x5d80, 0x5d81, 0x7f7f, 0x7f80, 0x7fc0, -1 };
+    const uint16_t sign = draw(t) & 1 ? 0x8000 : 0;
+    return bf16_to_f32((uint16_t)draw_of(t, bits) | sign);
+}
+
+/* Numbers of any kind in 16 bits, some of them denormal. */
+static void draw_sixteen(struct trial *t, enum draw_kind kind, uint16_t *h, float *x, int64_t n)
+{
+    const bool edges = t->variant && draw_int(t, 0, 3) == 0;
     draw_floats(t, kind, x, n);
     for (int64_t i = 0; i < n; i++) {
-        h[i] = f32_to_f16(x[i]);
-        x[i] = f16_to_f32(h[i]);
+        if (edges && draw_int(t, 0, kind == DRAW_CANCEL ? 0 : 3) == 0)
+            x[i] = edge_of_range(t);
+        h[i] = t->variant ? f32_to_bf16(x[i]) : f32_to_f16(x[i]);
+        x[i] = t->variant ? bf16_to_f32(h[i]) : f16_to_f32(h[i]);
     }
 }
 
-/* As docs/modes.md has it; products are exact. */
-static float define_halves(const float *w, const float *x, int64_t n)
+float brain_in_range(float x)
+{
+    const float size = fabsf(x);
+    return size < 0x1p-55f ? copysignf(0, x) : size >= 0x1p60f ? copysignf(INFINITY, x) : x;
+}
+
+/* All products are exact. */
+static float define_sum(bool brains, const float *w, const float *x, int64_t n)
 {
     float lane[16] = { 0 };
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n && !brains; i++)
         lane[i % 16] += w[i] * x[i];
+    for (int64_t i = 0; i < n && brains; i += 2)
+        for (int64_t k = i + 1 < n ? i + 1 : i; k >= i; k--)
+            lane[i / 2 % 16] += brain_in_range(w[k]) * brain_in_range(x[k]);
     for (int apart = 8; apart; apart /= 2)
         for (int i = 0; i < apart; i++)
             lane[i] += lane[i + apart];
     return lane[0];
 }
 
-/* y [tokens][stride] of halves w [rows][n] and x [tokens][n]: every bit, and what is between the
- * rows. */
-static void expect_halves(struct trial *t, const float *w, int64_t rows, const float *x,
-                          int64_t tokens, int64_t n, const float *y, int64_t stride)
+/* Of a sum of brain floats: what the ends of their range leave out; infinite where they make an
+ * infinity of a number. */
+static double left_out(const float *w, const float *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const bool large = fabsf(w[i]) >= 0x1p60f || fabsf(x[i]) >= 0x1p60f;
+        if (large && !isnan(w[i]) && !isnan(x[i]))
+            return INFINITY;
+        if (fabsf(w[i]) < 0x1p-55f || fabsf(x[i]) < 0x1p-55f)
+            sum += fabs((double)w[i] * (double)x[i]);
+    }
+    return sum;
+}
+
+/* y [tokens][stride] of w [rows][n] and x [tokens][n]: every bit, and what is between the rows. */
+static void expect_sums(struct trial *t, const float *w, int64_t rows, const float *x,
+                        int64_t tokens, int64_t n, const float *y, int64_t stride)
 {
     GUARD(t, float, want, (tokens - 1) * stride + rows, GUARD_OUT);
     for (int64_t k = 0; k < tokens; k++)
         for (int64_t r = 0; r < rows; r++) {
             const int64_t i = k * stride + r;
-            want[i] = define_halves(w + r * n, x + k * n, n);
-            expect_dot("y", i, want[i], w + r * n, x + k * n, n, (double)(5 + n / 16) * 0x1p-24);
+            const float *row = w + r * n, *token = x + k * n;
+            const double lost = t->variant ? left_out(row, token, n) : 0;
+            want[i] = define_sum(t->variant, row, token, n);
+            if (isfinite(lost))
+                expect_dot("y", i, want[i], row, token, n, (double)(6 + n / 16) * 0x1p-24, lost);
         }
     expect_bits("y", y, want, (tokens - 1) * stride + rows);
 }
@@ -92,56 +140,72 @@ void check_halves_rows(struct trial *t)
     const int rows = (int)draw_int(t, 1, t->level->rows);
     const int64_t n = draw_length(t, 1, 3000), tokens = draw_int(t, 1, 13);
     const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 9);
-    const bool as_halves = t->level->plain_rows[PLAIN_F16] && draw(t) & 1;
-    const int64_t gap = as_halves ? draw_int(t, 0, 1) * 3 : 0; /* bytes between rows */
-    const int64_t used = n * (as_halves ? 2 : 4), row_bytes = used + gap;
+    const bool brains = t->variant, short_weights = t->level->plain_rows[PLAIN_F16] && draw(t) & 1;
+    const bool stored = brains || short_weights;
+    const int64_t gap = stored ? draw_int(t, 0, 1) * 3 : 0; /* bytes between rows */
+    const int64_t used = n * (stored ? 2 : 4), row_bytes = used + gap;
     kern_note("%d rows, %d columns, %d tokens, %s, as %s", rows, (int)n, (int)tokens,
-              draw_name(kind), as_halves ? "halves" : "floats");
+              draw_name(kind), stored ? "stored" : "floats");
     GUARD(t, float, w, rows * n, GUARD_IN);
-    GUARD(t, uint16_t, half, (rows > tokens ? rows : tokens) * n, GUARD_IN);
+    GUARD(t, uint16_t, half, rows * n, GUARD_IN);
     GUARD(t, float, x, tokens * n, GUARD_IN);
+    GUARD(t, uint16_t, half_x, tokens * n, GUARD_IN);
     GUARD(t, uint8_t, data, (rows - 1) * row_bytes + used, GUARD_IN);
     GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
-    draw_halves(t, draw(t) & 1 ? kind : DRAW_UNIFORM, half, x, tokens * n);
-    draw_halves(t, kind, half, w, rows * n);
+    draw_sixteen(t, draw(t) & 1 ? kind : DRAW_UNIFORM, half_x, x, tokens * n);
+    draw_sixteen(t, kind, half, w, rows * n);
+    if (brains)
+        level_c.to_brains(x, tokens * n, half_x);
     for (int64_t r = 0; r < rows; r++)
-        memcpy(data + r * row_bytes, as_halves ? (void *)(half + r * n) : (void *)(w + r * n),
+        memcpy(data + r * row_bytes, stored ? (void *)(half + r * n) : (void *)(w + r * n),
                (size_t)used);
     guard_seal();
-    CALL(t->level->halves_rows, as_halves ? PLAIN_F16 : PLAIN_F32, data, (size_t)row_bytes, rows, x,
-         tokens, n, y, stride);
-    expect_halves(t, w, rows, x, tokens, n, y, stride);
+    CALL(t->level->halves_rows, brains ? PLAIN_BF16 : stored ? PLAIN_F16 : PLAIN_F32, data,
+         (size_t)row_bytes, rows, brains ? (void *)half_x : (void *)x, tokens, n, y, stride);
+    expect_sums(t, w, rows, x, tokens, n, y, stride);
 }
 
-/* n columns of each of `count` rows to their places among `side`, see kernels/panel.h. */
-static void put_panel(const float *from, int64_t count, int64_t n, int64_t side, float *to)
+/* One row of n columns by way of `row` to its place, number `r` of `side`, see kernels/panel.h. */
+static void put_row(const struct panel_ops *ops, const float *from, const uint16_t *brains,
+                    int64_t n, float *row, int64_t r, int64_t side, float *to)
 {
-    const int64_t vectors = panel_vectors(n);
-    memset(to, 0, (size_t)((count + side - 1) / side * side * vectors) * 16 * sizeof *to);
-    for (int64_t r = 0; r < count; r++)
-        for (int64_t c = 0; c < n; c++)
-            to[((r / side * vectors + c / 16) * side + r % side) * 16 + c % 16] = from[r * n + c];
+    const int64_t vectors = panel_vectors(ops, n);
+    memset(row, 0, (size_t)(vectors * PANEL_LANES) * sizeof *row);
+    if (ops->brains)
+        CALL(ops->brains, (const uint8_t *)brains, n, row);
+    else
+        memcpy(row, from, (size_t)n * sizeof *row);
+    for (int64_t v = 0; v < vectors; v++)
+        memcpy(to + (v * side + r) * PANEL_LANES, row + v * PANEL_LANES,
+               PANEL_LANES * sizeof *row);
 }
 
-void check_panel_halves(struct trial *t)
+void check_panel(struct trial *t)
 {
+    const struct panel_ops *ops = t->level->panels[t->variant ? PANEL_BRAINS : PANEL_HALVES];
     const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
     const int rows = (int)draw_int(t, 1, PANEL_ROWS), tokens = (int)draw_int(t, 1, PANEL_TOKENS);
-    const int64_t n = draw_length(t, 1, 3000), padded = panel_vectors(n) * 16;
+    const int64_t n = draw_length(t, 1, 3000), vectors = panel_vectors(ops, n);
     const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 9);
-    const int64_t groups = (rows + PANEL_SIDE - 1) / PANEL_SIDE;
+    const int64_t group = PANEL_SIDE * vectors * PANEL_LANES;
+    const int64_t floats = (rows + PANEL_SIDE - 1) / PANEL_SIDE * group;
     kern_note("%d rows, %d columns, %d tokens, %s", rows, (int)n, tokens, draw_name(kind));
     GUARD(t, float, w, rows * n, GUARD_IN);
     GUARD(t, float, x, tokens * n, GUARD_IN);
     GUARD(t, uint16_t, half, (rows > tokens ? rows : tokens) * n, GUARD_IN);
-    GUARD(t, float, panel, groups * PANEL_SIDE * padded, GUARD_IN);
-    GUARD(t, float, acts, tokens * padded, GUARD_IN);
+    GUARD(t, float, row, vectors * PANEL_LANES, GUARD_OUT);
+    GUARD(t, float, panel, floats, GUARD_IN);
+    GUARD(t, float, acts, tokens * vectors * PANEL_LANES, GUARD_IN);
     GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
-    draw_halves(t, draw(t) & 1 ? kind : DRAW_UNIFORM, half, x, tokens * n);
-    draw_halves(t, kind, half, w, rows * n);
-    put_panel(w, rows, n, PANEL_SIDE, panel);
-    put_panel(x, tokens, n, tokens, acts);
+    draw_sixteen(t, draw(t) & 1 ? kind : DRAW_UNIFORM, half, x, tokens * n);
+    for (int k = 0; k < tokens; k++)
+        put_row(ops, x + k * n, half + k * n, n, row, k, tokens, acts);
+    draw_sixteen(t, kind, half, w, rows * n);
+    memset(panel, 0, (size_t)floats * sizeof *panel);
+    for (int r = 0; r < rows; r++)
+        put_row(ops, w + r * n, half + r * n, n, row, r % PANEL_SIDE, PANEL_SIDE,
+                panel + r / PANEL_SIDE * group);
     guard_seal();
-    CALL(t->level->panels[PANEL_HALVES], panel, rows, acts, tokens, padded / 16, y, stride);
-    expect_halves(t, w, rows, x, tokens, n, y, stride);
+    CALL(ops->block, panel, rows, acts, tokens, vectors, y, stride);
+    expect_sums(t, w, rows, x, tokens, n, y, stride);
 }

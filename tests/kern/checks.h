@@ -11,7 +11,7 @@
 void check_codec(struct trial *t);
 void check_decode(struct trial *t);
 void check_round_f16(struct trial *t);
-void check_round_bf16(struct trial *t);
+void check_to_brains(struct trial *t);
 
 /* check_native.c */
 void check_acts(struct trial *t);
@@ -23,8 +23,11 @@ void expect_fine(struct trial *t, const struct matrix *w, const float *bias, con
 
 /* check_exact.c */
 void check_dot_rows(struct trial *t);
+const char *sixteen_bits_name(int i);
+/* Of mode native: what is too small is zero, what is too large infinite. */
+float brain_in_range(float x);
 void check_halves_rows(struct trial *t);
-void check_panel_halves(struct trial *t);
+void check_panel(struct trial *t);
 
 /* check_attention.c */
 void check_to_halves(struct trial *t);
