@@ -203,8 +203,9 @@ static void plan_of(const struct session *s, const struct session_model *m,
                 left->logits = m->model->graph->values[c->targets[k].value].name;
             else
                 holds &= h != NULL;
-            if (h && (c->splice || c->targets[k].edit.op != EDIT_ROUND
-                      || changes_rounding(s, m, r, c->targets[k].value) == &c->targets[k]))
+            if (h
+                && (c->splice || c->targets[k].edit.op != EDIT_ROUND
+                    || changes_rounding(s, m, r, c->targets[k].value) == &c->targets[k]))
                 plan_transform(out, (struct plan_transform){ c->targets[k].value,
                                                              c->splice ? splice : transform, h,
                                                              c->splice, same_of(c, k, h) });

@@ -39,8 +39,10 @@ enum { N_SIZES = sizeof sizes / sizeof *sizes };
 static void multiply(const struct level *l, int i, const float *w, const float *bias,
                      const float *x, float *y)
 {
-    struct matrix m = { format_by_name("f32"), w, (size_t)sizes[i].cols * sizeof *w, sizes[i].rows,
-                        sizes[i].cols, NULL };
+    struct matrix m = {
+        format_by_name("f32"), w,   (size_t)sizes[i].cols * sizeof *w, sizes[i].rows,
+        sizes[i].cols,         NULL
+    };
     level_force(l);
     matrix_mul(&m, bias, x, sizes[i].tokens, y, COMPUTE_EXACT, NULL, NULL);
     level_force(NULL);

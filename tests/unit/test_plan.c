@@ -344,6 +344,5 @@ static void scales_are_in_plans_and_not_in_recipes(void **unused)
 UNIT_MAIN(CASE(a_mix_is_what_its_table_says_and_is_read_off_its_file),
           CASE(what_is_saved_is_loaded_as_the_same), CASE(activations_are_part_of_a_plan),
           CASE(activations_taken_back_are_no_difference),
-          CASE(dry_makes_nothing_and_counts_the_same),
-          CASE(scales_are_in_plans_and_not_in_recipes),
+          CASE(dry_makes_nothing_and_counts_the_same), CASE(scales_are_in_plans_and_not_in_recipes),
           CASE(plans_that_do_not_fit_are_refused), CASE(text_goes_both_ways))

@@ -211,8 +211,8 @@ static void what_no_file_holds_has_a_size_alone(void **unused)
         assert_true(!no_file || noted(&out, steps[i].why));
         assert_true(is > 0);
         if (i)
-            assert_int_equal(
-                cell_named(&out, "quant", before ? "size_before" : "file_before")->i, was);
+            assert_int_equal(cell_named(&out, "quant", before ? "size_before" : "file_before")->i,
+                             was);
         assert_int_equal(!before, cell_named(&out, "quant", "size_before")->absent);
         result_free(&out);
         out = answer(f.s, "%s", steps[i].plan);
@@ -302,8 +302,8 @@ static void files_that_cannot_run_are_planned_too(void **unused)
 static void names_are_taken_as_they_stand(void **unused)
 {
     (void)unused;
-    static const char *const names[] = { "a(1)+b.weight", "x[1].weight", "x1.weight", "my w.weight",
-                                         "{q,k}*?.weight", "q.weight" };
+    static const char *const names[] = { "a(1)+b.weight", "x[1].weight",    "x1.weight",
+                                         "my w.weight",   "{q,k}*?.weight", "q.weight" };
     enum { N = sizeof names / sizeof *names };
     struct build b = BUILD_INIT;
     struct sitting f = sitting_begin(NULL);
@@ -331,7 +331,6 @@ static void names_are_taken_as_they_stand(void **unused)
 UNIT_MAIN(CASE(what_is_undone_leaves_nothing_and_what_is_redone_is_the_same),
           CASE(figures_are_those_of_the_numbers), CASE(importances_weight_the_errors),
           CASE(numbers_come_from_the_reference_where_there_is_one),
-          CASE(what_is_dropped_gives_out_zero),
-          CASE(the_size_that_is_foretold_is_that_of_the_file),
+          CASE(what_is_dropped_gives_out_zero), CASE(the_size_that_is_foretold_is_that_of_the_file),
           CASE(what_no_file_holds_has_a_size_alone), CASE(what_cannot_be_is_refused),
           CASE(files_that_cannot_run_are_planned_too), CASE(names_are_taken_as_they_stand))
