@@ -34,15 +34,24 @@ static struct native_weights weights_at(const struct job *j, int64_t first, int6
 
 /* ---------------------------------------------------------------- few tokens */
 
-static void quantize_token(void *data, int64_t t, int worker)
+/* Many tokens are rounded several at a time: what threads write should share few lines. */
+enum { ROUNDING_CHUNKS = 64 };
+
+static int64_t tokens_rounded_together(int64_t tokens) { return tokens / ROUNDING_CHUNKS + 1; }
+
+static void quantize_tokens(void *data, int64_t chunk, int worker)
 {
     (void)worker;
     struct job *j = data;
-    const float *x = j->x + t * j->w->cols;
-    if (j->fine)
-        native_acts_set_fine(&j->acts, j->format, 2 * t, x);
-    else
-        native_acts_set(&j->acts, j->format, t, x);
+    const int64_t tokens = j->fine ? j->acts.tokens / 2 : j->acts.tokens;
+    const int64_t some = tokens_rounded_together(tokens), end = (chunk + 1) * some;
+    for (int64_t t = chunk * some; t < end && t < tokens; t++) {
+        const float *x = j->x + t * j->w->cols;
+        if (j->fine)
+            native_acts_set_fine(&j->acts, j->format, 2 * t, x);
+        else
+            native_acts_set(&j->acts, j->format, t, x);
+    }
 }
 
 /* y = bias + the sums of two tokens each, [2 * tokens][rows]. */
@@ -110,7 +119,7 @@ static void mul_few(struct job *j, int64_t tokens, struct pool *pool,
     const int64_t panels = pool_chunks(j->w->rows, NATIVE_ROWS);
     native_acts_init(&j->acts, j->format, j->fine ? 2 * tokens : tokens, j->w->cols);
     j->groups = j->ops->few ? pool_chunks(tokens, j->ops->few(j->format, tokens)) : 1;
-    pool_for(pool, tokens, quantize_token, j, NULL);
+    pool_for(pool, pool_chunks(tokens, tokens_rounded_together(tokens)), quantize_tokens, j, NULL);
     if (j->fine)
         pool_for_runs(pool, panels, one_fine_panel, j, cancel);
     else
