@@ -74,7 +74,7 @@ enum st run_set(struct session *s, const struct call *c, struct result *out, str
     if (c->n_words > 2 && setting_info(id)->type != TYPE_TEXT)
         return call_fail(c, 2, e, ST_SYNTAX, "set takes one value");
     st = settings_set(&s->settings, id, set_value(c), e);
-    if (!st && id == SETTING_COMPUTE && s->models.run)
+    if (!st && (id == SETTING_COMPUTE || id == SETTING_KERNELS) && s->models.run)
         result_note(out, "runs that there are stay as they are; the next `prompt` takes it");
     return st ? st_at(e, c->words[1].column, c->words[1].length) : ST_OK;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/level.h"
 
 int segment_of(const struct run *r, int node)
 {
@@ -313,6 +314,8 @@ static void forward(struct run *r, struct frame *f, const struct node *n, const 
     struct tensor in[NODE_MAX_IN], out;
     struct op_call c;
     fill_call(r, f, n, b, in, &out, &c);
+    const struct level *before = level_now();
+    level_force(r->level);
     if (n->op == OP_MIX && !f->data[n->in[0]]) {
         const struct node *softmax = &r->g->nodes[r->g->values[n->in[0]].node];
         const struct node *score = &r->g->nodes[r->g->values[softmax->in[0]].node];
@@ -322,6 +325,7 @@ static void forward(struct run *r, struct frame *f, const struct node *n, const 
         op_attention(&c, &s);
     } else
         op_info(n->op)->forward(&c);
+    level_force(before);
 }
 
 enum st execute_rows(struct run *r, struct frame *f, int value, int64_t first, int64_t n,

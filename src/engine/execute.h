@@ -63,6 +63,7 @@ struct run {
     const struct model *model;
     const struct graph *g;
     struct run_options o;
+    const struct level *level; /* in mode fast the bits are those of one level: the first */
     int32_t *ids, *seq, *pos, *ordinal; /* [n_tokens]; ordinal: place within the sequence */
     size_t n_tokens, cap_ids, cap_seq, cap_pos, cap_ordinal;
     struct span *spans;

@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "engine/execute.h"
+#include "kernels/level.h"
 
 /* Cut the graph: before the blocks, each block, after them. */
 static void cut(struct run *r)
@@ -36,6 +37,7 @@ struct run *run_new(const struct model *m, const struct run_options *o)
     r->model = m;
     r->g = m->graph;
     r->o = *o;
+    r->level = level_now();
     if (!r->o.checkpoint_bytes)
         r->o.checkpoint_bytes = mem_budget() ? mem_budget() / 4 : (size_t)1 << 30;
     if (!r->g)
@@ -432,7 +434,10 @@ enum st run_head(struct run *r, const float *hidden, int64_t n, float *out, stru
     const float *bias, *no;
     node_weight(r->model, &r->plan, head, 0, &w, &no);
     node_weight(r->model, &r->plan, head, 1, &none, &bias);
+    const struct level *before = level_now();
+    level_force(r->level);
     matrix_mul(&w, bias, hidden, n, out, r->o.mode, r->o.pool, NULL);
+    level_force(before);
     return ST_OK;
 }
 

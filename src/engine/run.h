@@ -53,6 +53,7 @@ struct run_options {
     const struct plan *plan;             /* copied; NULL = the model as the file has it */
 };
 
+/* Whatever level is forced later, the run computes at the one of now (kernels/level.h). */
 struct run *run_new(const struct model *m, const struct run_options *o);
 void run_free(struct run *r);
 void run_set_pool(struct run *r, struct pool *pool); /* results do not change; NULL = this thread */

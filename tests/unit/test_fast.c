@@ -361,7 +361,49 @@ static void few_tokens_are_nearer(void **unused)
     }
 }
 
+/* A point has the bits of the level that the run began with, also where it is computed again. */
+static void a_run_keeps_its_level(void **unused)
+{
+    (void)unused;
+    enum { TOKENS = 40 };
+    const struct level *other = level_now();
+    if (other == &level_c)
+        skip();
+    struct err e = ERR_INIT;
+    struct model *m = models_open(golden_path("models/llama-gqa-tied-q8_0.gguf"));
+    int32_t ids[TOKENS];
+    for (int i = 0; i < TOKENS; i++)
+        ids[i] = 3 + i * 11 % 300;
+    const struct run_options o = { .mode = COMPUTE_FAST, .checkpoint_bytes = RUN_NO_CHECKPOINTS };
+    const int point = m->graph->values[m->graph->logits].node / 2;
+    struct tensor x;
+    struct run *r[2];
+    size_t bytes = 0;
+    float *want = NULL;
+    for (int i = 0; i < 2; i++) {
+        level_force(&level_c);
+        r[i] = run_new(m, &o);
+        assert_ok(run_input(r[i], ids, NULL, NULL, TOKENS, &e), &e);
+        level_force(i ? other : &level_c);
+        assert_ok(run_forward(r[i], run_end(r[i]), NULL, NULL, &e), &e);
+        assert_ok(run_read(r[i], 0, m->graph->nodes[point].out, &x, &e), &e);
+        if (i) {
+            assert_memory_equal(x.data, want, bytes);
+            continue;
+        }
+        bytes = (size_t)shape_count(&x.shape) * sizeof *want;
+        want = x_alloc(bytes);
+        memcpy(want, x.data, bytes);
+    }
+    level_force(NULL);
+    run_free(r[0]);
+    run_free(r[1]);
+    free(want);
+    model_free(m);
+}
+
 UNIT_MAIN(CASE(products_stay_within_the_bound), CASE(every_format_is_multiplied),
           CASE(levels_decode_the_bits_of_the_codecs), CASE(bits_do_not_depend_on_threads),
           CASE(infinities_and_nan_stay_where_they_are), CASE(models_are_near_exact),
-          CASE(the_floor_is_what_rounding_moves), CASE(few_tokens_are_nearer))
+          CASE(the_floor_is_what_rounding_moves), CASE(few_tokens_are_nearer),
+          CASE(a_run_keeps_its_level))
