@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Proof of the kernels: every kernel at every level against its definition, one line of TAP each.
  *
- *     kern [--list] [--seed N] [--trials PERCENT] [--level LEVEL] [--trial N] [NAME...]
+ *     kern [--list] [--faulty] [--seed N] [--trials PERCENT] [--level LEVEL] [--trial N] [NAME...]
  *
  * NAME may have * and ?. Each kernel runs in a process of its own: a crash is its failure, with
  * what was touched, and the others go on. The data come from the seed alone, equal for all levels;
@@ -24,7 +24,9 @@
 
 enum {
     LIMIT = 300, /* seconds that a kernel may take before it counts as hanging */
-    SKIPPED = 77 /* exit status of a process whose kernel does not exist */
+    SKIPPED = 77, /* exit status of a process whose kernel does not exist */
+    FULL_RUN = 100,      /* percent of the trials of the table */
+    MOST_PERCENT = 100000
 };
 
 /* What a process of a kernel leaves behind, whatever becomes of it. */
@@ -38,8 +40,8 @@ static struct {
     const char *level;
     char *const *names;
     int percent, only_trial;
-    bool list;
-} options = { .seed = 1, .percent = 100, .only_trial = -1 };
+    bool list, faulty;
+} options = { .seed = 1, .percent = FULL_RUN, .only_trial = -1 };
 
 static int count, failed;
 
@@ -131,6 +133,9 @@ static void run_trials(const struct kern *k, int variant, const struct level *l)
 {
     watch_faults();
     level_force(l);
+    report->trial = options.only_trial;
+    if (options.only_trial >= trials_of(k))
+        kern_fail("there are %d trials: 0 .. %d", trials_of(k), trials_of(k) - 1);
     for (int i = 0; i < trials_of(k); i++) {
         struct trial t = { l, variant, i, seed_of(k, variant, i) };
         if (options.only_trial >= 0 && i != options.only_trial)
@@ -162,8 +167,11 @@ static void end_of_line(const struct kern *k, const char *name, const char *leve
         printf("#   %s\n", *report->what ? report->what : "ended by itself");
     if (*report->note)
         printf("#   with %s\n", report->note);
-    printf("#   %s; again: kern --seed %llu --level %s --trial %d '%s'\n", k->brief,
-           (unsigned long long)options.seed, level, report->trial, name);
+    printf("#   %s; again: kern%s --seed %llu", k->brief, options.faulty ? " --faulty" : "",
+           (unsigned long long)options.seed);
+    if (options.percent != FULL_RUN)
+        printf(" --trials %d", options.percent);
+    printf(" --level %s --trial %d '%s'\n", level, report->trial, name);
 }
 
 static void run_in_child(const struct kern *k, int variant, const char *name,
@@ -228,7 +236,17 @@ static void run_table(const struct kern *table)
     }
 }
 
-static bool parse(int argc, char **argv, bool *faulty)
+/* The number after an option; what is wrong with it goes to stderr. */
+static bool number(const char *option, int64_t least, int64_t most, int64_t *out)
+{
+    struct err e = ERR_INIT;
+    if (!parse_i64(str_from(optarg), least, most, out, &e))
+        return true;
+    fprintf(stderr, "kern: --%s: %s\n", option, e.msg);
+    return false;
+}
+
+static bool parse(int argc, char **argv)
 {
     static const struct option known[] = {
         { "list", no_argument, NULL, 'l' },        { "seed", required_argument, NULL, 's' },
@@ -236,27 +254,31 @@ static bool parse(int argc, char **argv, bool *faulty)
         { "trial", required_argument, NULL, 't' },  { "faulty", no_argument, NULL, 'f' },
         { 0 },
     };
-    int c;
-    while ((c = getopt_long(argc, argv, "", known, NULL)) != -1)
+    int64_t seed = (int64_t)options.seed, percent = options.percent, trial = options.only_trial;
+    int c, at;
+    bool good = true;
+    while (good && (c = getopt_long(argc, argv, "", known, &at)) != -1)
         switch (c) {
         case 'l': options.list = true; break;
-        case 's': options.seed = strtoull(optarg, NULL, 0); break;
-        case 'n': options.percent = (int)strtol(optarg, NULL, 10); break;
+        case 's': good = number(known[at].name, 0, INT64_MAX, &seed); break;
+        case 'n': good = number(known[at].name, 1, MOST_PERCENT, &percent); break;
         case 'L': options.level = optarg; break;
-        case 't': options.only_trial = (int)strtol(optarg, NULL, 10); break;
-        case 'f': *faulty = true; break;
-        default: return false;
+        case 't': good = number(known[at].name, 0, INT32_MAX, &trial); break;
+        case 'f': options.faulty = true; break;
+        default: good = false;
         }
+    options.seed = (uint64_t)seed;
+    options.percent = (int)percent;
+    options.only_trial = (int)trial;
     options.names = argv + optind;
-    return !options.level || is_tested_level(options.level);
+    return good && (!options.level || is_tested_level(options.level));
 }
 
 int main(int argc, char **argv)
 {
-    bool faulty = false;
-    if (!parse(argc, argv, &faulty)) {
-        fprintf(stderr, "usage: kern [--list] [--seed N] [--trials PERCENT] [--level LEVEL] "
-                        "[--trial N] [NAME...]\n");
+    if (!parse(argc, argv)) {
+        fprintf(stderr, "usage: kern [--list] [--faulty] [--seed N] [--trials PERCENT] "
+                        "[--level LEVEL] [--trial N] [NAME...]\n");
         return 2;
     }
     report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -264,7 +286,7 @@ int main(int argc, char **argv)
         return 99;
     if (!options.list)
         printf("# seed %llu\n", (unsigned long long)options.seed);
-    run_table(faulty ? kern_faulty : kern_table);
+    run_table(options.faulty ? kern_faulty : kern_table);
     if (!options.list)
         printf("1..%d\n", count);
     return failed || (!count && !options.list) ? 1 : 0; /* nothing that is tried proves nothing */

@@ -45,12 +45,14 @@ for what in "sums of fewer rows" "sums of fewer columns" "factors that do not me
     is "an instruction is refused: $what" "$(refused "$what")" "Illegal instruction"
 done
 
-# What a failure prints to repeat it does repeat it.
+# What a failure prints to repeat it does repeat it, though the run had more trials than usual.
+out=$("$kern" --faulty --seed 3 --trials 300 'faulty/forgets the tail')
 again=$(said "forgets the tail" | sed -n 's/.*again: kern //p')
-eval "capture \"\$kern\" --faulty $again"
-is "a failure is repeated by the line it prints" \
-    "$(said "forgets the tail" | sed -n 2,3p)" \
-    "$("$kern" --faulty | sed -n '/faulty\/forgets the tail /,/again:/p' | sed -n 2,3p)"
+like "all that chooses a trial is in it" "$again" \
+    "^--faulty --seed 3 --trials 300 --level c --trial [0-9]+ 'faulty/forgets the tail'\$"
+first=$(said "forgets the tail" | sed -n 2,3p)
+eval "capture \"\$kern\" $again"
+is "a failure is repeated by the line it prints" "$(said "forgets the tail" | sed -n 2,3p)" "$first"
 
 capture "$kern" --list
 like "kernels are listed" "$out" '^native_panel/q4_k: '
@@ -63,6 +65,20 @@ dot_rows c
 1..4"
 capture "$kern" --level none
 is "an unknown level is refused" "$status" 2
+for wrong in '--trials abc' '--trials 0' '--seed foo' '--seed -1' '--trial 1x' '--trial -1'; do
+    # shellcheck disable=SC2086 # an option with its value
+    capture "$kern" $wrong dot_rows
+    is "numbers are looked at: $wrong" "$status" 2
+    like "and refused" "$err" "^kern: ${wrong%% *}: "
+done
+like "with what there is" "$err" '^usage: kern .*--faulty'
+capture "$kern" --level c --trial 199 dot_rows
+is "the last trial runs" "$status" 0
+capture "$kern" --level c --trial 200 dot_rows
+is "one that does not exist is a failure" "$status" 1
+like "which says how many there are" "$out" '^#   there are 200 trials: 0 \.\. 199$'
+capture "$kern" --level c --trials 300 --trial 200 dot_rows
+is "a longer run has it" "$status" 0
 capture "$kern" no-such-kernel
 is "no kernel at all is a failure" "$status" 1
 finish
