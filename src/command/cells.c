@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "kernels/level.h"
+
 void put_number(struct table *t, double x)
 {
     if (isnan(x))
@@ -66,6 +68,12 @@ void put_floor(struct table *t, double kl, double floor)
 {
     put_below_floor(t, kl, floor);
     put_number(t, floor);
+    put_level(t, !isnan(floor));
+}
+
+void put_level(struct table *t, bool fast)
+{
+    fast ? table_str(t, level_now()->name) : table_skip(t);
 }
 
 void put_absent(struct table *t, int n)

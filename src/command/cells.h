@@ -25,11 +25,17 @@ void put_mean(struct table *t, const struct clustered_mean *m);
 void put_kl(struct table *t, double kl, double floor);
 /* 3 cells. */
 void put_kl_mean(struct table *t, const struct clustered_mean *kl, double floor);
-/* Is it below: absent in other modes; and with the floor itself, cells of FLOOR_COLUMNS. */
+/* Is it below: absent in other modes; and with the floor itself and the level of kernels that both
+ * belong to, cells of FLOOR_COLUMNS. */
 void put_below_floor(struct table *t, double kl, double floor);
 void put_floor(struct table *t, double kl, double floor);
 #define FLOOR_COLUMNS \
-    { COL_BOOL, "below_floor", .quiet = true }, { COL_FLOAT, "fast_floor", "nat/token", 4 }
+    { COL_BOOL, "below_floor", .quiet = true }, { COL_FLOAT, "fast_floor", "nat/token", 4 }, \
+    { \
+        COL_STRING, "level" \
+    }
+/* The level of kernels in use, whose own the figures of mode fast are; absent in other modes. */
+void put_level(struct table *t, bool fast);
 /* n cells that are absent. */
 void put_absent(struct table *t, int n);
 

@@ -157,7 +157,7 @@ enum st run_bench_model(struct session *s, const struct call *c, struct result *
         st = bench_subject_open(s, c, &b, e);
     if (st)
         return st;
-    struct run_options o = session_run_options(s);
+    struct run_options o = session_measure_options(s);
     struct pool *own = w.threads > 1 ? pool_new((int)w.threads) : NULL;
     if (w.threads)
         o.pool = own;

@@ -100,6 +100,7 @@ static void put_checks(struct checks *k, const struct call *c, const struct meas
         if (k->list[i].measures && !isnan(k->floor)) {
             table_bool(t, x.below_floor);
             table_float(t, k->floor);
+            put_level(t, true);
         }
         k->below |= x.below_floor && x.verdict == VERDICT_UNDECIDED;
     }

@@ -169,6 +169,7 @@ static void put_reference(const struct about *a, const struct divergence *d, str
     TABLE_COLUMNS(t, { COL_STRING, "reference" }, { COL_INT, "bytes", "B" },
                   { COL_FLOAT, "bpw", "bit/weight", 5 }, { COL_FLOAT, "perplexity", "", 5 },
                   { COL_STRING, "compute" }, { COL_FLOAT, "fast_floor", "nat/token", 4 },
+                  { COL_STRING, "level" },
                   { COL_STRING, "text" }, { COL_STRING, "part" }, { COL_INT, "scored", "token" },
                   { COL_INT, "segments" });
     table_row(t);
@@ -177,6 +178,7 @@ static void put_reference(const struct about *a, const struct divergence *d, str
     put_number(t, exp(d->ref_nll));
     table_str(t, compute_name(a->mode));
     put_number(t, a->floor);
+    put_level(t, !isnan(a->floor));
     table_str(t, a->text);
     table_str(t, "check");
     table_int(t, d->scored);

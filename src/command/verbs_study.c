@@ -158,7 +158,7 @@ static void task_summary(const struct add_report *r, const struct task_call *cal
                   { COL_FLOAT, "exact_low", "", 5 }, { COL_FLOAT, "exact_high", "", 5 },
                   { COL_FLOAT, "digit_logp", "nat", 5 }, { COL_FLOAT, "logp_low", "nat", 5 },
                   { COL_FLOAT, "logp_high", "nat", 5 }, { COL_STRING, "compute" },
-                  { COL_INT, "seed" }, { COL_FLOAT, "speed", "sum/s" });
+                  { COL_STRING, "level" }, { COL_INT, "seed" }, { COL_FLOAT, "speed", "sum/s" });
     table_row(t);
     table_str(t, "add");
     table_int(t, r->exact.n);
@@ -168,6 +168,7 @@ static void task_summary(const struct add_report *r, const struct task_call *cal
         put_share(t, &r->exact);
     put_mean(t, &r->logp);
     table_str(t, compute_name(mode));
+    put_level(t, mode == COMPUTE_FAST);
     table_int(t, (int64_t)call->seed);
     put_number(t, seconds > 0 ? (double)r->exact.n / seconds : (double)NAN);
 }

@@ -34,7 +34,8 @@ static void put_answers(const struct questions *q, const char *path, const struc
                   { COL_FLOAT, "high", "", 5 }, { COL_FLOAT, "ref_accuracy", "", 5 },
                   { COL_FLOAT, "ref_low", "", 5 }, { COL_FLOAT, "ref_high", "", 5 },
                   { COL_INT, "to_wrong" }, { COL_INT, "to_right" }, { COL_FLOAT, "flips", "", 4 },
-                  { COL_FLOAT, "mcnemar", "", 4 }, { COL_STRING, "compute" });
+                  { COL_FLOAT, "mcnemar", "", 4 }, { COL_STRING, "compute" },
+                  { COL_STRING, "level" });
     table_row(t);
     table_str(t, path);
     table_int(t, (int64_t)n);
@@ -57,6 +58,7 @@ static void put_answers(const struct questions *q, const char *path, const struc
     } else
         put_absent(t, 4);
     table_str(t, compute_name(mode));
+    put_level(t, mode == COMPUTE_FAST);
     if (!(wrong + mended))
         return;
     enum { SHOWN = 10 };

@@ -236,7 +236,7 @@ static void models_have_rates(void **state)
     assert_rate(t, 0, "open");
     assert_rate(t, 0, "first_token");
     assert_rate(t, 0, "reads");
-    assert_string_equal(cell_at(t, 0, "compute")->s, "exact");
+    assert_string_equal(cell_at(t, 0, "compute")->s, "native");
     assert_int_equal(cell_at(t, 0, "threads")->i, 2);
     /* The output matrix is the embedding: all is read. */
     assert_int_equal(cell_at(t, 0, "per_token")->i, cell_at(t, 0, "weights")->i);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/level.h"
 #include "tests/harness/commands.h"
 #include "tests/harness/models.h"
 #include "tests/harness/scratch.h"
@@ -196,6 +197,7 @@ static void below_the_floor_there_is_no_figure(void **unused)
     assert_int_equal(t->columns[table_find(t, "kl")].type, COL_FLOAT);
     assert_true(below(&r, "kl", "kl") && cell_named(&r, "kl", "below_floor")->i);
     assert_true(cell_named(&r, "kl", "fast_floor")->f == floor);
+    assert_string_equal(cell_named(&r, "kl", "level")->s, level_now()->name);
     result_free(&r);
     r = answer(f.s, "quant ** q2_k");
     assert_true(cell_named(&r, "measured", "kl")->f > floor && below(&r, "measured", "kl_before"));
@@ -211,7 +213,8 @@ static void below_the_floor_there_is_no_figure(void **unused)
     command(f.s, "redo");
     command(f.s, "set compute native");
     r = answer(f.s, "quant blk.0.attn_q.weight q8_0");
-    assert_true(absent(&r, "measured", "below_floor") && absent(&r, "measured", "fast_floor"));
+    assert_true(absent(&r, "measured", "below_floor") && absent(&r, "measured", "fast_floor")
+                && absent(&r, "measured", "level"));
     assert_true(absent(&r, "measured", "before_below_floor"));
     result_free(&r);
     sitting_end(&f);
