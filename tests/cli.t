@@ -69,7 +69,8 @@ like "a script that runs itself ends" "$err" 'nested more than'
 for words in 'export recipe ""' 'export gguf ""' "open ''" 'ref trace ""' 'source ""' 'diff "" a' \
     'diff a ""' 'plan save ""' 'plan diff ""' 'imatrix merge a "" into b' 'log on ""' 'once ""' \
     'save breaks ""' 'ppl ""' 'ppl a save ""' 'kl base ""' 'data ""' 'task ""' 'recipe explain ""' \
-    'prompt -f ""' 'dump blk.0.attn_norm.weight ""' 'bench model ""'; do
+    'prompt -f ""' 'dump blk.0.attn_norm.weight ""' 'bench model ""' \
+    'set tensor blk.0.attn_norm.weight = file ""'; do
     qdb --demo -batch -ex "$words"
     is "no file: $words" "$status $(printf '%s\n' "$err" | head -n 1)" '1 error: the name of a file is empty'
 done

@@ -284,7 +284,8 @@ const struct verb verbs_break[] = {
       .help =
           "The lines that follow, up to `end`, are the commands; none takes them away. Without "
           "a number: those of the breakpoint made last. What stands behind a command that moves "
-          "the run is not run any more.",
+          "the run is not run any more. An error in them names the breakpoint, and the line of the "
+          "script that they stood in.",
       .examples = "break blk.0.out\ncommands 1\nsummary blk.0.out\nend\ndelete",
       .kinds = { ARG_BREAK },
       .run = run_commands },

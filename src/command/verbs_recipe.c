@@ -457,8 +457,8 @@ const struct verb verbs_recipe[] = {
               "hold, and programs leave norms, vectors and some small matrices as they are), and "
               "with which rules it overlaps; for each matrix, and whatever a rule matches: its "
               "rule, the rule's format, the format it is stored in (another one when blocks do not "
-              "fit its rows, its own when it is left), and what it has now. `export recipe` writes "
-              "recipes.",
+              "fit its rows, its own when it is left), and what it has now. A type that the "
+              "program does not have is an error. `export recipe` writes recipes.",
       .examples = "export recipe my.recipe\nrecipe explain my.recipe",
       .kinds = { ARG_NONE, ARG_FILE, ARG_TEXT },
       .words = "explain|for|llama-quantize|ik|thireus",

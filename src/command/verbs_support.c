@@ -245,6 +245,11 @@ static enum st run_quit(struct session *s, const struct call *c, struct result *
     return ST_OK;
 }
 
+static const struct arg_after set_after[] = {
+    { "file", ARG_FILE, NULL }, /* of set tensor */
+    { 0 },
+};
+
 const struct verb verbs_support[] = {
     { .name = "help",
       .alias = "h ?",
@@ -287,6 +292,7 @@ const struct verb verbs_support[] = {
                   "set tensor blk.0.ffn_up.weight[row=3] = zero\nrun",
       .kinds = { ARG_SETTING },
       .words = "tensor",
+      .after = set_after,
       .run = run_set },
     { .name = "show",
       .alias = NULL,
