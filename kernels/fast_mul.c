@@ -57,7 +57,6 @@ static void one_panel(void *data, int64_t chunk, int worker)
 void fast_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
               struct pool *pool, const volatile sig_atomic_t *cancel)
 {
-    enum { LINE = 64 };
     const struct fast_ops *ops = level_now()->fast;
     const int64_t blocks = pool_chunks(tokens, FAST_TOKENS);
     struct job j = { .ops = ops, .w = w, .format = format_info(w->format), .bias = bias, .x = x,
@@ -65,9 +64,8 @@ void fast_mul(const struct matrix *w, const float *bias, const float *x, int64_t
     j.panel = panel_rows(ops, w->rows, pool_threads(pool));
     j.decoder = decoder_of(w->format);
     j.block_bytes = (size_t)(FAST_TOKENS * fast_cols(w->cols) * ops->bytes);
-    char *room = x_alloc((size_t)blocks * j.block_bytes + LINE);
-    j.packed = room + (LINE - (uintptr_t)room % LINE) % LINE;
+    j.packed = x_scratch((size_t)blocks * j.block_bytes);
     pool_for(pool, blocks, pack_block, &j, NULL);
     pool_for(pool, pool_chunks(w->rows, j.panel), one_panel, &j, cancel);
-    free(room);
+    free(j.packed);
 }

@@ -27,12 +27,6 @@ enum {
     LINE = 64   /* bytes of a line of the caches */
 };
 
-/* The first line that begins in the memory. */
-static float *aligned(char *memory)
-{
-    return (float *)(void *)(memory + (LINE - (uintptr_t)memory % LINE) % LINE);
-}
-
 struct exact_job {
     const struct level *level;
     const struct matrix *w;
@@ -103,8 +97,7 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
     const int64_t end = (chunk + 1) * CHUNK < w->rows ? (chunk + 1) * CHUNK : w->rows;
     /* Many tokens share what is decoded; for few it had better stay in the first-level cache. */
     const int most = j->tokens < j->level->rows ? 2 : j->level->rows;
-    char *memory = x_alloc((size_t)(w->cols * most) * sizeof(float) + LINE);
-    float *room = aligned(memory);
+    float *room = x_scratch((size_t)(w->cols * most) * sizeof *room);
     for (int64_t r = chunk * CHUNK; r < end;) {
         const int n = end - r < most ? (int)(end - r) : most;
         const float *rows = float_rows(j, r, n, room);
@@ -119,7 +112,7 @@ static void rows_of_chunk(void *data, int64_t chunk, int worker)
                 j->y[t * w->rows + r + i] += j->bias[r + i];
         r += n;
     }
-    free(memory);
+    free(room);
 }
 
 static void exact_mul(const struct matrix *w, const float *bias, const void *x, int64_t tokens,
@@ -185,11 +178,10 @@ static void stored_mul(const struct matrix *w, const float *bias, const float *x
                   cancel);
         return;
     }
-    char *memory = x_alloc((size_t)(tokens * w->cols) * sizeof(float) + LINE);
-    struct rounding j = { x, aligned(memory), w->cols, brains };
+    struct rounding j = { x, x_scratch((size_t)(tokens * w->cols) * sizeof *x), w->cols, brains };
     pool_for(pool, tokens, round_token, &j, NULL);
     exact_mul(w, bias, j.y, tokens, true, y, pool, cancel);
-    free(memory);
+    free(j.y);
 }
 
 struct scaling {

@@ -25,12 +25,6 @@ struct job {
     float *acts, *panels; /* all blocks of tokens; a panel of each worker */
 };
 
-/* The first line that begins in the memory. */
-static float *aligned(char *memory)
-{
-    return (float *)(void *)(memory + (LINE - (uintptr_t)memory % LINE) % LINE);
-}
-
 /* The vectors of n columns from column c on to the place of one of `side`. A piece of floats is
  * filled up to a whole leaf first. */
 static void put_vectors(const struct panel_ops *ops, float *piece, int n, int64_t c, int side,
@@ -156,10 +150,9 @@ void panel_mul(const struct matrix *w, const float *bias, const float *x, int64_
     j.blocks = pool_chunks(tokens, PANEL_TOKENS);
     const size_t row = (size_t)(j.vectors * PANEL_LANES) * sizeof *x;
     const size_t panels = (size_t)pool_threads(pool) * PANEL_ROWS * row;
-    char *room = x_alloc((size_t)tokens * row + panels + LINE);
-    j.panels = aligned(room);
+    j.panels = x_scratch((size_t)tokens * row + panels);
     j.acts = j.panels + panels / sizeof *x;
     pool_for(pool, j.blocks, pack_block, &j, NULL);
     pool_for_runs(pool, pool_chunks(w->rows, PANEL_ROWS), one_panel, &j, cancel);
-    free(room);
+    free(j.panels);
 }
