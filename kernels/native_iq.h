@@ -146,8 +146,7 @@ IQ_HEAD(iq2_xxs)
 {
     BYTES(dwords8, first, p + 2);
     BYTES(dwords8, second, p + 34);
-    const dwords8 odd = { 1, 3, 5, 7, 9, 11, 13, 15 }; /* the others are indices */
-    first = __builtin_shuffle(first, second, odd);
+    first = __builtin_shufflevector(first, second, 1, 3, 5, 7, 9, 11, 13, 15); /* no indices */
     SCALES_AND_SIGNS(first, scale, b);
     return scale_f16(p) * 0.125f;
 }

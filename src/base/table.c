@@ -99,6 +99,7 @@ void table_str(struct table *t, const char *s)
         table_skip(t);
 }
 
+PRINTF_LIKE(1, 0)
 static char *formatted(const char *fmt, va_list ap)
 {
     char *s;
