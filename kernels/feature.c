@@ -58,7 +58,6 @@ TRY(AVX512F, "vpaddd %%zmm0, %%zmm0, %%zmm0")
 TRY(AVX512BW, "vpaddb %%zmm0, %%zmm0, %%zmm0")
 TRY(AVX512VL, "vpternlogd $255, %%ymm0, %%ymm0, %%ymm0")
 TRY(AVX512VNNI, "vpdpbusd %%zmm0, %%zmm0, %%zmm0")
-TRY(AVX512VBMI, "vpermb %%zmm0, %%zmm0, %%zmm0")
 TRY(AVX512BF16, "vdpbf16ps %%zmm0, %%zmm0, %%zmm0")
 
 /* Tiles of one row of four bytes. The configuration is an operand of 64 bytes, so that all of them
@@ -96,7 +95,6 @@ static const struct {
     ROW(AVX512BW, "avx512bw", 7, 0, EBX, 30, ZMM),
     ROW(AVX512VL, "avx512vl", 7, 0, EBX, 31, ZMM),
     ROW(AVX512VNNI, "avx512_vnni", 7, 0, ECX, 11, ZMM),
-    ROW(AVX512VBMI, "avx512_vbmi", 7, 0, ECX, 1, ZMM),
     ROW(AVX512BF16, "avx512_bf16", 7, 1, EAX, 5, ZMM),
     ROW(AMX_TILE, "amx_tile", 7, 0, EDX, 24, TILES),
     ROW(AMX_BF16, "amx_bf16", 7, 0, EDX, 22, TILES),

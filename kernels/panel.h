@@ -8,11 +8,10 @@
 #include <stdint.h>
 
 /* A panel holds PANEL_ROWS rows of weights in groups of PANEL_SIDE, activations blocks of up to
- * PANEL_TOKENS.
- * Columns are cut into vectors of PANEL_LANES floats, or pairs of brain floats, and filled up with
- * zeros to whole leaves; the same vector of all rows of a group, or tokens of a block, stand side
- * by side: [group][vector][of the group][PANEL_LANES]. The last group is filled up with rows of
- * zeros. */
+ * PANEL_TOKENS. Columns are cut into vectors of PANEL_LANES floats, or pairs of brain floats, and
+ * filled up with zeros to whole leaves; the same vector of all rows of a group, or tokens of a
+ * block, stand side by side: [group][vector][of the group][PANEL_LANES]. The last group is filled
+ * up with rows of zeros. */
 enum { PANEL_ROWS = 16, PANEL_SIDE = 4, PANEL_TOKENS = 6, PANEL_LANES = 16, PANEL_LEAF = 64 };
 
 /* The order of sums: docs/modes.md, under native, for weights in f16 and in bf16. */
