@@ -20,7 +20,7 @@ static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pa
 
 const struct level level_avx2 = {
     .name = "avx2",
-    .brief = "AVX2, FMA",
+    .brief = "AVX2, F16C, FMA",
     .needs = FEATURES(AVX2) | FEATURES(FMA) | FEATURES(F16C),
     .rows = LEVEL_MAX_ROWS,
     .dot_rows = dot_rows,

@@ -53,7 +53,7 @@ const struct level level_avx512bf16 = {
 };
 const struct level level_amx = {
     .name = "amx",
-    .brief = "avx512, with the tiles of AMX for mode fast",
+    .brief = "avx512bf16, AMX for mode fast",
     .needs = AVX512_FEATURES | FEATURES(AVX512BF16) | FEATURES(AMX_TILE) | FEATURES(AMX_BF16),
     AVX512_KERNELS(halves_rows, &panel_brains),
     .fast = &fast_amx,

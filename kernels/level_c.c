@@ -18,7 +18,7 @@ static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pa
 
 const struct level level_c = {
     .name = "c",
-    .brief = "portable C; vectors of the baseline instruction set",
+    .brief = "portable C, baseline vectors",
     .rows = LEVEL_MAX_ROWS,
     .dot_rows = dot_rows,
     .halves_rows = halves_rows,

@@ -237,6 +237,8 @@ static void run(struct repl *r, const struct options *o)
     for (int id = 0; id < SETTING_COUNT; id++) {
         struct err e = ERR_INIT;
         if (o->values[id] && settings_set(&r->s->settings, id, str_from(o->values[id]), &e)) {
+            if (id == SETTING_KERNELS)
+                st_where(&e, "%s", o->kernels_by);
             repl_show_error(r, &e, str_of("", 0));
             r->status = EXIT_FAILED;
             return;

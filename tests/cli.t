@@ -171,6 +171,17 @@ QDB_KERNELS=none capture "$QDB" -n -batch -ex 'info kernels'
 is "an unknown level in the environment is a usage error" "$status" 2
 like "which is named" "$err" 'QDB_KERNELS has no such value'
 like "with what there is" "$err" 'auto\|c\|'
+level=$("$QDB" -n -batch --output csv -ex 'info kernels' | sed -n 's/,not here,.*//p' | head -n 1)
+if [ "$level" ]; then
+    QDB_KERNELS=$level capture "$QDB" -n -batch -ex 'info kernels'
+    like "a level that this machine lacks" "$status $err" "1 error: .*the level $level .*QDB_KERNELS"
+    QDB_KERNELS=c capture "$QDB" -n -batch --kernels "$level" -ex 'info kernels'
+    like "names who asked for it" "$err" " --kernels\$"
+else
+    skip "a level that this machine lacks" "it has all"
+fi
+capture "$QDB" -n -batch --kernels c -ex 'set width 80' -ex 'info kernels'
+unlike "the levels fit a screen, uncut" "$out" '…|\.\.$|.{81}'
 QDB_KERNELS='' capture "$QDB" -n -batch -ex 'show kernels'
 like "an empty one is none" "$out" '^value +auto$'
 

@@ -209,8 +209,9 @@ static enum st info_kernels(struct session *s, const struct call *c, struct resu
     (void)c, (void)e;
     struct table *t = result_table(out, "kernels", TABLE_ROWS);
     TABLE_COLUMNS(t, { COL_STRING, "level" }, { COL_STRING, "state" }, { COL_STRING, "forced_by" },
-                  { COL_INT, "threads" }, { COL_STRING, "meaning" }, { COL_STRING, "needs" },
-                  { COL_STRING, "missing" });
+                  { COL_INT, "threads" }, { COL_STRING, "meaning" },
+                  { COL_STRING, "needs", .quiet = true }, /* the meaning says it in short */
+                  { COL_STRING, "missing", .quiet = true });
     for (size_t i = 0; level_at(i); i++) {
         const struct level *l = level_at(i);
         const bool now = l == level_now();
@@ -220,14 +221,16 @@ static enum st info_kernels(struct session *s, const struct call *c, struct resu
         table_row(t);
         table_str(t, l->name);
         table_str(t, now                      ? "in use"
-                     : missing.n              ? "not on this machine"
-                     : l->slow && l->slow() ? "slower on this machine"
+                     : missing.n              ? "not here"
+                     : l->slow && l->slow() ? "slower here"
                                               : "available");
         table_str(t, now ? s->kernels_by : NULL);
         table_int(t, pool_threads(session_pool(s)));
         table_str(t, l->brief);
         table_str(t, needs.n ? buf_str(&needs) : "nothing");
         table_str(t, missing.n ? buf_str(&missing) : NULL);
+        if (missing.n)
+            result_note(out, "%s: %s", l->name, buf_str(&missing));
         buf_free(&needs);
         buf_free(&missing);
     }
