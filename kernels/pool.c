@@ -331,9 +331,11 @@ int pool_cpus(void)
 {
 #ifdef CPU_COUNT
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
-        return CPU_COUNT(&set);
+    long n = sched_getaffinity(0, sizeof set, &set) ? 0 : CPU_COUNT(&set);
+#else
+    long n = 0;
 #endif
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 && n < POOL_MAX_THREADS ? (int)n : 1;
+    if (n < 1)
+        n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n < POOL_MAX_THREADS ? (int)n : POOL_MAX_THREADS;
 }

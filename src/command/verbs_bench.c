@@ -118,6 +118,7 @@ static enum st parse_kernels(const struct call *c, struct selection *x, struct b
                              struct err *e)
 {
     static const int64_t tokens[] = { 1, 2, 4, 8, 16, 512 };
+    int summary = 0; /* the word */
     *x = (struct selection){ 0 };
     for (int i = 1; i < c->n_words; i++) {
         const struct str w = c->words[i].text;
@@ -130,13 +131,19 @@ static enum st parse_kernels(const struct call *c, struct selection *x, struct b
             x->n_tokens++;
             continue;
         }
-        if (select_mode(x, w) || select_formats(x, w))
+        if (select_mode(x, w)) {
+            summary = x->mode[SUMMARY] && !summary ? i : summary;
+            continue;
+        }
+        if (select_formats(x, w))
             continue;
         call_fail(c, i, e, ST_NOTFOUND, "no format, mode or number of tokens `%.*s`",
                   (int)(w.n > 40 ? 40 : w.n), w.p);
         return st_hint(e, "a format (q4_k, \"q*\"), decode, summary, exact, native, fast, or 1 to "
                           "512 tokens");
     }
+    if (summary && x->any_format && !x->format[format_by_name("f32")])
+        return call_fail(c, summary, e, ST_UNSUPPORTED, "only f32 has a summary");
     for (size_t i = 0; !x->any_format && i < sizeof usual / sizeof *usual; i++)
         x->format[format_by_name(usual[i])] = true;
     for (int m = 0; !x->any_mode && m < MOST_MODES; m++)
@@ -342,7 +349,7 @@ const struct verb verbs_bench[] = {
           "`--mem` bounds, mapped files apart; process_peak: most that the process had in memory "
           "(VmHWM), pages of mapped files included; both since qdb was started.\n"
           "bench toggle: how long one waits for the kl after `quant`. 32 segments of 80 random "
-          "tokens (`set seed`), 64 of each scored, are measured beside the active model, or that "
+          "tokens (`set seed`), 63 of each scored, are measured beside the active model, or that "
           "of a FILE, as it is. late: the first matrix of the first block of the last tenth gets "
           "another format (it is encoded anew, q4_0 and q5_0 in turn), everything from its block "
           "on is run again and compared; first: the same in the first block; whole: an evaluation "

@@ -17,10 +17,11 @@ struct bench_effort {
 NODISCARD enum st bench_effort_parse(const struct call *c, int *i, struct bench_effort *o,
                                      struct err *e);
 
-/* What is to be measured; threads 0 and mode COMPUTE__COUNT: as the settings say. */
+/* What is to be measured; threads BENCH_AS_SET and mode COMPUTE__COUNT: as the settings say. */
+enum { BENCH_AS_SET = -1 };
 struct bench_wanted {
     struct bench_model what;
-    int64_t threads;
+    int64_t threads; /* 0: one per core */
     enum compute mode;
 };
 

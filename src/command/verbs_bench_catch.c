@@ -127,7 +127,7 @@ static enum st rounds_of(struct round_trip *t, int rounds, double (*seconds)[BEN
 enum st run_bench_catch(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct bench_wanted w = { { 512, 0, 3, (uint64_t)setting_int(&s->settings, SETTING_SEED) },
-                              0,
+                              BENCH_AS_SET,
                               COMPUTE__COUNT };
     struct bench_subject b;
     enum st st = bench_parse(c, 1 + bench_names_file(c), "-p N, -r N or -c MODE", &w, e);
@@ -137,7 +137,7 @@ enum st run_bench_catch(struct session *s, const struct call *c, struct result *
         return st;
     const struct weight *embedding = weights_find(b.model->weights, STR("token_embd.weight"));
     struct round_trip t = { .s = s, .model = b.model, .options = session_run_options(s),
-                            .n = w.what.prompt > 0 ? w.what.prompt : 1 };
+                            .n = w.what.prompt };
     double(*seconds)[BENCH_MAX_SAMPLES] = x_alloc(KINDS * sizeof *seconds);
     int32_t *ids = x_alloc((size_t)t.n * sizeof *ids);
     int done = 0;

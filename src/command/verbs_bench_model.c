@@ -25,14 +25,16 @@ enum st bench_parse(const struct call *c, int first, const char *accepts, struct
                     struct err *e)
 {
     int64_t repetitions = w->what.repetitions;
+    const struct setting *threads = setting_info(SETTING_THREADS);
+    const bool generates = strstr(accepts, "-n"); /* without, a prompt is all there is */
     const struct {
         const char *flag;
         int64_t least, most, *value; /* NULL: a mode */
     } options[] = {
-        { "-p", 0, 1 << 20, &w->what.prompt },
+        { "-p", generates ? 0 : 1, 1 << 20, &w->what.prompt },
         { "-n", 0, 1 << 20, &w->what.generate },
         { "-r", 1, BENCH_MAX_SAMPLES, &repetitions },
-        { "-t", 1, POOL_MAX_THREADS, &w->threads },
+        { "-t", threads->lo, threads->hi, &w->threads },
         { "-c", 0, 0, NULL },
     };
     enum { OPTIONS = sizeof options / sizeof *options };
@@ -147,19 +149,22 @@ static void model_table(const struct model *m, const struct run_options *o, doub
 enum st run_bench_model(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
     struct bench_wanted w = { { 512, 128, 3, (uint64_t)setting_int(&s->settings, SETTING_SEED) },
-                              0,
+                              BENCH_AS_SET,
                               COMPUTE__COUNT };
     struct bench_subject b;
     struct bench_model_result r;
     const int first = 1 + bench_names_file(c);
     enum st st = bench_parse(c, first, "-p N, -n N, -r N, -t N or -c MODE", &w, e);
+    if (!st && !w.what.prompt && !w.what.generate)
+        st = call_fail(c, 0, e, ST_RANGE, "-p 0 and -n 0 leave nothing to measure");
     if (!st)
         st = bench_subject_open(s, c, &b, e);
     if (st)
         return st;
     struct run_options o = session_measure_options(s);
-    struct pool *own = w.threads > 1 ? pool_new((int)w.threads) : NULL;
-    if (w.threads)
+    const int threads = w.threads ? (int)w.threads : pool_cpus();
+    struct pool *own = threads > 1 ? pool_new(threads) : NULL;
+    if (w.threads != BENCH_AS_SET)
         o.pool = own;
     if (w.mode < COMPUTE__COUNT)
         o.mode = w.mode;

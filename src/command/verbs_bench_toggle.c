@@ -67,7 +67,7 @@ enum st run_bench_toggle(struct session *s, const struct call *c, struct result 
 {
     enum { LINE = 1 << 16 /* bytes: limits of operations walk through no memory */ };
     struct bench_wanted w = { { 0, 0, 3, (uint64_t)setting_int(&s->settings, SETTING_SEED) },
-                              0,
+                              BENCH_AS_SET,
                               COMPUTE__COUNT };
     struct bench_subject b;
     enum st st = bench_parse(c, 1 + bench_names_file(c), "-r N or -c MODE", &w, e);

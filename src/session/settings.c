@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/pool.h"
 
 static const struct setting table[SETTING_COUNT] = {
     [SETTING_COLOR] = {
@@ -123,7 +124,7 @@ static const struct setting table[SETTING_COUNT] = {
         .help = "1 runs token by token. Results do not depend on it, except in `set compute fast`.",
     },
     [SETTING_THREADS] = {
-        .name = "threads", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = 1024,
+        .name = "threads", .type = TYPE_INT, .initial = "0", .lo = 0, .hi = POOL_MAX_THREADS,
         .zero = "one per core",
         .brief = "threads that compute",
         .help = "Results do not depend on it.",

@@ -97,26 +97,43 @@ const char *bench_limit_how(enum bench_limit l)
 
 struct walk {
     struct pool *pool;
-    const char *p;
+    char *p;
     size_t bytes, piece, ahead; /* a multiple of 512 */
     const struct peak *peak;
     int64_t rounds;
+    const volatile sig_atomic_t *cancel;
     uint64_t sum[POOL_MAX_THREADS][8]; /* a line each */
 };
+
+static size_t piece_bytes(const struct walk *w, size_t at)
+{
+    return w->bytes - at < w->piece ? w->bytes - at : w->piece;
+}
+
+static void fill_piece(void *data, int64_t chunk, int worker)
+{
+    (void)worker;
+    const struct walk *w = data;
+    const size_t at = (size_t)chunk * w->piece;
+    memset(w->p + at, 1, piece_bytes(w, at));
+}
 
 static void read_piece(void *data, int64_t chunk, int worker)
 {
     struct walk *w = data;
     const size_t at = (size_t)chunk * w->piece;
-    const size_t n = w->bytes - at < w->piece ? w->bytes - at : w->piece;
-    w->sum[worker][0] += peak_read(w->p + at, n, w->ahead);
+    w->sum[worker][0] += peak_read(w->p + at, piece_bytes(w, at), w->ahead);
+}
+
+static void all_pieces(struct walk *w, pool_fn *fn)
+{
+    pool_for(w->pool, pool_chunks((int64_t)w->bytes, (int64_t)w->piece), fn, w, w->cancel);
 }
 
 static void read_once(void *data, int64_t i)
 {
     (void)i;
-    struct walk *w = data;
-    pool_for(w->pool, pool_chunks((int64_t)w->bytes, (int64_t)w->piece), read_piece, w, NULL);
+    all_pieces(data, read_piece);
 }
 
 static void compute_piece(void *data, int64_t chunk, int worker)
@@ -142,8 +159,8 @@ static enum st read_limit(struct walk *w, double seconds, struct progress *p, do
     enum st st = mem_alloc(&memory, w->bytes, "memory to read", e);
     if (st)
         return st;
-    memset(memory, 1, w->bytes);
     w->p = memory;
+    all_pieces(w, fill_piece); /* the system takes its time to find so much */
     st = bench_measure(read_once, w, seconds, p, &s, e);
     mem_free(memory);
     if (!st)
@@ -164,6 +181,7 @@ enum st bench_limit_of(enum bench_limit l, struct pool *pool, size_t bytes, doub
     w->ahead = l == LIMIT_READ_AHEAD ? 1024 : 0;
     w->peak = l < LIMIT_MUL_ADD ? NULL : peak_find(level_now(), limits[l].peak);
     w->rounds = 20000; /* some 100 us */
+    w->cancel = p ? p->cancel : NULL;
     double v = 0;
     if (l < LIMIT_MUL_ADD)
         st = read_limit(w, seconds, p, &v, e);

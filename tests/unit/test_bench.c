@@ -162,6 +162,20 @@ static void the_level_in_use_stays(void **state)
     end(&b);
 }
 
+/* The memory that reading walks through is a large part of the time. */
+static void nothing_is_filled_after_an_interrupt(void **state)
+{
+    (void)state;
+    volatile sig_atomic_t stop = 1;
+    struct progress progress = { .cancel = &stop };
+    struct err e = ERR_INIT;
+    double rate;
+    const size_t size = (size_t)256 << 20, before = bench_process_peak();
+    assert_fails(bench_limit_of(LIMIT_READ, NULL, size, 0.1, &progress, &rate, &e), ST_CANCELLED,
+                 &e);
+    assert_true(bench_process_peak() - before < size / 2);
+}
+
 static void interrupted_kernels_are_kept(void **state)
 {
     (void)state;
@@ -192,13 +206,19 @@ static void mistakes_are_refused(void **state)
         { "bench model -p", ST_SYNTAX, 14 },
         { "bench model -r 0", ST_RANGE, 15 },
         { "bench model -x 1", ST_SYNTAX, 12 },
-        { "bench model -t 0", ST_RANGE, 15 },
+        { "bench model -t -1", ST_RANGE, 15 },
+        { "bench model -t 257", ST_RANGE, 15 },
+        { "bench kernels q4_0 summary", ST_UNSUPPORTED, 19 },
+        { "bench kernels summary 1 native q4_0", ST_UNSUPPORTED, 14 },
         { "bench model -c slow", ST_SYNTAX, 15 },
+        { "bench model -p 0 -n 0", ST_RANGE, 6 },
         { "bench model", ST_STATE, 0 },
         { "bench model /nowhere.gguf", ST_IO, 12 },
         { "bench catch", ST_STATE, 0 },
         { "bench catch -n 3", ST_SYNTAX, 12 },
         { "bench catch -p", ST_SYNTAX, 14 },
+        { "bench catch -p 0", ST_RANGE, 15 },
+        { "set threads 257", ST_RANGE, 12 },
     };
     struct bench b;
     start(&b);
@@ -254,6 +274,10 @@ static void models_have_rates(void **state)
     assert_true(cell_at(t, 0, "reads")->absent);
     assert_int_equal(setting_int(&b.s->settings, SETTING_THREADS), 2);
     assert_int_equal(setting_int(&b.s->settings, SETTING_COMPUTE), COMPUTE__COUNT);
+    /* 0 is one per core, as it is where threads are set. */
+    strcpy(strstr(line, "-t 3"), "-t 0");
+    assert_ok(type(&b, line), &b.e);
+    assert_int_equal(cell_at(table_named(&b.r, "model"), 0, "threads")->i, pool_cpus());
     end(&b);
 }
 
@@ -347,4 +371,5 @@ UNIT_MAIN(CASE(encoders_have_rates_and_errors),
           CASE(samples_are_summed_up), CASE(memory_is_read_whole), CASE(machine_has_limits),
           CASE(kernels_have_rates), CASE(every_format_has_kernels), CASE(the_level_in_use_stays),
           CASE(interrupted_kernels_are_kept), CASE(mistakes_are_refused), CASE(models_have_rates),
-          CASE(interrupted_models_are_kept), CASE(the_cost_of_catches_is_a_ratio))
+          CASE(interrupted_models_are_kept), CASE(the_cost_of_catches_is_a_ratio),
+          CASE(nothing_is_filled_after_an_interrupt)) /* last: it moves the peak of memory */
