@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "file/gguf.h"
 #include "tests/harness/gguf_build.h"
 
@@ -470,12 +471,14 @@ static bool write_file(const struct plan *p, FILE *f)
 
 int main(int argc, char **argv)
 {
-    struct plan p = { .seed = argc > 4 ? strtoull(argv[4], NULL, 0) : 1 };
+    struct plan p = { 0 };
+    int64_t seed = 1;
     for (size_t i = 0; argc > 3 && i < sizeof shapes / sizeof *shapes; i++)
         if (!strcasecmp(argv[1], shapes[i].name))
             p.shape = &shapes[i];
     p.coding = argc > 3 ? coding_find(argv[2]) : NULL;
-    if (!p.shape || !p.coding) {
+    if (!p.shape || !p.coding || argc > 5
+        || (argc > 4 && parse_i64(str_from(argv[4]), 0, INT64_MAX, &seed, NULL))) {
         fputs("usage: make_synthetic SHAPE FORMAT FILE [SEED]\n  SHAPE: tiny 135M 1.1B 8B\n"
               "  FORMAT:",
               stderr);
@@ -484,6 +487,7 @@ int main(int argc, char **argv)
         fputc('\n', stderr);
         return 2;
     }
+    p.seed = (uint64_t)seed;
     plan_tensors(&p);
     FILE *f = fopen(argv[3], "wb");
     bool ok = f && write_file(&p, f);

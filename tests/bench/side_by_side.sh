@@ -16,7 +16,8 @@
 # Per model and engine: tokens/s of the prompt (pp) and of generation (tg), each the median of the
 # rounds with its spread, (most - least) / median, in per cent; their ratios to the best engine that
 # is not qdb; the peak of memory (VmHWM, looked at ten times a second, pages of mapped files
-# included) in 1e6 bytes and as a multiple of the file. "-": it failed or has no such figure.
+# included) in 1e6 bytes and as a multiple of the file. "-": it failed or has no such figure. Exit
+# status 1: something failed.
 set -u
 
 # Run a program, its output to a file, the largest VmHWM (kB) to another; first bring the model into
@@ -107,13 +108,16 @@ one() {
     rm -f "$dir/out" "$dir/peak"
     ${RUN-} sh "$0" --one "$dir/out" "$dir/peak" "$model" "$@" 2> "$dir/err" < /dev/null
     found=$(figures "$(basename "$model")" "$engine")
-    printf '%s' "$found" | grep -q '	[pt][pg]	' ||
+    if ! printf '%s' "$found" | grep -q '	[pt][pg]	'; then
         echo "$engine, $model: $(cat "$dir/err" "$dir/out" | tail -n 1 | cut -c 1-300)" >&2
+        failed=1
+        found=$(printf '%s\t%s\tfailed\t1' "$(basename "$model")" "$engine") # a row of "-"
+    fi
     printf '%s\n' "$found" >> "$dir/figures"
     printf '%s' . >&2
 }
 
-round=0
+round=0 failed=0
 while [ $round -lt "$rounds" ]; do
     round=$((round + 1))
     while read -r model <&3; do
@@ -182,3 +186,4 @@ awk -F '\t' -v prompt="$prompt" -v generate="$generate" '
             }
         }
     }' "$dir/figures"
+exit $failed

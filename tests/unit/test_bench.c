@@ -275,7 +275,7 @@ static void models_have_rates(void **state)
     assert_int_equal(setting_int(&b.s->settings, SETTING_THREADS), 2);
     assert_int_equal(setting_int(&b.s->settings, SETTING_COMPUTE), COMPUTE__COUNT);
     /* 0 is one per core, as it is where threads are set. */
-    strcpy(strstr(line, "-t 3"), "-t 0");
+    memcpy(strstr(line, "-t 3"), "-t 0", 4);
     assert_ok(type(&b, line), &b.e);
     assert_int_equal(cell_at(table_named(&b.r, "model"), 0, "threads")->i, pool_cpus());
     end(&b);
