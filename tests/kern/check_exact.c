@@ -88,7 +88,7 @@ float brain_in_range(float x)
 }
 
 /* All products are exact. */
-static float define_sum(bool brains, const float *w, const float *x, int64_t n)
+float define_sixteen(bool brains, const float *w, const float *x, int64_t n)
 {
     float lane[16] = { 0 };
     for (int64_t i = 0; i < n && !brains; i++)
@@ -127,7 +127,7 @@ static void expect_sums(struct trial *t, const float *w, int64_t rows, const flo
             const int64_t i = k * stride + r;
             const float *row = w + r * n, *token = x + k * n;
             const double lost = t->variant ? left_out(row, token, n) : 0;
-            want[i] = define_sum(t->variant, row, token, n);
+            want[i] = define_sixteen(t->variant, row, token, n);
             if (isfinite(lost))
                 expect_dot("y", i, want[i], row, token, n, (double)(6 + n / 16) * 0x1p-24, lost);
         }

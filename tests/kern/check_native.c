@@ -35,42 +35,9 @@ static void define_block(enum native_act act, const float *x, int n, int8_t *cod
     *s = as_half(largest / 127.0f * (float)sum);
 }
 
-void check_acts(struct trial *t)
-{
-    const struct native_format *f = native_format(format_of(native_name(t->variant)));
-    const int block = f->act == NATIVE_Q8_K ? 256 : 32;
-    const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
-    const int64_t cols = block * draw_int(t, 1, 6);
-    const bool sums = f->act == NATIVE_Q8_1;
-    kern_note("%d columns, %s", (int)cols, draw_name(kind));
-    GUARD(t, float, x, cols, GUARD_IN);
-    GUARD(t, int8_t, code, cols, GUARD_OUT);
-    GUARD(t, float, d, cols / block, GUARD_OUT);
-    GUARD(t, float, s, cols / block, GUARD_OUT);
-    GUARD(t, int16_t, sum, cols / f->unit, GUARD_OUT);
-    draw_floats(t, kind, x, cols);
-    guard_seal();
-    CALL(t->level->native->acts, f, x, cols, code, d, sums ? s : NULL, sum);
-    for (int64_t c = 0; c < cols; c += block) {
-        int8_t want[256];
-        float want_d, want_s;
-        define_block(f->act, x + c, block, want, &want_d, &want_s);
-        for (int i = 0; i < block; i++)
-            expect_int("code", c + i, code[c + i], want[i]);
-        for (int i = 0; i < block; i += f->unit) {
-            int want_sum = 0;
-            for (int k = 0; k < f->unit; k++)
-                want_sum += want[i + k];
-            expect_int("sum", (c + i) / f->unit, sum[(c + i) / f->unit], want_sum);
-        }
-        expect_bits("d", d + c / block, &want_d, 1);
-        if (sums)
-            expect_bits("s", s + c / block, &want_s, 1);
-    }
-}
-
 /* A block of n values as the page defines it for few tokens in mode fast. */
-static void define_twice(const float *x, int n, int8_t *const code[2], float d[2], float s[2])
+static void define_twice(const float *x, int n, int8_t *const code[2], float *const d[2],
+                         float *const s[2])
 {
     float largest = 0;
     bool finite = true;
@@ -80,18 +47,118 @@ static void define_twice(const float *x, int n, int8_t *const code[2], float d[2
     }
     const bool zero = !finite || largest < 0x1p-100f;
     const float r = 127.0f / largest;
-    d[0] = !finite ? NAN : zero ? 0 : largest / 127.0f;
-    d[1] = d[0] / 254.0f;
-    s[0] = s[1] = 0;
+    *d[0] = !finite ? NAN : zero ? 0 : largest / 127.0f;
+    *d[1] = *d[0] / 254.0f;
+    *s[0] = *s[1] = 0;
     for (int i = 0; i < n; i++) {
         const float v = zero ? 0 : x[i] * r, whole = rintf(v);
         code[0][i] = (int8_t)whole;
         code[1][i] = (int8_t)rintf((v - whole) * 254.0f);
-        s[0] += code[0][i];
-        s[1] += code[1][i];
+        *s[0] += code[0][i];
+        *s[1] += code[1][i];
     }
-    s[0] *= d[0];
-    s[1] *= d[1];
+    *s[0] *= *d[0];
+    *s[1] *= *d[1];
+}
+
+static int block_of(const struct native_format *f) { return f->act == NATIVE_Q8_K ? 256 : 32; }
+
+/* Activations of a number of tokens as the page has them: in mode fast (fine) two tokens of codes
+ * for each. Sums of units are not there. */
+static struct native_acts define_acts(struct trial *t, const struct native_format *f, bool fine,
+                                      const float *x, int64_t tokens, int64_t cols)
+{
+    const int block = block_of(f);
+    const int64_t per = fine ? 2 : 1, blocks = cols / block;
+    GUARD(t, int8_t, code, per * tokens * cols, GUARD_OUT);
+    GUARD(t, float, d, per * tokens * blocks, GUARD_OUT);
+    GUARD(t, float, s, per * tokens * blocks, GUARD_OUT);
+    for (int64_t k = 0; k < tokens; k++)
+        for (int64_t b = 0; b < blocks; b++) {
+            const int64_t at = per * k * blocks + b;
+            int8_t *const codes[2] = { code + at * block, code + (at + blocks) * block };
+            const float *from = x + k * cols + b * block;
+            if (fine)
+                define_twice(from, block, codes, (float *const[2]){ d + at, d + at + blocks },
+                             (float *const[2]){ s + at, s + at + blocks });
+            else
+                define_block(f->act, from, block, codes[0], d + at, s + at);
+        }
+    return (struct native_acts){ .tokens = per * tokens, .cols = cols, .stride = cols,
+                                 .block = block, .code = code, .d = d,
+                                 .s = f->act == NATIVE_Q8_1 ? s : NULL };
+}
+
+/* Activations of a token, and where the kernels put them: in mode fast in codes of two tokens. */
+struct rounding {
+    const struct native_format *f;
+    int64_t cols;
+    const float *x;
+    struct {
+        int8_t *code;
+        int16_t *sum;
+        float *d, *s; /* s: NULL if the format has none */
+    } to[2];
+};
+
+static struct rounding draw_rounding(struct trial *t, int tokens)
+{
+    const struct native_format *f = native_format(format_of(native_name(t->variant)));
+    const int block = block_of(f);
+    const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
+    struct rounding r = { .f = f, .cols = block * draw_int(t, 1, 6) };
+    kern_note("%d columns, %s", (int)r.cols, draw_name(kind));
+    GUARD(t, float, x, r.cols, GUARD_IN);
+    draw_floats(t, kind, x, r.cols);
+    r.x = x;
+    for (int i = 0; i < tokens; i++) {
+        GUARD(t, int8_t, code, r.cols, GUARD_OUT);
+        GUARD(t, float, d, r.cols / block, GUARD_OUT);
+        GUARD(t, float, s, r.cols / block, GUARD_OUT);
+        GUARD(t, int16_t, sum, r.cols / f->unit, GUARD_OUT);
+        r.to[i].code = code, r.to[i].d = d, r.to[i].sum = sum;
+        r.to[i].s = f->act == NATIVE_Q8_1 ? s : NULL;
+    }
+    guard_seal();
+    return r;
+}
+
+static void expect_rounded(struct trial *t, const struct rounding *r, int tokens)
+{
+    const struct native_acts want = define_acts(t, r->f, tokens > 1, r->x, 1, r->cols);
+    for (int k = 0; k < tokens; k++) {
+        const int8_t *code = want.code + k * r->cols;
+        for (int64_t i = 0; i < r->cols; i++)
+            expect_int("code", i, r->to[k].code[i], code[i]);
+        for (int64_t i = 0; i < r->cols; i += r->f->unit) {
+            int sum = 0;
+            for (int u = 0; u < r->f->unit; u++)
+                sum += code[i + u];
+            expect_int("sum", i / r->f->unit, r->to[k].sum[i / r->f->unit], sum);
+        }
+        const int64_t blocks = r->cols / want.block;
+        expect_bits("d", r->to[k].d, want.d + k * blocks, blocks);
+        if (r->to[k].s)
+            expect_bits("s", r->to[k].s, want.s + k * blocks, blocks);
+    }
+}
+
+void check_acts(struct trial *t)
+{
+    const struct rounding r = draw_rounding(t, 1);
+    CALL(t->level->native->acts, r.f, r.x, r.cols, r.to[0].code, r.to[0].d, r.to[0].s,
+         r.to[0].sum);
+    expect_rounded(t, &r, 1);
+}
+
+void check_fine_acts(struct trial *t)
+{
+    const struct rounding r = draw_rounding(t, 2);
+    int8_t *const code[2] = { r.to[0].code, r.to[1].code };
+    float *const d[2] = { r.to[0].d, r.to[1].d }, *const s[2] = { r.to[0].s, r.to[1].s };
+    int16_t *const sum[2] = { r.to[0].sum, r.to[1].sum };
+    CALL(t->level->native->fine_acts, r.f, r.x, r.cols, code, d, s, sum);
+    expect_rounded(t, &r, 2);
 }
 
 /* Codes of activations: random, or so that sums are as large as they can be. */
@@ -117,7 +184,7 @@ static float draw_scale(struct trial *t, bool odd)
 static struct native_acts draw_acts(struct trial *t, const struct native_format *f, int64_t tokens,
                                     int64_t cols, bool odd)
 {
-    const int block = f->act == NATIVE_Q8_K ? 256 : 32;
+    const int block = block_of(f);
     const int64_t stride = cols + block * draw_int(t, 0, 2), n = tokens * stride + NATIVE_SLACK;
     GUARD(t, int8_t, code, n, GUARD_IN);
     GUARD(t, float, d, n / block, GUARD_IN);
@@ -188,73 +255,83 @@ static struct native_weights draw_weights(struct trial *t, enum format format, i
                                     rows,                  info->block, info->bytes };
 }
 
+/* Room for what the page says of a row. */
+static struct native_definition definition_of_row(struct trial *t, const struct native_format *f,
+                                                  int64_t cols)
+{
+    GUARD(t, int32_t, product, cols, GUARD_OUT);
+    GUARD(t, int32_t, min, cols, GUARD_OUT);
+    GUARD(t, float, d, cols / f->group, GUARD_OUT);
+    GUARD(t, float, m, cols / f->group, GUARD_OUT);
+    return (struct native_definition){ product, min, d, m };
+}
+
+/* Weights and activations, and where their products go: y [tokens][stride], with room between. */
+struct products {
+    struct native_weights w;
+    struct native_acts x;
+    int64_t stride, n; /* n: numbers of y, as of want */
+    float *y, *want;
+};
+
+static struct products draw_products(struct trial *t, int64_t tokens, int most_rows,
+                                     int64_t most_cols)
+{
+    const enum format format = format_of(native_name(t->variant));
+    const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
+    const int64_t block = format_info(format)->block;
+    const int64_t cols = block * draw_int(t, 1, most_cols / block);
+    const int rows = (int)draw_int(t, 1, most_rows);
+    struct products p = { .stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 40) };
+    kern_note("%d rows, %d columns, %d tokens, kind %d of scales", rows, (int)cols, (int)tokens,
+              (int)scales);
+    p.n = (tokens - 1) * p.stride + rows;
+    GUARD(t, float, y, p.n, GUARD_OUT);
+    GUARD(t, float, want, p.n, GUARD_OUT);
+    p.y = y, p.want = want;
+    p.w = draw_weights(t, format, rows, cols, scales);
+    p.x = draw_acts(t, p.w.format, tokens, cols, scales == SCALES_BITS);
+    return p;
+}
+
+/* The products by definition, and what is between the rows. */
+static void expect_products(struct trial *t, const struct products *p, const float *bias)
+{
+    const struct native_format *f = p->w.format;
+    const struct native_definition row = definition_of_row(t, f, p->x.cols);
+    for (int r = 0; r < p->w.rows; r++) {
+        define_native(f, p->w.data + (size_t)r * p->w.row_bytes, p->x.cols, &row);
+        for (int64_t k = 0; k < p->x.tokens; k++) {
+            const float sum = define_product(f, &row, &p->x, k);
+            p->want[k * p->stride + r] = bias ? sum + bias[r] : sum;
+        }
+    }
+    expect_bits("y", p->y, p->want, p->n);
+}
+
 void check_native_panel(struct trial *t)
 {
     static const int64_t token_counts[] = { 1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, -1 };
-    const enum format format = format_of(native_name(t->variant));
-    const struct native_format *f = native_format(format);
-    const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
     const int64_t tokens = draw_of(t, token_counts);
-    const int64_t most = draw_int(t, 0, 3) ? 900 : 2 * NATIVE_COLS + 600;
-    const int64_t block = format_info(format)->block, cols = block * draw_int(t, 1, most / block);
-    const int rows = (int)draw_int(t, 1, NATIVE_ROWS);
-    const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 40);
-    kern_note("%d rows, %d columns, %d tokens, kind %d of scales", rows, (int)cols, (int)tokens,
-              (int)scales);
-    GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
-    GUARD(t, float, want, (tokens - 1) * stride + rows, GUARD_OUT);
-    GUARD(t, int32_t, product, cols, GUARD_OUT);
-    GUARD(t, int32_t, min, cols, GUARD_OUT);
-    GUARD(t, float, d, cols / f->group, GUARD_OUT);
-    GUARD(t, float, m, cols / f->group, GUARD_OUT);
-    const struct native_weights w = draw_weights(t, format, rows, cols, scales);
-    const struct native_acts x = draw_acts(t, f, tokens, cols, scales == SCALES_BITS);
+    const int64_t most_cols = draw_int(t, 0, 3) ? 900 : 2 * NATIVE_COLS + 600;
+    const struct products p = draw_products(t, tokens, NATIVE_ROWS, most_cols);
     guard_seal();
-    const struct native_definition definition = { product, min, d, m };
-    for (int r = 0; r < rows; r++) {
-        define_native(f, w.data + (size_t)r * w.row_bytes, cols, &definition);
-        for (int64_t k = 0; k < tokens; k++)
-            want[k * stride + r] = define_product(f, &definition, &x, k);
-    }
-    CALL(t->level->native->panel, &w, &x, y, stride);
-    expect_bits("y", y, want, (tokens - 1) * stride + rows); /* and what is between the rows */
+    CALL(t->level->native->panel, &p.w, &p.x, p.y, p.stride);
+    expect_products(t, &p, NULL);
 }
 
-void expect_fine(struct trial *t, const struct matrix *w, const float *bias, const float *x,
-                 int64_t tokens, const float *y)
+void define_native_product(struct trial *t, const struct matrix *w, bool fine, const float *x,
+                           int64_t tokens, float *y)
 {
     const struct native_format *f = native_format(w->format);
-    const int block = f->act == NATIVE_Q8_K ? 256 : 32;
-    const int64_t cols = w->cols, blocks = cols / block;
-    GUARD(t, int32_t, product, cols, GUARD_OUT);
-    GUARD(t, int32_t, min, cols, GUARD_OUT);
-    GUARD(t, float, d, cols / f->group, GUARD_OUT);
-    GUARD(t, float, m, cols / f->group, GUARD_OUT);
-    GUARD(t, int8_t, code, 2 * cols, GUARD_OUT);
-    GUARD(t, float, dx, 2 * blocks, GUARD_OUT);
-    GUARD(t, float, sx, 2 * blocks, GUARD_OUT);
-    const struct native_definition definition = { product, min, d, m };
-    const struct native_acts a = { .tokens = 2, .cols = cols, .stride = cols, .block = block,
-                                   .code = code, .d = dx, .s = f->act == NATIVE_Q8_1 ? sx : NULL };
-    for (int64_t k = 0; k < tokens; k++) {
-        for (int64_t b = 0; b < blocks; b++) {
-            int8_t *const codes[2] = { code + b * block, code + cols + b * block };
-            float ds[2], ss[2];
-            define_twice(x + k * cols + b * block, block, codes, ds, ss);
-            for (int i = 0; i < 2; i++) {
-                dx[i * blocks + b] = ds[i];
-                sx[i * blocks + b] = ss[i];
-            }
-        }
-        for (int64_t r = 0; r < w->rows; r++) {
-            define_native(f, (const uint8_t *)w->data + (size_t)r * w->row_bytes, cols,
-                          &definition);
-            float want = define_product(f, &definition, &a, 0);
-            want += define_product(f, &definition, &a, 1);
-            if (bias)
-                want += bias[r];
-            expect_bits("y", y + k * w->rows + r, &want, 1);
-        }
+    const struct native_definition row = definition_of_row(t, f, w->cols);
+    const struct native_acts acts = define_acts(t, f, fine, x, tokens, w->cols);
+    for (int64_t r = 0; r < w->rows; r++) {
+        define_native(f, (const uint8_t *)w->data + (size_t)r * w->row_bytes, w->cols, &row);
+        for (int64_t k = 0; k < tokens; k++)
+            y[k * w->rows + r] = fine ? define_product(f, &row, &acts, 2 * k)
+                                            + define_product(f, &row, &acts, 2 * k + 1)
+                                      : define_product(f, &row, &acts, k);
     }
 }
 
@@ -295,39 +372,16 @@ static struct native_packed pack(struct trial *t, const struct native_format *f,
 void check_native_many(struct trial *t)
 {
     const struct native_ops *ops = t->level->native;
-    const enum format format = format_of(native_name(t->variant));
-    const struct native_format *f = native_format(format);
-    const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
-    const int64_t tokens = draw_int(t, 1, draw_int(t, 0, 2) ? 20 : 80);
-    const int64_t most = draw_int(t, 0, 3) ? 900 : NATIVE_COLS + 600;
-    const int64_t block = format_info(format)->block, cols = block * draw_int(t, 1, most / block);
-    const int rows = (int)draw_int(t, 1, 45);
-    const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 40);
     if (!ops->many)
         kern_skip("the level has no kernel for many tokens");
-    kern_note("%d rows, %d columns, %d tokens, kind %d of scales", rows, (int)cols, (int)tokens,
-              (int)scales);
-    GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
-    GUARD(t, float, want, (tokens - 1) * stride + rows, GUARD_OUT);
-    GUARD(t, int32_t, product, cols, GUARD_OUT);
-    GUARD(t, int32_t, min, cols, GUARD_OUT);
-    GUARD(t, float, d, cols / f->group, GUARD_OUT);
-    GUARD(t, float, m, cols / f->group, GUARD_OUT);
-    GUARD(t, float, bias, rows, GUARD_IN);
-    draw_floats(t, DRAW_UNIFORM, bias, rows);
-    const bool biased = draw(t) & 1;
-    const struct native_weights w = draw_weights(t, format, rows, cols, scales);
-    const struct native_acts x = draw_acts(t, f, tokens, cols, scales == SCALES_BITS);
-    const struct native_packed packed = pack(t, f, &x, ops->block);
+    const int64_t tokens = draw_int(t, 1, draw_int(t, 0, 2) ? 20 : 80);
+    const int64_t most_cols = draw_int(t, 0, 3) ? 900 : NATIVE_COLS + 600;
+    const struct products p = draw_products(t, tokens, 45, most_cols);
+    GUARD(t, float, values, p.w.rows, GUARD_IN);
+    draw_floats(t, DRAW_UNIFORM, values, p.w.rows);
+    const float *bias = draw(t) & 1 ? values : NULL;
+    const struct native_packed packed = pack(t, p.w.format, &p.x, ops->block);
     guard_seal();
-    const struct native_definition definition = { product, min, d, m };
-    for (int r = 0; r < rows; r++) {
-        define_native(f, w.data + (size_t)r * w.row_bytes, cols, &definition);
-        for (int64_t k = 0; k < tokens; k++) {
-            const float sum = define_product(f, &definition, &x, k);
-            want[k * stride + r] = biased ? sum + bias[r] : sum;
-        }
-    }
-    CALL(ops->many, &w, &packed, biased ? bias : NULL, y, stride);
-    expect_bits("y", y, want, (tokens - 1) * stride + rows);
+    CALL(ops->many, &p.w, &packed, bias, p.y, p.stride);
+    expect_products(t, &p, bias);
 }

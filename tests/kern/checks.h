@@ -15,11 +15,13 @@ void check_to_brains(struct trial *t);
 
 /* check_native.c */
 void check_acts(struct trial *t);
+void check_fine_acts(struct trial *t);
 void check_native_panel(struct trial *t);
 void check_native_many(struct trial *t);
-/* y [tokens][rows] of mode fast: docs/modes.md, of few tokens, every bit. */
-void expect_fine(struct trial *t, const struct matrix *w, const float *bias, const float *x,
-                 int64_t tokens, const float *y);
+/* y [tokens][rows] as docs/modes.md has it, every bit: of mode native, or of few tokens in mode
+ * fast (fine); without the scale beside the weight, and without bias. */
+void define_native_product(struct trial *t, const struct matrix *w, bool fine, const float *x,
+                           int64_t tokens, float *y);
 
 /* check_exact.c */
 void check_dot_rows(struct trial *t);
@@ -28,6 +30,8 @@ const char *sixteen_bits_name(int i);
 float brain_in_range(float x);
 void check_halves_rows(struct trial *t);
 void check_panel(struct trial *t);
+/* The sum of n products of halves, or of brain floats, as docs/modes.md has it for mode native. */
+float define_sixteen(bool brains, const float *w, const float *x, int64_t n);
 
 /* check_attention.c */
 void check_to_halves(struct trial *t);
@@ -36,10 +40,9 @@ void check_attention_mix(struct trial *t);
 
 /* check_fast.c */
 void check_fast_panel(struct trial *t);
-/* What a sum of n products may be off by; infinite where it may overflow. */
-double fast_bound(const struct level *l, const float *w, const float *x, int64_t n, double *sum);
+/* y[i] = bias + scale * the sum of n products, within the bound of docs/modes.md. */
 void expect_fast(const struct level *l, int64_t i, float got, const float *w, const float *x,
-                 int64_t n, float bias);
+                 int64_t n, float scale, float bias);
 
 /* check_logits.c */
 void check_logits_pair(struct trial *t);

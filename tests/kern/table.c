@@ -10,6 +10,8 @@ const struct kern kern_table[] = {
       check_to_brains },
 
     { "native_acts", "docs/modes.md, activations", KERN_LEVELS, native_name, 60, check_acts },
+    { "native_fine_acts", "docs/modes.md, activations of mode fast", KERN_LEVELS, native_name, 60,
+      check_fine_acts },
     { "native_panel", "docs/modes.md, products, every bit", KERN_LEVELS, native_name, 60,
       check_native_panel },
     { "native_many", "docs/modes.md, products, every bit", KERN_LEVELS, native_name, 40,
@@ -28,9 +30,9 @@ const struct kern kern_table[] = {
     { "attention_mix", "level c, and the sum in double", KERN_LEVELS, NULL, 200,
       check_attention_mix },
 
-    { "matrix_exact", "token by token at level c, and double", KERN_LEVELS, decoded_name, 20,
+    { "matrix_exact", "dot_rows of level c, the sum in double", KERN_LEVELS, decoded_name, 20,
       check_matrix_exact },
-    { "matrix_native", "token by token at level c", KERN_LEVELS, decoded_name, 20,
+    { "matrix_native", "docs/modes.md, products, every bit", KERN_LEVELS, decoded_name, 20,
       check_matrix_native },
     { "matrix_fast", "docs/modes.md; the sum in double", KERN_TILES, decoded_name, 20,
       check_matrix_fast },
