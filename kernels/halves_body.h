@@ -98,7 +98,7 @@ INLINE void halves_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes
         EACH(rows, tokens) s[r][t] = (part){ 0 };
         for (int64_t c = 0; c < whole; c += HALVES_STEP) {
             const uint8_t *from = w + c * plain_bytes(kind);
-            if (kind != PLAIN_F32 && i == 0)
+            if (kind != PLAIN_F32 && i == 0 && rows > 1)
                 UNROLL for (int r = 0; r < rows; r++)
                     __builtin_prefetch(ahead + (size_t)r * row_bytes + c * plain_bytes(kind), 0,
                                        2);
@@ -116,8 +116,10 @@ INLINE void halves_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes
 INLINE void halves_block(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
                          const uint8_t *x, int64_t n, int tokens, float *y, int64_t stride)
 {
+    const bool apart = kind != PLAIN_F32 && one_stream(tokens, n * halves_bytes(kind));
+    const int together = apart ? 0 : rows / HALVES_ROWS * HALVES_ROWS;
     int r = 0;
-    for (; r + HALVES_ROWS <= rows; r += HALVES_ROWS, w += HALVES_ROWS * row_bytes)
+    for (; r < together; r += HALVES_ROWS, w += HALVES_ROWS * row_bytes)
         halves_dots(kind, w, row_bytes, HALVES_ROWS, x, n, tokens, y + r, stride);
     for (; r < rows; r++, w += row_bytes)
         halves_dots(kind, w, row_bytes, 1, x, n, tokens, y + r, stride);

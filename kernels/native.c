@@ -37,9 +37,6 @@ int native_rounds(enum format f)
     return info && !strcmp(info->name, "bf16") ? NATIVE_BF16 : -1;
 }
 
-/* Not cleared: all of it is written, by the threads that round the tokens. */
-static void *room(size_t bytes) { return x_realloc(NULL, bytes); }
-
 void native_acts_init(struct native_acts *a, const struct native_format *f, int64_t tokens,
                       int64_t cols)
 {
@@ -49,11 +46,11 @@ void native_acts_init(struct native_acts *a, const struct native_format *f, int6
         .tokens = tokens, .cols = cols, .stride = cols + block, .block = block
     };
     const size_t n = (size_t)(tokens * a->stride + NATIVE_SLACK);
-    a->code = room(n);
-    a->d = room(n / (size_t)block * sizeof *a->d);
-    a->sum = room(n / (size_t)f->unit * sizeof *a->sum);
-    a->start = room(n / (size_t)f->unit * sizeof *a->start);
-    a->s = f->act == NATIVE_Q8_1 ? room(n / (size_t)block * sizeof *a->s) : NULL;
+    a->code = x_scratch(n);
+    a->d = x_scratch(n / (size_t)block * sizeof *a->d);
+    a->sum = x_scratch(n / (size_t)f->unit * sizeof *a->sum);
+    a->start = x_scratch(n / (size_t)f->unit * sizeof *a->start);
+    a->s = f->act == NATIVE_Q8_1 ? x_scratch(n / (size_t)block * sizeof *a->s) : NULL;
 }
 
 void native_acts_free(struct native_acts *a)

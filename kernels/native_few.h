@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "kernels/native_few_blocks.h"
 #include "kernels/native_few_k.h"
+#include "kernels/native_one.h"
 #include "kernels/native_super.h"
 #include "kernels/native_super_iq.h"
 
@@ -71,7 +72,9 @@ static void native_panel(const struct native_weights *w, const struct native_act
 {
     const enum native_id id = native_id(w->format);
     super_kernel *const super = super_kernel_of(w->format);
-    if (x->tokens <= FEW_TOKENS && few_kernels[id])
+    if (x->tokens == 1 && one_kernels[id])
+        panel_of_one(w, x, y);
+    else if (x->tokens <= FEW_TOKENS && few_kernels[id])
         few_panel(w, x, y, stride);
     else if (x->tokens <= SUPER_TOKENS && iq_kernels[id])
         iq_kernels[id](w, x, y, stride);

@@ -37,8 +37,9 @@ INLINE void plain_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes,
     uint64_t tiles = 0;
     int64_t c = 0;
     for (; c + TILE <= n; c += TILE, tiles++) {
-        UNROLL for (int i = 0; i < rows * plain_bytes(kind); i++, ahead += 64)
-            __builtin_prefetch(ahead, 0, 2);
+        if (rows > 1)
+            UNROLL for (int i = 0; i < rows * plain_bytes(kind); i++, ahead += 64)
+                __builtin_prefetch(ahead, 0, 2);
         EACH_PART plain_product(kind, w, row_bytes, rows, x, tokens, n, c, i, leaf);
         trees_push(&trees, 0, tiles, rows, tokens, leaf);
     }
@@ -69,8 +70,10 @@ INLINE void plain_tokens(enum plain_kind kind, const uint8_t *w, size_t row_byte
     static void name(const uint8_t *w, size_t row_bytes, int rows, const float *x, int64_t tokens, \
                      int64_t n, float *y, int64_t stride) \
     { \
+        const int64_t bytes = n * (int64_t)sizeof *x; \
+        const int together = one_stream(tokens, bytes) ? 0 : rows / BLOCK_ROWS * BLOCK_ROWS; \
         int r = 0; \
-        for (; r + BLOCK_ROWS <= rows; r += BLOCK_ROWS) \
+        for (; r < together; r += BLOCK_ROWS) \
             plain_tokens(kind, w + (size_t)r * row_bytes, row_bytes, BLOCK_ROWS, x, tokens, n, \
                          y + r, stride); \
         for (; r < rows; r++) \

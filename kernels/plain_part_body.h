@@ -18,6 +18,15 @@ INLINE int plain_bytes(enum plain_kind kind) { return kind == PLAIN_F32 ? 4 : 2;
 
 enum { PLAIN_AHEAD = 4096 /* bytes beyond the next rows, asked for early */ };
 
+/* A token alone, of so many bytes, may meet the rows one by one: memory is then one stream, which
+ * the CPU fetches by itself faster than it can be asked to. Not where activations fill the
+ * first-level cache, nor where vectors are too short to keep up with memory row by row. */
+INLINE bool one_stream(int64_t tokens, int64_t token_bytes)
+{
+    enum { MOST_BYTES = 16384 };
+    return LEVEL_VECTOR == 64 && tokens == 1 && token_bytes <= MOST_BYTES;
+}
+
 /* A vector of weights from element k on. */
 INLINE part plain_part(enum plain_kind kind, const uint8_t *p, int64_t k)
 {
