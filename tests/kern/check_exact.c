@@ -51,6 +51,43 @@ void check_dot_rows(struct trial *t)
                        0);
 }
 
+const char *plain_name(int i)
+{
+    static const char *const names[] = { "f32", "f16", "bf16", NULL }; /* enum plain_kind */
+    return names[i];
+}
+
+void check_plain_rows(struct trial *t)
+{
+    const struct format_info *info = format_info(format_of(plain_name(t->variant)));
+    const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
+    const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
+    const int rows = (int)draw_int(t, 1, 40);
+    const int64_t n = draw_length(t, 1, 3000), tokens = draw_int(t, 1, 9);
+    const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 9);
+    const int64_t used = n * info->bytes, row_bytes = used + draw_int(t, 0, 1) * 3;
+    if (!t->level->plain_rows[t->variant])
+        kern_skip("the level has no kernel for rows as they lie in memory");
+    kern_note("%d rows, %d columns, %d tokens, %s, kind %d of weights", rows, (int)n, (int)tokens,
+              draw_name(kind), (int)scales);
+    GUARD(t, float, w, n, GUARD_OUT);
+    GUARD(t, float, x, tokens * n, GUARD_IN);
+    GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
+    GUARD(t, float, want, (tokens - 1) * stride + rows, GUARD_OUT);
+    uint8_t *data = guard(t, "data", (rows - 1) * row_bytes + used, 1, 1, GUARD_IN);
+    for (int r = 0; r < rows; r++)
+        draw_blocks(t, format_of(info->name), scales, data + r * row_bytes, used);
+    draw_floats(t, kind, x, tokens * n);
+    guard_seal();
+    for (int r = 0; r < rows; r++) {
+        info->decode(data + r * row_bytes, w, n);
+        for (int64_t k = 0; k < tokens; k++)
+            level_c.dot_rows(w, 1, x + k * n, 1, n, want + k * stride + r, 1);
+    }
+    CALL(t->level->plain_rows[t->variant], data, (size_t)row_bytes, rows, x, tokens, n, y, stride);
+    expect_bits("y", y, want, (tokens - 1) * stride + rows); /* and what is between the rows */
+}
+
 /* ---- docs/modes.md, native: products of halves and of brain floats ---- */
 
 const char *sixteen_bits_name(int i)

@@ -25,6 +25,8 @@ void define_native_product(struct trial *t, const struct matrix *w, bool fine, c
 
 /* check_exact.c */
 void check_dot_rows(struct trial *t);
+const char *plain_name(int i);
+void check_plain_rows(struct trial *t);
 const char *sixteen_bits_name(int i);
 /* Of mode native: what is too small is zero, what is too large infinite. */
 float brain_in_range(float x);

@@ -20,6 +20,8 @@ const struct kern kern_table[] = {
       check_fast_panel },
 
     { "dot_rows", "level c, and the sum in double", KERN_LEVELS, NULL, 200, check_dot_rows },
+    { "plain_rows", "dot_rows of level c, every bit", KERN_LEVELS, plain_name, 100,
+      check_plain_rows },
     { "halves_rows", "docs/modes.md, every bit; the sum in double", KERN_LEVELS, sixteen_bits_name,
       200, check_halves_rows },
     { "panel", "docs/modes.md, every bit; the sum in double", KERN_LEVELS, sixteen_bits_name, 200,
