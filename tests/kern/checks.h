@@ -23,6 +23,11 @@ void check_native_many(struct trial *t);
 void define_native_product(struct trial *t, const struct matrix *w, bool fine, const float *x,
                            int64_t tokens, float *y);
 
+/* check_encode.c */
+const char *encoder_name(int i);
+void check_encode(struct trial *t);
+void check_encode_largest(struct trial *t);
+
 /* check_exact.c */
 void check_dot_rows(struct trial *t);
 const char *plain_name(int i);

@@ -9,6 +9,10 @@ const struct kern kern_table[] = {
     { "to_brains", "to nearest, ties to even, in range", KERN_LEVELS, NULL, 100,
       check_to_brains },
 
+    { "encode", "level c, every bit; the error in double", KERN_LEVELS, encoder_name, 40,
+      check_encode },
+    { "encode_largest", "one by one", KERN_LEVELS, NULL, 100, check_encode_largest },
+
     { "native_acts", "docs/modes.md, activations", KERN_LEVELS, native_name, 60, check_acts },
     { "native_fine_acts", "docs/modes.md, activations of mode fast", KERN_LEVELS, native_name, 60,
       check_fine_acts },
