@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The attention kernels of a level against sums in double, and against level c bit for bit. */
+/* The attention kernels of a level against sums in double, and against level c bit for bit; whole
+ * attention against these, token by token. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -200,4 +201,101 @@ void check_attention_mix(struct trial *t)
                     sum_add(&s, &p, (double)row[j], cached(&p, j, i));
                 expect_sum("z", at, (double)z[at], &s, 1, 18);
             }
+}
+
+/* ---- whole products ---- */
+
+/* Two sequences in one span: the tokens behind `past` rows of the cache go to one or the other in
+ * turns of `turn`, and each sees what its own has so far. */
+static void draw_sequences(struct trial *t, struct problem *p, int64_t past)
+{
+    const int64_t tokens = p->a.tokens, turn = draw_int(t, 1, 2 * tokens);
+    int32_t *rows[2], count[2] = { 0 };
+    for (int s = 0; s < 2; s++)
+        rows[s] = guard(t, "keys", past + tokens, sizeof **rows, sizeof **rows, GUARD_IN);
+    const int32_t **keys = guard(t, "keys of tokens", tokens, sizeof *keys, sizeof *keys, GUARD_IN);
+    GUARD(t, int32_t, visible, tokens, GUARD_IN);
+    for (int64_t row = 0; row < past + tokens; row++) {
+        const int64_t k = row - past;
+        const int s = k < 0 ? (int)draw_int(t, 0, 3) == 0 : (int)(k / turn % 2);
+        rows[s][count[s]++] = (int32_t)row;
+        if (k < 0)
+            continue;
+        keys[k] = rows[s];
+        visible[k] = count[s];
+        p->visible = count[s] > p->visible ? count[s] : p->visible;
+    }
+    p->a.keys = keys;
+    p->a.visible = visible;
+    p->a.max_keys = p->visible;
+}
+
+/* Some tokens of many heads; or few that see many keys, which are then shared out in pieces. */
+static struct problem draw_whole(struct trial *t)
+{
+    const bool few = t->number % 4 == 1;
+    const int64_t tokens = draw_int(t, 1, few ? 4 : 32), past = draw_int(t, 0, few ? 900 : 60);
+    struct problem p = { .kind = draw_kind(t, DRAW__COUNT) };
+    p.a = (struct attention){ .tokens = tokens, .kv = draw_int(t, 1, 2), .n = draw_head(t),
+                              .scale = 0.3f, .half = draw(t) & 1 };
+    p.a.n = p.a.n > 80 ? p.a.n / 4 : p.a.n;
+    p.a.heads = p.a.kv * draw_int(t, 1, 8);
+    draw_sequences(t, &p, past);
+    p.a.k = draw_cache(t, &p, past + tokens);
+    p.a.v = draw_cache(t, &p, past + tokens);
+    GUARD(t, float, q, tokens * p.a.heads * p.a.n, GUARD_IN);
+    draw_floats(t, draw(t) & 1 ? p.kind : DRAW_UNIFORM, q, tokens * p.a.heads * p.a.n);
+    p.a.q = q;
+    kern_note("%d tokens, %d heads of %d, %d of keys, %d keys, %s, %s", (int)tokens,
+              (int)p.a.heads, (int)p.a.n, (int)p.a.kv, (int)p.visible,
+              p.a.half ? "halves" : "floats", draw_name(p.kind));
+    return p;
+}
+
+/* Token by token at level c: scores and probabilities [heads][tok][max_keys], and z. */
+static void define_whole(struct trial *t, const struct problem *p, float *score, float *prob,
+                         float *z)
+{
+    const struct attention *a = &p->a;
+    const int64_t group = a->heads / a->kv;
+    float *scratch = guard(t, "scratch", attention_scratch(a, 1), sizeof(float), 64, GUARD_OUT);
+    for (int64_t i = 0; i < a->heads * a->tokens * a->max_keys; i++) {
+        score[i] = -INFINITY;
+        prob[i] = 0;
+    }
+    for (int64_t k = 0; k < a->tokens; k++)
+        for (int64_t g = 0; g < a->kv; g++) {
+            const int64_t at = (g * group * a->tokens + k) * a->max_keys;
+            struct attention_part part = { .group = g, .first = k, .count = 1, .score = score + at,
+                                           .head_stride = a->tokens * a->max_keys,
+                                           .token_stride = a->max_keys };
+            level_c.attention_scores(a, &part, 0, a->visible[k], scratch);
+            for (int64_t h = 0; h < group; h++)
+                level_c.row.softmax(score + at + h * part.head_stride, a->visible[k],
+                                    a->visible[k], prob + at + h * part.head_stride);
+            part.score = prob + at;
+            level_c.attention_mix(a, &part, 0, a->n, z, scratch);
+        }
+}
+
+void check_attention(struct trial *t)
+{
+    const struct problem p = draw_whole(t);
+    const int64_t scores = p.a.heads * p.a.tokens * p.visible, n = p.a.tokens * p.a.heads * p.a.n;
+    GUARD(t, float, score, scores, GUARD_OUT);
+    GUARD(t, float, want_score, scores, GUARD_OUT);
+    GUARD(t, float, prob, scores, GUARD_IN);
+    GUARD(t, float, z, n, GUARD_OUT);
+    GUARD(t, float, fused, n, GUARD_OUT);
+    GUARD(t, float, want, n, GUARD_OUT);
+    define_whole(t, &p, want_score, prob, want);
+    guard_seal();
+    struct pool *pool = pool_new((int)draw_int(t, 1, 3));
+    CALL(attention_scores, &p.a, score, pool, NULL);
+    CALL(attention_mix, &p.a, prob, z, pool, NULL);
+    CALL(attention_fused, &p.a, fused, pool, NULL);
+    pool_free(pool);
+    expect_bits("scores", score, want_score, scores);
+    expect_bits("z", z, want, n);
+    expect_bits("z of all in one", fused, want, n);
 }

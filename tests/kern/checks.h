@@ -44,6 +44,7 @@ float define_sixteen(bool brains, const float *w, const float *x, int64_t n);
 void check_to_halves(struct trial *t);
 void check_attention_scores(struct trial *t);
 void check_attention_mix(struct trial *t);
+void check_attention(struct trial *t);
 
 /* check_fast.c */
 void check_fast_panel(struct trial *t);

@@ -35,6 +35,8 @@ const struct kern kern_table[] = {
       check_attention_scores },
     { "attention_mix", "level c, and the sum in double", KERN_LEVELS, NULL, 200,
       check_attention_mix },
+    { "attention", "token by token at level c, every bit", KERN_LEVELS, NULL, 100,
+      check_attention },
 
     { "matrix_exact", "dot_rows of level c, the sum in double", KERN_LEVELS, decoded_name, 20,
       check_matrix_exact },
