@@ -75,12 +75,12 @@ static struct native_acts define_acts(struct trial *t, const struct native_forma
     GUARD(t, float, s, per * tokens * blocks, GUARD_OUT);
     for (int64_t k = 0; k < tokens; k++)
         for (int64_t b = 0; b < blocks; b++) {
-            const int64_t at = per * k * blocks + b;
-            int8_t *const codes[2] = { code + at * block, code + (at + blocks) * block };
+            const int64_t at = per * k * blocks + b, rest = fine ? at + blocks : at;
+            int8_t *const codes[2] = { code + at * block, code + rest * block };
             const float *from = x + k * cols + b * block;
             if (fine)
-                define_twice(from, block, codes, (float *const[2]){ d + at, d + at + blocks },
-                             (float *const[2]){ s + at, s + at + blocks });
+                define_twice(from, block, codes, (float *const[2]){ d + at, d + rest },
+                             (float *const[2]){ s + at, s + rest });
             else
                 define_block(f->act, from, block, codes[0], d + at, s + at);
         }
