@@ -27,7 +27,8 @@ bool encode_falls_back(enum format f);
  * column counts for (mean squared activations), finite and not negative; columns of a block whose
  * importances are all 0 count alike. Every row, and every block of it, is encoded by itself: the
  * same bits however rows are dealt out, at every level. What was decoded from blocks of the format
- * encodes to blocks that decode to the same values again.
+ * encodes to blocks that decode to the same values again, unless decoding them had to round (q2_k,
+ * q4_k and q5_k beside large outliers).
  * ST_UNSUPPORTED: encode_missing. ST_RANGE: the block does not divide the row, a value is not
  * finite (f32 takes any) or larger than the format can hold, or an importance is not usable; the
  * message names row and column. `out` holds nothing of use then. */

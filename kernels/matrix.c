@@ -172,13 +172,12 @@ static void stored_mul(const struct matrix *w, const float *bias, const float *x
         exact_mul(w, bias, x, tokens, false, y, pool, cancel);
         return;
     }
-    const bool brains = rounds == NATIVE_BF16;
     if (tokens > FEW_TOKENS) {
-        panel_mul(w, bias, x, tokens, brains ? PANEL_BRAINS : PANEL_HALVES, round_to_f16, y, pool,
-                  cancel);
+        panel_mul(w, bias, x, tokens, y, pool, cancel);
         return;
     }
-    struct rounding j = { x, x_scratch((size_t)(tokens * w->cols) * sizeof *x), w->cols, brains };
+    struct rounding j = { x, x_scratch((size_t)(tokens * w->cols) * sizeof *x), w->cols,
+                          rounds == NATIVE_BF16 };
     pool_for(pool, tokens, round_token, &j, NULL);
     exact_mul(w, bias, j.y, tokens, true, y, pool, cancel);
     free(j.y);

@@ -43,12 +43,11 @@ static inline int64_t panel_first(int64_t block, int64_t blocks, int64_t tokens)
     return block * tokens / blocks;
 }
 
-/* A whole product; see matrix_mul. Activations go through `round` on their way in, unless NULL or
- * the order is that of brain floats, which rounds by itself; weights are in bf16 then. */
+/* A whole product of mode native with weights in f16 or bf16, to which activations are rounded on
+ * their way in; see matrix_mul. */
 struct pool;
 struct matrix;
 void panel_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens,
-               enum panel_order order, void (*round)(const float *x, int64_t n, float *y), float *y,
-               struct pool *pool, const volatile sig_atomic_t *cancel);
+               float *y, struct pool *pool, const volatile sig_atomic_t *cancel);
 
 #endif

@@ -18,7 +18,6 @@ struct job {
     const struct matrix *w;
     const struct format_info *format;
     struct decoder decoder;
-    void (*round)(const float *x, int64_t n, float *y);
     const float *bias, *x;
     float *y;
     int64_t tokens, blocks, vectors;
@@ -44,10 +43,8 @@ static void pack_activations(const struct job *j, const float *from, int n, floa
     if (j->ops->brains) {
         j->level->to_brains(from, n, brains);
         j->ops->brains((const uint8_t *)brains, n, piece);
-    } else if (j->round) {
-        j->round(from, n, piece);
     } else {
-        memcpy(piece, from, (size_t)n * sizeof *piece);
+        round_to_f16(from, n, piece);
     }
 }
 
@@ -132,16 +129,15 @@ static void one_panel(void *data, int64_t chunk, int worker)
 }
 
 void panel_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens,
-               enum panel_order order, void (*round)(const float *x, int64_t n, float *y), float *y,
-               struct pool *pool, const volatile sig_atomic_t *cancel)
+               float *y, struct pool *pool, const volatile sig_atomic_t *cancel)
 {
-    const struct panel_ops *ops = level_now()->panels[order];
+    const bool brains = native_rounds(w->format) == NATIVE_BF16;
+    const struct panel_ops *ops = level_now()->panels[brains ? PANEL_BRAINS : PANEL_HALVES];
     struct job j = { .level = level_now(),
                      .ops = ops,
                      .w = w,
                      .format = format_info(w->format),
                      .decoder = decoder_of(w->format),
-                     .round = round,
                      .bias = bias,
                      .x = x,
                      .y = y,
