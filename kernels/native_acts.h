@@ -74,9 +74,10 @@ static inline float round_half(float v)
 
 enum { TINY = 27 << 23 /* the bits of 2^-100 */, INFINITE = 255 << 23 };
 
-/* One block of n activations; s may be NULL. */
-static inline void set_block(bool super, int n, const float *x, int8_t *code, float *d, float *s)
+/* One block of 32 activations, or of 256; s may be NULL. */
+static inline void set_block(bool super, const float *x, int8_t *code, float *d, float *s)
 {
+    const int n = super ? 256 : 32;
     const int32_t max = largest(x, n);
     if (max >= INFINITE || max < TINY) {
         memset(code, 0, (size_t)n);
@@ -113,9 +114,9 @@ static void native_acts_row(const struct native_format *f, const float *x, int64
 {
     const bool super = f->act == NATIVE_Q8_K;
     for (int64_t i = 0; super && i < cols / 256; i++)
-        set_block(true, 256, x + i * 256, code + i * 256, d + i, NULL);
+        set_block(true, x + i * 256, code + i * 256, d + i, NULL);
     for (int64_t i = 0; !super && i < cols / 32; i++)
-        set_block(false, 32, x + i * 32, code + i * 32, d + i, s ? s + i : NULL);
+        set_block(false, x + i * 32, code + i * 32, d + i, s ? s + i : NULL);
     sum_units(f, code, cols, sum);
 }
 
