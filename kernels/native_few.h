@@ -72,7 +72,7 @@ static void native_panel(const struct native_weights *w, const struct native_act
 {
     const enum native_id id = native_id(w->format);
     super_kernel *const super = super_kernel_of(w->format);
-    if (x->tokens == 1 && one_kernels[id])
+    if (x->tokens == 1 && one_pays(w->format, x->cols))
         panel_of_one(w, x, y);
     else if (x->tokens <= FEW_TOKENS && few_kernels[id])
         few_panel(w, x, y, stride);

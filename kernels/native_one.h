@@ -11,8 +11,11 @@
 
 #ifdef __AVX2__
 
-/* One row times the token of x. */
-typedef float one_kernel(const uint8_t *row, const struct native_acts *x);
+/* One row times the token of x; a row is filled up to a multiple of `step` columns. */
+struct one_kernel {
+    float (*dot)(const uint8_t *row, const struct native_acts *x);
+    int step;
+};
 
 #ifdef __AVX512VNNI__
 
@@ -137,17 +140,27 @@ static float one_q6_k(const uint8_t *p, const struct native_acts *x)
     return sum;
 }
 
-#define ONE_KERNEL(name) [NATIVE_##name] = one_##name
-static one_kernel *const one_kernels[NATIVE__COUNT] = { ONE_KERNEL(q8_0), ONE_KERNEL(q6_k) };
+static const struct one_kernel one_kernels[NATIVE__COUNT] = {
+    [NATIVE_q8_0] = { one_q8_0, 32 * ONE_BLOCKS },
+    [NATIVE_q6_k] = { one_q6_k, 256 },
+};
 #else
-static one_kernel *const one_kernels[NATIVE__COUNT] = { NULL };
+static const struct one_kernel one_kernels[NATIVE__COUNT] = { { NULL, 1 } };
 #endif
+
+/* Is there a kernel for the format, and do rows of so many columns fill its steps by eight ninths?
+ */
+static inline bool one_pays(const struct native_format *f, int64_t cols)
+{
+    const struct one_kernel *k = &one_kernels[native_id(f)];
+    return k->dot && (cols + k->step - 1) / k->step * k->step * 8 <= cols * 9;
+}
 
 static void panel_of_one(const struct native_weights *w, const struct native_acts *x, float *y)
 {
-    one_kernel *const kernel = one_kernels[native_id(w->format)];
+    const struct one_kernel *k = &one_kernels[native_id(w->format)];
     for (int r = 0; r < w->rows; r++)
-        y[r] = kernel(w->data + (size_t)r * w->row_bytes, x);
+        y[r] = k->dot(w->data + (size_t)r * w->row_bytes, x);
 }
 
 #endif
