@@ -229,6 +229,10 @@ qdb --demo -batch -ex 'set compute fast' -ex "ppl $QDB_TOP/tests/golden/add_sums
 like "a perplexity in mode fast names its floor" "$out" 'fast_floor'
 qdb --demo -batch -ex "ppl $QDB_TOP/tests/golden/add_sums.txt ctx 64 chunks 1"
 unlike "one in mode exact has none" "$out" 'fast_floor'
+capture "$QDB" -n --demo -batch -ex 'set compute fast' -ex 'set kernels c' -ex 'prompt "lomu"' \
+    -ex run -ex 'set kernels auto' -ex 'info runs'
+like "a run names the level it began with" "$out" '^main .* fast +c +'
+like "and a change of level says that it stays" "$out" 'runs that there are stay as they are'
 
 qdb --demo -batch -ex 'prompt -t 1,2 > /dev/null' -ex 'set compute native'
 like "a run keeps its mode, as is said" "$out" 'the next .prompt. takes it'

@@ -329,8 +329,8 @@ static enum st info_runs(struct session *s, const struct call *c, struct result 
     (void)c, (void)e;
     struct table *t = result_table(out, "runs", TABLE_ROWS);
     TABLE_COLUMNS(t, { COL_STRING, "run" }, { COL_BOOL, "active" }, { COL_STRING, "model" },
-                  { COL_STRING, "compute" }, { COL_INT, "tokens" }, { COL_INT, "spans" },
-                  { COL_ADDRESS, "position" });
+                  { COL_STRING, "compute" }, { COL_STRING, "level" }, { COL_INT, "tokens" },
+                  { COL_INT, "spans" }, { COL_ADDRESS, "position" });
     struct buf b = { 0 };
     for (size_t i = 0; i < s->models.n_runs; i++) {
         const struct session_run *r = s->models.runs[i];
@@ -341,6 +341,7 @@ static enum st info_runs(struct session *s, const struct call *c, struct result 
         table_bool(t, r == s->models.run);
         table_str(t, r->model->name);
         table_str(t, compute_name(run_mode(r->run)));
+        run_mode(r->run) == COMPUTE_FAST ? table_str(t, run_kernels(r->run)->name) : table_skip(t);
         table_int(t, run_n_tokens(r->run));
         table_int(t, run_n_spans(r->run));
         table_str(t, buf_str(&b));

@@ -245,6 +245,7 @@ const struct graph *run_graph(const struct run *r) { return r->g; }
 const volatile sig_atomic_t *run_cancel(const struct run *r) { return r->o.cancel; }
 
 enum compute run_mode(const struct run *r) { return r->o.mode; }
+const struct level *run_kernels(const struct run *r) { return r->level; }
 int64_t run_n_tokens(const struct run *r) { return (int64_t)r->n_tokens; }
 const int32_t *run_tokens(const struct run *r) { return r->ids; }
 int run_n_spans(const struct run *r) { return (int)r->n_spans; }

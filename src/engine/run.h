@@ -70,6 +70,7 @@ NODISCARD enum st run_append(struct run *r, const int32_t *ids, int64_t n, struc
 const struct model *run_model(const struct run *r);
 const struct graph *run_graph(const struct run *r);
 enum compute run_mode(const struct run *r);
+const struct level *run_kernels(const struct run *r); /* the level it computes at */
 const volatile sig_atomic_t *run_cancel(const struct run *r); /* of its options */
 int64_t run_n_tokens(const struct run *r);
 const int32_t *run_tokens(const struct run *r);
