@@ -9,7 +9,7 @@
 #include "kernels/fast_body.h"
 #include "kernels/level.h"
 
-const struct fast_ops fast_amx = { "bf16", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
+const struct fast_ops fast_amx = FAST_OPS("bf16");
 #else
 typedef int nothing_here; /* ISO C wants a declaration */
 #endif

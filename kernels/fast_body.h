@@ -122,8 +122,16 @@ FAST_INLINE void pack_columns(const float *x, int64_t stride, int most, operand 
 #endif
 }
 
-static void fast_pack(const float *x, int tokens, int64_t cols, void *packed)
+static size_t fast_bytes(const struct native_format *f, int64_t cols)
 {
+    (void)f;
+    return (size_t)(FAST_TOKENS * fast_cols(cols)) * sizeof(operand);
+}
+
+static void fast_pack(const struct native_format *f, const float *x, int tokens, int64_t cols,
+                      void *packed)
+{
+    (void)f;
     operand *out = packed;
     for (int64_t c = 0; c < cols; c += FAST_COLS, out += FAST_COLS * FAST_TOKENS) {
         const int n = cols - c < FAST_COLS ? (int)(cols - c) : FAST_COLS;
@@ -337,5 +345,8 @@ static void fast_panel(const struct fast_weights *w, const void *packed, int64_t
     tiles_end();
 #endif
 }
+
+#define FAST_OPS(operands) \
+    { operands, sizeof(operand), FAST_ROWS, fast_bytes, fast_pack, fast_panel }
 
 #endif

@@ -11,6 +11,7 @@ struct job {
     const struct fast_ops *ops;
     const struct matrix *w;
     const struct format_info *format;
+    const struct native_format *integers;
     struct decoder decoder;
     const float *bias, *x;
     float *y;
@@ -34,8 +35,9 @@ static void pack_block(void *data, int64_t block, int worker)
     (void)worker;
     struct job *j = data;
     const int64_t first = block * FAST_TOKENS, left = j->tokens - first;
-    j->ops->pack(j->x + first * j->w->cols, left < FAST_TOKENS ? (int)left : FAST_TOKENS,
-                 j->w->cols, j->packed + (size_t)block * j->block_bytes);
+    j->ops->pack(j->integers, j->x + first * j->w->cols,
+                 left < FAST_TOKENS ? (int)left : FAST_TOKENS, j->w->cols,
+                 j->packed + (size_t)block * j->block_bytes);
 }
 
 static void one_panel(void *data, int64_t chunk, int worker)
@@ -44,7 +46,7 @@ static void one_panel(void *data, int64_t chunk, int worker)
     const struct job *j = data;
     const int64_t first = chunk * j->panel, left = j->w->rows - first, stride = j->w->rows;
     const struct fast_weights w = {
-        j->decoder,
+        j->decoder, j->integers,
         (const uint8_t *)j->w->data + (size_t)first * j->w->row_bytes + j->format->row_header,
         j->w->row_bytes, (int)(left < j->panel ? left : j->panel), j->w->cols
     };
@@ -57,13 +59,15 @@ static void one_panel(void *data, int64_t chunk, int worker)
 void fast_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
               struct pool *pool, const volatile sig_atomic_t *cancel)
 {
-    const struct fast_ops *ops = level_now()->fast;
+    const struct level *level = level_now();
+    const struct native_format *f = native_format(w->format);
+    const struct fast_ops *ops = f && level->words ? level->words : level->fast;
     const int64_t blocks = pool_chunks(tokens, FAST_TOKENS);
     struct job j = { .ops = ops, .w = w, .format = format_info(w->format), .bias = bias, .x = x,
-                     .y = y, .tokens = tokens };
+                     .y = y, .tokens = tokens, .integers = f };
     j.panel = panel_rows(ops, w->rows, pool_threads(pool));
     j.decoder = decoder_of(w->format);
-    j.block_bytes = (size_t)(FAST_TOKENS * fast_cols(w->cols) * ops->bytes);
+    j.block_bytes = ops->block_bytes(f, w->cols);
     j.packed = x_scratch((size_t)blocks * j.block_bytes);
     pool_for(pool, blocks, pack_block, &j, NULL);
     pool_for(pool, pool_chunks(w->rows, j.panel), one_panel, &j, cancel);

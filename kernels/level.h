@@ -108,6 +108,7 @@ struct level {
     /* Weights to floats: n elements, a multiple of the block, the bits of the format's codec. */
     void (*decode)(const struct decoder *d, const void *src, float *dst, int64_t n);
     const struct fast_ops *fast;
+    const struct fast_ops *words; /* of formats with integers; NULL: as all others, by fast */
     const struct encode_ops *encode; /* floats to blocks; the same bits at all levels */
 };
 

@@ -15,8 +15,9 @@
 #include "kernels/plain_body.h"
 #include "kernels/rows_body.h"
 #include "kernels/scan_body.h"
+#include "kernels/words_body.h"
 
-static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
+static const struct fast_ops fast = FAST_OPS("f32");
 
 const struct level level_avx2 = {
     .name = "avx2",
@@ -38,6 +39,7 @@ const struct level level_avx2 = {
     .native = &native,
     .decode = decode,
     .fast = &fast,
+    .words = &words_ops,
     .encode = &encode_avx2,
 };
 #else

@@ -17,12 +17,13 @@
 #include "kernels/plain_body.h"
 #include "kernels/rows_body.h"
 #include "kernels/scan_body.h"
+#include "kernels/words_body.h"
 
 /* AMD's CPUs start one vdpbf16ps per cycle (twice the products of an FMA unit), Intel's one every
  * other cycle, where two FMA a cycle are four times as fast. */
 static bool bf16_slow(void) { return !__builtin_cpu_is("amd"); }
 
-static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
+static const struct fast_ops fast = FAST_OPS("f32");
 
 #define AVX512_FEATURES \
     FEATURES(AVX2) | FEATURES(F16C) | FEATURES(FMA) | FEATURES(AVX512F) | FEATURES(AVX512BW) \
@@ -41,6 +42,7 @@ const struct level level_avx512 = {
     .needs = AVX512_FEATURES,
     AVX512_KERNELS(halves_rows, &panel_brains),
     .fast = &fast,
+    .words = &words_ops,
 };
 
 const struct level level_avx512bf16 = {

@@ -13,8 +13,9 @@
 #include "kernels/panel_body.h"
 #include "kernels/rows_body.h"
 #include "kernels/scan_body.h"
+#include "kernels/words_body.h"
 
-static const struct fast_ops fast = { "f32", sizeof(operand), FAST_ROWS, fast_pack, fast_panel };
+static const struct fast_ops fast = FAST_OPS("f32");
 
 const struct level level_c = {
     .name = "c",
@@ -34,5 +35,6 @@ const struct level level_c = {
     .native = &native,
     .decode = decode,
     .fast = &fast,
+    .words = &words_ops,
     .encode = &encode_c,
 };

@@ -388,17 +388,17 @@ static enum bench_limit limit_of_native(enum format f)
     }
 }
 
-static enum bench_limit limit_of_fast(void)
+static enum bench_limit limit_of_fast(enum format f)
 {
     if (level_now()->fast->bytes != 2)
-        return LIMIT_FMA;
+        return native_format(f) && level_now()->words ? LIMIT_DOT8 : LIMIT_FMA;
     return *bench_limit_how(LIMIT_TILE_BF16) ? LIMIT_TILE_BF16 : LIMIT_BF16;
 }
 
 enum bench_limit bench_limit_for(enum format f, enum compute mode)
 {
     const enum bench_limit l = mode == COMPUTE_NATIVE ? limit_of_native(f)
-                               : mode == COMPUTE_FAST ? limit_of_fast()
+                               : mode == COMPUTE_FAST ? limit_of_fast(f)
                                                       : LIMIT_MUL_ADD;
     return *bench_limit_how(l) ? l : LIMIT_MUL_ADD;
 }

@@ -118,14 +118,14 @@ static float define_sum(const struct level *l, const float *w, const float *x, i
 }
 
 /* Activations of all tokens, packed by the level. */
-static void *pack(struct trial *t, const float *x, int64_t tokens, int64_t cols)
+static void *pack(struct trial *t, const struct fast_ops *ops, const struct native_format *f,
+                  const float *x, int64_t tokens, int64_t cols)
 {
-    const struct fast_ops *ops = t->level->fast;
-    const int64_t block = FAST_TOKENS * fast_cols(cols) * ops->bytes;
+    const int64_t block = (int64_t)ops->block_bytes(f, cols);
     char *packed = guard(t, "packed", pool_chunks(tokens, FAST_TOKENS) * block, 1, 64, GUARD_OUT);
     for (int64_t k = 0; k < tokens; k += FAST_TOKENS) {
         const int64_t left = tokens - k;
-        CALL(ops->pack, x + k * cols, left < FAST_TOKENS ? (int)left : FAST_TOKENS, cols,
+        CALL(ops->pack, f, x + k * cols, left < FAST_TOKENS ? (int)left : FAST_TOKENS, cols,
              packed + k / FAST_TOKENS * block);
     }
     return packed;
@@ -156,8 +156,8 @@ void check_fast_panel(struct trial *t)
         draw_blocks(t, f, scales, data + r * row_bytes, used);
     draw_floats(t, kind, x, tokens * cols);
     guard_seal();
-    const void *packed = pack(t, x, tokens, cols);
-    const struct fast_weights w = { decoder_of(f), data, (size_t)row_bytes, (int)rows, cols };
+    const void *packed = pack(t, ops, NULL, x, tokens, cols);
+    const struct fast_weights w = { decoder_of(f), NULL, data, (size_t)row_bytes, (int)rows, cols };
     CALL(ops->panel, &w, packed, tokens, y, stride);
     expect_int("tiles that stay configured", 0, emulated_tiles_held(), 0);
     for (int64_t r = 0; r < rows; r++) {
@@ -167,11 +167,59 @@ void check_fast_panel(struct trial *t)
                 const float want = define_sum(t->level, row, x + k * cols, cols);
                 expect_bits("y", y + k * stride + r, &want, 1);
             }
-            expect_fast(t->level, k * stride + r, y[k * stride + r], row, x + k * cols, cols, 1,
-                        0);
+            expect_fast(t->level, k * stride + r, y[k * stride + r], row, x + k * cols, cols, 1, 0);
         }
     }
     for (int64_t i = 0; i < (tokens - 1) * stride + rows; i++)
         if (i % stride >= rows)
             expect_bits("y between rows", y + i, gaps + i, 1);
+}
+
+/* Activations of one magnitude: the codes of all of them are the largest. */
+static void draw_extremes(struct trial *t, float *x, int64_t n)
+{
+    const int how = (int)draw_int(t, 0, 2);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = how == 0 || (how == 1 && draw(t) & 1) ? 3.0f : -3.0f;
+}
+
+void check_words_panel(struct trial *t)
+{
+    const struct fast_ops *ops = t->level->words;
+    if (!ops)
+        kern_skip("the level multiplies brain floats");
+    const enum format f = format_of(native_name(t->variant));
+    const struct format_info *info = format_info(f);
+    const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
+    const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
+    const bool many = t->number % 40 == 4, extreme = t->number % 4 == 3;
+    const int64_t tokens = many ? draw_int(t, 513, 540) : draw_int(t, 1, 40);
+    const int64_t rows = draw_int(t, 1, many ? 4 : ops->rows), most = many ? 256 : 1500;
+    const int64_t cols = info->block * draw_int(t, 1, most / info->block);
+    const int64_t row_bytes = cols / info->block * info->bytes;
+    const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 9);
+    kern_note("%d rows, %d columns, %d tokens, %s, kind %d of scales", (int)rows, (int)cols,
+              (int)tokens, extreme ? "extreme" : draw_name(kind), (int)scales);
+    GUARD(t, uint8_t, data, row_bytes * rows, GUARD_IN);
+    GUARD(t, float, x, tokens * cols, GUARD_IN);
+    GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
+    GUARD(t, float, want, (tokens - 1) * stride + rows, GUARD_OUT);
+    GUARD(t, float, sums, tokens * rows, GUARD_OUT);
+    if (extreme) {
+        extreme_blocks(t, f, data, row_bytes * rows);
+        draw_extremes(t, x, tokens * cols);
+    } else {
+        draw_blocks(t, f, scales, data, row_bytes * rows);
+        draw_floats(t, kind, x, tokens * cols);
+    }
+    guard_seal();
+    const struct native_format *n = native_format(f);
+    const void *packed = pack(t, ops, n, x, tokens, cols);
+    const struct fast_weights w = { decoder_of(f), n, data, (size_t)row_bytes, (int)rows, cols };
+    CALL(ops->panel, &w, packed, tokens, y, stride);
+    const struct matrix m = { f, data, (size_t)row_bytes, rows, cols, NULL };
+    define_words_product(t, &m, x, tokens, sums);
+    for (int64_t k = 0; k < tokens; k++)
+        memcpy(want + k * stride, sums + k * rows, (size_t)rows * sizeof *want);
+    expect_bits("y", y, want, (tokens - 1) * stride + rows);
 }

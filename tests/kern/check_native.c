@@ -216,26 +216,45 @@ static struct native_acts draw_acts(struct trial *t, const struct native_format 
                                  .s = f->act == NATIVE_Q8_1 ? s : NULL };
 }
 
-/* The product of a row and a token, in the order of operations of the page. */
-static float define_product(const struct native_format *f, const struct native_definition *w,
-                            const struct native_acts *x, int64_t token)
+/* What a token of `cols` activations became: codes, d and s of blocks. s may be NULL. */
+struct defined_token {
+    int64_t cols;
+    int block;
+    const int16_t *code;
+    const float *d, *s;
+};
+
+/* Token k of x, its codes copied. */
+static struct defined_token token_of(const struct native_acts *x, int64_t k, int16_t *code)
+{
+    const int64_t at = k * x->stride;
+    for (int64_t i = 0; i < x->cols; i++)
+        code[i] = x->code[at + i];
+    return (struct defined_token){ x->cols, x->block, code, x->d + at / x->block,
+                                   x->s ? x->s + at / x->block : NULL };
+}
+
+/* The product of a row and a token, in the order of operations of the page; integer sums take
+ * `group` columns. */
+static float define_product(const struct native_format *f, int group,
+                            const struct native_definition *w, const struct defined_token *x)
 {
     float sum = 0;
-    for (int64_t g = 0; g < x->cols / f->group; g++) {
-        const int64_t first = g * f->group, at = token * x->stride + first;
+    for (int64_t first = 0; first < x->cols; first += group) {
+        const int64_t g = first / f->group, b = first / x->block;
         int64_t isum = 0, msum = 0;
-        for (int i = 0; i < f->group; i++) {
-            isum += (int64_t)w->product[first + i] * x->code[at + i];
-            msum += (int64_t)w->min[first + i] * x->code[at + i];
+        for (int i = 0; i < group; i++) {
+            isum += (int64_t)w->product[first + i] * x->code[first + i];
+            msum += (int64_t)w->min[first + i] * x->code[first + i];
         }
         if (isum != (int32_t)isum || msum != (int32_t)msum)
             kern_fail("integer sums of this format do not fit 32 bits: %lld", (long long)isum);
-        const float dx = x->d[at / x->block];
+        const float dx = x->d[b];
         float term = (float)isum * (w->d[g] * dx);
         if (f->mins)
             term = term - (float)msum * (w->m[g] * dx);
         if (x->s)
-            term = term + w->m[g] * x->s[at / x->block];
+            term = term + w->m[g] * x->s[b];
         sum = sum + term;
     }
     return sum;
@@ -299,10 +318,12 @@ static void expect_products(struct trial *t, const struct products *p, const flo
 {
     const struct native_format *f = p->w.format;
     const struct native_definition row = definition_of_row(t, f, p->x.cols);
+    GUARD(t, int16_t, code, p->x.cols, GUARD_OUT);
     for (int r = 0; r < p->w.rows; r++) {
         define_native(f, p->w.data + (size_t)r * p->w.row_bytes, p->x.cols, &row);
         for (int64_t k = 0; k < p->x.tokens; k++) {
-            const float sum = define_product(f, &row, &p->x, k);
+            const struct defined_token x = token_of(&p->x, k, code);
+            const float sum = define_product(f, f->group, &row, &x);
             p->want[k * p->stride + r] = bias ? sum + bias[r] : sum;
         }
     }
@@ -326,12 +347,59 @@ void define_native_product(struct trial *t, const struct matrix *w, bool fine, c
     const struct native_format *f = native_format(w->format);
     const struct native_definition row = definition_of_row(t, f, w->cols);
     const struct native_acts acts = define_acts(t, f, fine, x, tokens, w->cols);
+    GUARD(t, int16_t, code, w->cols, GUARD_OUT);
     for (int64_t r = 0; r < w->rows; r++) {
         define_native(f, (const uint8_t *)w->data + (size_t)r * w->row_bytes, w->cols, &row);
-        for (int64_t k = 0; k < tokens; k++)
-            y[k * w->rows + r] = fine ? define_product(f, &row, &acts, 2 * k)
-                                            + define_product(f, &row, &acts, 2 * k + 1)
-                                      : define_product(f, &row, &acts, k);
+        for (int64_t k = 0; k < acts.tokens; k++) {
+            const struct defined_token a = token_of(&acts, k, code);
+            const float sum = define_product(f, f->group, &row, &a);
+            float *to = y + (fine ? k / 2 : k) * w->rows + r;
+            *to = fine && k % 2 ? *to + sum : sum;
+        }
+    }
+}
+
+/* A block of n values as the page defines it for many tokens in mode fast. */
+static void define_words(const struct native_format *f, const float *x, int n, int16_t *code,
+                         float *d, float *s)
+{
+    const float top = f->group == 256 ? 4095.0f : 32767.0f;
+    float largest = 0;
+    bool finite = true;
+    for (int i = 0; i < n; i++) {
+        finite = finite && isfinite(x[i]);
+        largest = fmaxf(largest, fabsf(x[i]));
+    }
+    const bool zero = !finite || largest < 0x1p-100f;
+    const float r = top / largest;
+    int sum = 0;
+    for (int i = 0; i < n; i++) {
+        code[i] = zero ? 0 : (int16_t)rintf(x[i] * r);
+        sum += code[i];
+    }
+    *d = !finite ? NAN : zero ? 0 : largest / top;
+    *s = *d * (float)sum;
+}
+
+void define_words_product(struct trial *t, const struct matrix *w, const float *x, int64_t tokens,
+                          float *y)
+{
+    const struct native_format *f = native_format(w->format);
+    const struct native_definition row = definition_of_row(t, f, w->cols);
+    const int block = f->group == 256 ? 128 : 32, group = f->group == 256 ? 128 : f->group;
+    const int64_t cols = w->cols, blocks = cols / block;
+    GUARD(t, int16_t, code, tokens * cols, GUARD_OUT);
+    GUARD(t, float, d, tokens * blocks, GUARD_OUT);
+    GUARD(t, float, s, tokens * blocks, GUARD_OUT);
+    for (int64_t i = 0; i < tokens * blocks; i++)
+        define_words(f, x + i * block, block, code + i * block, d + i, s + i);
+    for (int64_t r = 0; r < w->rows; r++) {
+        define_native(f, (const uint8_t *)w->data + (size_t)r * w->row_bytes, cols, &row);
+        for (int64_t k = 0; k < tokens; k++) {
+            const struct defined_token a = { cols, block, code + k * cols, d + k * blocks,
+                                             f->act == NATIVE_Q8_1 ? s + k * blocks : NULL };
+            y[k * w->rows + r] = define_product(f, group, &row, &a);
+        }
     }
 }
 

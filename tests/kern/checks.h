@@ -22,6 +22,9 @@ void check_native_many(struct trial *t);
  * fast (fine); without the scale beside the weight, and without bias. */
 void define_native_product(struct trial *t, const struct matrix *w, bool fine, const float *x,
                            int64_t tokens, float *y);
+/* The same of many tokens in mode fast, where a level multiplies words. */
+void define_words_product(struct trial *t, const struct matrix *w, const float *x, int64_t tokens,
+                          float *y);
 
 /* check_encode.c */
 const char *encoder_name(int i);
@@ -48,6 +51,7 @@ void check_attention(struct trial *t);
 
 /* check_fast.c */
 void check_fast_panel(struct trial *t);
+void check_words_panel(struct trial *t);
 /* y[i] = bias + scale * the sum of n products, within the bound of docs/modes.md. */
 void expect_fast(const struct level *l, int64_t i, float got, const float *w, const float *x,
                  int64_t n, float scale, float bias);

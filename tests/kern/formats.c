@@ -125,6 +125,19 @@ void draw_blocks(struct trial *t, enum format f, enum scales scales, uint8_t *p,
         put_scales(l, p + i, draw_half(t, scales), draw_half(t, scales));
 }
 
+void extreme_blocks(struct trial *t, enum format f, uint8_t *p, int64_t bytes)
+{
+    static const uint8_t all[] = { 0x00, 0xff, 0x80 };
+    const struct layout *l = layout_of(f);
+    const uint8_t byte = all[draw_int(t, 0, 2)];
+    for (int64_t i = 0; i < bytes; i += format_info(f)->bytes) {
+        memset(p + i, byte, (size_t)format_info(f)->bytes);
+        if (!strcmp(l->name, "q6_k")) /* -32 times -128 */
+            memset(p + i + 192, 0x80, 16);
+        put_scales(l, p + i, 0x3c00, 0x3c00);
+    }
+}
+
 void define_values(enum format f, const uint8_t *src, int64_t n, float *out)
 {
     const struct format_info *info = format_info(f);

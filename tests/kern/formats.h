@@ -23,6 +23,8 @@ enum scales {
 
 /* Rows of blocks of random or extreme codes. */
 void draw_blocks(struct trial *t, enum format f, enum scales scales, uint8_t *p, int64_t bytes);
+/* Rows of blocks of one code and one scale each, the largest among them, of a native format. */
+void extreme_blocks(struct trial *t, enum format f, uint8_t *p, int64_t bytes);
 /* The values of n columns by definition: scale * level + offset of the block views, in float. */
 void define_values(enum format f, const uint8_t *src, int64_t n, float *out);
 

@@ -16,6 +16,7 @@ static void emulate(void)
     emulated[1] = level_c;
     emulated[1].name = "amx-emulated-c";
     emulated[1].fast = &emulated_amx_c;
+    emulated[1].words = NULL;
 }
 
 enum { EMULATED_LEVELS = sizeof emulated / sizeof *emulated };

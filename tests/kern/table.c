@@ -22,6 +22,7 @@ const struct kern kern_table[] = {
       check_native_many },
     { "fast_panel", "docs/modes.md, every bit; the sum in double", KERN_TILES, decoded_name, 40,
       check_fast_panel },
+    { "words_panel", "docs/modes.md, every bit", KERN_LEVELS, native_name, 40, check_words_panel },
 
     { "dot_rows", "level c, and the sum in double", KERN_LEVELS, NULL, 200, check_dot_rows },
     { "plain_rows", "dot_rows of level c, every bit", KERN_LEVELS, plain_name, 100,

@@ -79,11 +79,13 @@ static double bound(const struct level *l, int64_t tokens, int64_t cols)
     return l->fast->bytes == 2 ? ldexp(1, -7) + ldexp(1, -16) + sums : sums;
 }
 
-/* For few tokens and weights in integers: activations lie within half a step of the largest of
- * their block, 2^-15 of it; as much again for sums in float. */
-static double fine_bound(const struct native_format *f, const float *w, const float *x, int64_t n)
+/* For weights in integers: activations lie within half a step of the largest of their block, 2^-15
+ * of it, of many tokens in groups of 256 2^-13; as much again for sums in float. */
+static double fine_bound(const struct native_format *f, const float *w, const float *x, int64_t n,
+                         int64_t tokens)
 {
-    const int block = f->act == NATIVE_Q8_K ? 256 : 32;
+    const bool super = f->group == 256, many = tokens >= FAST_LEAST_TOKENS;
+    const int block = !super ? 32 : many ? 128 : 256;
     double sum = 0;
     for (int64_t c = 0; c < n; c += block) {
         double largest = 0, weights = 0;
@@ -93,14 +95,15 @@ static double fine_bound(const struct native_format *f, const float *w, const fl
         }
         sum += largest * weights;
     }
-    return ldexp(sum, -14);
+    return ldexp(sum, super && many ? -12 : -14);
 }
 
 static void check(const struct level *l, const struct matrix *w, const float *bias,
                   const float *x, int64_t tokens)
 {
     const int64_t n = w->cols;
-    const struct native_format *f = tokens < FAST_LEAST_TOKENS ? native_format(w->format) : NULL;
+    const bool integers = tokens < FAST_LEAST_TOKENS || l->words;
+    const struct native_format *f = integers ? native_format(w->format) : NULL;
     float *y = x_alloc((size_t)(tokens * w->rows) * sizeof *y), *row = numbers(n);
     level_force(l);
     matrix_mul(w, bias, x, tokens, y, COMPUTE_FAST, NULL, NULL);
@@ -113,7 +116,7 @@ static void check(const struct level *l, const struct matrix *w, const float *bi
                 sum += (double)row[c] * x[t * n + c];
                 size += fabs((double)row[c] * x[t * n + c]);
             }
-            const double most = f ? fine_bound(f, row, x + t * n, n) + 1e-6 * size
+            const double most = f ? fine_bound(f, row, x + t * n, n, tokens) + 1e-6 * size
                                   : bound(l, tokens, n) * size;
             if (!(fabs(y[t * w->rows + r] - sum) <= most))
                 fail_msg("%s: %s %lld x %lld, %lld tokens: y[%lld][%lld] = %.9g, not %.9g", l->name,
