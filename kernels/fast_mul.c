@@ -70,6 +70,6 @@ void fast_mul(const struct matrix *w, const float *bias, const float *x, int64_t
     j.block_bytes = ops->block_bytes(f, w->cols);
     j.packed = x_scratch((size_t)blocks * j.block_bytes);
     pool_for(pool, blocks, pack_block, &j, NULL);
-    pool_for(pool, pool_chunks(w->rows, j.panel), one_panel, &j, cancel);
+    pool_for_runs(pool, pool_chunks(w->rows, j.panel), one_panel, &j, cancel);
     free(j.packed);
 }

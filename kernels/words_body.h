@@ -187,7 +187,7 @@ static void words_take(const struct fast_weights *w, int64_t c, int n, struct wo
 
 /* Ask for the bytes that follow columns c .. c + n of the rows of w: the next columns, or those of
  * the rows after these. The products that come first are time enough. */
-static void words_ask(const struct fast_weights *w, int64_t c, int n)
+FAST_INLINE void words_ask(const struct fast_weights *w, int64_t c, int n)
 {
     const bool last = c + n >= w->cols;
     const uintptr_t from = (uintptr_t)w->data
@@ -196,7 +196,7 @@ static void words_ask(const struct fast_weights *w, int64_t c, int n)
     const int64_t bytes = decoder_bytes(&w->decoder, n);
     for (int r = 0; r < w->rows; r++)
         for (int64_t i = 0; i < bytes + 63; i += 64)
-            __builtin_prefetch((const void *)(from + (size_t)r * w->row_bytes + (size_t)i), 0, 2);
+            __builtin_prefetch((const void *)(from + (size_t)r * w->row_bytes + (size_t)i), 0, 3);
 }
 
 /* ---------------------------------------------------------------- products */
