@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The float kernels of a level against sums in double, and against level c bit for bit. */
+/* The float kernels of a level against sums in double, and against docs/modes.md bit for bit. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -42,7 +42,7 @@ void check_dot_rows(struct trial *t)
     guard_seal();
     for (int r = 0; r < rows; r++)
         for (int64_t k = 0; k < tokens; k++)
-            level_c.dot_rows(w + r * n, 1, x + k * n, 1, n, want + k * stride + r, 1);
+            want[k * stride + r] = define_exact(w + r * n, x + k * n, n);
     CALL(t->level->dot_rows, w, rows, x, tokens, n, y, stride);
     expect_bits("y", y, want, (tokens - 1) * stride + rows);
     for (int64_t k = 0; k < tokens; k++)
@@ -82,7 +82,7 @@ void check_plain_rows(struct trial *t)
     for (int r = 0; r < rows; r++) {
         info->decode(data + r * row_bytes, w, n);
         for (int64_t k = 0; k < tokens; k++)
-            level_c.dot_rows(w, 1, x + k * n, 1, n, want + k * stride + r, 1);
+            want[k * stride + r] = define_exact(w, x + k * n, n);
     }
     CALL(t->level->plain_rows[t->variant], data, (size_t)row_bytes, rows, x, tokens, n, y, stride);
     expect_bits("y", y, want, (tokens - 1) * stride + rows); /* and what is between the rows */
@@ -133,10 +133,7 @@ float define_sixteen(bool brains, const float *w, const float *x, int64_t n)
     for (int64_t i = 0; i < n && brains; i += 2)
         for (int64_t k = i + 1 < n ? i + 1 : i; k >= i; k--)
             lane[i / 2 % 16] += brain_in_range(w[k]) * brain_in_range(x[k]);
-    for (int apart = 8; apart; apart /= 2)
-        for (int i = 0; i < apart; i++)
-            lane[i] += lane[i + apart];
-    return lane[0];
+    return define_lanes(lane);
 }
 
 /* Of a sum of brain floats: what the ends of their range leave out; infinite where they make an

@@ -31,6 +31,12 @@ const char *encoder_name(int i);
 void check_encode(struct trial *t);
 void check_encode_largest(struct trial *t);
 
+/* define.c: sums as docs/modes.md has them, every bit */
+/* Of sixteen lanes, which are spent: pairwise, those 8 apart first. */
+float define_lanes(float lane[16]);
+/* Of n products in mode exact. */
+float define_exact(const float *w, const float *x, int64_t n);
+
 /* check_exact.c */
 void check_dot_rows(struct trial *t);
 const char *plain_name(int i);

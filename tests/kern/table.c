@@ -24,8 +24,9 @@ const struct kern kern_table[] = {
       check_fast_panel },
     { "words_panel", "docs/modes.md, every bit", KERN_LEVELS, native_name, 40, check_words_panel },
 
-    { "dot_rows", "level c, and the sum in double", KERN_LEVELS, NULL, 200, check_dot_rows },
-    { "plain_rows", "dot_rows of level c, every bit", KERN_LEVELS, plain_name, 100,
+    { "dot_rows", "docs/modes.md, every bit; the sum in double", KERN_LEVELS, NULL, 200,
+      check_dot_rows },
+    { "plain_rows", "docs/modes.md, every bit", KERN_LEVELS, plain_name, 100,
       check_plain_rows },
     { "halves_rows", "docs/modes.md, every bit; the sum in double", KERN_LEVELS, sixteen_bits_name,
       200, check_halves_rows },
@@ -39,8 +40,8 @@ const struct kern kern_table[] = {
     { "attention", "token by token at level c, every bit", KERN_LEVELS, NULL, 100,
       check_attention },
 
-    { "matrix_exact", "dot_rows of level c, the sum in double", KERN_LEVELS, decoded_name, 20,
-      check_matrix_exact },
+    { "matrix_exact", "docs/modes.md, every bit; the sum in double", KERN_LEVELS, decoded_name,
+      20, check_matrix_exact },
     { "matrix_native", "docs/modes.md, products, every bit", KERN_LEVELS, decoded_name, 20,
       check_matrix_native },
     { "matrix_fast", "docs/modes.md; the sum in double", KERN_TILES, decoded_name, 20,
