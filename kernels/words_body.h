@@ -185,16 +185,16 @@ static void words_take(const struct fast_weights *w, int64_t c, int n, struct wo
     }
 }
 
-/* Ask for the bytes that follow columns c .. c + n of the rows of w: the next columns, or those of
- * the rows after these. The products that come first are time enough. */
-FAST_INLINE void words_ask(const struct fast_weights *w, int64_t c, int n)
+/* Ask for the bytes that follow columns c .. c + n of rows r .. end of w: the next columns, or those
+ * of the rows after these; some rows per block of tokens, because few lines can be under way. */
+FAST_INLINE void words_ask(const struct fast_weights *w, int64_t c, int n, int r, int end)
 {
     const bool last = c + n >= w->cols;
     const uintptr_t from = (uintptr_t)w->data
                            + (last ? (size_t)w->rows * w->row_bytes
                                    : (size_t)decoder_bytes(&w->decoder, c + n));
     const int64_t bytes = decoder_bytes(&w->decoder, n);
-    for (int r = 0; r < w->rows; r++)
+    for (; r < end; r++)
         for (int64_t i = 0; i < bytes + 63; i += 64)
             __builtin_prefetch((const void *)(from + (size_t)r * w->row_bytes + (size_t)i), 0, 3);
 }
@@ -349,12 +349,17 @@ static void words_some_blocks(const struct fast_weights *w, const char *packed, 
     _Alignas(64) float sum[FAST_MOST_BLOCKS * WORDS_SUMS];
     words_kernel *const kernel = words_kernel_of(w->format);
     const int blocks = (int)((tokens + FAST_TOKENS - 1) / FAST_TOKENS);
+    const size_t next = words_bytes(w->format, w->cols);
     memset(sum, 0, (size_t)(blocks * WORDS_SUMS) * sizeof *sum);
     for (int64_t c = 0; c < w->cols; c += FAST_COLS) {
         const int n = w->cols - c < FAST_COLS ? (int)(w->cols - c) : FAST_COLS;
         words_take(w, c, n, &p);
-        words_ask(w, c, n);
-        kernel(&p, w->rows, packed, blocks, w->cols, c, n, sum);
+        for (int b = 0, end; b < blocks; b = end) {
+            end = b + FAST_BLOCKS < blocks ? b + FAST_BLOCKS : blocks;
+            words_ask(w, c, n, w->rows * b / blocks, w->rows * end / blocks);
+            kernel(&p, w->rows, packed + (size_t)b * next, end - b, w->cols, c, n,
+                   sum + b * WORDS_SUMS);
+        }
     }
     for (int b = 0; b < blocks; b++) {
         const int64_t left = tokens - b * FAST_TOKENS;
