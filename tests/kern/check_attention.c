@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The attention kernels of a level against sums in double, and against level c bit for bit; whole
- * attention against these, token by token. */
+/* The attention kernels of a level against sums in double, and against docs/modes.md bit for bit;
+ * whole attention the same way, token by token. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -95,46 +95,92 @@ static float *scratch_for(struct trial *t, const struct problem *p)
                  GUARD_OUT);
 }
 
-/* 13 significant bits, as docs/modes.md has it. */
-static double round13(double x)
+/* 13 significant bits, ties to even; what is then below 2^-100 is zero, from 2^100 on infinite. */
+static float round13(float x)
 {
     int e;
-    if (!isfinite(x) || fabs(x) < 0x1p-100 || fabs(x) >= 0x1.fffp99)
-        return fabs(x) < 1 ? 0 : isnan(x) ? x : copysign(INFINITY, x);
-    const double m = frexp(x, &e);
-    return ldexp(nearbyint(ldexp(m, 13)), e - 13);
+    if (!isfinite(x) || x == 0)
+        return x;
+    const float m = frexpf(x, &e), near = ldexpf(nearbyintf(ldexpf(m, 13)), e - 13);
+    return fabsf(near) < 0x1p-100f    ? copysignf(0, x)
+           : fabsf(near) >= 0x1p100f ? copysignf(INFINITY, x)
+                                      : near;
 }
 
-/* Number i of what row j of the part's head has in the cache. */
-static double cached(const struct problem *p, int64_t j, int64_t i)
+/* Number i of what row j of token t has in a cache. */
+static float cached(const struct attention *a, const void *cache, int64_t t, int64_t group,
+                    int64_t j, int64_t i)
 {
-    const int64_t at = (p->a.keys[0][j] * p->a.kv + p->part.group) * p->a.n + i;
-    return p->a.half ? (double)load_f16((const uint16_t *)p->a.k + at)
-                     : (double)((const float *)p->a.k)[at];
+    const int64_t at = (a->keys[t][j] * a->kv + group) * a->n + i;
+    return a->half ? load_f16((const uint16_t *)cache + at) : ((const float *)cache)[at];
 }
 
-/* One sum of products, of which the first factors are rounded where the mode says so. */
-struct sum {
-    double sum, size;
+/* The largest head, and the most keys that a token sees here. */
+enum { MOST_TERMS = 1024 };
+
+/* The factors of a sum; the first of them are rounded where the mode says so. */
+struct terms {
     int64_t n;
+    float a[MOST_TERMS], b[MOST_TERMS];
 };
 
-static void sum_add(struct sum *s, const struct problem *p, double a, double b)
+static void terms_add(struct terms *s, bool half, float a, float b)
 {
-    const double product = (p->a.half ? round13(a) : a) * b;
-    s->sum += product;
-    s->size += fabs(product);
-    s->n++;
+    if (s->n == MOST_TERMS)
+        kern_fail("more than %d terms", MOST_TERMS);
+    s->a[s->n] = half ? round13(a) : a;
+    s->b[s->n++] = b;
 }
 
-static void expect_sum(const char *what, int64_t i, double got, const struct sum *s, double scale,
-                       int bits)
+/* Those of a score: of head h and token t with the token's key j. */
+static void score_terms(const struct attention *a, int64_t h, int64_t t, int64_t j,
+                        struct terms *s)
 {
-    if (isnan(s->sum))
-        expect_int(what, i, isnan(got), 1);
-    else if (s->size < (double)FLT_MAX / 2)
-        expect_near(what, i, got, s->sum * scale,
-                    (ldexp(s->size, -bits) + ldexp((double)s->n, -149)) * fabs(scale) + 0x1p-149);
+    s->n = 0;
+    for (int64_t i = 0; i < a->n; i++)
+        terms_add(s, a->half, a->q[(t * a->heads + h) * a->n + i],
+                  cached(a, a->k, t, h / (a->heads / a->kv), j, i));
+}
+
+/* Those of channel i of what head h and token t mix, by probabilities p. */
+static void mix_terms(const struct attention *a, int64_t h, int64_t t, int64_t i, const float *p,
+                      struct terms *s)
+{
+    s->n = 0;
+    for (int64_t j = 0; j < a->visible[t]; j++)
+        terms_add(s, a->half, p[j], cached(a, a->v, t, h / (a->heads / a->kv), j, i));
+}
+
+/* Every bit: leaves of so many products, added pairwise. */
+static float define_sum(const struct terms *s, int64_t leaf)
+{
+    float product[MOST_TERMS];
+    for (int64_t i = 0; i < s->n; i++)
+        product[i] = s->a[i] * s->b[i];
+    return define_tree(product, s->n, leaf);
+}
+
+static float define_score(const struct attention *a, const struct terms *s)
+{
+    return define_sum(s, a->half ? 32 : 8) * a->scale;
+}
+
+static float define_mixture(const struct terms *s) { return define_sum(s, 32); }
+
+/* The sum in double, times scale, within 2^-bits of its terms. */
+static void expect_sum(const char *what, int64_t at, float got, const struct terms *s,
+                       double scale, int bits)
+{
+    double sum = 0, size = 0;
+    for (int64_t i = 0; i < s->n; i++) {
+        sum += (double)s->a[i] * (double)s->b[i];
+        size += fabs((double)s->a[i] * (double)s->b[i]);
+    }
+    if (isnan(sum))
+        expect_int(what, at, isnan(got), 1);
+    else if (size < (double)FLT_MAX / 2)
+        expect_near(what, at, (double)got, sum * scale,
+                    (ldexp(size, -bits) + ldexp((double)s->n, -149)) * fabs(scale) + 0x1p-149);
 }
 
 void check_attention_scores(struct trial *t)
@@ -153,23 +199,18 @@ void check_attention_scores(struct trial *t)
     memset(want, 0, (size_t)(p.rows * p.visible) * sizeof *out);
     p.part.token_stride = p.visible;
     p.part.head_stride = p.part.count * p.visible;
-    p.part.score = want;
-    level_c.attention_scores(&p.a, &p.part, from, end, scratch);
     p.part.score = out;
     CALL(t->level->attention_scores, &p.a, &p.part, from, end, scratch);
-    expect_bits("scores", out, want, p.rows * p.visible);
     for (int64_t h = 0; h < group; h++)
         for (int64_t k = 0; k < p.part.count; k++)
-            for (int64_t j = 0; j < p.visible; j++) {
-                struct sum s = { 0 };
+            for (int64_t j = from; j < end && j < p.a.visible[k]; j++) {
+                struct terms s;
                 const int64_t at = (h * p.part.count + k) * p.visible + j;
-                const bool seen = j >= from && j < end && j < p.a.visible[k];
-                const float *query = q + (k * p.a.heads + p.part.group * group + h) * n;
-                for (int64_t i = 0; seen && i < n; i++)
-                    sum_add(&s, &p, (double)query[i], cached(&p, j, i));
-                expect_sum("score", at, (double)out[at], &s, (double)p.a.scale,
-                           p.a.half ? 18 : 20);
+                score_terms(&p.a, p.part.group * group + h, k, j, &s);
+                want[at] = define_score(&p.a, &s);
+                expect_sum("score", at, out[at], &s, (double)p.a.scale, p.a.half ? 18 : 20);
             }
+    expect_bits("scores", out, want, p.rows * p.visible);
 }
 
 void check_attention_mix(struct trial *t)
@@ -188,19 +229,17 @@ void check_attention_mix(struct trial *t)
     const int64_t from = draw_int(t, 0, n - 1), end = draw_int(t, from + 1, n);
     memset(z, 0, (size_t)all * sizeof *z);
     memset(want, 0, (size_t)all * sizeof *z);
-    level_c.attention_mix(&p.a, &p.part, from, end, want, scratch);
     CALL(t->level->attention_mix, &p.a, &p.part, from, end, z, scratch);
-    expect_bits("z", z, want, all);
     for (int64_t h = 0; h < group; h++)
         for (int64_t k = 0; k < p.part.count; k++)
-            for (int64_t i = 0; i < n; i++) {
-                struct sum s = { 0 };
-                const int64_t at = (k * p.a.heads + p.part.group * group + h) * n + i;
-                const float *row = prob + (h * p.part.count + k) * p.visible;
-                for (int64_t j = 0; i >= from && i < end && j < p.a.visible[k]; j++)
-                    sum_add(&s, &p, (double)row[j], cached(&p, j, i));
-                expect_sum("z", at, (double)z[at], &s, 1, 18);
+            for (int64_t i = from; i < end; i++) {
+                struct terms s;
+                const int64_t head = p.part.group * group + h, at = (k * p.a.heads + head) * n + i;
+                mix_terms(&p.a, head, k, i, prob + (h * p.part.count + k) * p.visible, &s);
+                want[at] = define_mixture(&s);
+                expect_sum("z", at, z[at], &s, 1, 18);
             }
+    expect_bits("z", z, want, all);
 }
 
 /* ---- whole products ---- */
@@ -252,29 +291,25 @@ static struct problem draw_whole(struct trial *t)
     return p;
 }
 
-/* Token by token at level c: scores and probabilities [heads][tok][max_keys], and z. */
-static void define_whole(struct trial *t, const struct problem *p, float *score, float *prob,
-                         float *z)
+/* Token by token: scores and probabilities [heads][tok][max_keys], and z. */
+static void define_whole(const struct problem *p, float *score, float *prob, float *z)
 {
     const struct attention *a = &p->a;
-    const int64_t group = a->heads / a->kv;
-    float *scratch = guard(t, "scratch", attention_scratch(a, 1), sizeof(float), 64, GUARD_OUT);
-    for (int64_t i = 0; i < a->heads * a->tokens * a->max_keys; i++) {
-        score[i] = -INFINITY;
-        prob[i] = 0;
-    }
-    for (int64_t k = 0; k < a->tokens; k++)
-        for (int64_t g = 0; g < a->kv; g++) {
-            const int64_t at = (g * group * a->tokens + k) * a->max_keys;
-            struct attention_part part = { .group = g, .first = k, .count = 1, .score = score + at,
-                                           .head_stride = a->tokens * a->max_keys,
-                                           .token_stride = a->max_keys };
-            level_c.attention_scores(a, &part, 0, a->visible[k], scratch);
-            for (int64_t h = 0; h < group; h++)
-                level_c.row.softmax(score + at + h * part.head_stride, a->visible[k],
-                                    a->visible[k], prob + at + h * part.head_stride);
-            part.score = prob + at;
-            level_c.attention_mix(a, &part, 0, a->n, z, scratch);
+    struct terms s;
+    for (int64_t h = 0; h < a->heads; h++)
+        for (int64_t k = 0; k < a->tokens; k++) {
+            const int64_t at = (h * a->tokens + k) * a->max_keys, seen = a->visible[k];
+            for (int64_t j = 0; j < a->max_keys; j++)
+                score[at + j] = -INFINITY;
+            for (int64_t j = 0; j < seen; j++) {
+                score_terms(a, h, k, j, &s);
+                score[at + j] = define_score(a, &s);
+            }
+            level_c.row.softmax(score + at, seen, a->max_keys, prob + at);
+            for (int64_t i = 0; i < a->n; i++) {
+                mix_terms(a, h, k, i, prob + at, &s);
+                z[(k * a->heads + h) * a->n + i] = define_mixture(&s);
+            }
         }
 }
 
@@ -288,7 +323,7 @@ void check_attention(struct trial *t)
     GUARD(t, float, z, n, GUARD_OUT);
     GUARD(t, float, fused, n, GUARD_OUT);
     GUARD(t, float, want, n, GUARD_OUT);
-    define_whole(t, &p, want_score, prob, want);
+    define_whole(&p, want_score, prob, want);
     guard_seal();
     struct pool *pool = pool_new((int)draw_int(t, 1, 3));
     CALL(attention_scores, &p.a, score, pool, NULL);

@@ -37,6 +37,9 @@ float define_lanes(float lane[16]);
 /* Of n products in mode exact. */
 float define_exact(const float *w, const float *x, int64_t n);
 
+/* Of n products: leaves in ascending order from zero, then pairwise. */
+float define_tree(const float *product, int64_t n, int64_t leaf);
+
 /* check_exact.c */
 void check_dot_rows(struct trial *t);
 const char *plain_name(int i);

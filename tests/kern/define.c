@@ -40,3 +40,15 @@ float define_exact(const float *w, const float *x, int64_t n)
         lane[i] = exact_lane(w, x, n, i) + 0.0f; /* a sum begins at zero: never at -0 */
     return define_lanes(lane);
 }
+
+float define_tree(const float *product, int64_t n, int64_t leaf)
+{
+    if (n > leaf) {
+        const int64_t first = first_branch(n, leaf);
+        return define_tree(product, first, leaf) + define_tree(product + first, n - first, leaf);
+    }
+    float sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += product[i];
+    return sum;
+}
