@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Row kernels against their formulas in double. */
+/* Row kernels against their formulas in double; norms also bit for bit, with sums in the order of
+ * docs/modes.md. */
 #include <math.h>
 #include <string.h>
 
@@ -30,6 +31,18 @@ static struct row draw_row(struct trial *t, int64_t least, int64_t most)
     return r;
 }
 
+/* Numbers much larger than all others, whose sum is nothing: it depends on the order of additions
+ * how much of the others is left. */
+static void plant_opposites(struct trial *t, struct row *r)
+{
+    for (int i = 0; r->kind == DRAW_OUTLIER && i < 3; i++) {
+        const int64_t a = draw_int(t, 0, r->n - 1), b = draw_int(t, 0, r->n - 1);
+        r->x[a] = 0x1p50f;
+        r->x[b] = -0x1p50f;
+    }
+    memcpy(r->y, r->x, (size_t)r->n * sizeof *r->x);
+}
+
 /* Factors and offsets that channels have. */
 static float *draw_gain(struct trial *t, const char *name, int64_t n)
 {
@@ -42,12 +55,13 @@ void check_rms_norm(struct trial *t)
 {
     const struct row r = draw_row(t, 1, 3000);
     const float *gain = draw_gain(t, "gain", r.n), eps = 1e-5f;
-    double sum = 0;
+    GUARD(t, double, square, r.n, GUARD_OUT);
     guard_seal();
     for (int64_t i = 0; i < r.n; i++)
-        sum += (double)r.x[i] * (double)r.x[i];
-    const double scale = 1 / sqrt(sum / (double)r.n + (double)eps);
-    level_c.row.rms_norm(r.x, gain, r.n, eps, r.want);
+        square[i] = (double)r.x[i] * (double)r.x[i];
+    const double scale = 1 / sqrt(define_doubles(square, r.n) / (double)r.n + (double)eps);
+    for (int64_t i = 0; i < r.n; i++)
+        r.want[i] = r.x[i] * (float)scale * (gain ? gain[i] : 1);
     CALL(row_rms_norm, r.from, gain, r.n, eps, r.y);
     expect_bits("y", r.y, r.want, r.n);
     for (int64_t i = 0; i < r.n; i++) {
@@ -58,26 +72,54 @@ void check_rms_norm(struct trial *t)
     }
 }
 
+/* (x - mean)^power summed, power 1 or 2. */
+static double define_moment(const float *x, int64_t n, double mean, int power, double *term)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const double d = (double)x[i] - mean;
+        term[i] = power == 2 ? d * d : d;
+    }
+    return define_doubles(term, n);
+}
+
+static void define_layer_norm(const struct row *r, const float *gain, const float *bias, float eps,
+                              double *term)
+{
+    const double n = (double)r->n, mean = define_moment(r->x, r->n, 0, 1, term) / n;
+    const double var = define_moment(r->x, r->n, mean, 2, term) / n;
+    const double scale = 1 / sqrt(var + (double)eps);
+    for (int64_t i = 0; i < r->n; i++) {
+        const float norm = (float)(((double)r->x[i] - mean) * scale);
+        r->want[i] = norm * (gain ? gain[i] : 1) + (bias ? bias[i] : 0);
+    }
+}
+
 void check_layer_norm(struct trial *t)
 {
-    const struct row r = draw_row(t, 1, 3000);
+    struct row r = draw_row(t, 1, 3000);
     const float *gain = draw_gain(t, "gain", r.n), *bias = draw_gain(t, "bias", r.n), eps = 1e-5f;
-    long double sum = 0, square = 0;
+    GUARD(t, double, term, r.n, GUARD_OUT);
+    plant_opposites(t, &r);
+    long double sum = 0, square = 0, largest = 0;
     guard_seal();
     for (int64_t i = 0; i < r.n; i++)
         sum += (long double)r.x[i];
     const long double mean = sum / r.n;
-    for (int64_t i = 0; i < r.n; i++)
+    for (int64_t i = 0; i < r.n; i++) {
         square += (r.x[i] - mean) * (r.x[i] - mean);
+        largest = fmaxl(largest, fabsl((long double)r.x[i]));
+    }
     const long double scale = 1 / sqrtl(square / r.n + (long double)eps);
-    level_c.row.layer_norm(r.x, gain, bias, r.n, eps, r.want);
+    define_layer_norm(&r, gain, bias, eps, term);
     CALL(row_layer_norm, r.from, gain, bias, r.n, eps, r.y);
     expect_bits("y", r.y, r.want, r.n);
+    const double lost = ldexp((double)(largest * scale), -50); /* of the mean, beside the largest */
     for (int64_t i = 0; i < r.n; i++) {
         const double g = gain ? (double)gain[i] : 1, b = bias ? (double)bias[i] : 0;
         const double norm = (double)((r.x[i] - mean) * scale);
-        const double size = fabs(norm * g) + fabs(b) + 0x1p-20 * (double)fabsl(mean * scale) * g;
-        expect_near("y", i, (double)r.y[i], norm * g + b, ldexp(size, -22) + 0x1p-148);
+        const double size = fabs(norm * g) + fabs(b);
+        expect_near("y", i, (double)r.y[i], norm * g + b,
+                    ldexp(size, -22) + lost * fabs(g) + 0x1p-148);
     }
 }
 
@@ -110,6 +152,43 @@ void check_softmax(struct trial *t)
         else
             expect_near("p", i, (double)r.y[i], want,
                         ldexp(want * fmin(4 - away, 200), -23) + 0x1p-148);
+    }
+}
+
+/* e^x within 1.05 units in the last place, as softmax of 0 and x shows it: [0] and [1] of `p` are
+ * 1 / (1 + e^x) and that times e^x, rounded. */
+static bool is_exp(float x, const float p[2])
+{
+    const long double exact = expl((long double)x);
+    const int exponent = exact < 0x1p-126L ? -126 : ilogbl(exact);
+    const float near = (float)exact, all[] = { near, nextafterf(near, 0), nextafterf(near, 2) };
+    for (int i = 0; i < 3; i++) {
+        const float scale = (float)(1 / (1 + (double)all[i]));
+        if (fabsl(all[i] - exact) <= 1.05L * ldexpl(1, exponent - 23) && p[0] == scale
+            && p[1] == all[i] * scale)
+            return true;
+    }
+    return false;
+}
+
+void check_exp(struct trial *t)
+{
+    enum { NUMBERS = 2000 };
+    const int64_t n = draw_int(t, 2, 40), zero = draw_int(t, 0, n - 1);
+    const int64_t at = (zero + draw_int(t, 1, n - 1)) % n;
+    GUARD(t, float, x, n, GUARD_OUT);
+    GUARD(t, float, p, n, GUARD_OUT);
+    kern_note("%d numbers", (int)n);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = -INFINITY;
+    x[zero] = 0;
+    for (int i = 0; i < NUMBERS; i++) {
+        /* also where the argument of the polynomial is largest */
+        const double part = draw(t) & 1 ? (draw_unit(t) + 1) / 2 : 0.5 + draw_unit(t) / 64;
+        x[at] = (float)(-((double)draw_int(t, 0, 150) + part) * M_LN2);
+        t->level->row.softmax(x, n, n, p);
+        if (!is_exp(x[at], (const float[2]){ p[zero], p[at] }))
+            kern_fail("e^%.9g: softmax of 0 and that is %.9g and %.9g", x[at], p[zero], p[at]);
     }
 }
 

@@ -40,6 +40,9 @@ float define_exact(const float *w, const float *x, int64_t n);
 /* Of n products: leaves in ascending order from zero, then pairwise. */
 float define_tree(const float *product, int64_t n, int64_t leaf);
 
+/* Of numbers in double, as norms and softmax add them. */
+double define_doubles(const double *term, int64_t n);
+
 /* check_exact.c */
 void check_dot_rows(struct trial *t);
 const char *plain_name(int i);
@@ -79,6 +82,7 @@ const char *row_activation_name(int i);
 void check_rms_norm(struct trial *t);
 void check_layer_norm(struct trial *t);
 void check_softmax(struct trial *t);
+void check_exp(struct trial *t);
 void check_activation(struct trial *t);
 void check_rope(struct trial *t);
 void check_add_multiply(struct trial *t);

@@ -52,3 +52,14 @@ float define_tree(const float *product, int64_t n, int64_t leaf)
         sum += product[i];
     return sum;
 }
+
+double define_doubles(const double *term, int64_t n)
+{
+    double lane[LANES] = { 0 };
+    for (int64_t i = 0; i < n; i++)
+        lane[i % LANES] += term[i];
+    for (int apart = LANES / 2; apart; apart /= 2)
+        for (int i = 0; i < apart; i++)
+            lane[i] += lane[i + apart];
+    return lane[0];
+}
