@@ -206,7 +206,7 @@ enum st encode_matrix(struct pool *pool, const struct matrix *from, enum format 
     enum st st = check_call(f, (size_t)from->cols, importance, e);
     if (st)
         return st;
-    if (!source || !source->decode || source->row_header)
+    if (!source || !source->decode)
         return st_fail(e, ST_UNSUPPORTED, "%s cannot be decoded here",
                        source ? source->type : "this");
     if (!format_row_bytes(f, (uint64_t)from->cols, &j.row_bytes))

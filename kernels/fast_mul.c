@@ -10,7 +10,6 @@
 struct job {
     const struct fast_ops *ops;
     const struct matrix *w;
-    const struct format_info *format;
     const struct native_format *integers;
     struct decoder decoder;
     const float *bias, *x;
@@ -47,7 +46,7 @@ static void one_panel(void *data, int64_t chunk, int worker)
     const int64_t first = chunk * j->panel, left = j->w->rows - first, stride = j->w->rows;
     const struct fast_weights w = {
         j->decoder, j->integers,
-        (const uint8_t *)j->w->data + (size_t)first * j->w->row_bytes + j->format->row_header,
+        (const uint8_t *)j->w->data + (size_t)first * j->w->row_bytes,
         j->w->row_bytes, (int)(left < j->panel ? left : j->panel), j->w->cols
     };
     j->ops->panel(&w, j->packed, j->tokens, j->y + first, stride);
@@ -63,8 +62,8 @@ void fast_mul(const struct matrix *w, const float *bias, const float *x, int64_t
     const struct native_format *f = native_format(w->format);
     const struct fast_ops *ops = f && level->words ? level->words : level->fast;
     const int64_t blocks = pool_chunks(tokens, FAST_TOKENS);
-    struct job j = { .ops = ops, .w = w, .format = format_info(w->format), .bias = bias, .x = x,
-                     .y = y, .tokens = tokens, .integers = f };
+    struct job j = { .ops = ops, .w = w, .bias = bias, .x = x, .y = y, .tokens = tokens,
+                     .integers = f };
     j.panel = panel_rows(ops, w->rows, pool_threads(pool));
     j.decoder = decoder_of(w->format);
     j.block_bytes = ops->block_bytes(f, w->cols);

@@ -17,7 +17,7 @@ void matrix_row(const struct matrix *w, int64_t r, float *out)
 {
     const struct format_info *f = format_info(w->format);
     const float scale = matrix_scale(w);
-    f->decode((const char *)w->data + (size_t)r * w->row_bytes + f->row_header, out, w->cols);
+    f->decode((const char *)w->data + (size_t)r * w->row_bytes, out, w->cols);
     for (int64_t i = 0; w->scale && i < w->cols; i++)
         out[i] *= scale;
 }
@@ -44,7 +44,7 @@ struct exact_job {
 static const float *float_rows(const struct exact_job *j, int64_t r, int n, float *room)
 {
     const struct matrix *w = j->w;
-    const char *src = (const char *)w->data + (size_t)r * w->row_bytes + j->format->row_header;
+    const char *src = (const char *)w->data + (size_t)r * w->row_bytes;
     const size_t row = (size_t)w->cols * sizeof *room;
     const size_t whole = j->tokens < j->level->rows ? sizeof *room : LINE;
     if (j->decoder.way == DECODE_F32 && (uintptr_t)src % whole == 0 && w->row_bytes == row)

@@ -16,7 +16,6 @@ struct job {
     const struct level *level;
     const struct panel_ops *ops;
     const struct matrix *w;
-    const struct format_info *format;
     struct decoder decoder;
     const float *bias, *x;
     float *y;
@@ -80,8 +79,7 @@ static void pack_rows(const struct job *j, int64_t first, int rows, float *panel
     if (rows % PANEL_SIDE)
         memset(panel + rows / PANEL_SIDE * group, 0, (size_t)group * sizeof *panel);
     for (int r = 0; r < rows; r++) {
-        const uint8_t *from = (const uint8_t *)j->w->data + (size_t)(first + r) * j->w->row_bytes
-                              + j->format->row_header;
+        const uint8_t *from = (const uint8_t *)j->w->data + (size_t)(first + r) * j->w->row_bytes;
         float *to = panel + r / PANEL_SIDE * group + r % PANEL_SIDE * PANEL_LANES;
         for (int64_t c = 0; c < cols; c += PIECE) {
             const int n = cols - c < PIECE ? (int)(cols - c) : PIECE;
@@ -136,7 +134,6 @@ void panel_mul(const struct matrix *w, const float *bias, const float *x, int64_
     struct job j = { .level = level_now(),
                      .ops = ops,
                      .w = w,
-                     .format = format_info(w->format),
                      .decoder = decoder_of(w->format),
                      .bias = bias,
                      .x = x,

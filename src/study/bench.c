@@ -76,7 +76,7 @@ static const struct {
     enum peak_kind peak; /* from LIMIT_MUL_ADD on */
 } limits[LIMIT__COUNT] = {
     [LIMIT_READ] = { "read", "128 bit loads", PEAK__COUNT },
-    [LIMIT_READ_AHEAD] = { "read-ahead", "128 bit loads, prefetch 1 KiB ahead", PEAK__COUNT },
+    [LIMIT_READ_AHEAD] = { "read-ahead", "128 bit loads, 1 KiB prefetched", PEAK__COUNT },
     [LIMIT_MUL_ADD] = { "mul-add", "", PEAK_MUL_ADD },
     [LIMIT_FMA] = { "fma", "", PEAK_FMA },
     [LIMIT_DOT8] = { "dot8", "", PEAK_DOT8 },
@@ -198,7 +198,7 @@ enum st bench_limit_of(enum bench_limit l, struct pool *pool, size_t bytes, doub
 bool bench_has(enum format f, enum compute mode)
 {
     const struct format_info *info = format_info(f);
-    return info && info->decode && !info->row_header && BENCH_COLS % info->block == 0
+    return info && info->decode && BENCH_COLS % info->block == 0
            && mode < COMPUTE__COUNT;
 }
 

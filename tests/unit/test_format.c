@@ -61,6 +61,20 @@ static void decoders_equal_the_vectors(void **state)
 }
 
 /* What the vectors do not cover has its definition written out here. */
+/* Kernels take the first block of a row to begin where the row does. */
+static void what_is_decoded_has_no_row_header(void **state)
+{
+    (void)state;
+    int headers = 0;
+    for (int f = 0; f < format_count(); f++) {
+        const struct format_info *info = format_info((enum format)f);
+        headers += info->row_header > 0;
+        if (info->decode && info->row_header)
+            fail_msg("%s has a row header", info->name);
+    }
+    assert_true(headers > 0);
+}
+
 static void activation_formats_decode(void **state)
 {
     (void)state;
@@ -378,6 +392,7 @@ static void codebooks_are_sound(void **state)
 }
 
 UNIT_MAIN(CASE(decoders_equal_the_vectors),
+          CASE(what_is_decoded_has_no_row_header),
           CASE(activation_formats_decode),
           CASE(plain_numbers_decode),
           CASE(views_explain_the_vectors),
