@@ -49,12 +49,20 @@ struct call {
     struct str assign; /* `NAME = EXPR`: the name (verb is NULL, EXPR is in rest) */
 };
 
-/* What stands behind one of these words ("ctx|chunks") instead of what its place would hold. A
- * condition goes on to the end of the line. */
+/* What stands behind one of these words ("ctx|chunks") instead of what its place would hold; each
+ * of them may be said once. A condition goes on to the end of the line. */
 struct arg_after {
     const char *words; /* NULL ends a list */
     enum arg_kind kind;
     const char *offers; /* fixed words, NULL if none */
+};
+
+/* One of the things that a verb does, named by its first word: what stands behind that word. */
+struct verb_sub {
+    const char *name;                   /* NULL ends a list */
+    enum arg_kind kinds[VERB_MAX_ARGS]; /* in order; the last one repeats */
+    const char *words;                  /* as of a verb */
+    enum st (*run)(struct session *s, const struct call *c, struct result *out, struct err *e);
 };
 
 struct verb {
@@ -69,6 +77,7 @@ struct verb {
     const char
         *words; /* fixed words that may stand among the arguments: "model|kv|-f", for completion */
     const struct arg_after *after; /* NULL if none */
+    const struct verb_sub *subs;   /* NULL: `kinds` and `words` hold for all words */
     /* Fill *out with tables and notes; on error fill *e, whatever is in *out is the partial result.
      */
     enum st (*run)(struct session *s, const struct call *c, struct result *out, struct err *e);

@@ -8,6 +8,7 @@
 #include "command/argument.h"
 #include "command/help.h"
 #include "command/lex.h"
+#include "kernels/encode.h"
 #include "kernels/numeric.h"
 #include "quant/mix.h"
 
@@ -110,13 +111,28 @@ static void add_formats(struct request *q)
     }
 }
 
-static void complete_word(struct request *q, const struct verb *v, const char *words,
-                          enum arg_kind kind, size_t from)
+static void add_file_formats(struct request *q, bool encoded)
 {
+    for (int f = 0; f < format_count(); f++)
+        if (encoded ? !encode_missing((enum format)f) : format_info((enum format)f)->decode != NULL)
+            add(q, format_info((enum format)f)->name);
+}
+
+static void add_modes(struct request *q)
+{
+    for (int m = 0; m < COMPUTE__COUNT; m++)
+        add(q, compute_name((enum compute)m));
+}
+
+static void complete_word(struct request *q, const struct arg_place *at, size_t from)
+{
+    const enum arg_kind kind = argument_kind(at);
     if (from < q->line.n && (q->line.p[from] == '"' || q->line.p[from] == '\''))
         from++;
     set_prefix(q, from);
-    add_words(q, words);
+    add_words(q, argument_words(at));
+    for (const struct verb_sub *s = at->n ? NULL : at->verb->subs; s && s->name; s++)
+        add(q, s->name);
     switch (kind) {
     case ARG_NONE:
     case ARG_NUMBER:
@@ -124,9 +140,12 @@ static void complete_word(struct request *q, const struct verb *v, const char *w
     case ARG_COMMAND: break;
     case ARG_FILE: q->out->files = true; break;
     case ARG_VERB: add_verbs(q); break;
-    case ARG_SETTING: complete_setting(q, v->flags & VERB_WRAPS, from); break;
+    case ARG_SETTING: complete_setting(q, at->verb->flags & VERB_WRAPS, from); break;
     case ARG_WORD: explain_words(add, q); break;
     case ARG_FORMAT: add_formats(q); break;
+    case ARG_ENCODED: add_file_formats(q, true); break;
+    case ARG_KERNEL: add_file_formats(q, false), add_modes(q); break;
+    case ARG_COMPUTE: add_modes(q); break;
     case ARG_MIX:
         for (size_t i = 0; mix_at(i); i++)
             add(q, mix_at(i)->name);
@@ -159,30 +178,27 @@ static void complete_command(struct request *q, size_t from)
         i++;
     bool command_follows = v->kinds[0] == ARG_COMMAND;
     struct str first = { 0 };
-    const struct arg_after *rule = NULL;
-    for (int n = 0;; n++) {
+    for (struct arg_place at = { .verb = v };;) {
         while (i < q->line.n && lex_blank(q->line.p[i]))
             i++;
-        if (command_follows || argument_kind(v, n) == ARG_COMMAND) {
+        if (command_follows || argument_kind(&at) == ARG_COMMAND) {
             complete_command(q, i);
             return;
         }
         size_t end = i < q->line.n ? lex_word_end(q->line, i, LEX_WHOLE) : i;
         if (end == q->line.n) {
-            if (n && v->kinds[0] == ARG_SETTING && v->kinds[1] == ARG_NONE
+            if (at.n && v->kinds[0] == ARG_SETTING && v->kinds[1] == ARG_NONE
                 && !(v->flags & VERB_WRAPS)) {
                 set_prefix(q, i);
                 add_choices(q, first);
-            } else if (rule)
-                complete_word(q, v, rule->offers, rule->kind, i);
-            else
-                complete_word(q, v, v->words, argument_kind(v, n), i);
+            } else
+                complete_word(q, &at, i);
             return;
         }
         struct str word = str_of(q->line.p + i, end - i);
-        if (!n)
+        if (!at.n)
             first = word;
-        rule = argument_behind(v, word, rule);
+        argument_pass(&at, word);
         command_follows = str_is(word, "--");
         i = end;
     }

@@ -327,6 +327,11 @@ static enum st run_lens(struct session *s, const struct call *c, struct result *
     return ST_OK;
 }
 
+static const struct arg_after outliers_after[] = {
+    { "k", ARG_NUMBER, NULL },
+    { 0 },
+};
+
 const struct verb verbs_analyse[] = {
     { .name = "outliers",
       .class = "analyse",
@@ -361,6 +366,7 @@ const struct verb verbs_analyse[] = {
       .examples = RUN_FIRST "outliers\noutliers blk.*.out k 10 5",
       .kinds = { ARG_POINT, ARG_TEXT },
       .words = "k",
+      .after = outliers_after,
       .run = run_outliers },
     { .name = "entropy",
       .class = "analyse",

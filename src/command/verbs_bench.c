@@ -8,28 +8,10 @@
 #include "base/memory.h"
 #include "command/command.h"
 #include "command/verbs_bench.h"
-#include "graph/glob.h"
 #include "kernels/level.h"
 #include "study/bench.h"
 
 /* ---------------------------------------------------------------- bench machine */
-
-enum st bench_effort_parse(const struct call *c, int *i, struct bench_effort *o, struct err *e)
-{
-    const bool size = str_is(c->words[*i].text, "size");
-    if (!size && !str_is(c->words[*i].text, "seconds"))
-        return ST_NOTFOUND;
-    const int at = ++*i;
-    if (at >= c->n_words)
-        return call_fail(c, at, e, ST_SYNTAX, size ? "how much?" : "how long?");
-    const struct str w = c->words[at].text;
-    enum st st = size ? parse_size(w, &o->bytes, e) : parse_f64(w, &o->seconds, e);
-    if (!st && size && (o->bytes < 1 << 16 || o->bytes > (size_t)1 << 36))
-        st = st_fail(e, ST_RANGE, "a size of 64K to 64G is expected");
-    if (!st && !size && !(o->seconds > 0 && o->seconds <= 3600))
-        st = st_fail(e, ST_RANGE, "more than 0 and at most 3600 seconds are expected");
-    return st ? st_at(e, c->words[at].column, c->words[at].length) : ST_OK;
-}
 
 /* Of what the table shows; rates are kept in units of 1. */
 static const char *limit_unit(enum bench_limit l)
@@ -51,8 +33,8 @@ static enum st bench_machine(struct session *s, const struct call *c, struct res
     }
     struct table *t = result_table(out, "machine", TABLE_ROWS);
     TABLE_COLUMNS(t, { COL_STRING, "limit" }, { COL_FLOAT, "one_thread" },
-                  { COL_FLOAT, "all_threads" }, { COL_STRING, "unit" }, { COL_INT, "threads" },
-                  { COL_STRING, "level" }, { COL_STRING, "instructions" });
+                  { COL_FLOAT, "all_threads" }, { COL_STRING, "unit" },
+                  { COL_STRING, "instructions" });
     for (enum bench_limit l = 0; l < LIMIT__COUNT; l++) {
         double one, all;
         if (!*bench_limit_how(l))
@@ -69,16 +51,19 @@ static enum st bench_machine(struct session *s, const struct call *c, struct res
         table_float(t, one * 1e-9);
         table_float(t, all * 1e-9);
         table_str(t, limit_unit(l));
-        table_int(t, pool_threads(pool));
-        table_str(t, level_now()->name);
         table_str(t, bench_limit_how(l));
     }
+    struct table *of = result_table(out, "setting", TABLE_RECORD);
+    TABLE_COLUMNS(of, { COL_STRING, "level" }, { COL_INT, "threads" });
+    table_row(of);
+    table_str(of, level_now()->name);
+    table_int(of, pool_threads(pool));
     return ST_OK;
 }
 
 /* ---------------------------------------------------------------- bench kernels */
 
-enum { MOST_FORMATS = 256, MOST_T = 8, MOST_MODES = COMPUTE__COUNT + 2,
+enum { MOST_T = 8, MOST_MODES = COMPUTE__COUNT + 2,
        DECODE = COMPUTE__COUNT, SUMMARY };
 
 /* The formats that most files use. */
@@ -86,19 +71,15 @@ static const char *const usual[] = { "f32",  "f16",  "bf16", "q8_0",   "q4_0",
                                      "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs" };
 
 struct selection {
-    bool format[MOST_FORMATS], mode[MOST_MODES];
+    bool format[BENCH_FORMATS], mode[MOST_MODES];
     bool any_format, any_mode;
     int64_t tokens[MOST_T];
     int n_tokens;
 };
 
-static bool select_formats(struct selection *x, struct str glob)
+static const char *kernels_missing(enum format f)
 {
-    bool found = false;
-    for (int f = 0; f < format_count() && f < MOST_FORMATS; f++)
-        if (bench_has(f, COMPUTE_EXACT) && glob_match(glob, str_from(format_info(f)->name)))
-            found = x->format[f] = x->any_format = true;
-    return found;
+    return bench_has(f, COMPUTE_EXACT) ? NULL : "its contents cannot be decoded";
 }
 
 static const char *mode_name(int m)
@@ -135,8 +116,13 @@ static enum st parse_kernels(const struct call *c, struct selection *x, struct b
             summary = x->mode[SUMMARY] && !summary ? i : summary;
             continue;
         }
-        if (select_formats(x, w))
+        st = bench_formats_parse(c, i, kernels_missing, x->format, e);
+        if (!st) {
+            x->any_format = true;
             continue;
+        }
+        if (st != ST_NOTFOUND)
+            return st;
         call_fail(c, i, e, ST_NOTFOUND, "no format, mode or number of tokens `%.*s`",
                   (int)(w.n > 40 ? 40 : w.n), w.p);
         return st_hint(e, "a format (q4_k, \"q*\"), decode, summary, exact, native, fast, or 1 to "
@@ -262,7 +248,7 @@ static enum st bench_kernels(struct session *s, const struct call *c, struct res
     enum st st = parse_kernels(c, &x.what, &x.effort, e);
     if (st)
         return st;
-    for (int f = 0; f < format_count() && f < MOST_FORMATS; f++)
+    for (int f = 0; f < format_count() && f < BENCH_FORMATS; f++)
         x.of += x.what.format[f] ? list_kernels(&x.what, f, list) : 0;
     /* A figure takes its slot once at the level in use, and half as long at level c. */
     x.slot = fmin(0.3, x.effort.seconds / (1.5 * x.of + LIMITS));
@@ -271,7 +257,7 @@ static enum st bench_kernels(struct session *s, const struct call *c, struct res
         return st;
     limits_table(&x.machine, pool_threads(pool), out);
     struct table *t = kernel_table(out);
-    for (int f = 0; f < format_count() && f < MOST_FORMATS && !st; f++)
+    for (int f = 0; f < format_count() && f < BENCH_FORMATS && !st; f++)
         st = x.what.format[f] ? bench_format(s, f, &x, t, e) : ST_OK;
     if (st == ST_CANCELLED)
         result_note(out, "%zu of %d figures", t->n_rows, x.of);
@@ -280,21 +266,27 @@ static enum st bench_kernels(struct session *s, const struct call *c, struct res
 
 /* ---------------------------------------------------------------- the verb */
 
+static const struct verb_sub subs[] = {
+    { "machine", { ARG_NONE }, "size|seconds", bench_machine },
+    { "kernels", { ARG_KERNEL }, "decode|summary|size|seconds", bench_kernels },
+    { "encode", { ARG_ENCODED }, "size|seconds", run_bench_encode },
+    { "model", { ARG_FILE, ARG_TEXT }, "-p|-n|-r|-t|-c", run_bench_model },
+    { "toggle", { ARG_FILE, ARG_TEXT }, "-r|-c", run_bench_toggle },
+    { "catch", { ARG_FILE, ARG_TEXT }, "-p|-r|-c", run_bench_catch },
+    { 0 },
+};
+
+static const struct arg_after bench_after[] = {
+    { "size|seconds|-p|-n|-r|-t", ARG_NUMBER, NULL },
+    { "-c", ARG_COMPUTE, NULL },
+    { 0 },
+};
+
 static enum st run_bench(struct session *s, const struct call *c, struct result *out, struct err *e)
 {
-    const struct str what = c->n_words ? c->words[0].text : STR("");
-    if (str_is(what, "machine"))
-        return bench_machine(s, c, out, e);
-    if (str_is(what, "kernels"))
-        return bench_kernels(s, c, out, e);
-    if (str_is(what, "model"))
-        return run_bench_model(s, c, out, e);
-    if (str_is(what, "catch"))
-        return run_bench_catch(s, c, out, e);
-    if (str_is(what, "encode"))
-        return run_bench_encode(s, c, out, e);
-    if (str_is(what, "toggle"))
-        return run_bench_toggle(s, c, out, e);
+    for (const struct verb_sub *sub = subs; sub->name && c->n_words; sub++)
+        if (str_is(c->words[0].text, sub->name))
+            return sub->run(s, c, out, e);
     return call_fail(c, 0, e, ST_SYNTAX,
                      "bench what? machine, kernels, encode, model, toggle or catch");
 }
@@ -341,13 +333,14 @@ const struct verb verbs_bench[] = {
           "the run, as pp of other engines; generate: `-n` tokens (128), each passed by itself "
           "with its logits, from an empty context, as their tg; neither chooses tokens nor counts "
           "opening the file. Median, extremes and spread, (most - least) / median, of `-r` "
-          "repetitions (3). `-t` threads and `-c` compute mode, for this command; else as set, "
-          "native where `set compute` leaves it open. open: seconds to open and check a FILE; "
-          "first_token: from making the run to the logits after the first prompt, which also warms "
-          "up. reads: bytes of weights per second when generating, per_token each; an embedding "
-          "beside an output matrix is left out. memory_peak: most that qdb had allocated of what "
-          "`--mem` bounds, mapped files apart; process_peak: most that the process had in memory "
-          "(VmHWM), pages of mapped files included; both since qdb was started.\n"
+          "repetitions (3). `-t` threads (0: one per core) and `-c` compute mode, for this "
+          "command; else as set, native where `set compute` leaves it open. open: seconds to open "
+          "and check a FILE; first_token: from making the run to the logits after the first "
+          "prompt, which also warms up. reads: bytes of weights per second when generating, "
+          "per_token each; an embedding beside an output matrix is left out. memory_peak: most "
+          "that qdb had allocated of what `--mem` bounds, mapped files apart; process_peak: most "
+          "that the process had in memory (VmHWM), pages of mapped files included; both since qdb "
+          "was started.\n"
           "bench toggle: how long one waits for the kl after `quant`. 32 segments of 80 random "
           "tokens (`set seed`), 63 of each scored, are measured beside the active model, or that "
           "of a FILE, as it is. late: the first matrix of the first block of the last tenth gets "
@@ -369,9 +362,9 @@ const struct verb verbs_bench[] = {
                   "bench model -p 8 -n 4 -c native\n"
                   "bench toggle -r 1\n"
                   "bench catch -p 8 -r 2",
-      .kinds = { ARG_TEXT, ARG_FILE },
-      .words = "machine|kernels|encode|model|toggle|catch|"
-               "-p|-n|-r|-t|-c|size|seconds|decode|summary|exact|native|fast",
+      .kinds = { ARG_TEXT },
+      .after = bench_after,
+      .subs = subs,
       .run = run_bench },
     { 0 },
 };

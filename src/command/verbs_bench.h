@@ -17,6 +17,15 @@ struct bench_effort {
 NODISCARD enum st bench_effort_parse(const struct call *c, int *i, struct bench_effort *o,
                                      struct err *e);
 
+enum { BENCH_FORMATS = 256 }; /* at most */
+
+/* Marks in chosen[BENCH_FORMATS] the formats that word i names, letter case ignored ("Q4_K",
+ * "iq*"), of those that `missing` has nothing against. ST_NOTFOUND: there is none; ST_UNSUPPORTED,
+ * with what `missing` says: one that it refuses. */
+NODISCARD enum st bench_formats_parse(const struct call *c, int i,
+                                      const char *(*missing)(enum format), bool *chosen,
+                                      struct err *e);
+
 /* What is to be measured; threads BENCH_AS_SET and mode COMPUTE__COUNT: as the settings say. */
 enum { BENCH_AS_SET = -1 };
 struct bench_wanted {

@@ -1,44 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /* `bench encode`: how fast weights are encoded, and how much error is left. */
-#include <stdio.h>
-
 #include "command/command.h"
 #include "command/verbs_bench.h"
-#include "graph/glob.h"
 #include "kernels/encode.h"
 
-enum { MOST_FORMATS = 256 };
-
 /* The formats that the words name, all without one; how many. */
-static enum st parse_encode(const struct call *c, bool chosen[MOST_FORMATS], int *n,
+static enum st parse_encode(const struct call *c, bool chosen[BENCH_FORMATS], int *n,
                             struct bench_effort *o, struct err *e)
 {
     bool any = false;
     *n = 0;
     for (int i = 1; i < c->n_words; i++) {
-        const struct str w = c->words[i].text;
-        const int first = i;
-        bool found = false;
         enum st st = bench_effort_parse(c, &i, o, e);
         if (!st)
             continue;
         if (st != ST_NOTFOUND)
             return st;
-        for (int f = 0; f < format_count() && f < MOST_FORMATS; f++)
-            if (!encode_missing((enum format)f)
-                && glob_match(w, str_from(format_info((enum format)f)->name)))
-                found = any = chosen[f] = true;
-        char name[40];
-        snprintf(name, sizeof name, "%.*s", (int)(w.n < 39 ? w.n : 39), w.p);
-        const enum format named = format_by_name(name);
-        if (!found && named != FORMAT_NONE)
-            return call_fail(c, first, e, ST_UNSUPPORTED, "%s: %s", format_info(named)->type,
-                             encode_missing(named));
-        if (!found)
-            return call_fail(c, first, e, ST_NOTFOUND, "no format `%.*s`",
-                             (int)(w.n > 40 ? 40 : w.n), w.p);
+        st = bench_formats_parse(c, i, encode_missing, chosen, e);
+        if (st)
+            return st;
+        any = true;
     }
-    for (int f = 0; f < format_count() && f < MOST_FORMATS; f++) {
+    for (int f = 0; f < format_count() && f < BENCH_FORMATS; f++) {
         chosen[f] = any ? chosen[f] : !encode_missing((enum format)f);
         *n += chosen[f];
     }
@@ -48,7 +31,7 @@ static enum st parse_encode(const struct call *c, bool chosen[MOST_FORMATS], int
 enum st run_bench_encode(struct session *s, const struct call *c, struct result *out,
                          struct err *e)
 {
-    bool chosen[MOST_FORMATS] = { false };
+    bool chosen[BENCH_FORMATS] = { false };
     struct bench_effort o = { (size_t)32 << 20, 5 };
     struct bench_source *source;
     int n, done = 0;
@@ -61,7 +44,7 @@ enum st run_bench_encode(struct session *s, const struct call *c, struct result 
     TABLE_COLUMNS(t, { COL_STRING, "format" }, { COL_FLOAT, "bpw", "", 3 },
                   { COL_FLOAT, "rate", "GB/s", 3 }, { COL_FLOAT, "rate_weighted", "GB/s", 3 },
                   { COL_FLOAT, "relerr", "", 4 }, { COL_FLOAT, "relerr_weighted", "", 4 });
-    for (int f = 0; f < format_count() && f < MOST_FORMATS && !st; f++) {
+    for (int f = 0; f < format_count() && f < BENCH_FORMATS && !st; f++) {
         struct bench_encoded r;
         if (!chosen[f])
             continue;

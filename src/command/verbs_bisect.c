@@ -416,6 +416,11 @@ static enum st run_bisect(struct session *s, const struct call *c, struct result
     return st;
 }
 
+static const struct arg_after bisect_after[] = {
+    { "by", ARG_TEXT, "block|sub|weight|channel" },
+    { 0 },
+};
+
 const struct verb verbs_bisect[] = {
     { .name = "metric",
       .class = "analyse",
@@ -467,7 +472,8 @@ const struct verb verbs_bisect[] = {
           "`kl`, of the ratio of sums. ^C keeps what is done.",
       .examples = "open --demo=add\ndata add\nquant ** bits 2\nbisect 0.5 by block",
       .kinds = { ARG_TEXT },
-      .words = "by|block|sub|weight|channel|prompt|-all",
+      .words = "by|prompt|-all",
+      .after = bisect_after,
       .run = run_bisect },
     { 0 },
 };

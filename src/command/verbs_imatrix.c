@@ -365,6 +365,12 @@ static enum st run_imatrix(struct session *s, const struct call *c, struct resul
     return call_fail(c, 0, e, ST_SYNTAX, "expected collect, show, load, save, merge, diff or off");
 }
 
+static const struct arg_after imatrix_after[] = {
+    { "ctx|chunks", ARG_NUMBER, NULL },
+    { "to", ARG_FILE, NULL },
+    { 0 },
+};
+
 const struct verb verbs_imatrix[] = {
     { .name = "imatrix",
       .class = "data",
@@ -393,6 +399,7 @@ const struct verb verbs_imatrix[] = {
                   "imatrix diff text.imatrix.gguf\nimatrix off",
       .kinds = { ARG_NONE, ARG_FILE },
       .words = "collect|show|load|save|merge|diff|off|ctx|chunks|output|to",
+      .after = imatrix_after,
       .run = run_imatrix },
     { 0 },
 };

@@ -2,6 +2,12 @@
 /* The verbs that look at data. */
 #include "command/look.h"
 
+static const struct arg_after look_after[] = {
+    { "bins", ARG_NUMBER, NULL },
+    { "by", ARG_TEXT, "absmax|rms|mean|sd|kurt|min|max|l2|zero|ratio|index" },
+    { 0 },
+};
+
 const struct verb verbs_look[] = {
     { .name = "print",
       .alias = "p",
@@ -74,6 +80,7 @@ const struct verb verbs_look[] = {
       .examples = "hist blk.0.attn_q.weight\nhist blk.0.attn_q.weight bins 10 log",
       .kinds = { ARG_EXPR },
       .words = "bins|log",
+      .after = look_after,
       .run = run_hist },
     { .name = "heat",
       .class = "data",
@@ -102,6 +109,7 @@ const struct verb verbs_look[] = {
           "channels blk.0.attn_q.weight by kurt 5\nprompt \"kalo\"\nrun\nchannels blk.0.out 5",
       .kinds = { ARG_EXPR, ARG_TEXT },
       .words = "by",
+      .after = look_after,
       .run = run_channels },
     { .name = "x",
       .class = "data",

@@ -308,6 +308,11 @@ static enum st run_task(struct session *s, const struct call *c, struct result *
     return st;
 }
 
+static const struct arg_after study_after[] = {
+    { "temp|top-k|top-p|seed", ARG_NUMBER, NULL },
+    { 0 },
+};
+
 const struct verb verbs_study[] = {
     { .name = "gen",
       .class = "run",
@@ -321,6 +326,7 @@ const struct verb verbs_study[] = {
       .examples = "prompt \"kalo\"\ngen 8\nprompt \"kalo\"\ngen 8 temp 0.8 top-k 40 seed 1",
       .kinds = { ARG_NUMBER, ARG_TEXT },
       .words = "greedy|temp|top-k|top-p|seed|ignore-end",
+      .after = study_after,
       .run = run_gen },
     { .name = "task",
       .class = "analyse",
@@ -356,6 +362,7 @@ const struct verb verbs_study[] = {
       .examples = "open --demo=add\ntask add 60\ntask add 30 seed 7",
       .kinds = { ARG_FILE, ARG_NUMBER, ARG_TEXT },
       .words = "add|seed",
+      .after = study_after,
       .run = run_task },
     { 0 },
 };

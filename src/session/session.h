@@ -29,7 +29,10 @@ enum arg_kind {
     ARG_ADDRESS, /* weights and points, slices after `[` */
     ARG_POINT,
     ARG_WEIGHT,
-    ARG_FORMAT, /* numeric formats */
+    ARG_FORMAT,  /* numeric formats */
+    ARG_ENCODED, /* formats of files that rows can be encoded into */
+    ARG_KERNEL,  /* formats of files that can be decoded, or a compute mode */
+    ARG_COMPUTE, /* a compute mode */
     ARG_MIX,
     ARG_EXPR,
     ARG_SETTING,

@@ -99,8 +99,10 @@ static void machine_has_limits(void **state)
         for (size_t row = 0; row < t->n_rows; row++) {
             assert_rate(t, row, "one_thread");
             assert_rate(t, row, "all_threads");
-            assert_string_equal(cell_at(t, row, "level")->s, level_at(i)->name);
         }
+        t = table_named(&b.r, "setting");
+        assert_string_equal(cell_at(t, 0, "level")->s, level_at(i)->name);
+        assert_int_equal(cell_at(t, 0, "threads")->i, pool_threads(session_pool(b.s)));
     }
     level_force(NULL);
     end(&b);
@@ -129,6 +131,19 @@ static void kernels_have_rates(void **state)
     assert_string_equal(cell_at(t, 1, "compute")->s, "exact");
     assert_string_equal(cell_at(t, 3, "compute")->s, "native");
     assert_string_equal(cell_at(t, 5, "compute")->s, "fast");
+    end(&b);
+}
+
+/* As files spell them, in patterns too. */
+static void formats_in_capitals(void **state)
+{
+    (void)state;
+    struct bench b;
+    start(&b);
+    assert_ok(type(&b, "bench kernels Q4_K \"IQ4*\" decode size 64K seconds 0.01"), &b.e);
+    const struct table *t = table_named(&b.r, "kernels");
+    assert_int_equal(t->n_rows, 3);
+    assert_string_equal(cell_at(t, 0, "format")->s, "q4_k");
     end(&b);
 }
 
@@ -206,6 +221,8 @@ static void mistakes_are_refused(void **state)
         { "bench model -p", ST_SYNTAX, 14 },
         { "bench model -r 0", ST_RANGE, 15 },
         { "bench model -x 1", ST_SYNTAX, 12 },
+        { "bench model -p 4 -p 8", ST_SYNTAX, 17 },
+        { "bench machine size 1M size 2M", ST_SYNTAX, 22 },
         { "bench model -t -1", ST_RANGE, 15 },
         { "bench model -t 257", ST_RANGE, 15 },
         { "bench kernels q4_0 summary", ST_UNSUPPORTED, 19 },
@@ -265,7 +282,8 @@ static void models_have_rates(void **state)
     /* The session does not know the file. */
     assert_fails(type(&b, "bench model"), ST_STATE, &b.e);
     /* Mode and threads of one command, which leaves the settings alone. */
-    snprintf(line + strlen(line), sizeof line - strlen(line), " -n 0 -t 3 -c native");
+    memcpy(strstr(line, "-n 5"), "-n 0", 4);
+    snprintf(line + strlen(line), sizeof line - strlen(line), " -t 3 -c native");
     assert_ok(type(&b, line), &b.e);
     assert_int_equal(table_named(&b.r, "speed")->n_rows, 1);
     t = table_named(&b.r, "model");
@@ -360,7 +378,11 @@ static void encoders_have_rates_and_errors(void **state)
     }
     assert_fails(type(&b, "bench encode iq2_xs"), ST_UNSUPPORTED, &b.e);
     assert_non_null(strstr(b.e.msg, "decoding only"));
+    assert_fails(type(&b, "bench encode IQ2_XS"), ST_UNSUPPORTED, &b.e);
+    assert_non_null(strstr(b.e.msg, "decoding only"));
     assert_fails(type(&b, "bench encode q9"), ST_NOTFOUND, &b.e);
+    assert_ok(type(&b, "bench encode Q4_K \"IQ4*\" size 64K seconds 0.01"), &b.e);
+    assert_int_equal(table_named(&b.r, "encoders")->n_rows, 3);
     b.stop_at = 3;
     assert_int_equal(type(&b, "bench encode size 64K seconds 0.01"), ST_CANCELLED);
     assert_true(table_named(&b.r, "encoders")->n_rows <= 2);
@@ -369,7 +391,8 @@ static void encoders_have_rates_and_errors(void **state)
 
 UNIT_MAIN(CASE(encoders_have_rates_and_errors),
           CASE(samples_are_summed_up), CASE(memory_is_read_whole), CASE(machine_has_limits),
-          CASE(kernels_have_rates), CASE(every_format_has_kernels), CASE(the_level_in_use_stays),
+          CASE(kernels_have_rates), CASE(formats_in_capitals),
+          CASE(every_format_has_kernels), CASE(the_level_in_use_stays),
           CASE(interrupted_kernels_are_kept), CASE(mistakes_are_refused), CASE(models_have_rates),
           CASE(interrupted_models_are_kept), CASE(the_cost_of_catches_is_a_ratio),
           CASE(nothing_is_filled_after_an_interrupt)) /* last: it moves the peak of memory */

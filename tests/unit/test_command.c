@@ -387,6 +387,39 @@ static void assert_completes(struct session *s, const char *line, const char *wa
     completions_free(&c);
 }
 
+static void refuses_what_is_said_twice(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        int column;
+    } twice[] = { { "data text.txt tokens 80 tokens 160", 24 },
+                  { "gen 4 seed 1 temp 1 seed 2", 20 },
+                  { "imatrix collect text.txt ctx 4 ctx 8", 31 },
+                  { "bisect by sub by weight", 14 },
+                  { "hist 1 bins 3 log bins 4", 18 },
+                  { "tokens -f a -f b", 12 } };
+    struct session *s = session_new();
+    for (size_t i = 0; i < sizeof twice / sizeof *twice; i++) {
+        struct result r;
+        struct err e = ERR_INIT;
+        assert_fails(run(s, twice[i].line, &r, &e), ST_SYNTAX, &e);
+        assert_non_null(strstr(e.msg, "said already"));
+        assert_int_equal(e.column, twice[i].column);
+        result_free(&r);
+    }
+    /* quoted, or behind a word, it is a text like others */
+    static const char *const once[] = { "ppl ctx ctx 8", "tokens -f -f", "tokens \"-f\" -f x" };
+    for (size_t i = 0; i < sizeof once / sizeof *once; i++) {
+        struct result r;
+        struct err e = ERR_INIT;
+        assert_true(run(s, once[i], &r, &e) != ST_OK);
+        assert_null(strstr(e.msg, "said already"));
+        result_free(&r);
+    }
+    session_free(s);
+}
+
 static void completes(void **state)
 {
     (void)state;
@@ -406,6 +439,17 @@ static void completes(void **state)
     assert_completes(s, "show | a", "7: files");
     assert_completes(s, "explain rms", "8: rms rmse rmse/scale");
     assert_completes(s, "nothing a", "9:");
+    assert_completes(s, "channels x by m", "14: max mean min");
+    assert_completes(s, "bench ", "6: catch encode kernels machine model toggle");
+    assert_completes(s, "bench machine ", "14: seconds size");
+    assert_completes(s, "bench machine size ", "19:");
+    assert_completes(s, "bench kernels size 1M q4", "22: q4_0 q4_1 q4_k");
+    assert_completes(s, "bench kernels n", "14: native nvfp4");
+    assert_completes(s, "bench encode iq", "13: iq4_nl iq4_xs");
+    assert_completes(s, "bench model -", "12: -c -n -p -r -t files");
+    assert_completes(s, "bench model -p 4 ", "17: -c -n -p -r -t");
+    assert_completes(s, "bench model -c ", "15: exact fast native");
+    assert_completes(s, "bench toggle -p", "13: files");
     session_free(s);
 }
 
@@ -476,5 +520,6 @@ UNIT_MAIN(CASE(cuts_words), CASE(points_at_what_is_wrong), CASE(refuses_too_many
           CASE(suggests), CASE(cuts_lines), CASE(refuses_half_operators),
           CASE(quotes_are_read_back), CASE(aliases_stand_for_commands),
           CASE(with_puts_settings_back), CASE(tables_are_sound), CASE(examples_parse),
-          CASE(words_are_explained), CASE(completes), CASE(completes_names_of_the_session),
+          CASE(words_are_explained), CASE(refuses_what_is_said_twice), CASE(completes),
+          CASE(completes_names_of_the_session),
           CASE(completion_is_bounded))
