@@ -185,8 +185,8 @@ static void words_take(const struct fast_weights *w, int64_t c, int n, struct wo
     }
 }
 
-/* Ask for the bytes that follow columns c .. c + n of rows r .. end of w: the next columns, or those
- * of the rows after these. Some rows per block of tokens, because few lines can be on their way. */
+/* Ask for the bytes that follow columns c .. c + n of rows r .. end of w: the next columns, or
+ * those of the rows after these. Some rows per block of tokens: few lines can be on their way. */
 FAST_INLINE void words_ask(const struct fast_weights *w, int64_t c, int n, int r, int end)
 {
     const bool last = c + n >= w->cols;
