@@ -122,7 +122,7 @@ static void native_rows(const struct native_weights *w, const struct native_acts
 #include "kernels/native_few.h"
 #include "kernels/native_simd.h"
 static const struct native_ops native = { native_acts_row, fine_acts_row, native_panel, native_many,
-                                          MOST_TOKENS,     native_few };
+                                          MOST_TOKENS,     native_few,    native_order };
 #else
 static const struct native_ops native = { native_acts_row, fine_acts_row, .panel = native_rows };
 #endif

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "kernels/codec.h"
 #include "kernels/level.h"
+#include "kernels/pool.h"
 
 #define NATIVE_ROW(name, ...) [NATIVE_##name] = { #name, __VA_ARGS__ },
 static const struct native_format table[NATIVE__COUNT] = { NATIVE_FORMATS(NATIVE_ROW) };
@@ -42,9 +43,8 @@ void native_acts_init(struct native_acts *a, const struct native_format *f, int6
 {
     const int block = f->act == NATIVE_Q8_K ? 256 : 32;
     /* Rows a power of two apart would share cache sets: one block more. */
-    *a = (struct native_acts){
-        .tokens = tokens, .cols = cols, .stride = cols + block, .block = block
-    };
+    const int64_t stride = pool_chunks(cols, NATIVE_SLACK) * NATIVE_SLACK + block;
+    *a = (struct native_acts){ .tokens = tokens, .cols = cols, .stride = stride, .block = block };
     const size_t n = (size_t)(tokens * a->stride + NATIVE_SLACK);
     a->code = x_scratch(n);
     a->d = x_scratch(n / (size_t)block * sizeof *a->d);

@@ -72,14 +72,22 @@ static void native_panel(const struct native_weights *w, const struct native_act
 {
     const enum native_id id = native_id(w->format);
     super_kernel *const super = super_kernel_of(w->format);
-    if (x->tokens == 1 && one_pays(w->format, x->cols))
-        panel_of_one(w, x, y);
+    const struct one_kernel *const one = one_kernel(w->format, x->tokens, x->cols);
+    if (one)
+        one->panel(w, x, y, stride);
     else if (x->tokens <= FEW_TOKENS && few_kernels[id])
         few_panel(w, x, y, stride);
     else if (x->tokens <= SUPER_TOKENS && iq_kernels[id])
         iq_kernels[id](w, x, y, stride);
     else
         (super ? super : native_rows)(w, x, y, stride);
+}
+
+static void native_order(const struct native_format *f, const struct native_acts *x, int64_t t)
+{
+    const struct one_kernel *const one = one_kernel(f, x->tokens, x->cols);
+    if (one && one->order)
+        one->order(x->code + t * x->stride, x->cols);
 }
 
 /* Units of 16 with codes above 31 need so many sums in AVX2 that the products of many tokens are

@@ -47,10 +47,13 @@ static void quantize_tokens(void *data, int64_t chunk, int worker)
     const int64_t some = tokens_rounded_together(tokens), end = (chunk + 1) * some;
     for (int64_t t = chunk * some; t < end && t < tokens; t++) {
         const float *x = j->x + t * j->w->cols;
+        const int64_t first = j->fine ? 2 * t : t, last = j->fine ? first + 1 : first;
         if (j->fine)
-            native_acts_set_fine(&j->acts, j->format, 2 * t, x);
+            native_acts_set_fine(&j->acts, j->format, first, x);
         else
-            native_acts_set(&j->acts, j->format, t, x);
+            native_acts_set(&j->acts, j->format, first, x);
+        for (int64_t i = first; j->ops->order && i <= last; i++)
+            j->ops->order(j->format, &j->acts, i);
     }
 }
 

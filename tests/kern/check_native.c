@@ -185,7 +185,8 @@ static struct native_acts draw_acts(struct trial *t, const struct native_format 
                                     int64_t cols, bool odd)
 {
     const int block = block_of(f);
-    const int64_t stride = cols + block * draw_int(t, 0, 2), n = tokens * stride + NATIVE_SLACK;
+    const int64_t room = tokens > 2 ? cols : pool_chunks(cols, NATIVE_SLACK) * NATIVE_SLACK;
+    const int64_t stride = room + block * draw_int(t, 0, 2), n = tokens * stride + NATIVE_SLACK;
     GUARD(t, int8_t, code, n, GUARD_IN);
     GUARD(t, float, d, n / block, GUARD_IN);
     GUARD(t, int16_t, sum, n / f->unit, GUARD_IN);
@@ -299,7 +300,10 @@ static struct products draw_products(struct trial *t, int64_t tokens, int most_r
     const enum format format = format_of(native_name(t->variant));
     const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
     const int64_t block = format_info(format)->block;
-    const int64_t cols = block * draw_int(t, 1, most_cols / block);
+    /* Few tokens are multiplied in another way where rows nearly fill steps of 512. */
+    const int64_t steps = tokens < 3 && draw(t) & 1 ? draw_int(t, 1, most_cols / 512 + 1) : 0;
+    const int64_t cols = steps ? 512 * steps - draw_int(t, 0, 1) * block
+                               : block * draw_int(t, 1, most_cols / block);
     const int rows = (int)draw_int(t, 1, most_rows);
     struct products p = { .stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 40) };
     kern_note("%d rows, %d columns, %d tokens, kind %d of scales", rows, (int)cols, (int)tokens,
@@ -336,8 +340,15 @@ void check_native_panel(struct trial *t)
     const int64_t tokens = draw_of(t, token_counts);
     const int64_t most_cols = draw_int(t, 0, 3) ? 900 : 2 * NATIVE_COLS + 600;
     const struct products p = draw_products(t, tokens, NATIVE_ROWS, most_cols);
+    const struct native_ops *ops = t->level->native;
+    struct native_acts x = p.x;
+    const int64_t codes = tokens * x.stride + NATIVE_SLACK;
+    GUARD(t, int8_t, code, codes, GUARD_IN);
+    x.code = memcpy(code, p.x.code, (size_t)codes);
+    for (int64_t k = 0; ops->order && k < tokens; k++)
+        CALL(ops->order, p.w.format, &x, k);
     guard_seal();
-    CALL(t->level->native->panel, &p.w, &p.x, p.y, p.stride);
+    CALL(ops->panel, &p.w, &x, p.y, p.stride);
     expect_products(t, &p, NULL);
 }
 

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* One token in native mode: formats with one scale per 32 columns. Included by native_one.h; the
+ * layouts of the blocks are told in codec_blocks.c. */
+#ifndef QDB_KERNELS_NATIVE_ONE_BLOCKS_H
+#define QDB_KERNELS_NATIVE_ONE_BLOCKS_H
+
+#include "kernels/native_few_rows.h"
+
+#ifdef __AVX512VNNI__
+
+enum {
+    ONE_BLOCKS = 16, /* taken together */
+    ONE_STEP = 32 * ONE_BLOCKS,
+    ONE_COLS = 16384, /* wider rows are not read so */
+    ONE_AHEAD = 6144  /* bytes asked for early: a stream ends with its page */
+};
+
+INLINE void ask(const uint8_t *p, int bytes)
+{
+    for (int i = 0; i < bytes; i += 64)
+        __builtin_prefetch(p + ONE_AHEAD + i, 0, 2);
+}
+
+/* Neighbouring lanes of a, then of b, added; in each 16 bytes. */
+INLINE ints add_dwords(ints a, ints b)
+{
+    return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+}
+
+INLINE ints add_qwords(ints a, ints b)
+{
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+/* Lanes 4 j .. 4 j + 3 of v[i] added up: lane 4 j + i. */
+INLINE ints sums_of_four(const ints v[4])
+{
+    return add_qwords(add_dwords(v[0], v[1]), add_dwords(v[2], v[3]));
+}
+
+/* Lanes 0 .. 7 and 8 .. 15 of v[i] added up: lanes 2 i and 2 i + 1. */
+INLINE ints sums_of_eight(const ints v[8])
+{
+    const ints order = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    const ints a = add_qwords(add_dwords(v[0], v[1]), add_dwords(v[2], v[3]));
+    const ints b = add_qwords(add_dwords(v[4], v[5]), add_dwords(v[6], v[7]));
+    return _mm512_permutexvar_epi32(order, _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88),
+                                                            _mm512_shuffle_i32x4(a, b, 0xdd)));
+}
+
+/* Four halves, `bytes` apart, of 128 bytes at p. */
+INLINE __m128i four_halves(const uint8_t *p, int bytes)
+{
+    const short w = (short)(bytes / 2);
+    const __m128i at = _mm_setr_epi16(0, w, (short)(2 * w), (short)(3 * w), 0, 0, 0, 0);
+    const ints which = _mm512_castsi128_si512(at);
+    return _mm512_castsi512_si128(
+        3 * w < 32 ? _mm512_permutexvar_epi16(which, ints_load(p))
+                   : _mm512_permutex2var_epi16(ints_load(p), which, ints_load(p + 64)));
+}
+
+/* The halves with which ONE_BLOCKS blocks of `bytes` begin. */
+INLINE floats halves_along(const uint8_t *p, int bytes)
+{
+    __m128i h[4];
+    UNROLL for (int i = 0; i < 4; i++) h[i] = four_halves(p + 4 * i * bytes, bytes);
+    return _mm512_cvtph_ps(_mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_unpacklo_epi64(h[0], h[1])), _mm_unpacklo_epi64(h[2], h[3]), 1));
+}
+
+/* isum of ONE_BLOCKS blocks, which begin at p, and each token; x from the first of them on. */
+typedef void one_dots(const uint8_t *p, int tokens, const int8_t *x, int64_t stride, ints *isum);
+
+INLINE void dots_q8_0(const uint8_t *p, int tokens, const int8_t *x, int64_t stride, ints *isum)
+{
+    enum { BYTES = 34 };
+    ints dot[ONE_TOKENS][8];
+    UNROLL for (int i = 0; i < 8; i++)
+    {
+        const uint8_t *at = p + 2 * i * BYTES + 2;
+        const __m256i first = _mm256_loadu_si256((const __m256i *)at);
+        const __m256i second = _mm256_loadu_si256((const __m256i *)(at + BYTES));
+        const ints code = _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+        UNROLL for (int t = 0; t < tokens; t++) dot[t][i] = _mm512_dpbusd_epi32(
+            ints_zero(), code ^ from_signed(), ints_load(x + t * stride + 64 * i));
+    }
+    UNROLL for (int t = 0; t < tokens; t++) isum[t] = sums_of_eight(dot[t]);
+}
+
+/* Blocks of 18 bytes, the nibbles looked up or not; x in the order of order_nibbles_of_blocks. */
+INLINE void dots_nibbles(bool look, const uint8_t *p, int tokens, const int8_t *x, int64_t stride,
+                         ints *isum)
+{
+    enum { BYTES = 18 };
+    ints dot[ONE_TOKENS][4];
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        const ints q = every_fourth(p + i * BYTES + 2, BYTES);
+        ints code[2] = { low_nibbles(q), high_nibbles(q) };
+        if (look)
+            look_up(code, 2);
+        UNROLL for (int t = 0; t < tokens; t++)
+        {
+            const int8_t *a = x + t * stride + 128 * i;
+            dot[t][i] = _mm512_dpbusd_epi32(ints_zero(), code[0], ints_load(a));
+            dot[t][i] = _mm512_dpbusd_epi32(dot[t][i], code[1], ints_load(a + 64));
+        }
+    }
+    UNROLL for (int t = 0; t < tokens; t++) isum[t] = sums_of_four(dot[t]);
+}
+
+INLINE void dots_q4_0(const uint8_t *p, int tokens, const int8_t *x, int64_t stride, ints *isum)
+{
+    dots_nibbles(false, p, tokens, x, stride, isum);
+}
+
+INLINE void dots_iq4_nl(const uint8_t *p, int tokens, const int8_t *x, int64_t stride, ints *isum)
+{
+    dots_nibbles(true, p, tokens, x, stride, isum);
+}
+
+/* Of every ONE_BLOCKS blocks the first halves of blocks 0, 4, 8, 12, their second halves, then
+ * those of blocks 1, 5, 9, 13 and so on. */
+static void order_nibbles_of_blocks(int8_t *code, int64_t cols)
+{
+    int8_t half[2 * ONE_BLOCKS][16];
+    for (int8_t *c = code; c < code + cols; c += sizeof half) {
+        memcpy(half, c, sizeof half);
+        for (int k = 0; k < 2 * ONE_BLOCKS; k++) {
+            const int block = k / 8 + k % 4 * 4, second = k / 4 % 2;
+            memcpy(c + 16 * k, half[2 * block + second], 16);
+        }
+    }
+}
+
+/* term[t * apart ..]: the terms of ONE_BLOCKS blocks from block b on, which begin at p. */
+INLINE void one_terms(one_dots *dots, int bytes, const uint8_t *p, int tokens,
+                      const struct native_acts *x, int64_t b, float *term, int64_t apart)
+{
+    const int64_t blocks = x->stride / 32;
+    ints isum[ONE_TOKENS];
+    dots(p, tokens, x->code + 32 * b, x->stride, isum);
+    const floats d = halves_along(p, bytes);
+    UNROLL for (int t = 0; t < tokens; t++)
+    {
+        const int64_t at = t * blocks + b;
+        isum[t] = _mm512_add_epi32(isum[t], ints_load(x->start + at));
+        _mm512_storeu_ps(term + t * apart,
+                         _mm512_mul_ps(_mm512_cvtepi32_ps(isum[t]),
+                                       _mm512_mul_ps(d, _mm512_loadu_ps(x->d + at))));
+    }
+}
+
+/* The terms of a row, filled up with zeros to a multiple of ONE_BLOCKS. */
+INLINE void one_row(one_dots *dots, int bytes, const uint8_t *p, int tokens,
+                    const struct native_acts *x, float *term, int64_t apart)
+{
+    const int64_t blocks = x->cols / 32, whole = blocks / ONE_BLOCKS * ONE_BLOCKS;
+    uint8_t rest[ONE_BLOCKS * 34];
+    for (int64_t b = 0; b < whole; b += ONE_BLOCKS, p += ONE_BLOCKS * bytes) {
+        ask(p, ONE_BLOCKS * bytes);
+        one_terms(dots, bytes, p, tokens, x, b, term + b, apart);
+    }
+    if (whole == blocks)
+        return;
+    memset(rest, 0, sizeof rest);
+    memcpy(rest, p, (size_t)((blocks - whole) * bytes));
+    one_terms(dots, bytes, rest, tokens, x, whole, term + whole, apart);
+    UNROLL for (int t = 0; t < tokens; t++)
+        memset(term + t * apart + blocks, 0, (size_t)(whole + ONE_BLOCKS - blocks) * sizeof *term);
+}
+
+/* y[r], r < rows: the terms of row r, [WIDTH][apart], added one after the other. */
+INLINE void add_terms(const float *term, int64_t apart, int64_t blocks, int rows, float *y)
+{
+    floats sum = _mm512_setzero_ps();
+    for (int64_t b = 0; b < blocks; b += WIDTH) {
+        ints v[WIDTH];
+        EACH_LANE v[r] = ints_load(term + r * apart + b);
+        transpose(v);
+        EACH_LANE sum = _mm512_add_ps(sum, _mm512_castsi512_ps(v[r]));
+    }
+    _mm512_mask_storeu_ps(y, (__mmask16)((1u << rows) - 1), sum);
+}
+
+/* Terms of WIDTH rows are kept and turned: to add those of one row takes three cycles each. */
+INLINE void one_blocks(one_dots *dots, int bytes, int tokens, const struct native_weights *w,
+                       const struct native_acts *x, float *y, int64_t stride)
+{
+    float term[WIDTH * ONE_TOKENS * (ONE_COLS / 32 + ONE_BLOCKS)];
+    const int64_t apart = x->cols / 32 / ONE_BLOCKS * ONE_BLOCKS + ONE_BLOCKS, row = tokens * apart;
+    for (int r = 0; r < w->rows; r++)
+        one_row(dots, bytes, w->data + (size_t)r * w->row_bytes, tokens, x, term + r * row, apart);
+    for (int t = 0; t < tokens; t++)
+        add_terms(term + t * apart, row, x->cols / 32, w->rows, y + t * stride);
+}
+
+#define ONE_BLOCKS_KERNEL(name, bytes) \
+    static void one_##name(const struct native_weights *w, const struct native_acts *x, float *y, \
+                           int64_t stride) \
+    { \
+        if (x->tokens == 1) \
+            one_blocks(dots_##name, bytes, 1, w, x, y, stride); \
+        else \
+            one_blocks(dots_##name, bytes, 2, w, x, y, stride); \
+    }
+ONE_BLOCKS_KERNEL(q4_0, 18)
+ONE_BLOCKS_KERNEL(iq4_nl, 18)
+ONE_BLOCKS_KERNEL(q8_0, 34)
+
+#endif
+#endif
