@@ -22,6 +22,12 @@ static int64_t draw_tokens(struct trial *t)
     return t->number % 5 == 1 ? many[t->number / 5 % 4] : draw_of(t, some);
 }
 
+/* Bytes from one row to the next: floats may stay aligned. */
+static int64_t draw_gap(struct trial *t)
+{
+    return t->number / 2 % 3 != 1 ? 0 : draw(t) & 1 ? 4 * draw_int(t, 1, 40) : draw_int(t, 1, 70);
+}
+
 static struct product draw_product(struct trial *t, const char *name)
 {
     const enum format f = format_of(name);
@@ -37,17 +43,19 @@ static struct product draw_product(struct trial *t, const char *name)
     if (!format_row_bytes(f, (uint64_t)p.w.cols, &p.w.row_bytes))
         kern_fail("no such row");
     const bool scaled = t->number % 4 == 1;
-    kern_note("%d rows, %d columns, %d tokens, %s, kind %d of scales%s", (int)p.w.rows,
-              (int)p.w.cols, (int)p.tokens, draw_name(kind), (int)scales,
-              scaled ? ", one beside the weight" : "");
-    const int64_t bytes = (int64_t)p.w.row_bytes * p.w.rows;
-    GUARD(t, uint8_t, data, bytes, GUARD_IN);
+    const int64_t used = (int64_t)p.w.row_bytes, gap = draw_gap(t);
+    kern_note("%d rows, %d columns, %d tokens, %s, kind %d of scales%s, %d bytes between rows",
+              (int)p.w.rows, (int)p.w.cols, (int)p.tokens, draw_name(kind), (int)scales,
+              scaled ? ", one beside the weight" : "", (int)gap);
+    p.w.row_bytes += (size_t)gap;
+    GUARD(t, uint8_t, data, (p.w.rows - 1) * (used + gap) + used, GUARD_IN);
     GUARD(t, uint8_t, scale, sizeof(float), GUARD_IN);
     GUARD(t, float, x, p.tokens * p.w.cols, GUARD_IN);
     GUARD(t, float, bias, p.w.rows, GUARD_IN);
     GUARD(t, float, y, p.tokens * p.w.rows, GUARD_OUT);
     GUARD(t, float, want, p.tokens * p.w.rows, GUARD_OUT);
-    draw_blocks(t, f, scales, data, bytes);
+    for (int64_t r = 0; r < p.w.rows; r++)
+        draw_blocks(t, f, scales, data + r * (used + gap), used);
     draw_blocks(t, format_of("f32"), SCALES_USUAL, scale, sizeof(float));
     draw_floats(t, kind, x, p.tokens * p.w.cols);
     draw_floats(t, DRAW_UNIFORM, bias, p.w.rows);
