@@ -334,3 +334,26 @@ void check_attention(struct trial *t)
     expect_bits("z", z, want, n);
     expect_bits("z of all in one", fused, want, n);
 }
+
+/* What is cancelled beforehand writes nothing. */
+void check_attention_cancel(struct trial *t)
+{
+    const struct problem p = draw_whole(t);
+    const int64_t scores = p.a.heads * p.a.tokens * p.visible, n = p.a.tokens * p.a.heads * p.a.n;
+    const volatile sig_atomic_t cancel = 1;
+    GUARD(t, float, score, scores, GUARD_OUT);
+    GUARD(t, float, untouched_score, scores, GUARD_OUT);
+    GUARD(t, float, prob, scores, GUARD_IN);
+    GUARD(t, float, z, n, GUARD_OUT);
+    GUARD(t, float, untouched, n, GUARD_OUT);
+    draw_floats(t, DRAW_UNIFORM, prob, scores);
+    guard_seal();
+    struct pool *pool = pool_new((int)draw_int(t, 1, 3));
+    CALL(attention_scores, &p.a, score, pool, &cancel);
+    expect_bits("scores", score, untouched_score, scores);
+    CALL(attention_mix, &p.a, prob, z, pool, &cancel);
+    expect_bits("z", z, untouched, n);
+    CALL(attention_fused, &p.a, z, pool, &cancel);
+    expect_bits("z of all in one", z, untouched, n);
+    pool_free(pool);
+}

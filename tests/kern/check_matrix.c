@@ -28,7 +28,7 @@ static int64_t draw_gap(struct trial *t)
     return t->number / 2 % 3 != 1 ? 0 : draw(t) & 1 ? 4 * draw_int(t, 1, 40) : draw_int(t, 1, 70);
 }
 
-static struct product draw_product(struct trial *t, const char *name)
+static struct product draw_product(struct trial *t, const char *name, int64_t tokens)
 {
     const enum format f = format_of(name);
     const struct format_info *info = format_info(f);
@@ -36,7 +36,7 @@ static struct product draw_product(struct trial *t, const char *name)
     const enum draw_kind kind = t->number < DRAW__COUNT ? (enum draw_kind)t->number
                                                         : DRAW_UNIFORM;
     struct product p = { .w = { .format = f, .rows = draw_int(t, 1, 40) },
-                         .tokens = draw_tokens(t) };
+                         .tokens = tokens };
     const int64_t most = p.tokens > 33 ? 300 : 1500; /* of columns: emulated tiles are slow */
     p.w.cols = info->block > 1 ? info->block * draw_int(t, 1, most / info->block)
                                : draw_length(t, 1, most);
@@ -163,7 +163,7 @@ static void expect_products(struct trial *t, const struct product *p)
 
 void check_matrix_exact(struct trial *t)
 {
-    const struct product p = draw_product(t, decoded_name(t->variant));
+    const struct product p = draw_product(t, decoded_name(t->variant), draw_tokens(t));
     all_at_once(t, &p, COMPUTE_EXACT);
     define_sums(t, &p, &exact_way);
     expect_sums(&p);
@@ -172,7 +172,7 @@ void check_matrix_exact(struct trial *t)
 
 void check_matrix_native(struct trial *t)
 {
-    const struct product p = draw_product(t, decoded_name(t->variant));
+    const struct product p = draw_product(t, decoded_name(t->variant), draw_tokens(t));
     all_at_once(t, &p, COMPUTE_NATIVE);
     if (native_format(p.w.format))
         define_native_product(t, &p.w, false, p.x, p.tokens, p.want);
@@ -184,7 +184,7 @@ void check_matrix_native(struct trial *t)
 /* The bound, or the bits of integers; the same bits whatever the threads. */
 void check_matrix_fast(struct trial *t)
 {
-    const struct product p = draw_product(t, decoded_name(t->variant));
+    const struct product p = draw_product(t, decoded_name(t->variant), draw_tokens(t));
     const struct format_info *info = format_info(p.w.format);
     GUARD(t, float, row, p.w.cols, GUARD_OUT);
     matrix_mul(&p.w, p.bias, p.x, p.tokens, p.want, COMPUTE_FAST, NULL, NULL);
@@ -207,4 +207,18 @@ void check_matrix_fast(struct trial *t)
                         p.x + k * p.w.cols, p.w.cols, matrix_scale(&p.w),
                         p.bias ? p.bias[r] : 0);
     }
+}
+
+/* What is cancelled beforehand writes nothing: all modes, few tokens and many. */
+void check_matrix_cancel(struct trial *t)
+{
+    static const int64_t counts[] = { 1, 16, 64 };
+    const enum compute mode = (enum compute)(t->number / 3 % COMPUTE__COUNT);
+    struct product p = draw_product(t, decoded_name(t->variant), counts[t->number % 3]);
+    const volatile sig_atomic_t cancel = 1;
+    kern_note("mode %s, %d tokens", compute_name(mode), (int)p.tokens);
+    struct pool *pool = pool_new((int)draw_int(t, 1, 3));
+    CALL(matrix_mul, &p.w, p.bias, p.x, p.tokens, p.y, mode, pool, &cancel);
+    pool_free(pool);
+    expect_bits("y", p.y, p.want, p.tokens * p.w.rows);
 }

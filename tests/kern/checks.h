@@ -60,6 +60,7 @@ void check_to_halves(struct trial *t);
 void check_attention_scores(struct trial *t);
 void check_attention_mix(struct trial *t);
 void check_attention(struct trial *t);
+void check_attention_cancel(struct trial *t);
 
 /* check_fast.c */
 void check_fast_panel(struct trial *t);
@@ -76,6 +77,7 @@ void check_logits_top(struct trial *t);
 void check_matrix_exact(struct trial *t);
 void check_matrix_native(struct trial *t);
 void check_matrix_fast(struct trial *t);
+void check_matrix_cancel(struct trial *t);
 
 /* check_rows.c */
 const char *row_activation_name(int i);

@@ -39,6 +39,7 @@ const struct kern kern_table[] = {
       200, check_attention_mix },
     { "attention", "docs/modes.md, token by token, every bit", KERN_LEVELS, NULL, 100,
       check_attention },
+    { "attention_cancel", "nothing is written", KERN_LEVELS, NULL, 40, check_attention_cancel },
 
     { "matrix_exact", "docs/modes.md, every bit; the sum in double", KERN_LEVELS, decoded_name,
       20, check_matrix_exact },
@@ -46,6 +47,7 @@ const struct kern kern_table[] = {
       check_matrix_native },
     { "matrix_fast", "docs/modes.md; the sum in double", KERN_TILES, decoded_name, 20,
       check_matrix_fast },
+    { "matrix_cancel", "nothing is written", KERN_LEVELS, decoded_name, 9, check_matrix_cancel },
 
     { "row_rms_norm", "docs/modes.md, every bit; the formula in double", KERN_LEVELS, NULL, 200,
       check_rms_norm },
