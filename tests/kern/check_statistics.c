@@ -175,15 +175,27 @@ void check_histogram(struct trial *t)
     expect_int("the rest", 0, rest.zero + rest.nonfinite, n - finite);
 }
 
+/* The reference but for two errors in chunks of their own, the second one larger. */
+static void plant_errors(struct trial *t, const float *ref, float *x, int64_t n)
+{
+    memcpy(x, ref, (size_t)n * sizeof *x);
+    x[draw_int(t, 0, STATISTICS_CHUNK - 1)] += 4.0f;
+    x[draw_int(t, STATISTICS_CHUNK, n - 1)] -= draw(t) & 1 ? 4.5f : 7.0f;
+}
+
 void check_pair(struct trial *t)
 {
-    const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
-    const int64_t n = draw_length(t, 0, 9000);
+    const bool planted = t->number % 8 == 4;
+    const enum draw_kind kind = planted ? DRAW_UNIFORM : draw_kind(t, DRAW__COUNT);
+    const int64_t n = planted ? draw_int(t, STATISTICS_CHUNK + 1, 3 * STATISTICS_CHUNK)
+                              : draw_length(t, 0, 9000);
     kern_note("%d pairs, %s", (int)n, draw_name(kind));
     const float *ref = draw_array(t, "ref", n, kind);
     float *x = draw_array(t, "x", n, kind);
     for (int64_t i = 0; (t->number & 1) && i < n; i++) /* near the reference */
         x[i] = ref[i] * (1 + 0x1p-8f * (float)draw_unit(t));
+    if (planted)
+        plant_errors(t, ref, x, n);
     guard_seal();
     struct pair_error e;
     wide r2 = 0, x2 = 0, rx = 0, e2 = 0;
@@ -215,6 +227,8 @@ void check_pair(struct trial *t)
     expect_near("maxerr", 0, e.maxerr, largest, 0);
     expect_near("rmse", 0, e.rmse, rmse, 1e-9 * rmse);
     expect_near("relerr", 0, e.relerr, relerr, 1e-9 * relerr);
+    const double gain = r2 > 0 ? (double)sqrtl(x2 / r2) : (double)NAN;
+    expect_near("gain", 0, e.gain, gain, 1e-9 * gain);
     if (e2 > 0 && r2 > 0)
         expect_near("sqnr", 0, e.sqnr, -20 * log10(relerr), 1e-7);
     if (r2 > 0 && x2 > 0)
@@ -258,6 +272,71 @@ void check_distribution(struct trial *t)
     expect_near("entropy", 0, got, (double)entropy, 1e-9 * (1 + (double)entropy));
 }
 
+/* What counts of x [rows][cols]: magnitudes of finite values, from row `apart` on. */
+static float *draw_magnitudes(struct trial *t, const float *x, int64_t rows, int64_t cols,
+                              int64_t apart)
+{
+    GUARD(t, float, a, rows * cols, GUARD_OUT);
+    for (int64_t i = 0; i < rows * cols; i++)
+        a[i] = i >= apart * cols && isfinite(x[i]) ? fabsf(x[i]) : 0;
+    return a;
+}
+
+/* Channel by channel; the absmax of those that are not zero goes to `live`, their number back. */
+static int64_t expect_channels(const float *a, int64_t rows, int64_t cols,
+                               const struct channel_table *got, double threshold, float *live)
+{
+    int64_t n = 0;
+    for (int64_t c = 0; c < cols; c++) {
+        wide sum = 0;
+        int64_t first = -1, hits = 0;
+        for (int64_t r = 0; r < rows; r++) {
+            const float v = a[r * cols + c];
+            sum += (wide)v * (wide)v;
+            hits += (double)v > threshold;
+            if (v > (first < 0 ? 0 : a[first * cols + c]))
+                first = r;
+        }
+        const float largest = first < 0 ? 0 : a[first * cols + c];
+        expect_near("absmax", c, (double)got->absmax[c], (double)largest, 0);
+        expect_near("squares", c, got->squares[c], (double)sum, 1e-12 * (double)sum);
+        expect_int("hits of a channel", c, got->hits[c], hits);
+        expect_int("absmax_row of a channel", c, got->absmax_row[c], first);
+        if (largest > 0)
+            live[n++] = largest;
+    }
+    return n;
+}
+
+/* The report, of `live` channels with these largest values, which are put in order. */
+static void expect_report(const struct outlier_report *got, const float *a, int64_t rows,
+                          int64_t cols, int64_t counted, float *live, int64_t n)
+{
+    wide all = 0;
+    int64_t at = 0, hits = 0;
+    for (int64_t c = 0; c < cols; c++) /* channels first: the first one, and there the first row */
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t i = r * cols + c;
+            at = a[i] > a[at] ? i : at;
+            all += (wide)a[i] * (wide)a[i];
+            hits += (double)a[i] > got->threshold;
+        }
+    qsort(live, (size_t)n, sizeof *live, ascending);
+    const double rms = n ? (double)sqrtl(all / (n * counted)) : (double)NAN;
+    const double half = n ? ((double)live[(n - 1) / 2] + (double)live[n / 2]) / 2 : (double)NAN;
+    const double most = n ? (double)live[n - 1] : (double)NAN;
+    expect_int("rows", 0, got->rows, counted);
+    expect_int("live", 0, got->live, n);
+    expect_int("hits", 0, got->hits, hits);
+    expect_near("rms", 0, got->rms, rms, 1e-12 * rms);
+    expect_near("threshold", 0, got->threshold, 3 * rms, 1e-11 * rms);
+    expect_near("absmax", 0, got->absmax, most, 0);
+    expect_near("median_absmax", 0, got->median_absmax, half, 1e-12 * half);
+    expect_near("ratio", 0, got->ratio, most / half, 1e-11 * most / half);
+    expect_int("absmax_row", 0, got->absmax_row, n ? at / cols : -1);
+    expect_int("absmax_col", 0, got->absmax_col, n ? at % cols : -1);
+}
+
 void check_outliers(struct trial *t)
 {
     const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
@@ -267,35 +346,25 @@ void check_outliers(struct trial *t)
     const float *x = draw_array(t, "x", rows * cols, kind);
     GUARD(t, float, absmax, cols, GUARD_OUT);
     GUARD(t, float, scratch, cols, GUARD_OUT);
+    GUARD(t, float, live, cols, GUARD_OUT);
     GUARD(t, int32_t, absmax_row, cols, GUARD_OUT);
     GUARD(t, int32_t, hits, cols, GUARD_OUT);
     GUARD(t, int32_t, row_hits, rows, GUARD_OUT);
     GUARD(t, double, squares, cols, GUARD_OUT);
-    struct channel_table table = { absmax, absmax_row, hits, squares, row_hits };
+    struct channel_table table = { absmax, absmax_row, hits, squares,
+                                   draw(t) & 3 ? row_hits : NULL };
     struct outlier_report out;
+    const float *a = draw_magnitudes(t, x, rows, cols, apart);
     guard_seal();
     CALL(outliers_of, x, rows, cols, apart, 3.0, &table, scratch, &out);
-    wide all = 0;
-    int64_t live = 0, n_hits = 0;
-    for (int64_t c = 0; c < cols; c++) {
-        float largest = 0;
-        wide sum = 0;
-        for (int64_t r = apart; r < rows; r++) {
-            const float v = x[r * cols + c], a = isfinite(v) ? fabsf(v) : 0;
-            largest = a > largest ? a : largest;
-            sum += (wide)a * (wide)a;
-            n_hits += out.live > 0 && (double)a > out.threshold;
-        }
-        live += largest > 0;
-        all += sum;
-        expect_near("absmax", c, (double)absmax[c], (double)largest, 0);
-        expect_near("squares", c, squares[c], (double)sum, 1e-12 * (double)sum);
+    const int64_t n = expect_channels(a, rows, cols, &table, out.threshold, live);
+    expect_report(&out, a, rows, cols, rows - apart, live, n);
+    for (int64_t r = 0; table.row_hits && r < rows; r++) {
+        int64_t here = 0;
+        for (int64_t c = 0; c < cols; c++)
+            here += (double)a[r * cols + c] > out.threshold;
+        expect_int("hits of a row", r, row_hits[r], here);
     }
-    expect_int("live", 0, out.live, live);
-    expect_int("hits", 0, out.hits, n_hits);
-    if (live > 0)
-        expect_near("rms", 0, out.rms, (double)sqrtl(all / (live * (rows - apart))),
-                    1e-12 * out.rms);
 }
 
 /* ---- the scan ---- */
