@@ -247,7 +247,7 @@ FAST_INLINE fast_part words_term(const struct native_format *f, words_part isum,
     if (f->mins) {
         words_part msum = { 0 };
         const int16_t *sum = (const int16_t *)x->sum + i * WORDS_WIDTH * 2;
-        FAST_UNROLL for (int u = 0; u < words_group(f) / f->unit; u++)
+        for (int u = 0; u < words_group(f) / f->unit; u++)
             add_words(&msum, min + 2 * u, sum + u * WORDS_LINE);
         term = term - __builtin_convertvector(msum, fast_part) * (m * dx);
     }
