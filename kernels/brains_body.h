@@ -29,8 +29,13 @@ INLINE part brains_in_range(part v)
     size = (brains_part)_mm512_mask_max_epi16((__m512i)size, large, (__m512i)size, infinity);
     size = (brains_part)_mm512_maskz_mov_epi16(counts, (__m512i)size);
 #else
-    const brains_part large = (size >= BRAIN_LARGE) & (size < BRAIN_INFINITE);
-    size = (size & ~large) | (large & BRAIN_INFINITE);
+    const brains_part large = size >= BRAIN_LARGE;
+#if LEVEL_VECTOR == 32
+    size = (brains_part)_mm256_max_epi16((__m256i)size, (__m256i)(large & BRAIN_INFINITE));
+#else
+    const brains_part finite = large & (size < BRAIN_INFINITE);
+    size = (size & ~finite) | (finite & BRAIN_INFINITE);
+#endif
     size &= size >= BRAIN_SMALL;
 #endif
     return (part)((bits & (int16_t)0x8000) | size);

@@ -22,14 +22,19 @@ struct lanes {
 #define EACH(rows, tokens) \
     UNROLL for (int r = 0; r < (rows); r++) UNROLL for (int t = 0; t < (tokens); t++)
 
+typedef float lanes_half __attribute__((vector_size(LANES / 2 * sizeof(float))));
+typedef float lanes_quarter __attribute__((vector_size(LANES / 4 * sizeof(float))));
+
 /* Lanes i and i + 8, then i + 4, i + 2, i + 1. */
 INLINE float lanes_sum(const struct lanes *sum)
 {
-    float v[LANES];
-    memcpy(v, sum, sizeof v);
-    UNROLL for (int half = LANES / 2; half; half /= 2) UNROLL for (int i = 0; i < half; i++)
-        v[i] += v[i + half];
-    return v[0];
+    lanes_half half[2];
+    lanes_quarter q[2];
+    memcpy(half, sum, sizeof half);
+    half[0] += half[1];
+    memcpy(q, half, sizeof q);
+    q[0] += q[1];
+    return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
 }
 
 #endif

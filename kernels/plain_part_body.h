@@ -23,7 +23,7 @@ enum { PLAIN_AHEAD = 4096 /* bytes beyond the next rows, asked for early */ };
  * first-level cache, nor where vectors are too short to keep up with memory row by row. */
 INLINE bool one_stream(int64_t tokens, int64_t token_bytes)
 {
-    enum { MOST_BYTES = 16384 };
+    enum { MOST_BYTES = 8192 };
     return LEVEL_VECTOR == 64 && tokens == 1 && token_bytes <= MOST_BYTES;
 }
 

@@ -57,13 +57,23 @@ const char *plain_name(int i)
     return names[i];
 }
 
+/* In one trial of eight a token alone, in rows wide enough to be read side by side. */
+static void draw_alone(struct trial *t, int64_t *n, int64_t *tokens)
+{
+    if (t->number % 8)
+        return;
+    *tokens = 1;
+    *n = draw_int(t, 4090, 4500);
+}
+
 void check_plain_rows(struct trial *t)
 {
     const struct format_info *info = format_info(format_of(plain_name(t->variant)));
     const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
     const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
     const int rows = (int)draw_int(t, 1, 40);
-    const int64_t n = draw_length(t, 1, 3000), tokens = draw_int(t, 1, 9);
+    int64_t n = draw_length(t, 1, 3000), tokens = draw_int(t, 1, 9);
+    draw_alone(t, &n, &tokens);
     const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 9);
     const int64_t used = n * info->bytes, row_bytes = used + draw_int(t, 0, 1) * 3;
     if (!t->level->plain_rows[t->variant])
@@ -172,7 +182,8 @@ void check_halves_rows(struct trial *t)
 {
     const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
     const int rows = (int)draw_int(t, 1, t->level->rows);
-    const int64_t n = draw_length(t, 1, 3000), tokens = draw_int(t, 1, 13);
+    int64_t n = draw_length(t, 1, 3000), tokens = draw_int(t, 1, 13);
+    draw_alone(t, &n, &tokens);
     const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 9);
     const bool brains = t->variant, short_weights = t->level->plain_rows[PLAIN_F16] && draw(t) & 1;
     const bool stored = brains || short_weights;
