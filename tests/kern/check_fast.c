@@ -193,13 +193,14 @@ void check_words_panel(struct trial *t)
     const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
     const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
     const bool many = t->number % 40 == 4, extreme = t->number % 4 == 3;
+    const bool tiny = t->number % 8 == 2;
     const int64_t tokens = many ? draw_int(t, 513, 540) : draw_int(t, 1, 40);
     const int64_t rows = draw_int(t, 1, many ? 4 : ops->rows), most = many ? 256 : 1500;
     const int64_t cols = info->block * draw_int(t, 1, most / info->block);
     const int64_t row_bytes = cols / info->block * info->bytes;
     const int64_t stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 9);
     kern_note("%d rows, %d columns, %d tokens, %s, kind %d of scales", (int)rows, (int)cols,
-              (int)tokens, extreme ? "extreme" : draw_name(kind), (int)scales);
+              (int)tokens, extreme ? "extreme" : tiny ? "tiny" : draw_name(kind), (int)scales);
     GUARD(t, uint8_t, data, row_bytes * rows, GUARD_IN);
     GUARD(t, float, x, tokens * cols, GUARD_IN);
     GUARD(t, float, y, (tokens - 1) * stride + rows, GUARD_OUT);
@@ -212,6 +213,8 @@ void check_words_panel(struct trial *t)
         draw_blocks(t, f, scales, data, row_bytes * rows);
         draw_floats(t, kind, x, tokens * cols);
     }
+    if (tiny)
+        draw_tiny_blocks(t, x, tokens * cols, 32);
     guard_seal();
     const struct native_format *n = native_format(f);
     const void *packed = pack(t, ops, n, x, tokens, cols);

@@ -101,15 +101,31 @@ struct rounding {
     } to[2];
 };
 
+void draw_tiny_blocks(struct trial *t, float *x, int64_t n, int block)
+{
+    static const float tops[] = { 0x1p-100f, 0x1.fffffep-101f, 0x1.000002p-100f, 0x1p-101f,
+                                  0x1p-102f };
+    for (int64_t first = 0; first < n; first += block) {
+        const float top = tops[draw_int(t, 0, 4)];
+        const int64_t room = n - first < block ? n - first : block;
+        for (int64_t i = 0; i < room; i++)
+            x[first + i] = top * (float)draw_unit(t);
+        x[first + draw_int(t, 0, room - 1)] = draw(t) & 1 ? top : -top;
+    }
+}
+
 static struct rounding draw_rounding(struct trial *t, int tokens)
 {
     const struct native_format *f = native_format(format_of(native_name(t->variant)));
     const int block = block_of(f);
     const enum draw_kind kind = draw_kind(t, DRAW__COUNT);
     struct rounding r = { .f = f, .cols = block * draw_int(t, 1, 6) };
-    kern_note("%d columns, %s", (int)r.cols, draw_name(kind));
+    const bool tiny = t->number % 4 == 3;
+    kern_note("%d columns, %s", (int)r.cols, tiny ? "tiny" : draw_name(kind));
     GUARD(t, float, x, r.cols, GUARD_IN);
     draw_floats(t, kind, x, r.cols);
+    if (tiny)
+        draw_tiny_blocks(t, x, r.cols, block);
     r.x = x;
     for (int i = 0; i < tokens; i++) {
         GUARD(t, int8_t, code, r.cols, GUARD_OUT);
@@ -294,16 +310,18 @@ struct products {
     float *y, *want;
 };
 
-static struct products draw_products(struct trial *t, int64_t tokens, int most_rows,
-                                     int64_t most_cols)
+static int64_t draw_cols(struct trial *t, int64_t tokens, int64_t most)
+{
+    const int64_t block = format_info(format_of(native_name(t->variant)))->block;
+    /* Few tokens are multiplied in another way where rows nearly fill steps of 512. */
+    const int64_t steps = tokens < 3 && draw(t) & 1 ? draw_int(t, 1, most / 512 + 1) : 0;
+    return steps ? 512 * steps - draw_int(t, 0, 1) * block : block * draw_int(t, 1, most / block);
+}
+
+static struct products draw_products(struct trial *t, int64_t tokens, int most_rows, int64_t cols)
 {
     const enum format format = format_of(native_name(t->variant));
     const enum scales scales = (enum scales)(t->number % SCALES__COUNT);
-    const int64_t block = format_info(format)->block;
-    /* Few tokens are multiplied in another way where rows nearly fill steps of 512. */
-    const int64_t steps = tokens < 3 && draw(t) & 1 ? draw_int(t, 1, most_cols / 512 + 1) : 0;
-    const int64_t cols = steps ? 512 * steps - draw_int(t, 0, 1) * block
-                               : block * draw_int(t, 1, most_cols / block);
     const int rows = (int)draw_int(t, 1, most_rows);
     struct products p = { .stride = rows + draw_int(t, 0, 1) * draw_int(t, 1, 40) };
     kern_note("%d rows, %d columns, %d tokens, kind %d of scales", rows, (int)cols, (int)tokens,
@@ -337,9 +355,12 @@ static void expect_products(struct trial *t, const struct products *p, const flo
 void check_native_panel(struct trial *t)
 {
     static const int64_t token_counts[] = { 1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, -1 };
-    const int64_t tokens = draw_of(t, token_counts);
-    const int64_t most_cols = draw_int(t, 0, 3) ? 900 : 2 * NATIVE_COLS + 600;
-    const struct products p = draw_products(t, tokens, NATIVE_ROWS, most_cols);
+    /* Few tokens look at the heads of 8 super-blocks at a time: two trials have more. */
+    const bool heads = t->number % 30 == 6;
+    const int64_t tokens = heads ? 1 + t->number / 30 % 2 : draw_of(t, token_counts);
+    const int64_t most = draw_int(t, 0, 3) ? 900 : 2 * NATIVE_COLS + 600;
+    const int64_t cols = heads ? 256 * draw_int(t, 9, 17) : draw_cols(t, tokens, most);
+    const struct products p = draw_products(t, tokens, NATIVE_ROWS, cols);
     const struct native_ops *ops = t->level->native;
     struct native_acts x = p.x;
     const int64_t codes = tokens * x.stride + NATIVE_SLACK;
@@ -454,8 +475,8 @@ void check_native_many(struct trial *t)
     if (!ops->many)
         kern_skip("the level has no kernel for many tokens");
     const int64_t tokens = draw_int(t, 1, draw_int(t, 0, 2) ? 20 : 80);
-    const int64_t most_cols = draw_int(t, 0, 3) ? 900 : NATIVE_COLS + 600;
-    const struct products p = draw_products(t, tokens, 45, most_cols);
+    const int64_t cols = draw_cols(t, tokens, draw_int(t, 0, 3) ? 900 : NATIVE_COLS + 600);
+    const struct products p = draw_products(t, tokens, 45, cols);
     GUARD(t, float, values, p.w.rows, GUARD_IN);
     draw_floats(t, DRAW_UNIFORM, values, p.w.rows);
     const float *bias = draw(t) & 1 ? values : NULL;

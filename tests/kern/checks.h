@@ -18,6 +18,8 @@ void check_acts(struct trial *t);
 void check_fine_acts(struct trial *t);
 void check_native_panel(struct trial *t);
 void check_native_many(struct trial *t);
+/* Blocks of activations whose largest magnitude is about 2^-100, below which it counts as zero. */
+void draw_tiny_blocks(struct trial *t, float *x, int64_t n, int block);
 /* y [tokens][rows] as docs/modes.md has it, every bit: of mode native, or of few tokens in mode
  * fast (fine); without the scale beside the weight, and without bias. */
 void define_native_product(struct trial *t, const struct matrix *w, bool fine, const float *x,
