@@ -113,6 +113,16 @@ static void draw_plain(struct trial *t, enum format f, enum scales scales, uint8
     }
 }
 
+/* Scales in a byte: any, and where exponents end. */
+static void draw_byte_scales(struct trial *t, const struct layout *l, uint8_t *p)
+{
+    static const int64_t exponents[] = { 0, 1, 2, 120, 126, 127, 128, 253, 254, 255, -1 };
+    if (!strcmp(l->name, "mxfp4"))
+        p[0] = (uint8_t)draw_of(t, exponents);
+    for (int i = 0; i < 4 && !strcmp(l->name, "nvfp4"); i++)
+        p[i] = (uint8_t)(draw(t) >> 32);
+}
+
 void draw_blocks(struct trial *t, enum format f, enum scales scales, uint8_t *p, int64_t bytes)
 {
     const struct layout *l = layout_of(f);
@@ -121,8 +131,11 @@ void draw_blocks(struct trial *t, enum format f, enum scales scales, uint8_t *p,
         return;
     }
     draw_bytes(t, p, bytes);
-    for (int64_t i = 0; i < bytes && scales != SCALES_BITS; i += format_info(f)->bytes)
+    for (int64_t i = 0; i < bytes && scales != SCALES_BITS; i += format_info(f)->bytes) {
         put_scales(l, p + i, draw_half(t, scales), draw_half(t, scales));
+        if (scales == SCALES_FINITE)
+            draw_byte_scales(t, l, p + i);
+    }
 }
 
 void extreme_blocks(struct trial *t, enum format f, uint8_t *p, int64_t bytes)
