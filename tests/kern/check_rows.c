@@ -192,6 +192,61 @@ void check_exp(struct trial *t)
     }
 }
 
+/* e^x of the level, x <= -18: beside it, the largest is not less than one. */
+static float exp_of(const struct trial *t, float x)
+{
+    const float row[2] = { 0, x };
+    float p[2];
+    t->level->row.softmax(row, 2, 2, p);
+    if (p[0] != 1)
+        kern_fail("e^%.9g is not small", x);
+    return p[1];
+}
+
+/* Numbers x[at], x[at + 16], ... whose e^x add up to `sum`, or a little less. */
+static void put_sum(const struct trial *t, double sum, float *x, int64_t n, int64_t at)
+{
+    for (; at < n && sum > 0x1p-58; at += 16) {
+        float d = (float)log(fmin(sum, 0x1p-27));
+        while ((double)exp_of(t, d) > sum)
+            d = nextafterf(d, -INFINITY);
+        x[at] = d;
+        sum -= (double)exp_of(t, d);
+    }
+}
+
+/* Softmax of a row whose sum, 1 + 2^-25 + 2^-50 and some units in the last place of a double, has
+ * an inverse half way between two floats: what is added in another order has another one. */
+void check_softmax_sum(struct trial *t)
+{
+    enum { NUMBERS = 16 * 40 };
+    const double half_way = 0x1p-25 + 0x1p-50;
+    const int64_t lane = draw_int(t, 0, 15), n = NUMBERS + draw_int(t, 0, 15);
+    GUARD(t, float, x, n, GUARD_OUT);
+    GUARD(t, float, p, n, GUARD_OUT);
+    GUARD(t, float, want, n, GUARD_OUT);
+    GUARD(t, double, e, n, GUARD_OUT);
+    float other = 0, scale = 0;
+    for (int ulps = 0; ulps < 16 && scale == other; ulps++) {
+        for (int64_t i = 0; i < n; i++) /* each lane less than half a unit, and 1 in one of them */
+            x[i] = i == lane ? 0 : i < 16 ? -36.9f : -INFINITY;
+        put_sum(t, half_way - ulps * 0x1p-52, x, n, lane + 16);
+        double ascending = 0;
+        for (int64_t i = 0; i < n; i++) {
+            e[i] = x[i] == 0 ? 1 : isinf(x[i]) ? 0 : (double)exp_of(t, x[i]);
+            ascending += i == lane ? 0 : i % 16 == lane ? e[i] : 0;
+        }
+        ascending += 1; /* beside which each of the others is lost */
+        scale = (float)(1 / define_doubles(e, n));
+        other = (float)(1 / ascending);
+    }
+    expect_int("the order does not matter", 0, scale == other, 0);
+    for (int64_t i = 0; i < n; i++)
+        want[i] = (float)e[i] * scale;
+    CALL(row_softmax, x, n, n, p);
+    expect_bits("p", p, want, n);
+}
+
 /* The function, and how far rounding of its argument may carry the result. */
 static double define_activation(enum activation a, double x, double *bound)
 {

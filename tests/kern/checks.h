@@ -86,6 +86,7 @@ const char *row_activation_name(int i);
 void check_rms_norm(struct trial *t);
 void check_layer_norm(struct trial *t);
 void check_softmax(struct trial *t);
+void check_softmax_sum(struct trial *t);
 void check_exp(struct trial *t);
 void check_activation(struct trial *t);
 void check_rope(struct trial *t);

@@ -54,6 +54,7 @@ const struct kern kern_table[] = {
     { "row_layer_norm", "docs/modes.md, every bit; the formula in long double", KERN_LEVELS, NULL,
       200, check_layer_norm },
     { "row_softmax", "the formula in double", KERN_LEVELS, NULL, 200, check_softmax },
+    { "row_softmax_sum", "docs/modes.md, every bit", KERN_LEVELS, NULL, 20, check_softmax_sum },
     { "row_exp", "in long double, within 1.05 units in the last place", KERN_LEVELS, NULL, 40,
       check_exp },
     { "row_activate", "the formula in double", KERN_LEVELS, row_activation_name, 100,
