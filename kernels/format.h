@@ -22,10 +22,11 @@ struct format_info {
     int block;              /* elements per block */
     int bytes;              /* bytes per block */
     int codes;              /* different codes that an element can have; 0 for plain numbers */
-    int row_header;         /* bytes at the start of each row (ik_llama.cpp dialect), usually 0 */
+    int row_header;         /* bytes at the start of each row (ik_llama.cpp dialect), else 0 */
     bool quantized;         /* false for plain numbers */
     /* Decode n elements (a multiple of block) from src (any alignment) to dst. Bit-exact with the
-     * format's definition. NULL: name and size are known, the contents are not decodable here. */
+     * format's definition. NULL: name and size are known, the contents are not decodable here; so
+     * with every row_header. */
     void (*decode)(const void *src, float *dst, int64_t n);
     /* Take one block apart for people; NULL for plain numbers. */
     void (*view)(const void *block, struct block_view *view);

@@ -131,11 +131,11 @@ void native_acts_set_fine(struct native_acts *a, const struct native_format *f, 
  * from token t on begins at t * (values per token). */
 struct native_packed {
     int64_t tokens, blocks;
-    int64_t cols, units, scales; /* values per token of code, of start and sum, of d and s */
+    int64_t cols, units, scales; /* values per token of code, of start and sum, of d */
     int8_t *code;                /* [cols / 4][n][4] */
     int32_t *start; /* [unit][n]: what a unit's dot product starts from, -zero * sum of codes */
     int16_t *sum;   /* [unit / 2][n][2]: of the codes of two units */
-    float *d, *s;   /* [scale][n]; s with q8_1, else NULL */
+    float *d;       /* [scale][n] */
 };
 
 /* The same of one block, from some column on. */
@@ -143,7 +143,7 @@ struct native_block {
     int8_t *code;
     int32_t *start;
     int16_t *sum;
-    float *d, *s;
+    float *d;
 };
 
 /* The first token of block b, or the number of tokens. Blocks differ in size by one at most. */
@@ -158,8 +158,8 @@ static inline struct native_block packed_block(const struct native_packed *x, in
 {
     u = t * x->units + u * n;
     d = t * x->scales + d * n;
-    return (struct native_block){ x->code + t * x->cols + c * n, x->start + u, x->sum + u, x->d + d,
-                                  x->s ? x->s + d : NULL };
+    return (struct native_block){ x->code + t * x->cols + c * n, x->start + u, x->sum + u,
+                                  x->d + d };
 }
 
 /* What a level does for the mode. */
@@ -175,7 +175,8 @@ struct native_ops {
     void (*panel)(const struct native_weights *w, const struct native_acts *x, float *y,
                   int64_t stride);
     /* The same of any number of rows, with bias (may be NULL), and of many tokens, packed in blocks
-     * of at most `block`; NULL: the level has none. */
+     * of at most `block`, in a format for which `few` gives 0 of some number of tokens. NULL: the
+     * level has none. */
     void (*many)(const struct native_weights *w, const struct native_packed *x, const float *bias,
                  float *y, int64_t stride);
     int block;

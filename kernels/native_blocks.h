@@ -67,22 +67,28 @@ static inline void put_all_nibbles(const uint8_t *q, int stride, int64_t blocks,
         put_nibbles(q, code + 32 * i);
 }
 
+#ifdef __SSSE3__
+/* Words of 16 bits, `stride` bytes apart. */
+static inline __m128i eight_words(const uint8_t *p, size_t stride)
+{
+    __m128i h = _mm_cvtsi32_si128(load_u16(p));
+    h = _mm_insert_epi16(h, load_u16(p + stride), 1);
+    h = _mm_insert_epi16(h, load_u16(p + 2 * stride), 2);
+    h = _mm_insert_epi16(h, load_u16(p + 3 * stride), 3);
+    h = _mm_insert_epi16(h, load_u16(p + 4 * stride), 4);
+    h = _mm_insert_epi16(h, load_u16(p + 5 * stride), 5);
+    h = _mm_insert_epi16(h, load_u16(p + 6 * stride), 6);
+    return _mm_insert_epi16(h, load_u16(p + 7 * stride), 7);
+}
+#endif
+
 /* Halves of `blocks` blocks, `stride` bytes apart. */
 static inline void put_halves(const uint8_t *p, int stride, int64_t blocks, float *d)
 {
     int64_t i = 0;
 #ifdef __F16C__
-    for (; i + 8 <= blocks; i += 8, p += 8 * stride) {
-        __m128i h = _mm_cvtsi32_si128(load_u16(p));
-        h = _mm_insert_epi16(h, load_u16(p + stride), 1);
-        h = _mm_insert_epi16(h, load_u16(p + 2 * stride), 2);
-        h = _mm_insert_epi16(h, load_u16(p + 3 * stride), 3);
-        h = _mm_insert_epi16(h, load_u16(p + 4 * stride), 4);
-        h = _mm_insert_epi16(h, load_u16(p + 5 * stride), 5);
-        h = _mm_insert_epi16(h, load_u16(p + 6 * stride), 6);
-        h = _mm_insert_epi16(h, load_u16(p + 7 * stride), 7);
-        _mm256_storeu_ps(d + i, _mm256_cvtph_ps(h));
-    }
+    for (; i + 8 <= blocks; i += 8, p += 8 * stride)
+        _mm256_storeu_ps(d + i, _mm256_cvtph_ps(eight_words(p, (size_t)stride)));
 #endif
     for (; i < blocks; i++, p += stride)
         d[i] = scale_f16(p);

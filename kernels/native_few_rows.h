@@ -82,18 +82,6 @@ INLINE floats low_halves(ints v)
 
 INLINE floats high_halves(ints v) { return low_halves(I(srli_epi32)(v, 16)); }
 
-INLINE __m128i eight_words(const uint8_t *p, size_t stride)
-{
-    __m128i h = _mm_cvtsi32_si128(load_u16(p));
-    h = _mm_insert_epi16(h, load_u16(p + stride), 1);
-    h = _mm_insert_epi16(h, load_u16(p + 2 * stride), 2);
-    h = _mm_insert_epi16(h, load_u16(p + 3 * stride), 3);
-    h = _mm_insert_epi16(h, load_u16(p + 4 * stride), 4);
-    h = _mm_insert_epi16(h, load_u16(p + 5 * stride), 5);
-    h = _mm_insert_epi16(h, load_u16(p + 6 * stride), 6);
-    return _mm_insert_epi16(h, load_u16(p + 7 * stride), 7);
-}
-
 /* A half of each row. */
 INLINE floats halves_at(const uint8_t *p, size_t stride)
 {

@@ -137,17 +137,14 @@ enum { CHUNK = 32 };
 
 static int act_block(const struct native_format *f) { return f->act == NATIVE_Q8_K ? 256 : 32; }
 
-/* Token i of n, rounded in rows of codes, d, s and sums, goes to its place in a block. */
+/* Token i of n, rounded in rows of codes, d and sums, goes to its place in a block. */
 static void put_token(const struct native_format *f, const struct native_block *row, int64_t cols,
                       const struct native_block *to, int64_t i, int64_t n)
 {
     for (int64_t c = 0; c < cols; c += 4)
         memcpy(to->code + c * n + 4 * i, row->code + c, 4);
-    for (int64_t g = 0; g < cols / act_block(f); g++) {
+    for (int64_t g = 0; g < cols / act_block(f); g++)
         to->d[g * n + i] = row->d[g];
-        if (to->s)
-            to->s[g * n + i] = row->s[g];
-    }
     for (int64_t u = 0; u < cols / f->unit; u++) {
         to->start[u * n + i] = -f->zero * row->sum[u];
         if (f->mins)
@@ -167,12 +164,12 @@ static void pack_block(void *data, int64_t b, int worker)
     native_acts_init(&row, f, j->fine ? 2 : 1, cols);
     for (int64_t i = 0; i < n; i++) {
         const int64_t t = first + i, half = j->fine ? t % 2 : 0;
-        if (j->fine)
-            native_acts_set_fine(&row, f, 0, j->x + t / 2 * cols);
-        else
+        if (j->fine && (!half || !i))
+            native_acts_set_fine(&row, f, 0, j->x + t / 2 * cols); /* this one and the next */
+        if (!j->fine)
             native_acts_set(&row, f, 0, j->x + t * cols);
         const struct native_acts of = acts_from(&row, f, half, 1);
-        const struct native_block from = { of.code, NULL, of.sum, of.d, of.s };
+        const struct native_block from = { of.code, NULL, of.sum, of.d };
         put_token(f, &from, cols, &to, i, n);
     }
     native_acts_free(&row);
@@ -199,7 +196,7 @@ static void *packed_init(struct native_packed *x, const struct native_format *f,
 {
     const size_t n = (size_t)(tokens * cols), units = n / (size_t)f->unit;
     const size_t scales = n / (size_t)act_block(f);
-    char *room = x_realloc(NULL, n + 6 * units + 8 * scales);
+    char *room = x_realloc(NULL, n + 6 * units + 4 * scales);
     *x = (struct native_packed){ .tokens = tokens,
                                  .blocks = pool_chunks(tokens, most),
                                  .cols = cols,
@@ -207,10 +204,8 @@ static void *packed_init(struct native_packed *x, const struct native_format *f,
                                  .scales = cols / act_block(f),
                                  .start = (int32_t *)room,
                                  .d = (float *)(room + 4 * units),
-                                 .code = (int8_t *)(room + 4 * units + 8 * scales),
-                                 .sum = (int16_t *)(room + 4 * units + 8 * scales + n) };
-    if (f->act == NATIVE_Q8_1)
-        x->s = x->d + scales;
+                                 .code = (int8_t *)(room + 4 * units + 4 * scales),
+                                 .sum = (int16_t *)(room + 4 * units + 4 * scales + n) };
     return room;
 }
 

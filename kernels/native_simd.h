@@ -60,10 +60,10 @@ static void put_abreast(const struct native_weights *w, int r, int rows, int64_t
         turn(p->code, PIECE / 4, some / 4, out->code + at * WIDTH);
     }
     turn(p->d, groups, n / f->group, out->d);
-    if (f->act == NATIVE_Q8_1 || f->mins)
+    if (f->mins) {
         turn(p->m, groups, n / f->group, out->m);
-    if (f->mins)
         turn(p->min, units / 2, n / f->unit / 2, out->min);
+    }
     if (f->unit == f->group)
         return;
     ints pair[UNITS / 2];
@@ -77,34 +77,23 @@ static void put_abreast(const struct native_weights *w, int r, int rows, int64_t
 #define EACH_TOKEN UNROLL for (int t = 0; t < tokens; t++)
 
 /* What a kernel must know of a format, constants after inlining: all but the name and, where codes
- * are summed in 16 bits, the largest code are equal. */
+ * are summed in 16 bits, the largest code are equal. Those of formats that native_few leaves to
+ * native_many. */
 #ifdef __AVX512VNNI__
 #define KINDS(X) \
-    X(small_16, NATIVE_Q8_0, 1, 255, 16, 16, false) \
-    X(small_32, NATIVE_Q8_0, 1, 255, 32, 32, false) \
-    X(small_min, NATIVE_Q8_1, 0, 255, 32, 32, false) \
+    X(small, NATIVE_Q8_0, 1, 255, 32, 32, false) \
     X(super_16, NATIVE_Q8_K, 1, 255, 256, 16, false) \
-    X(super_32, NATIVE_Q8_K, 1, 255, 256, 32, false) \
-    X(super_16_min, NATIVE_Q8_K, 0, 255, 256, 16, true) \
-    X(super_32_min, NATIVE_Q8_K, 0, 255, 256, 32, true)
+    X(super_32, NATIVE_Q8_K, 1, 255, 256, 32, false)
 #else
 #define KINDS(X) \
-    X(small_16, NATIVE_Q8_0, 1, 31, 16, 16, false) \
-    X(small_32_15, NATIVE_Q8_0, 1, 15, 32, 32, false) \
-    X(small_32_31, NATIVE_Q8_0, 1, 31, 32, 32, false) \
-    X(small_32_255, NATIVE_Q8_0, 1, 255, 32, 32, false) \
-    X(small_min_15, NATIVE_Q8_1, 0, 15, 32, 32, false) \
-    X(small_min_31, NATIVE_Q8_1, 0, 31, 32, 32, false) \
+    X(small, NATIVE_Q8_0, 1, 15, 32, 32, false) \
     X(super_16_31, NATIVE_Q8_K, 1, 31, 256, 16, false) \
     X(super_16_63, NATIVE_Q8_K, 1, 63, 256, 16, false) \
     X(super_16_127, NATIVE_Q8_K, 1, 127, 256, 16, false) \
     X(super_32_15, NATIVE_Q8_K, 1, 15, 256, 32, false) \
     X(super_32_31, NATIVE_Q8_K, 1, 31, 256, 32, false) \
     X(super_32_127, NATIVE_Q8_K, 1, 127, 256, 32, false) \
-    X(super_32_255, NATIVE_Q8_K, 1, 255, 256, 32, false) \
-    X(super_16_min, NATIVE_Q8_K, 0, 15, 256, 16, true) \
-    X(super_32_min_15, NATIVE_Q8_K, 0, 15, 256, 32, true) \
-    X(super_32_min_31, NATIVE_Q8_K, 0, 31, 256, 32, true)
+    X(super_16_min, NATIVE_Q8_K, 0, 15, 256, 16, true)
 #endif
 
 enum { MOST_TOKENS = WIDTH == 16 ? 8 : 4 };
@@ -120,8 +109,8 @@ INLINE void unit_dots(const struct native_format *f, int tokens, const uint8_t *
         EACH_TOKEN acc[t] = _mm512_dpbusd_epi32(acc[t], u, four_bytes(x + k * tokens + 4 * t));
     }
 #else
-    /* Pairs of products fit 16 bits; as many are added there as the largest code allows. Codes
-     * above 127 are taken as signed bytes, so that their sums are relative to zero already. */
+    /* Pairs of products fit 16 bits; as many are added there as the largest code, at most 127,
+     * allows. */
     const int fit = f->top > 63 ? 1 : f->top > 31 ? 2 : f->top > 15 ? 4 : 8;
     const int pairs = fit < f->unit / 4 ? fit : f->unit / 4;
     const ints ones = _mm256_set1_epi16(1);
@@ -130,13 +119,10 @@ INLINE void unit_dots(const struct native_format *f, int tokens, const uint8_t *
         ints sum[MOST_TOKENS];
         UNROLL for (int j = 0; j < pairs; j++)
         {
-            ints u = ints_load(code + (k + 4 * j) * WIDTH);
-            const ints sign = f->top > 127 ? _mm256_xor_si256(u, _mm256_set1_epi8(-128)) : u;
-            u = f->top > 127 ? _mm256_abs_epi8(sign) : u;
+            const ints u = ints_load(code + (k + 4 * j) * WIDTH);
             EACH_TOKEN
             {
                 ints a = four_bytes(x + (k + 4 * j) * tokens + 4 * t);
-                a = f->top > 127 ? _mm256_sign_epi8(a, sign) : a;
                 a = _mm256_maddubs_epi16(u, a);
                 sum[t] = j ? _mm256_add_epi16(sum[t], a) : a;
             }
@@ -150,8 +136,7 @@ INLINE void unit_dots(const struct native_format *f, int tokens, const uint8_t *
 INLINE void unit_sums(const struct native_format *f, int tokens, const struct abreast *w,
                       const struct native_block *x, int u, ints *acc)
 {
-    const bool apart = f->zero && !(WIDTH == 8 && f->top > 127);
-    EACH_TOKEN acc[t] = apart ? ints_of(x->start[u * tokens + t]) : ints_zero();
+    EACH_TOKEN acc[t] = f->zero ? ints_of(x->start[u * tokens + t]) : ints_zero();
     unit_dots(f, tokens, w->code + u * f->unit * WIDTH, x->code + u * f->unit * tokens, acc);
 }
 
@@ -160,16 +145,11 @@ INLINE void add_small(const struct native_format *f, int tokens, const struct ab
                       const struct native_block *x, int g, floats *sum)
 {
     const floats d = I(load_ps)(w->d + g * WIDTH);
-    const float *dx = x->d + g * f->group / 32 * tokens, *s = x->s + g * tokens;
+    const float *dx = x->d + g * tokens;
     ints acc[MOST_TOKENS];
     unit_sums(f, tokens, w, x, g, acc);
-    EACH_TOKEN
-    {
-        floats term = I(mul_ps)(I(cvtepi32_ps)(acc[t]), I(mul_ps)(d, I(set1_ps)(dx[t])));
-        if (f->act == NATIVE_Q8_1)
-            term = I(add_ps)(term, I(mul_ps)(I(load_ps)(w->m + g * WIDTH), I(set1_ps)(s[t])));
-        sum[t] = I(add_ps)(sum[t], term);
-    }
+    EACH_TOKEN sum[t] = I(add_ps)(
+        sum[t], I(mul_ps)(I(cvtepi32_ps)(acc[t]), I(mul_ps)(d, I(set1_ps)(dx[t]))));
 }
 
 /* sum [tokens][WIDTH] continued by the terms of super-block g. */

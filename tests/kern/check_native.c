@@ -446,7 +446,6 @@ static struct native_packed pack(struct trial *t, const struct native_format *f,
     GUARD(t, int32_t, start, p.tokens * p.units, GUARD_IN);
     GUARD(t, int16_t, sum, p.tokens * p.units, GUARD_IN);
     GUARD(t, float, d, p.tokens * p.scales, GUARD_IN);
-    GUARD(t, float, s, x->s ? p.tokens * p.scales : 0, GUARD_IN);
     for (int64_t b = 0; b < p.blocks; b++) {
         const int64_t first = packed_first(&p, b), n = packed_first(&p, b + 1) - first;
         for (int64_t i = 0; i < n; i++) {
@@ -458,14 +457,11 @@ static struct native_packed pack(struct trial *t, const struct native_format *f,
                 if (f->mins) /* units are even then */
                     sum[first * p.units + (u / 2 * n + i) * 2 + u % 2] = x->sum[at / f->unit + u];
             }
-            for (int64_t g = 0; g < p.scales; g++) {
+            for (int64_t g = 0; g < p.scales; g++)
                 d[first * p.scales + g * n + i] = x->d[at / x->block + g];
-                if (x->s)
-                    s[first * p.scales + g * n + i] = x->s[at / x->block + g];
-            }
         }
     }
-    p.code = code, p.start = start, p.sum = sum, p.d = d, p.s = x->s ? s : NULL;
+    p.code = code, p.start = start, p.sum = sum, p.d = d;
     return p;
 }
 
@@ -474,6 +470,8 @@ void check_native_many(struct trial *t)
     const struct native_ops *ops = t->level->native;
     if (!ops->many)
         kern_skip("the level has no kernel for many tokens");
+    if (ops->few(native_format(format_of(native_name(t->variant))), 1000))
+        kern_skip("the level takes many tokens of the format as few");
     const int64_t tokens = draw_int(t, 1, draw_int(t, 0, 2) ? 20 : 80);
     const int64_t cols = draw_cols(t, tokens, draw_int(t, 0, 3) ? 900 : NATIVE_COLS + 600);
     const struct products p = draw_products(t, tokens, 45, cols);
