@@ -34,14 +34,15 @@ struct attention_part {
     int64_t head_stride, token_stride;
 };
 
-/* out [heads][tok][max_keys]: scale * (q . k), -inf beyond what the token sees. */
+/* Once *cancel (may be NULL) is set, what the three below write is left unfinished: some of it is
+ * done, the rest as it was; all of it, if it was set before.
+ * out [heads][tok][max_keys]: scale * (q . k), -inf beyond what the token sees. */
 void attention_scores(const struct attention *a, float *out, struct pool *pool,
                       const volatile sig_atomic_t *cancel);
 /* z [tok][heads][n] = sum over the visible keys of p * v, p as above. */
 void attention_mix(const struct attention *a, const float *p, float *z, struct pool *pool,
                    const volatile sig_atomic_t *cancel);
-/* Scores, softmax and mix: the bits of the three in turn. Once *cancel (may be NULL) is set, z is
- * left unfinished. */
+/* Scores, softmax and mix: the bits of the three in turn. */
 void attention_fused(const struct attention *a, float *z, struct pool *pool,
                      const volatile sig_atomic_t *cancel);
 

@@ -105,7 +105,8 @@ struct level {
     /* 0 < n <= 2^20. False: they are not all finite, *out is as it was. */
     bool (*moments)(const float *x, int n, struct moments *out);
     const struct native_ops *native;
-    /* Weights to floats: n elements, a multiple of the block, the bits of the format's codec. */
+    /* Weights to floats, the bits of the format's codec: n elements, a multiple of the block (any
+     * number, 0 too, of formats without blocks), from src at any address. */
     void (*decode)(const struct decoder *d, const void *src, float *dst, int64_t n);
     const struct fast_ops *fast;
     const struct fast_ops *words; /* of formats with integers; NULL: as all others, by fast */

@@ -41,7 +41,8 @@ INLINE void tile_product(part *out, const float *a, const float *b, int i)
     *out = (x[0] * y[0] + x[1] * y[1]) + (x[2] * y[2] + x[3] * y[3]);
 }
 
-/* The products of a tile that is cut short at `n` elements, as if padded with zeros. */
+/* The products of a tile that is cut short at `n` elements: what there is of each lane, added in
+ * ascending order. */
 INLINE void ragged_product(struct lanes *out, const float *a, const float *b, int64_t n)
 {
     float v[TILE] = { 0 };

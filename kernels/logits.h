@@ -10,8 +10,8 @@
 /* Two rows over one vocabulary: [0] of the reference, [1] of this run. */
 struct logits_pair {
     /* KL(reference || run) = sum of p (ln p - ln q), nats: p, q = softmax of the rows. A p below
-     * e^-708 of the largest counts as 0. Infinite where q = 0 and p is not; NaN when a row has NaN
-     * or +inf, or nothing above -inf. */
+     * e^-708 of the largest up to the end of its tile counts as 0. Infinite where q = 0 and p is
+     * not; NaN when a row has NaN or +inf, or nothing above -inf. */
     double kl;
     double log_sum[2];  /* ln of the sum of e^logit; NaN when the row holds NaN */
     double log_prob[2]; /* of the target, nats; NaN without one */

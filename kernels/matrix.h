@@ -39,8 +39,10 @@ void matrix_row(const struct matrix *w, int64_t r, float *out);
  * 6 + log2(cols / 64)); a scale is one rounding more.
  * COMPUTE_NATIVE: as kernels/native.h says, from activations rounded to 8 bits; formats without an
  * integer form are computed as in exact, f16 and bf16 with activations rounded alike.
- * The result of a token depends neither on the number of tokens nor on the threads of the pool.
- * Once *cancel (may be NULL) is set, y is left unfinished. */
+ * COMPUTE_FAST: as docs/modes.md says.
+ * The result of a token does not depend on the threads of the pool, nor on the tokens beside it; on
+ * their number only in COMPUTE_FAST, which multiplies few tokens in another way than many.
+ * Once *cancel (may be NULL) is set, y is left unfinished; as it was, if it was set before. */
 void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
                 enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel);
 

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Compute mode native: quantized weights and quantized activations in one common integer form.
- *
- * A weight row is taken apart into unsigned codes, integer scales and minima per unit of columns,
- * and floats per group; the activations of a token into signed codes, a float per block and sums of
- * codes per unit. With dot[u]  = sum of (code - zero) * x over unit u      isum = sum of scale[u] *
- * dot[u] msum    = sum of min[u] * xsum[u]                   (over the units of a group) the
- * product is the sum, in ascending order of groups and in float, of isum * (d * dx)  [- msum * (m *
- * dx) with minima]  [+ m * s with activations in q8_1]. docs/modes.md is the specification. */
+/* Compute mode native: quantized weights and quantized activations in one common integer form. */
 #ifndef QDB_KERNELS_NATIVE_H
 #define QDB_KERNELS_NATIVE_H
 
@@ -15,6 +8,22 @@
 #include <stdint.h>
 
 #include "kernels/format.h"
+
+/* clang-format off */
+/* A weight row is taken apart into unsigned codes, integer scales and minima per unit of columns,
+ * and floats per group; the activations of a token into signed codes, a float per block and sums of
+ * codes per unit. With, over the units u of a group,
+ *
+ *     dot[u] = sum of (code - zero) * x over unit u
+ *     isum   = sum of scale[u] * dot[u]
+ *     msum   = sum of min[u] * xsum[u]
+ *
+ * the product is the sum, in ascending order of groups and in float, of
+ *
+ *     isum * (d * dx)  [- msum * (m * dx) with minima]  [+ m * s with activations in q8_1]
+ *
+ * docs/modes.md is the specification. */
+/* clang-format on */
 
 /* What the activations become before they meet a weight. */
 enum native_act {
@@ -98,7 +107,7 @@ struct native_weights {
     const struct native_format *format;
     const uint8_t *data;
     size_t row_bytes;
-    int rows;         /* at most NATIVE_ROWS */
+    int rows;         /* at most NATIVE_ROWS for panel, any number for many */
     int block, bytes; /* columns and bytes of a block */
 };
 

@@ -17,7 +17,8 @@ enum { PANEL_ROWS = 16, PANEL_SIDE = 4, PANEL_TOKENS = 6, PANEL_LANES = 16, PANE
 /* The order of sums: docs/modes.md, under native, for weights in f16 and in bf16. */
 enum panel_order { PANEL_HALVES, PANEL_BRAINS, PANEL__COUNT };
 
-/* y[t * stride + r] for one block of tokens; w and x aligned to 64 bytes. */
+/* y[t * stride + r] for 1 .. PANEL_ROWS rows of a panel and one block of 1 .. PANEL_TOKENS tokens;
+ * w and x aligned to 64 bytes. y: stride >= rows, what is between the rows stays as it is. */
 typedef void panel_kernel(const float *w, int rows, const float *x, int tokens, int64_t vectors,
                           float *y, int64_t stride);
 

@@ -243,7 +243,7 @@ static bool run_loop(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
     p->data = data;
     p->cancel = cancel;
     p->chunks = chunks;
-    p->in_runs = in_runs && p->runs;
+    p->in_runs = in_runs && p->runs && chunks <= INT32_MAX;
     for (int i = 0; p->in_runs && i < p->threads; i++)
         atomic_store(&p->runs[i].left,
                      RUN(chunks * i / p->threads, chunks * (i + 1) / p->threads));

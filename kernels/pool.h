@@ -32,7 +32,7 @@ bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
 
 /* The same, but each worker begins with its own run of neighbouring chunks, and goes on with those
  * at the end of the longest run that others have left: for chunks that read memory, which streams
- * best in one piece. At most INT32_MAX chunks. */
+ * best in one piece. More than INT32_MAX chunks are handed out as by pool_for. */
 bool pool_for_runs(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
                    const volatile sig_atomic_t *cancel);
 

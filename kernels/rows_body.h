@@ -127,8 +127,8 @@ static void layer_norm(const float *x, const float *gain, const float *bias, int
                               + optional_at(bias, at, n, 0));
 }
 
-/* e^x to 1 unit in the last place, down to the smallest denormal; NaN for NaN. x = k ln 2 + r, a
- * polynomial of e^r for abs(r) < 0.35, and 2^k in two steps, because one would leave the range. */
+/* e^x to 1.05 units in the last place, down to the smallest denormal; NaN for NaN. x = k ln 2 + r,
+ * a polynomial of e^r for abs(r) < 0.35, and 2^k in two steps: one would leave the range. */
 INLINE part exp_part(part x)
 {
     /* 1.5 * 2^23: what is added to it is rounded to a whole number */
