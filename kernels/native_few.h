@@ -39,6 +39,14 @@ static uint8_t *copy_rows(const uint8_t *p, int rows, size_t row_bytes, size_t n
     return copy;
 }
 
+/* To translate the address of a page takes as long as to read it: the pages of a panel are asked
+ * for together, so that it is done side by side. */
+static inline void ask_pages(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += PAGE)
+        __builtin_prefetch(p + i, 0, 2);
+}
+
 static void few_panel(const struct native_weights *w, const struct native_acts *x, float *y,
                       int64_t stride)
 {
@@ -54,10 +62,7 @@ static void few_panel(const struct native_weights *w, const struct native_acts *
         }
         const struct few_rows at = { copy ? copy : p, copy ? used : w->row_bytes,
                                      p + WIDTH * w->row_bytes + AHEAD };
-        /* To translate the address of a page takes as long as to read it: the pages of a panel are
-         * asked for together, so that it is done side by side. */
-        for (size_t i = 0; i < WIDTH * w->row_bytes; i += PAGE)
-            __builtin_prefetch(at.ahead + WIDTH * w->row_bytes + i, 0, 2);
+        ask_pages(at.ahead + WIDTH * w->row_bytes, WIDTH * w->row_bytes);
         few_kernels[native_id(w->format)](at, *x, sum);
         for (int t = 0; t < x->tokens && rows == WIDTH; t++)
             I(storeu_ps)(y + t * stride + r, sum[t]);
@@ -73,9 +78,10 @@ static void native_panel(const struct native_weights *w, const struct native_act
     const enum native_id id = native_id(w->format);
     super_kernel *const super = super_kernel_of(w->format);
     const struct one_kernel *const one = one_kernel(w->format, x->tokens, x->cols);
-    if (one)
+    if (one) {
+        ask_pages(w->data + 2 * WIDTH * w->row_bytes, WIDTH * w->row_bytes);
         one->panel(w, x, y, stride);
-    else if (x->tokens <= FEW_TOKENS && few_kernels[id])
+    } else if (x->tokens <= FEW_TOKENS && few_kernels[id])
         few_panel(w, x, y, stride);
     else if (x->tokens <= SUPER_TOKENS && iq_kernels[id])
         iq_kernels[id](w, x, y, stride);
