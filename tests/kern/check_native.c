@@ -471,7 +471,7 @@ void check_native_many(struct trial *t)
     if (!ops->many)
         kern_skip("the level has no kernel for many tokens");
     if (ops->few(native_format(format_of(native_name(t->variant))), 1000))
-        kern_skip("the level takes many tokens of the format as few");
+        kern_skip("the level has no kernel for many tokens of the format, but takes them as few");
     const int64_t tokens = draw_int(t, 1, draw_int(t, 0, 2) ? 20 : 80);
     const int64_t cols = draw_cols(t, tokens, draw_int(t, 0, 3) ? 900 : NATIVE_COLS + 600);
     const struct products p = draw_products(t, tokens, 45, cols);
