@@ -104,7 +104,7 @@ INLINE int plain_alone(enum plain_kind kind, const uint8_t *w, size_t row_bytes,
                        const float *x, int64_t n, float *y)
 {
     int r = 0;
-    for (; PLAIN_ALONE && r + PLAIN_ALONE <= rows; r += PLAIN_ALONE)
+    for (; PLAIN_ALONE > 0 && r + PLAIN_ALONE <= rows; r += PLAIN_ALONE)
         plain_dots(kind, w + (size_t)r * row_bytes, row_bytes, BLOCK_ROWS, x, BLOCK_TOKENS, true, n,
                    y + r, BLOCK_ROWS);
     return r;
