@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Native mode for one token, and for two: one row after the other, so that a thread reads memory in
- * one stream. The CPU fetches such a stream by itself, and faster than it can be asked to: every
- * line asked for keeps one of the few places of the first-level cache. Codes lie along the row;
+ * one stream. The CPU fetches such a stream by itself, besides what it is asked for; every line
+ * that is asked for keeps one of the few places of the first-level cache. Codes lie along the row;
  * their integer sums are added across lanes, terms as docs/modes.md says. Included by native_few.h.
  */
 #ifndef QDB_KERNELS_NATIVE_ONE_H
