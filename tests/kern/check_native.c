@@ -35,17 +35,24 @@ static void define_block(enum native_act act, const float *x, int n, int8_t *cod
     *s = as_half(largest / 127.0f * (float)sum);
 }
 
+/* Are n values numbers, and what is their largest magnitude? */
+static bool all_finite(const float *x, int n, float *largest)
+{
+    bool finite = true;
+    *largest = 0;
+    for (int i = 0; i < n; i++) {
+        finite = finite && isfinite(x[i]);
+        *largest = fmaxf(*largest, fabsf(x[i]));
+    }
+    return finite;
+}
+
 /* A block of n values as the page defines it for few tokens in mode fast. */
 static void define_twice(const float *x, int n, int8_t *const code[2], float *const d[2],
                          float *const s[2])
 {
-    float largest = 0;
-    bool finite = true;
-    for (int i = 0; i < n; i++) {
-        finite = finite && isfinite(x[i]);
-        largest = fmaxf(largest, fabsf(x[i]));
-    }
-    const bool zero = !finite || largest < 0x1p-100f;
+    float largest;
+    const bool finite = all_finite(x, n, &largest), zero = !finite || largest < 0x1p-100f;
     const float r = 127.0f / largest;
     *d[0] = !finite ? NAN : zero ? 0 : largest / 127.0f;
     *d[1] = *d[0] / 254.0f;
@@ -396,13 +403,8 @@ static void define_words(const struct native_format *f, const float *x, int n, i
                          float *d, float *s)
 {
     const float top = f->group == 256 ? 4095.0f : 32767.0f;
-    float largest = 0;
-    bool finite = true;
-    for (int i = 0; i < n; i++) {
-        finite = finite && isfinite(x[i]);
-        largest = fmaxf(largest, fabsf(x[i]));
-    }
-    const bool zero = !finite || largest < 0x1p-100f;
+    float largest;
+    const bool finite = all_finite(x, n, &largest), zero = !finite || largest < 0x1p-100f;
     const float r = top / largest;
     int sum = 0;
     for (int i = 0; i < n; i++) {

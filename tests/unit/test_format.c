@@ -60,7 +60,6 @@ static void decoders_equal_the_vectors(void **state)
     }
 }
 
-/* What the vectors do not cover has its definition written out here. */
 /* Kernels take the first block of a row to begin where the row does. */
 static void what_is_decoded_has_no_row_header(void **state)
 {
@@ -75,6 +74,7 @@ static void what_is_decoded_has_no_row_header(void **state)
     assert_true(headers > 0);
 }
 
+/* What the vectors do not cover has its definition written out here. */
 static void activation_formats_decode(void **state)
 {
     (void)state;
