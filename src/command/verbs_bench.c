@@ -336,7 +336,7 @@ const struct verb verbs_bench[] = {
           "repetitions (3). `-t` threads (0: one per core) and `-c` compute mode, for this "
           "command; else as set, native where `set compute` leaves it open. open: seconds to open "
           "and check a FILE; first_token: from making the run to the logits after the first "
-          "prompt, which also warms up. reads: bytes of weights per second when generating, "
+          "prompt, or with `-p 0` one token, which also warms up. reads: bytes of weights per second when generating, "
           "per_token each; an embedding beside an output matrix is left out. memory_peak: most "
           "that qdb had allocated of what `--mem` bounds, mapped files apart; process_peak: most "
           "that the process had in memory (VmHWM), pages of mapped files included; both since qdb "

@@ -137,6 +137,7 @@ enum st bench_model_of(const struct model *m, const struct run_options *o,
     const struct graph *g = m->graph;
     const int64_t most = b->prompt > b->generate ? b->prompt : b->generate;
     const bool generates = g->logits >= 0 && g->causal && b->generate > 0;
+    const int64_t first_tokens = b->prompt > 0 ? b->prompt : generates; /* touch all pages */
     *out = (struct bench_model_result){ bench_samples_of(NULL, 0), bench_samples_of(NULL, 0), NAN,
                                         bytes_per_token(m) };
     if (!embedding)
@@ -144,17 +145,17 @@ enum st bench_model_of(const struct model *m, const struct run_options *o,
     struct run_options options = *o;
     options.checkpoint_bytes = RUN_NO_CHECKPOINTS;
     struct timing t = { m, &options, p, b->seed, (int64_t)embedding->rows, NULL, NULL, NULL, 0, 0 };
-    t.of = (double)(b->prompt * (b->repetitions + 1));
+    t.of = (double)(first_tokens + b->prompt * b->repetitions);
     t.of += generates ? (double)b->generate * b->repetitions : 0;
     t.ids = x_alloc((size_t)(most > 0 ? most : 1) * sizeof *t.ids);
     t.hidden = x_alloc((size_t)shape_per_token(&g->values[g->hidden].shape) * sizeof *t.hidden);
     t.logits = g->logits < 0 ? NULL : x_alloc((size_t)g->vocab * sizeof *t.logits);
     double first;
     enum st st = ST_OK;
-    if (b->prompt > 0 && !(st = prompt_once(&t, b->prompt, &first, e))) {
+    if (first_tokens > 0 && !(st = prompt_once(&t, first_tokens, &first, e)))
         out->first_token = first;
+    if (!st && b->prompt > 0)
         st = repeat(&t, b, true, &out->prompt, e);
-    }
     if (!st && generates)
         st = repeat(&t, b, false, &out->generate, e);
     free(t.ids);

@@ -281,6 +281,13 @@ static void models_have_rates(void **state)
     assert_true(cell_at(t, 0, "process_peak")->i > cell_at(t, 0, "memory_peak")->i);
     /* The session does not know the file. */
     assert_fails(type(&b, "bench model"), ST_STATE, &b.e);
+    /* Without a prompt a token of its own comes first, which is not counted. */
+    memcpy(strstr(line, "-p 9"), "-p 0", 4);
+    assert_ok(type(&b, line), &b.e);
+    assert_int_equal(table_named(&b.r, "speed")->n_rows, 1);
+    assert_int_equal(cell_at(table_named(&b.r, "speed"), 0, "tokens")->i, 5);
+    assert_rate(table_named(&b.r, "model"), 0, "first_token");
+    memcpy(strstr(line, "-p 0"), "-p 9", 4);
     /* Mode and threads of one command, which leaves the settings alone. */
     memcpy(strstr(line, "-n 5"), "-n 0", 4);
     snprintf(line + strlen(line), sizeof line - strlen(line), " -t 3 -c native");
