@@ -53,11 +53,10 @@ INLINE ints four_lanes(int a, int b, int c, int d)
 #endif
 }
 
-/* 16 bytes of WIDTH rows: dword k of row r becomes lane r of v[k]. */
-INLINE void turn_rows(const uint8_t *p, size_t stride, ints v[4])
+/* In every 16 bytes: dword i of v[k] and dword k of v[i] change places. */
+INLINE void turn_dwords(ints v[4])
 {
     ints t[4];
-    UNROLL for (int i = 0; i < 4; i++) v[i] = every_fourth(p + (size_t)i * stride, stride);
     t[0] = I(unpacklo_epi32)(v[0], v[1]);
     t[1] = I(unpackhi_epi32)(v[0], v[1]);
     t[2] = I(unpacklo_epi32)(v[2], v[3]);
@@ -66,6 +65,13 @@ INLINE void turn_rows(const uint8_t *p, size_t stride, ints v[4])
     v[1] = I(unpackhi_epi64)(t[0], t[2]);
     v[2] = I(unpacklo_epi64)(t[1], t[3]);
     v[3] = I(unpackhi_epi64)(t[1], t[3]);
+}
+
+/* 16 bytes of WIDTH rows: dword k of row r becomes lane r of v[k]. */
+INLINE void turn_rows(const uint8_t *p, size_t stride, ints v[4])
+{
+    UNROLL for (int i = 0; i < 4; i++) v[i] = every_fourth(p + (size_t)i * stride, stride);
+    turn_dwords(v);
 }
 
 /* Halves in the low words of lanes. */

@@ -27,14 +27,16 @@ enum { ONE_TOKENS = 2 };
 #ifdef __AVX512VNNI__
 #include "kernels/native_one_blocks.h"
 #include "kernels/native_one_k.h"
+#include "kernels/native_one_pairs.h"
 
 static const struct one_kernel one_kernels[NATIVE__COUNT] = {
-    [NATIVE_q4_0] = { one_q4_0, order_nibbles_of_blocks, 1, ONE_STEP, ONE_COLS },
-    [NATIVE_iq4_nl] = { one_iq4_nl, order_nibbles_of_blocks, 1, ONE_STEP, ONE_COLS },
+    [NATIVE_q4_0] = { one_q4_0, order_blocks, 1, ONE_STEP, ONE_COLS },
+    [NATIVE_iq4_nl] = { one_iq4_nl, order_blocks, 1, ONE_STEP, ONE_COLS },
     [NATIVE_q8_0] = { one_q8_0, NULL, 2, ONE_STEP, ONE_COLS },
-    [NATIVE_q4_k] = { one_q4_k, order_nibbles_of_pairs, 1, 512, INT_MAX },
-    [NATIVE_q5_k] = { one_q5_k, order_nibbles_of_pairs, 1, 512, INT_MAX },
+    [NATIVE_q4_k] = { one_q4_k, order_pieces, 2, 512, PAIRS_COLS },
+    [NATIVE_q5_k] = { one_q5_k, order_pieces, 2, 512, PAIRS_COLS },
     [NATIVE_q6_k] = { one_q6_k, NULL, 2, 256, INT_MAX },
+    [NATIVE_iq4_xs] = { one_iq4_xs, order_units, 2, 512, PAIRS_COLS },
 };
 #else
 static const struct one_kernel one_kernels[NATIVE__COUNT] = { { .step = 1 } };

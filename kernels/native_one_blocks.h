@@ -32,10 +32,10 @@ INLINE ints add_qwords(ints a, ints b)
     return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 
-/* Lanes 4 j .. 4 j + 3 of v[i] added up: lane 4 j + i. */
-INLINE ints sums_of_four(const ints v[4])
+/* Neighbouring 16 bytes of a, then of b, added. */
+INLINE ints add_quarters(ints a, ints b)
 {
-    return add_qwords(add_dwords(v[0], v[1]), add_dwords(v[2], v[3]));
+    return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
 
 /* Lanes 0 .. 7 and 8 .. 15 of v[i] added up: lanes 2 i and 2 i + 1. */
@@ -44,8 +44,7 @@ INLINE ints sums_of_eight(const ints v[8])
     const ints order = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
     const ints a = add_qwords(add_dwords(v[0], v[1]), add_dwords(v[2], v[3]));
     const ints b = add_qwords(add_dwords(v[4], v[5]), add_dwords(v[6], v[7]));
-    return _mm512_permutexvar_epi32(order, _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88),
-                                                            _mm512_shuffle_i32x4(a, b, 0xdd)));
+    return _mm512_permutexvar_epi32(order, add_quarters(a, b));
 }
 
 /* Four halves, `bytes` apart, of 128 bytes at p. */
@@ -87,26 +86,32 @@ INLINE void dots_q8_0(const uint8_t *p, int tokens, const int8_t *x, int64_t str
     UNROLL for (int t = 0; t < tokens; t++) isum[t] = sums_of_eight(dot[t]);
 }
 
-/* Blocks of 18 bytes, the nibbles looked up or not; x in the order of order_nibbles_of_blocks. */
+/* sum[t] + 32 codes of each lane, four in a dword, times activations that order_lanes has been
+ * through. */
+INLINE void add_lanes(const ints code[8], int tokens, const int8_t *x, int64_t stride, ints *sum)
+{
+    ints other[ONE_TOKENS];
+    UNROLL for (int t = 0; t < tokens; t++) other[t] = ints_zero();
+    UNROLL for (int k = 0; k < 8; k += 2)
+        UNROLL for (int t = 0; t < tokens; t++)
+        {
+            const int8_t *a = x + t * stride + 64 * k;
+            sum[t] = _mm512_dpbusd_epi32(sum[t], code[k], ints_load(a));
+            other[t] = _mm512_dpbusd_epi32(other[t], code[k + 1], ints_load(a + 64));
+        }
+    UNROLL for (int t = 0; t < tokens; t++) sum[t] = _mm512_add_epi32(sum[t], other[t]);
+}
+
+/* Blocks of 18 bytes, side by side like rows, the nibbles looked up or not. */
 INLINE void dots_nibbles(bool look, const uint8_t *p, int tokens, const int8_t *x, int64_t stride,
                          ints *isum)
 {
-    enum { BYTES = 18 };
-    ints dot[ONE_TOKENS][4];
-    UNROLL for (int i = 0; i < 4; i++)
-    {
-        const ints q = every_fourth(p + i * BYTES + 2, BYTES);
-        ints code[2] = { low_nibbles(q), high_nibbles(q) };
-        if (look)
-            look_up(code, 2);
-        UNROLL for (int t = 0; t < tokens; t++)
-        {
-            const int8_t *a = x + t * stride + 128 * i;
-            dot[t][i] = _mm512_dpbusd_epi32(ints_zero(), code[0], ints_load(a));
-            dot[t][i] = _mm512_dpbusd_epi32(dot[t][i], code[1], ints_load(a + 64));
-        }
-    }
-    UNROLL for (int t = 0; t < tokens; t++) isum[t] = sums_of_four(dot[t]);
+    ints code[8];
+    take_nibbles(p + 2, 18, code);
+    if (look)
+        look_up(code, 8);
+    UNROLL for (int t = 0; t < tokens; t++) isum[t] = ints_zero();
+    add_lanes(code, tokens, x, stride, isum);
 }
 
 INLINE void dots_q4_0(const uint8_t *p, int tokens, const int8_t *x, int64_t stride, ints *isum)
@@ -119,18 +124,26 @@ INLINE void dots_iq4_nl(const uint8_t *p, int tokens, const int8_t *x, int64_t s
     dots_nibbles(true, p, tokens, x, stride, isum);
 }
 
-/* Of every ONE_BLOCKS blocks the first halves of blocks 0, 4, 8, 12, their second halves, then
- * those of blocks 1, 5, 9, 13 and so on. */
-static void order_nibbles_of_blocks(int8_t *code, int64_t cols)
+/* Of every ONE_STEP columns four of each lane, those from column first[lane] on, then the next
+ * four, and so on; in the middle `skip` columns are left out. */
+static inline void order_lanes(int8_t *code, int64_t cols, const int16_t first[ONE_BLOCKS],
+                               int skip)
 {
-    int8_t half[2 * ONE_BLOCKS][16];
-    for (int8_t *c = code; c < code + cols; c += sizeof half) {
-        memcpy(half, c, sizeof half);
-        for (int k = 0; k < 2 * ONE_BLOCKS; k++) {
-            const int block = k / 8 + k % 4 * 4, second = k / 4 % 2;
-            memcpy(c + 16 * k, half[2 * block + second], 16);
-        }
+    int8_t step[ONE_STEP];
+    for (int8_t *c = code; c < code + cols; c += ONE_STEP) {
+        memcpy(step, c, ONE_STEP);
+        for (int k = 0; k < 8; k++)
+            for (int lane = 0; lane < ONE_BLOCKS; lane++)
+                memcpy(c + 64 * k + 4 * lane, step + first[lane] + 4 * k + k / 4 * skip, 4);
     }
+}
+
+/* A lane has a block. */
+static void order_blocks(int8_t *code, int64_t cols)
+{
+    static const int16_t first[ONE_BLOCKS] = { 0,   32,  64,  96,  128, 160, 192, 224,
+                                               256, 288, 320, 352, 384, 416, 448, 480 };
+    order_lanes(code, cols, first, 0);
 }
 
 /* term[t * apart ..]: the terms of ONE_BLOCKS blocks from block b on, which begin at p. */
@@ -170,17 +183,22 @@ INLINE void one_row(one_dots *dots, int bytes, const uint8_t *p, int tokens,
         memset(term + t * apart + blocks, 0, (size_t)(whole + ONE_BLOCKS - blocks) * sizeof *term);
 }
 
-/* y[r], r < rows: the terms of row r, [WIDTH][apart], added one after the other. */
-INLINE void add_terms(const float *term, int64_t apart, int64_t blocks, int rows, float *y)
+/* y[t * stride + r], r < rows: the terms of row r, [WIDTH][apart], added one after the other; of
+ * every WIDTH of them each token has the same share. */
+INLINE void add_terms(const float *term, int64_t apart, int64_t n, int tokens, int rows, float *y,
+                      int64_t stride)
 {
-    floats sum = _mm512_setzero_ps();
-    for (int64_t b = 0; b < blocks; b += WIDTH) {
+    floats sum[ONE_TOKENS];
+    UNROLL for (int t = 0; t < tokens; t++) sum[t] = _mm512_setzero_ps();
+    for (int64_t i = 0; i < n; i += WIDTH) {
         ints v[WIDTH];
-        EACH_LANE v[r] = ints_load(term + r * apart + b);
+        EACH_LANE v[r] = ints_load(term + r * apart + i);
         transpose(v);
-        EACH_LANE sum = _mm512_add_ps(sum, _mm512_castsi512_ps(v[r]));
+        EACH_LANE sum[r * tokens / WIDTH] = _mm512_add_ps(sum[r * tokens / WIDTH],
+                                                          _mm512_castsi512_ps(v[r]));
     }
-    _mm512_mask_storeu_ps(y, (__mmask16)((1u << rows) - 1), sum);
+    for (int t = 0; t < tokens; t++)
+        _mm512_mask_storeu_ps(y + t * stride, (__mmask16)((1u << rows) - 1), sum[t]);
 }
 
 /* Terms of WIDTH rows are kept and turned: to add those of one row takes three cycles each. */
@@ -192,7 +210,7 @@ INLINE void one_blocks(one_dots *dots, int bytes, int tokens, const struct nativ
     for (int r = 0; r < w->rows; r++)
         one_row(dots, bytes, w->data + (size_t)r * w->row_bytes, tokens, x, term + r * row, apart);
     for (int t = 0; t < tokens; t++)
-        add_terms(term + t * apart, row, x->cols / 32, w->rows, y + t * stride);
+        add_terms(term + t * apart, row, x->cols / 32, 1, w->rows, y + t * stride, 0);
 }
 
 /* One token alone: two are quicker where rows lie side by side. */
