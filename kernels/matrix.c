@@ -23,7 +23,7 @@ void matrix_row(const struct matrix *w, int64_t r, float *out)
 }
 
 enum {
-    CHUNK = 16, /* rows of W per task of the pool */
+    CHUNK = NATIVE_ROWS, /* rows of W per task of the pool */
     LINE = 64   /* bytes of a line of the caches */
 };
 
@@ -208,4 +208,12 @@ void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64
     struct scaling j = { bias, y, w->rows, matrix_scale(w) };
     if (w->scale)
         pool_for(pool, tokens, scale_token, &j, cancel);
+}
+
+void matrix_expect(const struct matrix *w, struct pool *pool)
+{
+    if (w)
+        pool_expect(pool, w->data, CHUNK * w->row_bytes, w->rows / CHUNK);
+    else
+        pool_expect(pool, NULL, 0, 0);
 }

@@ -46,6 +46,10 @@ void matrix_row(const struct matrix *w, int64_t r, float *out);
 void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
                 enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel);
 
+/* The product after the next one is with w, of few tokens: threads that have nothing to do read the
+ * first of it meanwhile. w NULL: there is none, and nothing is read any more when that returns. */
+void matrix_expect(const struct matrix *w, struct pool *pool);
+
 /* What a format's activations become in native mode: "q8_0", ..., "f16",
  * or "f32" for as they are. */
 const char *matrix_activations(enum format f);

@@ -8,16 +8,33 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "kernels/peak.h"
+
 /* The gate says which loop is open and who is inside: generation in the high half, OPEN, and the
  * number of workers inside. The fields of a loop change only while the gate is closed and empty. */
 #define GATE_OPEN             (UINT64_C(1) << 31)
 #define GATE_INSIDE           (GATE_OPEN - 1)
 #define GATE_GENERATION(gate) ((gate) >> 32)
 
+/* Memory that is read before it is needed: by loads, since a CPU drops most of what it is asked for
+ * at such a rate. A worker reads little at a time; between two pieces it looks whether there is
+ * work. AHEAD_MOST leaves half of a second-level cache of 1 MiB alone. */
+enum { AHEAD_MOST = 512 << 10, AHEAD_PIECE = 1 << 10, AHEAD_LINE = 64 };
+
+struct expected {
+    const char *data;
+    size_t bytes; /* of a chunk */
+    int64_t chunks;
+    uint64_t loop; /* the number of the loop in runs that a worker reads ahead after */
+};
+
 struct worker {
     struct pool *pool;
     int index;
     pthread_t thread;
+    uint64_t loop; /* after which it reads from `ahead` to `end` */
+    const char *ahead, *end;
+    _Atomic bool reads;
 };
 
 /* Chunks that are left of a worker's run: the first in the low half, the end in the high one. Lines
@@ -25,9 +42,10 @@ struct worker {
 struct run {
     _Alignas(64) _Atomic uint64_t left;
 };
-#define RUN(first, end) ((uint64_t)(end) << 32 | (uint64_t)(first))
-#define RUN_FIRST(left) ((int64_t)((left) & UINT32_MAX))
-#define RUN_END(left)   ((int64_t)((left) >> 32))
+#define RUN(first, end)  ((uint64_t)(end) << 32 | (uint64_t)(first))
+#define RUN_FIRST(left)  ((int64_t)((left) & UINT32_MAX))
+#define RUN_END(left)    ((int64_t)((left) >> 32))
+#define RUN_LENGTH(left) (RUN_END(left) - RUN_FIRST(left))
 
 struct pool {
     /* One loop. */
@@ -39,6 +57,7 @@ struct pool {
     _Atomic int64_t next; /* the first chunk nobody has taken, unless in runs */
     struct run *runs;     /* of each worker; NULL: not to be had */
     atomic_bool left_out; /* a chunk was skipped because of cancel */
+    struct expected expected, expected_next;
     _Atomic uint64_t gate;
 
     /* Waiting. Sleepers are counted so that the fast path takes no lock. */
@@ -46,6 +65,7 @@ struct pool {
     atomic_int sleeping;      /* workers that wait for a generation */
     atomic_bool caller_waits; /* the caller sleeps until the gate is empty */
     int spins;                /* turns of waiting before going to sleep */
+    _Atomic uint64_t ahead;   /* the loop after which reading ahead is allowed; 0: none */
     pthread_mutex_t lock;
     pthread_cond_t opened, emptied;
 
@@ -84,37 +104,37 @@ static bool run_inline(int64_t chunks, pool_fn *fn, void *data, const volatile s
     return true;
 }
 
-/* The first chunk of a run, or its last; -1: none is left. */
-static int64_t take_from(struct run *r, bool last)
-{
-    uint64_t left = atomic_load_explicit(&r->left, memory_order_relaxed);
-    while (RUN_FIRST(left) < RUN_END(left)) {
-        const uint64_t rest = last ? left - RUN(0, 1) : left + RUN(1, 0);
-        if (atomic_compare_exchange_weak(&r->left, &left, rest))
-            return last ? RUN_END(rest) : RUN_FIRST(left);
-    }
-    return -1;
-}
-
-/* A chunk of the worker's own run, else one of the longest run; -1: none is left. */
+/* A chunk of the worker's own run. When that is empty, the second half of the longest run becomes
+ * its own, so that it reads memory in one piece again. -1: none is left. */
 static int64_t take_of_runs(struct pool *p, int worker)
 {
-    int64_t chunk = take_from(&p->runs[worker], false);
-    while (chunk < 0) {
-        int64_t most = 0;
-        int from = -1;
+    _Atomic uint64_t *own = &p->runs[worker].left;
+    for (;;) {
+        uint64_t left = atomic_load_explicit(own, memory_order_relaxed);
+        while (RUN_LENGTH(left) > 0)
+            if (atomic_compare_exchange_weak(own, &left, left + RUN(1, 0)))
+                return RUN_FIRST(left);
+        int from = worker;
         for (int i = 0; i < p->threads; i++) {
-            const uint64_t left = atomic_load_explicit(&p->runs[i].left, memory_order_relaxed);
-            if (RUN_END(left) - RUN_FIRST(left) > most) {
-                most = RUN_END(left) - RUN_FIRST(left);
+            const uint64_t other = atomic_load_explicit(&p->runs[i].left, memory_order_relaxed);
+            if (RUN_LENGTH(other) > RUN_LENGTH(left)) {
+                left = other;
                 from = i;
             }
         }
-        if (from < 0)
+        if (from == worker)
             return -1;
-        chunk = take_from(&p->runs[from], true);
+        const int64_t middle = RUN_FIRST(left) + RUN_LENGTH(left) / 2;
+        if (atomic_compare_exchange_strong(&p->runs[from].left, &left,
+                                           RUN(RUN_FIRST(left), middle)))
+            atomic_store(own, RUN(middle, RUN_END(left)));
     }
-    return chunk;
+}
+
+/* The first chunk of a worker's run, of all chunks; of the worker after the last one their end. */
+static int64_t run_first(const struct pool *p, int64_t chunks, int worker)
+{
+    return chunks * worker / p->threads;
 }
 
 static int64_t take_chunk(struct pool *p, int worker)
@@ -164,15 +184,51 @@ static void leave(struct pool *p)
     }
 }
 
+/* What the worker shall read when it has nothing to do. Called in a loop: nobody writes
+ * p->expected. */
+static void expect(struct pool *p, struct worker *w)
+{
+    const struct expected *e = &p->expected;
+    if (w->loop == e->loop)
+        return; /* it has begun to */
+    const size_t first = run_first(p, e->chunks, w->index) * e->bytes;
+    const size_t n = run_first(p, e->chunks, w->index + 1) * e->bytes - first;
+    w->loop = e->loop;
+    w->ahead = w->end = e->data;
+    if (!n)
+        return;
+    w->ahead += first;
+    w->end = w->ahead + (n < AHEAD_MOST ? n : AHEAD_MOST) / AHEAD_PIECE * AHEAD_PIECE;
+    w->ahead += -(uintptr_t)w->ahead % AHEAD_LINE;
+}
+
+/* Read a piece ahead; false: there is nothing to read. */
+static bool read_ahead(struct pool *p, struct worker *w)
+{
+    bool allowed = w->end - w->ahead >= AHEAD_PIECE;
+    if (!allowed)
+        return false;
+    atomic_store(&w->reads, true);
+    allowed = atomic_load(&p->ahead) == w->loop;
+    if (allowed)
+        peak_read(w->ahead, AHEAD_PIECE, 0);
+    atomic_store(&w->reads, false);
+    w->ahead += AHEAD_PIECE;
+    return allowed;
+}
+
 /* Wait until the generation is no longer `seen`, or the pool stops; returns the generation. */
-static uint64_t wait_generation(struct pool *p, uint64_t seen)
+static uint64_t wait_generation(struct pool *p, struct worker *w, uint64_t seen)
 {
     uint64_t now;
-    for (int i = 0; i < p->spins; i++) {
+    for (int i = 0; i < p->spins;) {
         now = GATE_GENERATION(atomic_load(&p->gate));
         if (now != seen || atomic_load(&p->stop))
             return now;
-        relax();
+        if (!read_ahead(p, w)) {
+            relax();
+            i++;
+        }
     }
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleeping, 1);
@@ -189,11 +245,12 @@ static void *work(void *argument)
     struct pool *p = w->pool;
     uint64_t seen = 0;
     for (;;) {
-        seen = wait_generation(p, seen);
+        seen = wait_generation(p, w, seen);
         if (atomic_load(&p->stop))
             return NULL;
         if (enter(p)) {
             run_shared(p, w->index);
+            expect(p, w);
             leave(p);
         }
     }
@@ -232,6 +289,32 @@ static void close_gate(struct pool *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* A loop in runs begins: what was expected after it is what workers read ahead from now on. */
+static void share_runs(struct pool *p)
+{
+    const uint64_t loop = p->expected.loop + 1;
+    p->expected = p->expected_next;
+    p->expected.loop = loop;
+    p->expected_next = (struct expected){ 0 };
+    atomic_store(&p->ahead, loop);
+    for (int i = 0; i < p->threads; i++)
+        atomic_store(&p->runs[i].left,
+                     RUN(run_first(p, p->chunks, i), run_first(p, p->chunks, i + 1)));
+}
+
+void pool_expect(struct pool *p, const void *data, size_t bytes, int64_t chunks)
+{
+    if (!p || inside)
+        return;
+    p->expected_next = (struct expected){ .data = data, .bytes = bytes, .chunks = chunks };
+    if (data)
+        return;
+    atomic_store(&p->ahead, 0);
+    for (int i = 1; i < p->threads; i++)
+        while (atomic_load(&p->workers[i].reads))
+            relax();
+}
+
 static bool run_loop(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
                      const volatile sig_atomic_t *cancel, bool in_runs)
 {
@@ -244,9 +327,8 @@ static bool run_loop(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
     p->cancel = cancel;
     p->chunks = chunks;
     p->in_runs = in_runs && p->runs && chunks <= INT32_MAX;
-    for (int i = 0; p->in_runs && i < p->threads; i++)
-        atomic_store(&p->runs[i].left,
-                     RUN(chunks * i / p->threads, chunks * (i + 1) / p->threads));
+    if (p->in_runs)
+        share_runs(p);
     atomic_store(&p->next, 0);
     atomic_store(&p->left_out, false);
     open_gate(p);
@@ -298,8 +380,9 @@ struct pool *pool_new(int threads)
     pthread_mutex_init(&p->in_use, NULL);
     pthread_cond_init(&p->opened, NULL);
     pthread_cond_init(&p->emptied, NULL);
-    /* Some tens of microseconds; spinning on a core that another one needs only delays it. */
-    p->spins = threads <= pool_cpus() ? 1000 : 0;
+    /* Some 50 us: to be woken takes 5 to 10. Spinning on a core that another one needs only delays
+     * it. */
+    p->spins = threads <= pool_cpus() ? 4000 : 0;
     p->runs = aligned_alloc(_Alignof(struct run), (size_t)threads * sizeof *p->runs);
     p->threads = 1;
     while (p->threads < threads && start_worker(p))

@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct pool;
@@ -30,11 +31,17 @@ int pool_cpus(void);                    /* CPUs this process may use, at least 1
 bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
               const volatile sig_atomic_t *cancel);
 
-/* The same, but each worker begins with its own run of neighbouring chunks, and goes on with those
- * at the end of the longest run that others have left: for chunks that read memory, which streams
+/* The same, but each worker begins with its own run of neighbouring chunks, and goes on with the
+ * second half of the longest run that others have left: for chunks that read memory, which streams
  * best in one piece. More than INT32_MAX chunks are handed out as by pool_for. */
 bool pool_for_runs(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
                    const volatile sig_atomic_t *cancel);
+
+/* What the loop in runs after the next one will read: `chunks` pieces of `bytes` from data on, one
+ * after the other. A worker that has nothing to do reads the first of its own run into its cache
+ * while it waits for that loop. Told before the next loop in runs, by the one thread that runs
+ * loops. data NULL: nothing, and when that returns nobody reads any more: the memory may go. */
+void pool_expect(struct pool *p, const void *data, size_t bytes, int64_t chunks);
 
 /* Chunks of `size` that cover n things. */
 static inline int64_t pool_chunks(int64_t n, int64_t size) { return n / size + (n % size != 0); }

@@ -309,11 +309,38 @@ static void fill_call(const struct run *r, struct frame *f, const struct node *n
     *out = rows_of(r, f, n, n->out, b);
 }
 
+enum { AHEAD_TOKENS = 8 }; /* more take longer to multiply than to read */
+
+void ahead_begin(struct run *r) { r->ahead = true; }
+
+void ahead_end(struct run *r)
+{
+    r->ahead = false;
+    matrix_expect(NULL, r->o.pool);
+}
+
+/* The product of this node is about to begin: say which is the next. */
+static void expect_next(const struct run *r, const struct node *n, const struct batch *b)
+{
+    const struct node *const end = r->g->nodes + r->g->n_nodes;
+    if (!r->ahead || n->op != OP_LINEAR || b->n > AHEAD_TOKENS)
+        return;
+    while (++n < end && n->op != OP_LINEAR)
+        ;
+    if (n == end)
+        return;
+    struct matrix w;
+    const float *none;
+    node_weight(r->model, &r->plan, n, 0, &w, &none);
+    matrix_expect(&w, r->o.pool);
+}
+
 static void forward(struct run *r, struct frame *f, const struct node *n, const struct batch *b)
 {
     struct tensor in[NODE_MAX_IN], out;
     struct op_call c;
     fill_call(r, f, n, b, in, &out, &c);
+    expect_next(r, n, b);
     const struct level *before = level_now();
     level_force(r->level);
     if (n->op == OP_MIX && !f->data[n->in[0]]) {

@@ -92,6 +92,7 @@ struct run {
     size_t record_bytes;
     int *wants;       /* [n_values] */
     int wants_all;
+    bool ahead; /* the weights of the next product are being read, see ahead_begin */
     const volatile sig_atomic_t *cancel; /* of the call that is running, NULL = none */
 };
 
@@ -105,6 +106,10 @@ const float *record_data(const struct run *r, int span, int value);
 /* Tell the probes that the value of `node` has been produced; true if one wants to stop. */
 bool hooks_announce(struct run *r, int node);
 int segment_of(const struct run *r, int node);
+/* While one node is executed after the other, threads that wait read the weights of the next one.
+ * The weights must stay until ahead_end has been called. */
+void ahead_begin(struct run *r);
+void ahead_end(struct run *r);
 /* Ids and positions are indices into tables of the file: ST_RANGE when nodes [first, end) have no
  * such row. */
 NODISCARD enum st check_tokens(const struct graph *g, int first, int end, const int32_t *ids,

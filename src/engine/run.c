@@ -340,17 +340,10 @@ static enum st advance(struct run *r, struct err *e)
     return ST_OK;
 }
 
-enum st run_forward(struct run *r, struct position to, struct progress *p, bool *stopped,
-                    struct err *e)
+/* To a position after that of the run. */
+static enum st forward_to(struct run *r, struct position to, struct progress *p, bool *stopped,
+                          struct err *e)
 {
-    r->cancel = p ? p->cancel : NULL;
-    if (stopped)
-        *stopped = false;
-    if (!r->n_spans)
-        return st_fail(e, ST_STATE, "there is no prompt");
-    if (position_compare(to, run_end(r)) > 0)
-        to = run_end(r);
-    frame_clear(r, &r->scratch);
     const double total = (double)r->n_spans * r->g->n_nodes;
     while (position_compare(r->at, to) < 0) {
         if (r->at.node == r->g->n_nodes && to.span == r->at.span + 1 && !to.node)
@@ -361,12 +354,29 @@ enum st run_forward(struct run *r, struct position to, struct progress *p, bool 
         if (st)
             return st;
         if (hooks_announce(r, r->at.node - 1)) {
-            if (stopped)
-                *stopped = true;
+            *stopped = true;
             break;
         }
     }
     return ST_OK;
+}
+
+enum st run_forward(struct run *r, struct position to, struct progress *p, bool *stopped,
+                    struct err *e)
+{
+    bool unused;
+    stopped = stopped ? stopped : &unused;
+    *stopped = false;
+    r->cancel = p ? p->cancel : NULL;
+    if (!r->n_spans)
+        return st_fail(e, ST_STATE, "there is no prompt");
+    if (position_compare(to, run_end(r)) > 0)
+        to = run_end(r);
+    frame_clear(r, &r->scratch);
+    ahead_begin(r);
+    const enum st st = forward_to(r, to, p, stopped, e);
+    ahead_end(r);
+    return st;
 }
 
 enum st run_goto(struct run *r, struct position to, struct progress *p, struct err *e)

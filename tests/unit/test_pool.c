@@ -3,8 +3,11 @@
 #include "tests/harness/unit.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "kernels/pool.h"
 
@@ -217,6 +220,80 @@ static void two_users_do_not_meet(void **state)
     pool_free(p);
 }
 
+/* Runs of a loop of two chunks: each worker has one, and waits for the other. */
+static void meet(void *data, int64_t chunk, int worker)
+{
+    (void)chunk;
+    (void)worker;
+    atomic_int *here = data;
+    atomic_fetch_add(here, 1);
+    while (atomic_load(here) < 2)
+        sched_yield();
+}
+
+enum { AHEAD_CHUNKS = 64, AHEAD_BYTES = 4 << 20 };
+
+static char *untouched(void)
+{
+    char *p = mmap(NULL, AHEAD_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(p, MAP_FAILED);
+    madvise(p, AHEAD_BYTES, MADV_NOHUGEPAGE);
+    return p;
+}
+
+static bool touched(char *p)
+{
+    unsigned char in;
+    const long page = sysconf(_SC_PAGESIZE);
+    assert_int_equal(mincore(p, (size_t)page, &in), 0);
+    return in & 1;
+}
+
+/* The worker of two has the second half of the chunks, whose first part it reads. */
+static void waiting_workers_read_ahead(void **state)
+{
+    (void)state;
+    struct pool *p = pool_new(2);
+    char *const memory = untouched(), *const half = memory + AHEAD_BYTES / 2;
+    const bool can = pool_threads(p) == 2 && pool_cpus() >= 2 && !touched(half);
+    for (int loop = 0; can && !touched(half); loop++) {
+        atomic_int here = 0;
+        pool_expect(p, memory, AHEAD_BYTES / AHEAD_CHUNKS, AHEAD_CHUNKS);
+        pool_for_runs(p, 2, meet, &here, NULL);
+        for (int i = 0; i < 1000 && !touched(half); i++)
+            sched_yield();
+        assert_in_range(loop, 0, 100000);
+    }
+    pool_expect(p, NULL, 0, 0);
+    assert_false(touched(memory));
+    assert_false(touched(memory + AHEAD_BYTES - 4096));
+    munmap(memory, AHEAD_BYTES);
+    pool_free(p);
+    if (!can)
+        skip();
+}
+
+/* Once nothing is expected, nobody reads, and no loop brings it back. */
+static void memory_may_go(void **state)
+{
+    (void)state;
+    struct pool *p = pool_new(2);
+    for (int i = 0; i < 2000; i++) {
+        atomic_int here = 0, again = 0;
+        char *memory = untouched();
+        pool_expect(p, memory, AHEAD_BYTES / AHEAD_CHUNKS, AHEAD_CHUNKS);
+        if (i % 3 && pool_threads(p) == 2)
+            pool_for_runs(p, 2, meet, &here, NULL);
+        if (i % 2)
+            pool_expect(p, memory, AHEAD_BYTES / AHEAD_CHUNKS, AHEAD_CHUNKS);
+        pool_expect(p, NULL, 0, 0);
+        munmap(memory, AHEAD_BYTES);
+        if (pool_threads(p) == 2)
+            pool_for_runs(p, 2, meet, &again, NULL);
+    }
+    pool_free(p);
+}
+
 static void odd_sizes(void **state)
 {
     (void)state;
@@ -237,4 +314,6 @@ UNIT_MAIN(CASE(each_chunk_once_and_same_bits),
           CASE(workers_are_those_of_the_pool),
           CASE(cancelling_leaves_chunks_out),
           CASE(two_users_do_not_meet),
+          CASE(waiting_workers_read_ahead),
+          CASE(memory_may_go),
           CASE(odd_sizes))
