@@ -124,17 +124,30 @@ INLINE void dots_iq4_nl(const uint8_t *p, int tokens, const int8_t *x, int64_t s
     dots_nibbles(true, p, tokens, x, stride, isum);
 }
 
+/* 16 bytes each. */
+INLINE ints four_pieces(const int8_t *a, const int8_t *b, const int8_t *c, const int8_t *d)
+{
+    ints v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)a));
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)b), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)c), 2);
+    return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)d), 3);
+}
+
 /* Of every ONE_STEP columns four of each lane, those from column first[lane] on, then the next
  * four, and so on; in the middle `skip` columns are left out. */
-static inline void order_lanes(int8_t *code, int64_t cols, const int16_t first[ONE_BLOCKS],
-                               int skip)
+INLINE void order_lanes(int8_t *code, int64_t cols, const int16_t first[ONE_BLOCKS], int skip)
 {
-    int8_t step[ONE_STEP];
     for (int8_t *c = code; c < code + cols; c += ONE_STEP) {
-        memcpy(step, c, ONE_STEP);
-        for (int k = 0; k < 8; k++)
-            for (int lane = 0; lane < ONE_BLOCKS; lane++)
-                memcpy(c + 64 * k + 4 * lane, step + first[lane] + 4 * k + k / 4 * skip, 4);
+        ints v[8];
+        UNROLL for (int k = 0; k < 8; k++)
+        {
+            const int8_t *from = c + k / 4 * (16 + skip);
+            const int16_t *at = first + k % 4;
+            v[k] = four_pieces(from + at[0], from + at[4], from + at[8], from + at[12]);
+        }
+        turn_dwords(v);
+        turn_dwords(v + 4);
+        UNROLL for (int k = 0; k < 8; k++) ints_store(c + 64 * k, v[k]);
     }
 }
 
@@ -183,37 +196,43 @@ INLINE void one_row(one_dots *dots, int bytes, const uint8_t *p, int tokens,
         memset(term + t * apart + blocks, 0, (size_t)(whole + ONE_BLOCKS - blocks) * sizeof *term);
 }
 
-/* y[t * stride + r], r < rows: the terms of row r, [WIDTH][apart], added one after the other; of
- * every WIDTH of them each token has the same share. */
-INLINE void add_terms(const float *term, int64_t apart, int64_t n, int tokens, int rows, float *y,
-                      int64_t stride)
+/* sum [tokens][WIDTH]: the terms of each row, [WIDTH][apart], added one after the other; of every
+ * WIDTH of them each token has the same share. */
+INLINE void add_terms(const float *term, int64_t apart, int64_t n, int tokens, float *sum)
 {
-    floats sum[ONE_TOKENS];
-    UNROLL for (int t = 0; t < tokens; t++) sum[t] = _mm512_setzero_ps();
+    floats to[ONE_TOKENS];
+    UNROLL for (int t = 0; t < tokens; t++) to[t] = _mm512_setzero_ps();
     for (int64_t i = 0; i < n; i += WIDTH) {
         ints v[WIDTH];
         EACH_LANE v[r] = ints_load(term + r * apart + i);
         transpose(v);
-        EACH_LANE sum[r * tokens / WIDTH] = _mm512_add_ps(sum[r * tokens / WIDTH],
-                                                          _mm512_castsi512_ps(v[r]));
+        EACH_LANE to[r * tokens / WIDTH] = _mm512_add_ps(to[r * tokens / WIDTH],
+                                                         _mm512_castsi512_ps(v[r]));
     }
-    for (int t = 0; t < tokens; t++)
-        _mm512_mask_storeu_ps(y + t * stride, (__mmask16)((1u << rows) - 1), sum[t]);
+    UNROLL for (int t = 0; t < tokens; t++) _mm512_storeu_ps(sum + t * WIDTH, to[t]);
 }
 
-/* Terms of WIDTH rows are kept and turned: to add those of one row takes three cycles each. */
+/* Terms of WIDTH rows, or of half as many and two tokens, are kept and turned: to add those of one
+ * row takes three cycles each. More would not stay in the first-level cache. */
 INLINE void one_blocks(one_dots *dots, int bytes, int tokens, const struct native_weights *w,
                        const struct native_acts *x, float *y, int64_t stride)
 {
-    float term[WIDTH * ONE_TOKENS * (ONE_COLS / 32 + ONE_BLOCKS)];
-    const int64_t apart = x->cols / 32 / ONE_BLOCKS * ONE_BLOCKS + ONE_BLOCKS, row = tokens * apart;
-    for (int r = 0; r < w->rows; r++)
-        one_row(dots, bytes, w->data + (size_t)r * w->row_bytes, tokens, x, term + r * row, apart);
-    for (int t = 0; t < tokens; t++)
-        add_terms(term + t * apart, row, x->cols / 32, 1, w->rows, y + t * stride, 0);
+    float term[WIDTH * (ONE_COLS / 32 + ONE_BLOCKS)], sum[WIDTH];
+    const int64_t apart = x->cols / 32 / ONE_BLOCKS * ONE_BLOCKS + ONE_BLOCKS;
+    const int most = WIDTH / tokens;
+    for (int first = 0; first < w->rows; first += most) {
+        const int rows = w->rows - first < most ? w->rows - first : most;
+        const uint8_t *p = w->data + (size_t)first * w->row_bytes;
+        for (int r = 0; r < rows; r++, p += w->row_bytes)
+            one_row(dots, bytes, p, tokens, x, term + r * tokens * apart, apart);
+        add_terms(term, apart, x->cols / 32, 1, sum);
+        for (int t = 0; t < tokens; t++)
+            for (int r = 0; r < rows; r++)
+                y[t * stride + first + r] = sum[r * tokens + t];
+    }
 }
 
-/* One token alone: two are quicker where rows lie side by side. */
+/* One token alone: two are as quick where rows lie side by side. */
 static void one_q4_0(const struct native_weights *w, const struct native_acts *x, float *y,
                      int64_t stride)
 {

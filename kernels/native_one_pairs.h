@@ -113,14 +113,14 @@ INLINE void pairs_rows(one_pair *pair, int bytes, bool mins, int tokens,
                        const struct native_weights *w, const struct native_acts *x, float *y,
                        int64_t stride)
 {
-    float term[WIDTH * (2 * PAIRS_COLS / 256 + WIDTH)], both[2 * NATIVE_ROWS];
+    float term[WIDTH * (2 * PAIRS_COLS / 256 + WIDTH)], sum[2 * WIDTH];
     const int64_t apart = pool_chunks(x->cols, 256 * SUPERS) * WIDTH;
     for (int r = 0; r < w->rows; r++)
         pairs_row(pair, bytes, mins, w->data + (size_t)r * w->row_bytes, tokens, x,
                   term + r * apart);
-    add_terms(term, apart, apart, 2, w->rows, both, NATIVE_ROWS);
+    add_terms(term, apart, apart, 2, sum);
     for (int t = 0; t < tokens; t++)
-        memcpy(y + t * stride, both + t * NATIVE_ROWS, (size_t)w->rows * sizeof *y);
+        memcpy(y + t * stride, sum + t * WIDTH, (size_t)w->rows * sizeof *y);
 }
 
 /* ---------------------------------------------------------------- q4_k, q5_k */
