@@ -11,8 +11,6 @@
 
 enum {
     HALVES_ROWS = LEVEL_VECTOR == 64 ? 4 : 2, /* sums that fit the registers, with four tokens */
-    HALVES_ALONE = 8 / PARTS,                 /* the same of one token, all parts together */
-    HALVES_MOST = HALVES_ALONE > HALVES_ROWS ? HALVES_ALONE : HALVES_ROWS,
     HALVES_STEP = 2 * LANES
 };
 
@@ -33,7 +31,7 @@ INLINE void halves_vector(enum plain_kind kind, const uint8_t *w, size_t row_byt
                           part sum[][BLOCK_TOKENS])
 {
     const bool pairs = kind == PLAIN_BF16;
-    part a[HALVES_MOST];
+    part a[HALVES_ROWS];
     UNROLL for (int r = 0; r < rows; r++)
     {
         const uint8_t *row = w + (size_t)r * row_bytes;
@@ -66,7 +64,7 @@ INLINE void halves_step(enum plain_kind kind, const uint8_t *w, size_t row_bytes
 /* The last columns, filled up with zeros. */
 enum { HALVES_REST = HALVES_STEP * (int)sizeof(float) };
 struct halves_rest {
-    uint8_t w[HALVES_MOST * HALVES_REST], x[BLOCK_TOKENS * HALVES_REST];
+    uint8_t w[HALVES_ROWS * HALVES_REST], x[BLOCK_TOKENS * HALVES_REST];
 };
 
 INLINE void halves_rest_of(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
@@ -90,7 +88,7 @@ INLINE void halves_last(enum plain_kind kind, const uint8_t *w, size_t row_bytes
     halves_rest_of(kind, w, row_bytes, rows, x, token_bytes, tokens, some, &rest);
     EACH_PART
     {
-        part s[HALVES_MOST][BLOCK_TOKENS];
+        part s[HALVES_ROWS][BLOCK_TOKENS];
         EACH(rows, tokens) s[r][t] = sum[r][t].p[i];
         halves_step(kind, rest.w, HALVES_REST, rows, rest.x, HALVES_REST, tokens, i, s);
         EACH(rows, tokens) sum[r][t].p[i] = s[r][t];
@@ -102,18 +100,19 @@ INLINE void halves_last(enum plain_kind kind, const uint8_t *w, size_t row_bytes
 INLINE void halves_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
                         const uint8_t *x, int64_t n, int tokens, float *y, int64_t stride)
 {
-    const uint8_t *ahead = w + PLAIN_AHEAD + (size_t)rows * row_bytes;
+    const uint8_t *ahead = w + plain_ahead(rows, row_bytes);
+    const bool ask = kind != PLAIN_F32 && plain_asks(rows, n * halves_bytes(kind));
     const int64_t whole = n / HALVES_STEP * HALVES_STEP;
     const size_t token_bytes = (size_t)(n * halves_bytes(kind));
     const int parts = tokens == 1 ? PARTS : 1;
-    struct lanes sum[HALVES_MOST][BLOCK_TOKENS];
+    struct lanes sum[HALVES_ROWS][BLOCK_TOKENS];
     UNROLL for (int first = 0; first < PARTS; first += parts)
     {
-        part s[PARTS][HALVES_MOST][BLOCK_TOKENS];
+        part s[PARTS][HALVES_ROWS][BLOCK_TOKENS];
         UNROLL for (int i = 0; i < parts; i++) EACH(rows, tokens) s[i][r][t] = (part){ 0 };
         for (int64_t c = 0; c < whole; c += HALVES_STEP) {
             const int64_t at = c * plain_bytes(kind);
-            if (kind != PLAIN_F32 && first == 0 && rows > 1)
+            if (ask && first == 0)
                 UNROLL for (int r = 0; r < rows; r++)
                     __builtin_prefetch(ahead + (size_t)r * row_bytes + at, 0, 2);
             UNROLL for (int i = 0; i < parts; i++)
@@ -133,12 +132,11 @@ INLINE void halves_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes
 INLINE void halves_block(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
                          const uint8_t *x, int64_t n, int tokens, float *y, int64_t stride)
 {
-    const bool apart = kind != PLAIN_F32 && one_stream(tokens, n * halves_bytes(kind));
-    const int some = tokens == 1 ? HALVES_ALONE : HALVES_ROWS;
-    const int together = apart ? 0 : rows / some * some;
+    const bool apart = kind != PLAIN_F32 && one_stream(tokens);
+    const int together = apart ? 0 : rows / HALVES_ROWS * HALVES_ROWS;
     int r = 0;
-    for (; r < together; r += some, w += (size_t)some * row_bytes)
-        halves_dots(kind, w, row_bytes, some, x, n, tokens, y + r, stride);
+    for (; r < together; r += HALVES_ROWS, w += HALVES_ROWS * row_bytes)
+        halves_dots(kind, w, row_bytes, HALVES_ROWS, x, n, tokens, y + r, stride);
     for (; r < rows; r++, w += row_bytes)
         halves_dots(kind, w, row_bytes, 1, x, n, tokens, y + r, stride);
 }

@@ -20,62 +20,53 @@ INLINE void plain_weights(enum plain_kind kind, const uint8_t *w, int64_t at, pa
     UNROLL for (int k = 0; k < 4; k++) a[k] = plain_part(kind, w, at + k * LANES);
 }
 
-/* Part i of the products of a tile. With `alone` there is one token, and in the place of each other
- * one there are as many more rows. */
+/* Part i of the products of a tile. */
 INLINE void plain_product(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                          const float *x, int tokens, bool alone, int64_t n, int64_t c, int i,
+                          const float *x, int tokens, int64_t n, int64_t c, int i,
                           struct lanes leaf[][BLOCK_TOKENS])
 {
     const int64_t at = c + i * (LANES / PARTS);
     part a[4];
-    if (alone)
-        EACH(rows, tokens)
-        {
-            plain_weights(kind, w + (size_t)(t * rows + r) * row_bytes, at, a);
-            leaf[r][t].p[i] = plain_leaf(a, x, at);
-        }
-    else
-        UNROLL for (int r = 0; r < rows; r++)
-        {
-            plain_weights(kind, w + (size_t)r * row_bytes, at, a);
-            UNROLL for (int t = 0; t < tokens; t++)
-                leaf[r][t].p[i] = plain_leaf(a, x + t * n, at);
-        }
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        plain_weights(kind, w + (size_t)r * row_bytes, at, a);
+        UNROLL for (int t = 0; t < tokens; t++) leaf[r][t].p[i] = plain_leaf(a, x + t * n, at);
+    }
 }
 
 /* The same of the last columns, fewer than a tile. */
 INLINE void plain_rest(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                       const float *x, int tokens, bool alone, int64_t n, int64_t c,
+                       const float *x, int tokens, int64_t n, int64_t c,
                        struct lanes leaf[][BLOCK_TOKENS])
 {
     float tail[TILE];
     EACH(rows, tokens)
     {
-        const uint8_t *row = w + (size_t)(alone ? t * rows + r : r) * row_bytes;
+        const uint8_t *row = w + (size_t)r * row_bytes;
         plain_tail(kind, row + c * plain_bytes(kind), n - c, tail);
-        ragged_product(&leaf[r][t], tail, x + (alone ? 0 : t * n) + c, n - c);
+        ragged_product(&leaf[r][t], tail, x + t * n + c, n - c);
     }
 }
 
 /* rows x tokens dot products; see plain_product and grow. */
 INLINE void plain_dots(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                       const float *x, int tokens, bool alone, int64_t n, float *y, int64_t stride)
+                       const float *x, int tokens, int64_t n, float *y, int64_t stride)
 {
-    const int asked = alone ? rows * tokens : rows;
-    const uint8_t *ahead = w + (size_t)asked * row_bytes + PLAIN_AHEAD;
+    const bool ask = plain_asks(rows, n * (int64_t)sizeof *x);
+    const uint8_t *ahead = w + plain_ahead(rows, row_bytes);
     struct trees trees;
     struct lanes leaf[BLOCK_ROWS][BLOCK_TOKENS];
     uint64_t tiles = 0;
     int64_t c = 0;
     for (; c + TILE <= n; c += TILE, tiles++) {
-        if (asked > 1)
-            UNROLL for (int i = 0; i < asked * plain_bytes(kind); i++, ahead += 64)
+        if (ask)
+            UNROLL for (int i = 0; i < rows * plain_bytes(kind); i++, ahead += 64)
                 __builtin_prefetch(ahead, 0, 2);
-        EACH_PART plain_product(kind, w, row_bytes, rows, x, tokens, alone, n, c, i, leaf);
+        EACH_PART plain_product(kind, w, row_bytes, rows, x, tokens, n, c, i, leaf);
         trees_push(&trees, 0, tiles, rows, tokens, leaf);
     }
     if (c < n) {
-        plain_rest(kind, w, row_bytes, rows, x, tokens, alone, n, c, leaf);
+        plain_rest(kind, w, row_bytes, rows, x, tokens, n, c, leaf);
         trees_push(&trees, 0, tiles++, rows, tokens, leaf);
     }
     harvest(&trees, rows, tokens, tiles, y, stride);
@@ -86,37 +77,19 @@ INLINE void plain_tokens(enum plain_kind kind, const uint8_t *w, size_t row_byte
 {
     int64_t t = 0;
     for (; t + BLOCK_TOKENS <= tokens; t += BLOCK_TOKENS)
-        plain_dots(kind, w, row_bytes, rows, x + t * n, BLOCK_TOKENS, false, n, y + t * stride,
-                   stride);
+        plain_dots(kind, w, row_bytes, rows, x + t * n, BLOCK_TOKENS, n, y + t * stride, stride);
     for (; t + 2 <= tokens; t += 2)
-        plain_dots(kind, w, row_bytes, rows, x + t * n, 2, false, n, y + t * stride, stride);
+        plain_dots(kind, w, row_bytes, rows, x + t * n, 2, n, y + t * stride, stride);
     for (; t < tokens; t++)
-        plain_dots(kind, w, row_bytes, rows, x + t * n, 1, false, n, y + t * stride, stride);
-}
-
-/* Rows that meet a token alone together, where they are not read in one stream: the more, the less
- * often activations are read, which are in the way of what comes from memory. 0: no more than with
- * several tokens, where vectors are too short to keep up with it. */
-enum { PLAIN_ALONE = LEVEL_VECTOR == 64 ? BLOCK_ROWS * BLOCK_TOKENS : 0 };
-
-/* How many rows have been multiplied so. */
-INLINE int plain_alone(enum plain_kind kind, const uint8_t *w, size_t row_bytes, int rows,
-                       const float *x, int64_t n, float *y)
-{
-    int r = 0;
-    for (; PLAIN_ALONE > 0 && r + PLAIN_ALONE <= rows; r += PLAIN_ALONE)
-        plain_dots(kind, w + (size_t)r * row_bytes, row_bytes, BLOCK_ROWS, x, BLOCK_TOKENS, true, n,
-                   y + r, BLOCK_ROWS);
-    return r;
+        plain_dots(kind, w, row_bytes, rows, x + t * n, 1, n, y + t * stride, stride);
 }
 
 #define PLAIN_KERNEL(name, kind) \
     static void name(const uint8_t *w, size_t row_bytes, int rows, const float *x, int64_t tokens, \
                      int64_t n, float *y, int64_t stride) \
     { \
-        const bool one = one_stream(tokens, n * (int64_t)sizeof *x); \
-        int r = tokens == 1 && !one ? plain_alone(kind, w, row_bytes, rows, x, n, y) : 0; \
-        for (; !one && r + BLOCK_ROWS <= rows; r += BLOCK_ROWS) \
+        int r = 0; \
+        for (; !one_stream(tokens) && r + BLOCK_ROWS <= rows; r += BLOCK_ROWS) \
             plain_tokens(kind, w + (size_t)r * row_bytes, row_bytes, BLOCK_ROWS, x, tokens, n, \
                          y + r, stride); \
         for (; r < rows; r++) \

@@ -16,15 +16,22 @@
 
 INLINE int plain_bytes(enum plain_kind kind) { return kind == PLAIN_F32 ? 4 : 2; }
 
-enum { PLAIN_AHEAD = 4096 /* bytes beyond the next rows, asked for early */ };
+/* A token alone meets the rows one by one: memory is then one stream, which the CPU fetches by
+ * itself faster than it can be asked to. Not where vectors are too short to keep up with it. */
+INLINE bool one_stream(int64_t tokens) { return LEVEL_VECTOR > 16 && tokens == 1; }
 
-/* A token alone, of so many bytes, may meet the rows one by one: memory is then one stream, which
- * the CPU fetches by itself faster than it can be asked to. Not where activations fill the
- * first-level cache, nor where vectors are too short to keep up with memory row by row. */
-INLINE bool one_stream(int64_t tokens, int64_t token_bytes)
+/* Rows side by side are asked for, and one stream too where activations, of so many bytes, do not
+ * stay in the first-level cache beside it and wait for the same few places as what comes. */
+INLINE bool plain_asks(int rows, int64_t token_bytes)
 {
-    enum { MOST_BYTES = 8192 };
-    return LEVEL_VECTOR == 64 && tokens == 1 && token_bytes <= MOST_BYTES;
+    enum { SMALL = 8192 };
+    return rows > 1 || token_bytes > SMALL;
+}
+
+/* How many bytes ahead of the first of so many rows. */
+INLINE size_t plain_ahead(int rows, size_t row_bytes)
+{
+    return rows > 1 ? 4096 + (size_t)rows * row_bytes : 6144;
 }
 
 /* A vector of weights from element k on. */
