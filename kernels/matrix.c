@@ -165,7 +165,8 @@ static void stored_mul(const struct matrix *w, const float *bias, const float *x
     }
     const int rounds = mode == COMPUTE_NATIVE ? native_rounds(w->format) : -1;
     if (f) {
-        native_mul(w, f, mode == COMPUTE_FAST, bias, x, tokens, y, pool, cancel);
+        native_mul(&(struct matrix_product){ w, bias, y }, 1, mode == COMPUTE_FAST, x, tokens, pool,
+                   cancel);
         return;
     }
     if (rounds < 0) {
@@ -210,10 +211,42 @@ void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64
         pool_for(pool, tokens, scale_token, &j, cancel);
 }
 
-void matrix_expect(const struct matrix *w, struct pool *pool)
+/* Codes times codes, and nothing to be done afterwards. */
+static bool all_in_codes(const struct matrix_product *p, int n, int64_t tokens, enum compute mode)
 {
-    if (w)
-        pool_expect(pool, w->data, CHUNK * w->row_bytes, w->rows / CHUNK);
-    else
-        pool_expect(pool, NULL, 0, 0);
+    if (mode == COMPUTE_EXACT || (mode == COMPUTE_FAST && tokens >= FAST_LEAST_TOKENS))
+        return false;
+    for (int i = 0; i < n; i++)
+        if (p[i].w->scale || !native_format(p[i].w->format))
+            return false;
+    return true;
+}
+
+void matrix_mul_all(const struct matrix_product *p, int n, const float *x, int64_t tokens,
+                    enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel)
+{
+    if (all_in_codes(p, n, tokens, mode)) {
+        native_mul(p, n, mode == COMPUTE_FAST, x, tokens, pool, cancel);
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        matrix_mul(p[i].w, p[i].bias, x, tokens, p[i].y, mode, pool, cancel);
+}
+
+void matrix_expect(const struct matrix_product *p, int n, int64_t tokens, enum compute mode,
+                   struct pool *pool)
+{
+    const int loop = all_in_codes(p, n, tokens, mode) ? n : 1; /* products of the next loop */
+    int64_t chunks = 0;
+    for (int i = 0; i < loop; i++)
+        chunks += pool_chunks(p[i].w->rows, CHUNK);
+    for (int worker = 1; worker < pool_threads(pool); worker++) {
+        int64_t row = pool_run_first(pool, chunks, worker) * CHUNK;
+        const struct matrix_product *at = p;
+        for (; at < p + loop && row >= pool_chunks(at->w->rows, CHUNK) * CHUNK; at++)
+            row -= pool_chunks(at->w->rows, CHUNK) * CHUNK;
+        if (at < p + loop)
+            pool_expect(pool, worker, (const char *)at->w->data + (size_t)row * at->w->row_bytes,
+                        (size_t)(at->w->rows - row) * at->w->row_bytes);
+    }
 }

@@ -46,9 +46,24 @@ void matrix_row(const struct matrix *w, int64_t r, float *out);
 void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
                 enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel);
 
-/* The product after the next one is with w, of few tokens: threads that have nothing to do read the
- * first of it meanwhile. w NULL: there is none, and nothing is read any more when that returns. */
-void matrix_expect(const struct matrix *w, struct pool *pool);
+/* The same for n <= PRODUCTS_MOST matrices of as many columns, which meet the same activations: few
+ * tokens are rounded once for all of them, and threads wait for each other once. */
+struct matrix_product {
+    const struct matrix *w;
+    const float *bias;
+    float *y;
+};
+
+enum { PRODUCTS_MOST = 4 };
+
+void matrix_mul_all(const struct matrix_product *p, int n, const float *x, int64_t tokens,
+                    enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel);
+
+/* The products after the next ones will be these, of which only the weights count: threads that
+ * have nothing to do read the first of them meanwhile. The weights must stay until
+ * pool_expect_nothing has returned. */
+void matrix_expect(const struct matrix_product *p, int n, int64_t tokens, enum compute mode,
+                   struct pool *pool);
 
 /* What a format's activations become in native mode: "q8_0", ..., "f16",
  * or "f32" for as they are. */

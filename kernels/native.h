@@ -197,12 +197,12 @@ struct native_ops {
     void (*order)(const struct native_format *f, const struct native_acts *x, int64_t t);
 };
 
-/* y[t][r] of a whole product; see matrix_mul. fine: of few tokens in mode fast. */
+/* y[t][r] of n whole products of the same activations; see matrix_mul_all. fine: of few tokens in
+ * mode fast. */
 struct pool;
-struct matrix;
-void native_mul(const struct matrix *w, const struct native_format *f, bool fine,
-                const float *bias, const float *x, int64_t tokens, float *y, struct pool *pool,
-                const volatile sig_atomic_t *cancel);
+struct matrix_product;
+void native_mul(const struct matrix_product *p, int n, bool fine, const float *x, int64_t tokens,
+                struct pool *pool, const volatile sig_atomic_t *cancel);
 
 /* y = x rounded to halves, kept as floats. In place is fine. */
 void round_to_f16(const float *x, int64_t n, float *y);

@@ -17,7 +17,7 @@ struct job {
     float *y;
     bool fine;               /* two tokens of codes make one of y */
     struct native_acts acts; /* of few tokens, or of groups of them */
-    int64_t groups;
+    int64_t groups, chunks;
     struct native_packed packed; /* of many */
 };
 
@@ -116,18 +116,44 @@ static void one_panel(void *data, int64_t chunk, int worker)
             y[t * stride + r] += j->bias[first + r];
 }
 
-static void mul_few(struct job *j, int64_t tokens, struct pool *pool,
+/* The chunks of all products, one after the other. */
+static void one_of_all(void *data, int64_t chunk, int worker)
+{
+    struct job *j = data;
+    for (; chunk >= j->chunks; j++)
+        chunk -= j->chunks;
+    (j->fine ? one_fine_panel : one_panel)(j, chunk, worker);
+}
+
+/* The job, of those before j, whose rounded activations j can use; j itself if there is none. */
+static struct job *rounds_for(struct job *first, struct job *j)
+{
+    while (first < j && first->format != j->format)
+        first++;
+    return first;
+}
+
+static void mul_few(struct job *jobs, int n, int64_t tokens, struct pool *pool,
                     const volatile sig_atomic_t *cancel)
 {
-    const int64_t panels = pool_chunks(j->w->rows, NATIVE_ROWS);
-    native_acts_init(&j->acts, j->format, j->fine ? 2 * tokens : tokens, j->w->cols);
-    j->groups = j->ops->few ? pool_chunks(tokens, j->ops->few(j->format, tokens)) : 1;
-    pool_for(pool, pool_chunks(tokens, tokens_rounded_together(tokens)), quantize_tokens, j, NULL);
-    if (j->fine)
-        pool_for_runs(pool, panels, one_fine_panel, j, cancel);
-    else
-        pool_for_runs(pool, panels * j->groups, one_panel, j, cancel);
-    native_acts_free(&j->acts);
+    int64_t chunks = 0;
+    for (struct job *j = jobs; j < jobs + n; j++) {
+        struct job *const same = rounds_for(jobs, j);
+        j->groups = j->ops->few ? pool_chunks(tokens, j->ops->few(j->format, tokens)) : 1;
+        j->groups = j->fine ? 1 : j->groups;
+        j->chunks = pool_chunks(j->w->rows, NATIVE_ROWS) * j->groups;
+        chunks += j->chunks;
+        j->acts = same->acts;
+        if (same != j)
+            continue;
+        native_acts_init(&j->acts, j->format, j->fine ? 2 * tokens : tokens, j->w->cols);
+        pool_for(pool, pool_chunks(tokens, tokens_rounded_together(tokens)), quantize_tokens, j,
+                 NULL);
+    }
+    pool_for_runs(pool, chunks, one_of_all, jobs, cancel);
+    for (struct job *j = jobs; j < jobs + n; j++)
+        if (rounds_for(jobs, j) == j)
+            native_acts_free(&j->acts);
 }
 
 /* ---------------------------------------------------------------- many tokens */
@@ -219,14 +245,24 @@ static void mul_many(struct job *j, int64_t tokens, struct pool *pool,
     free(room);
 }
 
-void native_mul(const struct matrix *w, const struct native_format *f, bool fine,
-                const float *bias, const float *x, int64_t tokens, float *y, struct pool *pool,
-                const volatile sig_atomic_t *cancel)
+void native_mul(const struct matrix_product *p, int n, bool fine, const float *x, int64_t tokens,
+                struct pool *pool, const volatile sig_atomic_t *cancel)
 {
-    struct job j = {
-        .ops = level_now()->native, .w = w, .format = f, .bias = bias, .x = x, .y = y,
-        .fine = fine
-    };
-    const bool many = j.ops->few && !j.ops->few(f, fine ? 2 * tokens : tokens);
-    (many ? mul_many : mul_few)(&j, tokens, pool, cancel);
+    struct job jobs[PRODUCTS_MOST];
+    int few = 0; /* products that are made together */
+    for (int i = 0; i < n; i++) {
+        struct job *j = &jobs[few];
+        *j = (struct job){ .ops = level_now()->native,
+                           .w = p[i].w,
+                           .format = native_format(p[i].w->format),
+                           .bias = p[i].bias,
+                           .x = x,
+                           .y = p[i].y,
+                           .fine = fine };
+        if (j->ops->few && !j->ops->few(j->format, fine ? 2 * tokens : tokens))
+            mul_many(j, tokens, pool, cancel);
+        else
+            few++;
+    }
+    mul_few(jobs, few, tokens, pool, cancel);
 }

@@ -21,19 +21,17 @@
  * work. AHEAD_MOST leaves half of a second-level cache of 1 MiB alone. */
 enum { AHEAD_MOST = 512 << 10, AHEAD_PIECE = 1 << 10, AHEAD_LINE = 64 };
 
-struct expected {
-    const char *data;
-    size_t bytes; /* of a chunk */
-    int64_t chunks;
-    uint64_t loop; /* the number of the loop in runs that a worker reads ahead after */
+struct stretch {
+    const char *at, *end;
 };
 
 struct worker {
     struct pool *pool;
     int index;
     pthread_t thread;
-    uint64_t loop; /* after which it reads from `ahead` to `end` */
-    const char *ahead, *end;
+    struct stretch next, expected; /* after the next loop in runs, after this one */
+    struct stretch ahead;          /* what it has not read yet, */
+    uint64_t loop;                 /* after this loop in runs */
     _Atomic bool reads;
 };
 
@@ -57,7 +55,7 @@ struct pool {
     _Atomic int64_t next; /* the first chunk nobody has taken, unless in runs */
     struct run *runs;     /* of each worker; NULL: not to be had */
     atomic_bool left_out; /* a chunk was skipped because of cancel */
-    struct expected expected, expected_next;
+    uint64_t loop; /* the number of the last loop in runs */
     _Atomic uint64_t gate;
 
     /* Waiting. Sleepers are counted so that the fast path takes no lock. */
@@ -131,10 +129,9 @@ static int64_t take_of_runs(struct pool *p, int worker)
     }
 }
 
-/* The first chunk of a worker's run, of all chunks; of the worker after the last one their end. */
-static int64_t run_first(const struct pool *p, int64_t chunks, int worker)
+int64_t pool_run_first(const struct pool *p, int64_t chunks, int worker)
 {
-    return chunks * worker / p->threads;
+    return chunks * worker / pool_threads(p);
 }
 
 static int64_t take_chunk(struct pool *p, int worker)
@@ -184,36 +181,27 @@ static void leave(struct pool *p)
     }
 }
 
-/* What the worker shall read when it has nothing to do. Called in a loop: nobody writes
- * p->expected. */
-static void expect(struct pool *p, struct worker *w)
+/* What the worker shall read when it has nothing to do. Called in a loop: nobody changes what is
+ * expected. */
+static void expect(const struct pool *p, struct worker *w)
 {
-    const struct expected *e = &p->expected;
-    if (w->loop == e->loop)
+    if (w->loop == p->loop)
         return; /* it has begun to */
-    const size_t first = run_first(p, e->chunks, w->index) * e->bytes;
-    const size_t n = run_first(p, e->chunks, w->index + 1) * e->bytes - first;
-    w->loop = e->loop;
-    w->ahead = w->end = e->data;
-    if (!n)
-        return;
-    w->ahead += first;
-    w->end = w->ahead + (n < AHEAD_MOST ? n : AHEAD_MOST) / AHEAD_PIECE * AHEAD_PIECE;
-    w->ahead += -(uintptr_t)w->ahead % AHEAD_LINE;
+    w->loop = p->loop;
+    w->ahead = w->expected;
 }
 
 /* Read a piece ahead; false: there is nothing to read. */
 static bool read_ahead(struct pool *p, struct worker *w)
 {
-    bool allowed = w->end - w->ahead >= AHEAD_PIECE;
-    if (!allowed)
+    if (w->ahead.end - w->ahead.at < AHEAD_PIECE)
         return false;
     atomic_store(&w->reads, true);
-    allowed = atomic_load(&p->ahead) == w->loop;
+    const bool allowed = atomic_load(&p->ahead) == w->loop;
     if (allowed)
-        peak_read(w->ahead, AHEAD_PIECE, 0);
+        peak_read(w->ahead.at, AHEAD_PIECE, 0);
     atomic_store(&w->reads, false);
-    w->ahead += AHEAD_PIECE;
+    w->ahead.at += AHEAD_PIECE;
     return allowed;
 }
 
@@ -292,27 +280,38 @@ static void close_gate(struct pool *p)
 /* A loop in runs begins: what was expected after it is what workers read ahead from now on. */
 static void share_runs(struct pool *p)
 {
-    const uint64_t loop = p->expected.loop + 1;
-    p->expected = p->expected_next;
-    p->expected.loop = loop;
-    p->expected_next = (struct expected){ 0 };
-    atomic_store(&p->ahead, loop);
-    for (int i = 0; i < p->threads; i++)
+    p->loop++;
+    atomic_store(&p->ahead, p->loop);
+    for (int i = 0; i < p->threads; i++) {
+        struct worker *w = &p->workers[i];
+        w->expected = w->next;
+        w->next = (struct stretch){ 0 };
         atomic_store(&p->runs[i].left,
-                     RUN(run_first(p, p->chunks, i), run_first(p, p->chunks, i + 1)));
+                     RUN(pool_run_first(p, p->chunks, i), pool_run_first(p, p->chunks, i + 1)));
+    }
 }
 
-void pool_expect(struct pool *p, const void *data, size_t bytes, int64_t chunks)
+void pool_expect(struct pool *p, int worker, const void *data, size_t bytes)
 {
-    if (!p || inside)
+    const size_t skip = -(uintptr_t)data % AHEAD_LINE;
+    if (inside || bytes <= skip)
         return;
-    p->expected_next = (struct expected){ .data = data, .bytes = bytes, .chunks = chunks };
-    if (data)
+    bytes = bytes - skip < AHEAD_MOST ? bytes - skip : AHEAD_MOST;
+    p->workers[worker].next.at = (const char *)data + skip;
+    p->workers[worker].next.end = (const char *)data + skip + bytes;
+}
+
+void pool_expect_nothing(struct pool *p)
+{
+    if (inside)
         return;
-    atomic_store(&p->ahead, 0);
-    for (int i = 1; i < p->threads; i++)
+    if (p)
+        atomic_store(&p->ahead, 0);
+    for (int i = 1; i < pool_threads(p); i++) {
+        p->workers[i].next = (struct stretch){ 0 };
         while (atomic_load(&p->workers[i].reads))
             relax();
+    }
 }
 
 static bool run_loop(struct pool *p, int64_t chunks, pool_fn *fn, void *data,

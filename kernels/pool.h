@@ -37,11 +37,15 @@ bool pool_for(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
 bool pool_for_runs(struct pool *p, int64_t chunks, pool_fn *fn, void *data,
                    const volatile sig_atomic_t *cancel);
 
-/* What the loop in runs after the next one will read: `chunks` pieces of `bytes` from data on, one
- * after the other. A worker that has nothing to do reads the first of its own run into its cache
- * while it waits for that loop. Told before the next loop in runs, by the one thread that runs
- * loops. data NULL: nothing, and when that returns nobody reads any more: the memory may go. */
-void pool_expect(struct pool *p, const void *data, size_t bytes, int64_t chunks);
+/* The first chunk of a worker's run; of the worker after the last one, their end. */
+int64_t pool_run_first(const struct pool *p, int64_t chunks, int worker);
+
+/* What a worker, 1 .. pool_threads() - 1, will read first in the loop in runs after the next one.
+ * When it has nothing to do it reads that into its cache while it waits for that loop. Told before
+ * the next loop in runs, by the one thread that runs loops. */
+void pool_expect(struct pool *p, int worker, const void *data, size_t bytes);
+/* Nothing of that any more: when this returns nobody reads, and the memory may go. */
+void pool_expect_nothing(struct pool *p);
 
 /* Chunks of `size` that cover n things. */
 static inline int64_t pool_chunks(int64_t n, int64_t size) { return n / size + (n % size != 0); }

@@ -309,30 +309,70 @@ static void fill_call(const struct run *r, struct frame *f, const struct node *n
     *out = rows_of(r, f, n, n->out, b);
 }
 
-enum { AHEAD_TOKENS = 8 }; /* more take longer to multiply than to read */
-
 void ahead_begin(struct run *r) { r->ahead = true; }
 
 void ahead_end(struct run *r)
 {
     r->ahead = false;
-    matrix_expect(NULL, r->o.pool);
+    pool_expect_nothing(r->o.pool);
 }
 
-/* The product of this node is about to begin: say which is the next. */
+int products_together(const struct run *r, int node, int end)
+{
+    const struct node *const first = &r->g->nodes[node];
+    int n = 1;
+    while (first->op == OP_LINEAR && n < PRODUCTS_MOST && node + n < end
+           && first[n].op == OP_LINEAR && first[n].in[0] == first->in[0])
+        n++;
+    return n;
+}
+
+/* The product of the node before n is about to begin, or that of the last of several: say which is
+ * the next. */
 static void expect_next(const struct run *r, const struct node *n, const struct batch *b)
 {
     const struct node *const end = r->g->nodes + r->g->n_nodes;
-    if (!r->ahead || n->op != OP_LINEAR || b->n > AHEAD_TOKENS)
+    if (!r->ahead || b->n > FEW_TOKENS)
         return;
-    while (++n < end && n->op != OP_LINEAR)
-        ;
+    while (n < end && n->op != OP_LINEAR)
+        n++;
     if (n == end)
         return;
-    struct matrix w;
-    const float *none;
-    node_weight(r->model, &r->plan, n, 0, &w, &none);
-    matrix_expect(&w, r->o.pool);
+    struct matrix w[PRODUCTS_MOST];
+    struct matrix_product p[PRODUCTS_MOST];
+    const int some = products_together(r, (int)(n - r->g->nodes), r->g->n_nodes);
+    for (int i = 0; i < some; i++) {
+        const float *none;
+        node_weight(r->model, &r->plan, &n[i], 0, &w[i], &none);
+        p[i] = (struct matrix_product){ .w = &w[i] };
+    }
+    matrix_expect(p, some, b->n, r->o.mode, r->o.pool);
+}
+
+enum st execute_products(struct run *r, struct frame *f, int node, int n, struct err *e)
+{
+    const struct node *const first = &r->g->nodes[node];
+    struct tensor in[PRODUCTS_MOST][NODE_MAX_IN], out[PRODUCTS_MOST];
+    struct op_call c[PRODUCTS_MOST];
+    struct batch b;
+    enum st st = ST_OK;
+    batch_begin(r, f->span, &b);
+    for (int i = 0; i < n && !st; i++)
+        if (!(st = frame_hold(r, f, first[i].out, e)))
+            fill_call(r, f, &first[i], &b, in[i], &out[i], &c[i]);
+    if (!st) {
+        const struct level *before = level_now();
+        expect_next(r, first + n, &b);
+        level_force(r->level);
+        op_linear(c, n);
+        level_force(before);
+    }
+    if (!st && r->cancel && *r->cancel)
+        st = st_fail(e, ST_CANCELLED, "interrupted");
+    for (int i = 0; i < n && st; i++)
+        drop(r, f, first[i].out);
+    batch_free(&b);
+    return st;
 }
 
 static void forward(struct run *r, struct frame *f, const struct node *n, const struct batch *b)
@@ -340,7 +380,8 @@ static void forward(struct run *r, struct frame *f, const struct node *n, const 
     struct tensor in[NODE_MAX_IN], out;
     struct op_call c;
     fill_call(r, f, n, b, in, &out, &c);
-    expect_next(r, n, b);
+    if (n->op == OP_LINEAR)
+        expect_next(r, n + 1, b);
     const struct level *before = level_now();
     level_force(r->level);
     if (n->op == OP_MIX && !f->data[n->in[0]]) {

@@ -311,8 +311,16 @@ enum st frame_restore(struct run *r, struct frame *f, int span, int done, int ta
     return ST_OK;
 }
 
-/* Execute the node at the position. */
-static enum st advance(struct run *r, struct err *e)
+/* How many nodes to execute as one on the way: few tokens, and nobody who looks or changes. */
+static int nodes_at_once(const struct run *r, struct position to)
+{
+    const bool alone = r->n_probes || r->n_transforms || r->spans[r->at.span].n > FEW_TOKENS;
+    const int end = to.span > r->at.span ? r->g->n_nodes : to.node;
+    return alone ? 1 : products_together(r, r->at.node, end);
+}
+
+/* Execute the node at the position, and those after it that go with it on the way to `to`. */
+static enum st advance(struct run *r, struct position to, struct err *e)
 {
     if (r->at.node == r->g->n_nodes)
         r->at = (struct position){ r->at.span + 1, 0 };
@@ -329,12 +337,14 @@ static enum st advance(struct run *r, struct err *e)
     frame_enter(r, &r->frame, r->at.node);
     if (r->at.node == r->segments[r->frame.segment].first)
         checkpoint_save(r, &r->frame, r->frame.segment);
-    st = execute_node(r, &r->frame, r->at.node, -1, e);
+    const int n = nodes_at_once(r, to);
+    st = n > 1 ? execute_products(r, &r->frame, r->at.node, n, e)
+               : execute_node(r, &r->frame, r->at.node, -1, e);
     if (st)
         return st;
-    if (r->o.checkpoint_bytes == RUN_NO_CHECKPOINTS)
-        frame_shed(r, &r->frame, r->at.node);
-    r->at.node++;
+    for (int i = 0; i < n; i++, r->at.node++)
+        if (r->o.checkpoint_bytes == RUN_NO_CHECKPOINTS)
+            frame_shed(r, &r->frame, r->at.node);
     if (position_compare(r->at, r->reached) > 0)
         r->reached = r->at;
     return ST_OK;
@@ -350,13 +360,14 @@ static enum st forward_to(struct run *r, struct position to, struct progress *p,
             break; /* the end of a span is the start of the next */
         if (!progress_tick(p, "run", (double)r->at.span * r->g->n_nodes + r->at.node, total))
             return st_fail(e, ST_CANCELLED, "interrupted");
-        enum st st = advance(r, e);
+        const int before = r->at.node < r->g->n_nodes ? r->at.node : 0;
+        enum st st = advance(r, to, e);
         if (st)
             return st;
-        if (hooks_announce(r, r->at.node - 1)) {
-            *stopped = true;
+        for (int node = before; node < r->at.node; node++)
+            *stopped |= hooks_announce(r, node);
+        if (*stopped)
             break;
-        }
     }
     return ST_OK;
 }

@@ -118,6 +118,8 @@ int64_t op_state_element(enum compute mode);
 /* The three attention ops in one pass that never holds the scores: c is the OP_MIX call; q and k
  * are the inputs of its OP_SCORE, k_state that node's state. Same bits as the three in turn. */
 void op_attention(const struct op_call *c, const struct op_call *score);
+/* n <= PRODUCTS_MOST calls of OP_LINEAR with the same input, in one. */
+void op_linear(const struct op_call *c, int n);
 /* Scores of the tokens [first, first + n) of an OP_SCORE call alone, out [head][n][key]: the bits
  * of the whole. c->out need not exist. */
 void op_score_rows(const struct op_call *c, int64_t first, int64_t n, float *out);

@@ -84,11 +84,15 @@ static void layer_norm_row(const struct op_call *c, int64_t r)
 
 void forward_layer_norm(const struct op_call *c) { each_row(c, rows(c), layer_norm_row); }
 
-void forward_linear(const struct op_call *c)
+void op_linear(const struct op_call *c, int n)
 {
-    matrix_mul(&c->w[0], c->v[1], c->in[0]->data, c->batch->n, c->out->data, c->mode, c->pool,
-               c->cancel);
+    struct matrix_product p[PRODUCTS_MOST];
+    for (int i = 0; i < n; i++)
+        p[i] = (struct matrix_product){ &c[i].w[0], c[i].v[1], c[i].out->data };
+    matrix_mul_all(p, n, c->in[0]->data, c->batch->n, c->mode, c->pool, c->cancel);
 }
+
+void forward_linear(const struct op_call *c) { op_linear(c, 1); }
 
 void forward_slice(const struct op_call *c)
 {

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "kernels/level.h"
 #include "kernels/matrix.h"
+#include "kernels/pool.h"
 
 static uint64_t state = 1;
 
@@ -179,25 +180,33 @@ static void products_that_cancel(void **unused)
     free(w), free(x);
 }
 
-/* Random codes under sensible scales: the half at `scale_at` of each block is set. */
-static void check_format(const char *name, int scale_at)
+/* Random codes under sensible scales: the half at `scale_at` of each block is set. The caller frees
+ * the data. */
+static struct matrix random_matrix(const char *name, int scale_at, int64_t rows, int64_t cols)
 {
     const enum format f = format_by_name(name);
-    const struct format_info *info = format_info(f);
-    for (int64_t cols = info->block; cols <= 3 * info->block; cols += info->block) {
-        size_t row_bytes;
-        assert_true(format_row_bytes(f, (uint64_t)cols, &row_bytes));
-        uint8_t *w = x_alloc(row_bytes * 5);
-        for (size_t i = 0; i < row_bytes * 5; i++)
-            w[i] = (uint8_t)unit_random(&state);
-        for (size_t i = 0; i < row_bytes * 5; i += (size_t)info->bytes) {
-            const uint16_t half = f32_to_f16(number() * 0.01f);
-            memcpy(w + i + scale_at, &half, sizeof half);
-        }
+    struct matrix m = { .format = f, .rows = rows, .cols = cols };
+    assert_true(format_row_bytes(f, (uint64_t)cols, &m.row_bytes));
+    const size_t bytes = m.row_bytes * (size_t)rows;
+    uint8_t *w = x_alloc(bytes);
+    for (size_t i = 0; i < bytes; i++)
+        w[i] = (uint8_t)unit_random(&state);
+    for (size_t i = 0; i < bytes; i += (size_t)format_info(f)->bytes) {
+        const uint16_t half = f32_to_f16(number() * 0.01f);
+        memcpy(w + i + scale_at, &half, sizeof half);
+    }
+    m.data = w;
+    return m;
+}
+
+static void check_format(const char *name, int scale_at)
+{
+    const int64_t block = format_info(format_by_name(name))->block;
+    for (int64_t cols = block; cols <= 3 * block; cols += block) {
+        const struct matrix m = random_matrix(name, scale_at, 5, cols);
         float *x = numbers(6 * cols);
-        const struct matrix m = { f, w, row_bytes, 5, cols, NULL };
         check_product(&m, NULL, x, 6);
-        free(w), free(x);
+        free((void *)m.data), free(x);
     }
 }
 
@@ -210,6 +219,54 @@ static void products_of_formats(void **unused)
     check_format("f16", 0);
 }
 
+enum { TOGETHER = PRODUCTS_MOST, MIXED_COLS = 512 };
+
+static void products_with(const struct matrix *w, const float *bias, const float *x, int64_t tokens,
+                          enum compute mode, struct pool *pool)
+{
+    struct matrix_product p[TOGETHER];
+    float *one[TOGETHER];
+    for (int i = 0; i < TOGETHER; i++) {
+        p[i] = (struct matrix_product){ &w[i], i % 2 ? bias : NULL,
+                                        numbers(tokens * w[i].rows) };
+        one[i] = numbers(tokens * w[i].rows);
+        matrix_mul(&w[i], p[i].bias, x, tokens, one[i], mode, pool, NULL);
+    }
+    matrix_mul_all(p, TOGETHER, x, tokens, mode, pool, NULL);
+    for (int i = 0; i < TOGETHER; i++) {
+        assert_memory_equal(p[i].y, one[i], (size_t)(tokens * w[i].rows) * sizeof *one[i]);
+        free(p[i].y), free(one[i]);
+    }
+}
+
+/* Formats that round activations alike, and others, with their own numbers of rows. */
+static void products_together_are_products(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *name;
+        int scale_at;
+    } formats[][TOGETHER] = { { { "q4_0", 0 }, { "q4_0", 0 }, { "q8_0", 0 }, { "q4_0", 0 } },
+                              { { "q6_k", 208 }, { "q4_0", 0 }, { "q6_k", 208 }, { "q8_0", 0 } },
+                              { { "q8_0", 0 }, { "f16", 0 }, { "q6_k", 208 }, { "q8_0", 0 } } };
+    struct pool *pool = pool_new(3);
+    float *x = numbers(20 * MIXED_COLS), *bias = numbers(100);
+    for (size_t k = 0; k < sizeof formats / sizeof *formats; k++) {
+        struct matrix w[TOGETHER];
+        for (int i = 0; i < TOGETHER; i++)
+            w[i] = random_matrix(formats[k][i].name, formats[k][i].scale_at, 17 + 23 * i,
+                                 MIXED_COLS);
+        static const int64_t tokens[] = { 1, 2, 7, 20 };
+        for (int i = 0; i < COMPUTE__COUNT * 4; i++)
+            products_with(w, bias, x, tokens[i % 4], (enum compute)(i / 4), i % 3 ? pool : NULL);
+        for (int i = 0; i < TOGETHER; i++)
+            free((void *)w[i].data);
+    }
+    free(x), free(bias);
+    pool_free(pool);
+}
+
 UNIT_MAIN(CASE(levels_agree_bit_for_bit), CASE(products_stay_within_the_bound),
           CASE(a_token_does_not_depend_on_its_neighbours), CASE(products_of_floats),
-          CASE(products_that_cancel), CASE(products_of_formats))
+          CASE(products_that_cancel), CASE(products_of_formats),
+          CASE(products_together_are_products))

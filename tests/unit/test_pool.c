@@ -231,7 +231,7 @@ static void meet(void *data, int64_t chunk, int worker)
         sched_yield();
 }
 
-enum { AHEAD_CHUNKS = 64, AHEAD_BYTES = 4 << 20 };
+enum { AHEAD_BYTES = 4 << 20 };
 
 static char *untouched(void)
 {
@@ -249,7 +249,7 @@ static bool touched(char *p)
     return in & 1;
 }
 
-/* The worker of two has the second half of the chunks, whose first part it reads. */
+/* The first part of what is expected, and nothing else. */
 static void waiting_workers_read_ahead(void **state)
 {
     (void)state;
@@ -258,13 +258,13 @@ static void waiting_workers_read_ahead(void **state)
     const bool can = pool_threads(p) == 2 && pool_cpus() >= 2 && !touched(half);
     for (int loop = 0; can && !touched(half); loop++) {
         atomic_int here = 0;
-        pool_expect(p, memory, AHEAD_BYTES / AHEAD_CHUNKS, AHEAD_CHUNKS);
+        pool_expect(p, 1, half, AHEAD_BYTES / 2);
         pool_for_runs(p, 2, meet, &here, NULL);
         for (int i = 0; i < 1000 && !touched(half); i++)
             sched_yield();
         assert_in_range(loop, 0, 100000);
     }
-    pool_expect(p, NULL, 0, 0);
+    pool_expect_nothing(p);
     assert_false(touched(memory));
     assert_false(touched(memory + AHEAD_BYTES - 4096));
     munmap(memory, AHEAD_BYTES);
@@ -281,12 +281,13 @@ static void memory_may_go(void **state)
     for (int i = 0; i < 2000; i++) {
         atomic_int here = 0, again = 0;
         char *memory = untouched();
-        pool_expect(p, memory, AHEAD_BYTES / AHEAD_CHUNKS, AHEAD_CHUNKS);
+        if (pool_threads(p) == 2)
+            pool_expect(p, 1, memory, AHEAD_BYTES);
         if (i % 3 && pool_threads(p) == 2)
             pool_for_runs(p, 2, meet, &here, NULL);
-        if (i % 2)
-            pool_expect(p, memory, AHEAD_BYTES / AHEAD_CHUNKS, AHEAD_CHUNKS);
-        pool_expect(p, NULL, 0, 0);
+        if (i % 2 && pool_threads(p) == 2)
+            pool_expect(p, 1, memory, AHEAD_BYTES);
+        pool_expect_nothing(p);
         munmap(memory, AHEAD_BYTES);
         if (pool_threads(p) == 2)
             pool_for_runs(p, 2, meet, &again, NULL);
