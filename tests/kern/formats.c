@@ -136,6 +136,9 @@ void draw_blocks(struct trial *t, enum format f, enum scales scales, uint8_t *p,
         if (scales == SCALES_FINITE)
             draw_byte_scales(t, l, p + i);
     }
+    /* What a kernel makes up behind the end of a row must not meet it. */
+    if (scales == SCALES_BITS && bytes && draw_int(t, 0, 3) == 0)
+        put_scales(l, p + bytes - format_info(f)->bytes, 0x7c00, 0);
 }
 
 void extreme_blocks(struct trial *t, enum format f, uint8_t *p, int64_t bytes)
