@@ -54,9 +54,6 @@ static const float *float_rows(const struct exact_job *j, int64_t r, int n, floa
     return room;
 }
 
-/* More tokens are worth writing the floats of a row down. */
-enum { FEW_TOKENS = 8 };
-
 /* The kind of a format that the level multiplies as it lies in memory, or PLAIN__COUNT. */
 static enum plain_kind plain_kind_of(const struct exact_job *j)
 {
@@ -121,7 +118,7 @@ static void exact_mul(const struct matrix *w, const float *bias, const void *x, 
 {
     struct exact_job j = { level_now(), w, format_info(w->format), decoder_of(w->format),
                            bias, x, y, tokens, halves };
-    if (tokens <= FEW_TOKENS && plain_kind_of(&j) < PLAIN__COUNT)
+    if (tokens <= MATRIX_FEW && plain_kind_of(&j) < PLAIN__COUNT)
         pool_for_runs(pool, pool_chunks(w->rows, CHUNK), plain_chunk, &j, cancel);
     else
         pool_for(pool, pool_chunks(w->rows, CHUNK), rows_of_chunk, &j, cancel);
@@ -173,7 +170,7 @@ static void stored_mul(const struct matrix *w, const float *bias, const float *x
         exact_mul(w, bias, x, tokens, false, y, pool, cancel);
         return;
     }
-    if (tokens > FEW_TOKENS) {
+    if (tokens > MATRIX_FEW) {
         panel_mul(w, bias, x, tokens, y, pool, cancel);
         return;
     }
@@ -211,8 +208,7 @@ void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64
         pool_for(pool, tokens, scale_token, &j, cancel);
 }
 
-/* Codes times codes, and nothing to be done afterwards. */
-static bool all_in_codes(const struct matrix_product *p, int n, int64_t tokens, enum compute mode)
+bool matrix_in_one(const struct matrix_product *p, int n, int64_t tokens, enum compute mode)
 {
     if (mode == COMPUTE_EXACT || (mode == COMPUTE_FAST && tokens >= FAST_LEAST_TOKENS))
         return false;
@@ -225,7 +221,7 @@ static bool all_in_codes(const struct matrix_product *p, int n, int64_t tokens, 
 void matrix_mul_all(const struct matrix_product *p, int n, const float *x, int64_t tokens,
                     enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel)
 {
-    if (all_in_codes(p, n, tokens, mode)) {
+    if (matrix_in_one(p, n, tokens, mode)) {
         native_mul(p, n, mode == COMPUTE_FAST, x, tokens, pool, cancel);
         return;
     }
@@ -236,7 +232,7 @@ void matrix_mul_all(const struct matrix_product *p, int n, const float *x, int64
 void matrix_expect(const struct matrix_product *p, int n, int64_t tokens, enum compute mode,
                    struct pool *pool)
 {
-    const int loop = all_in_codes(p, n, tokens, mode) ? n : 1; /* products of the next loop */
+    const int loop = matrix_in_one(p, n, tokens, mode) ? n : 1; /* products of the next loop */
     int64_t chunks = 0;
     for (int i = 0; i < loop; i++)
         chunks += pool_chunks(p[i].w->rows, CHUNK);

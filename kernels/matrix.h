@@ -54,7 +54,14 @@ struct matrix_product {
     float *y;
 };
 
-enum { PRODUCTS_MOST = 4 };
+enum {
+    PRODUCTS_MOST = 4,
+    MATRIX_FEW = 8 /* so many take about as long to multiply as the weights to be read */
+};
+
+/* Whether such products are made in one loop: the weights are codes, and not too many tokens meet
+ * them. */
+bool matrix_in_one(const struct matrix_product *p, int n, int64_t tokens, enum compute mode);
 
 void matrix_mul_all(const struct matrix_product *p, int n, const float *x, int64_t tokens,
                     enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel);

@@ -317,14 +317,31 @@ void ahead_end(struct run *r)
     pool_expect_nothing(r->o.pool);
 }
 
-int products_together(const struct run *r, int node, int end)
+/* Products from a node on, before `end`, that are made as one; their weights alone, in w. */
+static int gather_products(const struct run *r, int node, int end, int64_t tokens,
+                           struct matrix w[PRODUCTS_MOST], struct matrix_product p[PRODUCTS_MOST])
 {
     const struct node *const first = &r->g->nodes[node];
-    int n = 1;
-    while (first->op == OP_LINEAR && n < PRODUCTS_MOST && node + n < end
-           && first[n].op == OP_LINEAR && first[n].in[0] == first->in[0])
+    const bool watched = r->n_probes || r->n_transforms;
+    const int most = watched || tokens > MATRIX_FEW ? 1 : PRODUCTS_MOST;
+    int n = 0;
+    do {
+        const float *none;
+        node_weight(r->model, &r->plan, &first[n], 0, &w[n], &none);
+        p[n] = (struct matrix_product){ .w = &w[n] };
         n++;
+    } while (n < most && node + n < end && first[n].op == OP_LINEAR
+             && first[n].in[0] == first->in[0]);
+    while (n > 1 && !matrix_in_one(p, n, tokens, r->o.mode))
+        n--;
     return n;
+}
+
+int products_together(const struct run *r, int node, int end, int64_t tokens)
+{
+    struct matrix w[PRODUCTS_MOST];
+    struct matrix_product p[PRODUCTS_MOST];
+    return r->g->nodes[node].op == OP_LINEAR ? gather_products(r, node, end, tokens, w, p) : 1;
 }
 
 /* The product of the node before n is about to begin, or that of the last of several: say which is
@@ -332,20 +349,15 @@ int products_together(const struct run *r, int node, int end)
 static void expect_next(const struct run *r, const struct node *n, const struct batch *b)
 {
     const struct node *const end = r->g->nodes + r->g->n_nodes;
-    if (!r->ahead || b->n > FEW_TOKENS)
+    struct matrix w[PRODUCTS_MOST];
+    struct matrix_product p[PRODUCTS_MOST];
+    if (!r->ahead || b->n > MATRIX_FEW)
         return;
     while (n < end && n->op != OP_LINEAR)
         n++;
     if (n == end)
         return;
-    struct matrix w[PRODUCTS_MOST];
-    struct matrix_product p[PRODUCTS_MOST];
-    const int some = products_together(r, (int)(n - r->g->nodes), r->g->n_nodes);
-    for (int i = 0; i < some; i++) {
-        const float *none;
-        node_weight(r->model, &r->plan, &n[i], 0, &w[i], &none);
-        p[i] = (struct matrix_product){ .w = &w[i] };
-    }
+    const int some = gather_products(r, (int)(n - r->g->nodes), r->g->n_nodes, b->n, w, p);
     matrix_expect(p, some, b->n, r->o.mode, r->o.pool);
 }
 

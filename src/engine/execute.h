@@ -110,11 +110,9 @@ int segment_of(const struct run *r, int node);
  * The weights must stay until ahead_end has been called. */
 void ahead_begin(struct run *r);
 void ahead_end(struct run *r);
-/* Tokens whose products take no longer than reading the weights. */
-enum { FEW_TOKENS = 8 };
-/* How many nodes from this one on, before `end`, are products of the same activations; at least 1.
- */
-int products_together(const struct run *r, int node, int end);
+/* How many nodes from this one on, before `end`, to execute as one for so many tokens: products of
+ * the same activations that are made in one loop, where nobody probes or transforms; at least 1. */
+int products_together(const struct run *r, int node, int end, int64_t tokens);
 /* Execute so many of them as one. Nobody may look at them in between. */
 NODISCARD enum st execute_products(struct run *r, struct frame *f, int node, int n, struct err *e);
 /* Ids and positions are indices into tables of the file: ST_RANGE when nodes [first, end) have no

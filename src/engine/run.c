@@ -311,14 +311,6 @@ enum st frame_restore(struct run *r, struct frame *f, int span, int done, int ta
     return ST_OK;
 }
 
-/* How many nodes to execute as one on the way: few tokens, and nobody who looks or changes. */
-static int nodes_at_once(const struct run *r, struct position to)
-{
-    const bool alone = r->n_probes || r->n_transforms || r->spans[r->at.span].n > FEW_TOKENS;
-    const int end = to.span > r->at.span ? r->g->n_nodes : to.node;
-    return alone ? 1 : products_together(r, r->at.node, end);
-}
-
 /* Execute the node at the position, and those after it that go with it on the way to `to`. */
 static enum st advance(struct run *r, struct position to, struct err *e)
 {
@@ -337,7 +329,8 @@ static enum st advance(struct run *r, struct position to, struct err *e)
     frame_enter(r, &r->frame, r->at.node);
     if (r->at.node == r->segments[r->frame.segment].first)
         checkpoint_save(r, &r->frame, r->frame.segment);
-    const int n = nodes_at_once(r, to);
+    const int end = to.span > r->at.span ? r->g->n_nodes : to.node;
+    const int n = products_together(r, r->at.node, end, r->spans[r->at.span].n);
     st = n > 1 ? execute_products(r, &r->frame, r->at.node, n, e)
                : execute_node(r, &r->frame, r->at.node, -1, e);
     if (st)

@@ -66,11 +66,9 @@ static enum st execute_tail(const struct tail *t, float *out, struct err *e)
     const struct graph *g = r->g;
     enum st st = ST_OK;
     find_needs(t);
-    ahead_begin(r);
     for (int i = t->first; i < t->end && !st; i++)
         if (!run_skips(r, g->nodes[i].out))
             st = execute_some(t, i, e);
-    ahead_end(r);
     if (!st) {
         const int64_t width = shape_per_token(&g->values[g->hidden].shape);
         memcpy(out, r->frame.data[g->hidden] + (r->spans[t->span].n - t->n) * width,
