@@ -24,7 +24,7 @@ void matrix_row(const struct matrix *w, int64_t r, float *out)
 
 enum {
     CHUNK = NATIVE_ROWS, /* rows of W per task of the pool */
-    LINE = 64   /* bytes of a line of the caches */
+    LINE = 64            /* bytes of a line of the caches */
 };
 
 struct exact_job {

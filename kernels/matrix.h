@@ -46,8 +46,7 @@ void matrix_row(const struct matrix *w, int64_t r, float *out);
 void matrix_mul(const struct matrix *w, const float *bias, const float *x, int64_t tokens, float *y,
                 enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel);
 
-/* The same for n <= PRODUCTS_MOST matrices of as many columns, which meet the same activations: few
- * tokens are rounded once for all of them, and threads wait for each other once. */
+/* One of several products with the same activations; bias may be NULL. */
 struct matrix_product {
     const struct matrix *w;
     const float *bias;
@@ -59,12 +58,14 @@ enum {
     MATRIX_FEW = 8 /* so many take about as long to multiply as the weights to be read */
 };
 
-/* Whether such products are made in one loop: the weights are codes, and not too many tokens meet
- * them. */
-bool matrix_in_one(const struct matrix_product *p, int n, int64_t tokens, enum compute mode);
-
+/* matrix_mul of n <= PRODUCTS_MOST matrices of as many columns: few tokens are rounded once for all
+ * of them, and threads wait for each other once. */
 void matrix_mul_all(const struct matrix_product *p, int n, const float *x, int64_t tokens,
                     enum compute mode, struct pool *pool, const volatile sig_atomic_t *cancel);
+
+/* Whether matrix_mul_all makes them in one loop: the weights are codes, and not too many tokens
+ * meet them. */
+bool matrix_in_one(const struct matrix_product *p, int n, int64_t tokens, enum compute mode);
 
 /* The products after the next ones will be these, of which only the weights count: threads that
  * have nothing to do read the first of them meanwhile. The weights must stay until

@@ -136,6 +136,7 @@ void frame_shed(struct run *r, struct frame *f, int node);
 /* Allocate value v for the frame's span. */
 NODISCARD enum st frame_hold(struct run *r, struct frame *f, int v, struct err *e);
 struct shape value_shape(const struct run *r, int span, int v);
+size_t value_bytes(const struct run *r, int span, int v); /* of floats; huge if too many */
 
 /* Evaluate a node into the frame, transforms included. `target`: a value that must be held even if
  * a fused kernel would skip it, -1 = none. */

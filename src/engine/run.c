@@ -281,36 +281,6 @@ bool run_done(const struct run *r) { return position_compare(r->at, run_end(r)) 
 
 /* --- moving ---------------------------------------------------------------------------------- */
 
-enum st frame_restore(struct run *r, struct frame *f, int span, int done, int target,
-                      struct progress *p, struct err *e)
-{
-    int s = segment_of(r, done ? done - 1 : 0);
-    const float *saved = NULL;
-    while (s > 0 && !(saved = checkpoint_find(r, span, s)))
-        s--;
-    frame_clear(r, f);
-    f->span = span;
-    f->segment = s;
-    enum st st;
-    for (int c = 0; saved && c < r->segments[s].n_carry; c++) {
-        int v = r->segments[s].carry[c];
-        if ((st = frame_hold(r, f, v, e)))
-            return st;
-        struct shape shape = value_shape(r, span, v);
-        size_t n = (size_t)shape_count(&shape);
-        memcpy(f->data[v], saved, n * sizeof *saved);
-        saved += n;
-    }
-    for (int i = r->segments[s].first; i < done; i++) {
-        if (!progress_tick(p, "recompute", i, done))
-            return st_fail(e, ST_CANCELLED, "interrupted");
-        frame_enter(r, f, i);
-        if ((st = execute_node(r, f, i, target, e)))
-            return st;
-    }
-    return ST_OK;
-}
-
 /* Execute the node at the position, and those after it that go with it on the way to `to`. */
 static enum st advance(struct run *r, struct position to, struct err *e)
 {

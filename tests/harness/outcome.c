@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/harness/outcome.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,4 +64,33 @@ struct position random_position(const struct run *r, struct position last, uint6
     struct position p = { (int)(unit_random(seed) % (uint64_t)run_n_spans(r)),
                           (int)(unit_random(seed) % (uint64_t)(nodes + 1)) };
     return position_compare(p, last) > 0 ? last : p;
+}
+
+struct alarm {
+    volatile sig_atomic_t cancel;
+    atomic_bool quit;
+};
+
+static void *ring(void *data)
+{
+    struct alarm *a = data;
+    while (!atomic_load(&a->quit))
+        a->cancel = 1;
+    return NULL;
+}
+
+void run_under_alarm(struct run *r, int most)
+{
+    struct err e = ERR_INIT;
+    struct alarm a = { 0 };
+    struct progress p = { NULL, &a.cancel, NULL };
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, ring, &a), 0);
+    for (int i = 0; i < most && !run_done(r); i++) {
+        a.cancel = 0;
+        const enum st st = run_forward(r, run_end(r), &p, NULL, &e);
+        assert_true(st == ST_OK || st == ST_CANCELLED);
+    }
+    atomic_store(&a.quit, true);
+    pthread_join(thread, NULL);
 }

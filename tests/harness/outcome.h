@@ -23,6 +23,10 @@ void assert_same(const float *a, const float *b, int64_t n, const char *what, in
 /* Finishes and frees r; compares with want. */
 void assert_outcome(struct run *r, struct outcome want, const char *what, int64_t item);
 
+/* Goes on until the run is done, or `most` times, while another thread interrupts it all the
+ * time. */
+void run_under_alarm(struct run *r, int most);
+
 /* Up to `last`. */
 struct position random_position(const struct run *r, struct position last, uint64_t *seed);
 

@@ -3,8 +3,6 @@
 #include "tests/harness/unit.h"
 
 #include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,24 +85,10 @@ static void cancelled_reads(void **state)
     model_free(m);
 }
 
-struct alarm {
-    volatile sig_atomic_t cancel;
-    atomic_bool quit;
-};
-
-static void *ring(void *data)
-{
-    struct alarm *a = data;
-    while (!atomic_load(&a->quit))
-        a->cancel = 1;
-    return NULL;
-}
-
 /* Cancelled in the middle of nodes, wherever the other thread strikes. */
 static void cancelled_anywhere(void **state)
 {
     (void)state;
-    struct err e = ERR_INIT;
     struct model *m = open_file(1);
     int32_t ids[TOKENS];
     make_ids(12, ids);
@@ -112,23 +96,11 @@ static void cancelled_anywhere(void **state)
     struct pool *pool = pool_new(2);
     struct run_options o = { .pool = pool };
     struct run *r = models_run(m, &o, ids, TOKENS);
-    struct alarm a = { 0 };
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, ring, &a), 0);
-    struct progress p = { NULL, &a.cancel, NULL };
-    for (int i = 0; i < 2000 && !run_done(r); i++) {
-        a.cancel = 0;
-        enum st st = run_forward(r, run_end(r), &p, NULL, &e);
-        assert_true(st == ST_OK || st == ST_CANCELLED);
-    }
-    atomic_store(&a.quit, true);
-    pthread_join(thread, NULL);
+    run_under_alarm(r, 2000);
     assert_outcome(r, want, "alarm", 0);
     pool_free(pool);
     outcome_free(want);
     model_free(m);
 }
-
-/* --- transforms ------------------------------------------------------------------------------ */
 
 UNIT_MAIN(CASE(cancelled_runs_go_on), CASE(cancelled_reads), CASE(cancelled_anywhere))

@@ -2,8 +2,6 @@
 /* Products of the same activations that a run makes as one: nobody can tell. */
 #include "tests/harness/unit.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "kernels/pool.h"
@@ -133,43 +131,19 @@ static void stops_are_where_they_were(void **state)
     model_free(m);
 }
 
-struct alarm {
-    volatile sig_atomic_t cancel;
-    atomic_bool quit;
-};
-
-static void *ring(void *data)
-{
-    struct alarm *a = data;
-    while (!atomic_load(&a->quit))
-        a->cancel = 1;
-    return NULL;
-}
-
 /* Wherever the other thread strikes, many times. */
 static void cancelled_in_the_middle(void **state)
 {
     (void)state;
-    struct err e = ERR_INIT;
     int32_t ids[TOKENS];
     struct model *m = codes(ids);
     struct outcome want = watched(m, ids, NULL);
     struct pool *pool = pool_new(2);
-    struct alarm a = { 0 };
-    struct progress p = { NULL, &a.cancel, NULL };
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, ring, &a), 0);
     for (int k = 0; k < 50; k++) {
         struct run *r = few_at_a_time(m, ids, pool);
-        for (int i = 0; i < 1000 && !run_done(r); i++) {
-            a.cancel = 0;
-            const enum st st = run_forward(r, run_end(r), &p, NULL, &e);
-            assert_true(st == ST_OK || st == ST_CANCELLED);
-        }
+        run_under_alarm(r, 1000);
         assert_outcome(r, want, "alarm", k);
     }
-    atomic_store(&a.quit, true);
-    pthread_join(thread, NULL);
     pool_free(pool);
     outcome_free(want);
     model_free(m);
