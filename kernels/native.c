@@ -43,7 +43,7 @@ void native_acts_init(struct native_acts *a, const struct native_format *f, int6
 {
     const int block = f->act == NATIVE_Q8_K ? 256 : 32;
     /* Rows a power of two apart would share cache sets: one block more. */
-    const int64_t stride = pool_chunks(cols, NATIVE_SLACK) * NATIVE_SLACK + block;
+    const int64_t stride = pool_chunks(cols, NATIVE_STEP) * NATIVE_STEP + block;
     *a = (struct native_acts){ .tokens = tokens, .cols = cols, .stride = stride, .block = block };
     const size_t n = (size_t)(tokens * a->stride + NATIVE_SLACK);
     a->code = x_scratch(n);

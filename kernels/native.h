@@ -99,7 +99,8 @@ typedef void native_unpack(const uint8_t *src, int64_t n, const struct native_ro
 enum {
     NATIVE_ROWS = 16,   /* rows of a panel */
     NATIVE_COLS = 1024, /* columns taken apart at a time */
-    NATIVE_SLACK = 512  /* columns that may be read beyond the last, and the step of rows */
+    NATIVE_STEP = 512,  /* of columns between activations of tokens */
+    NATIVE_SLACK = 2048 /* columns that may be read beyond the last */
 };
 
 /* Weight rows as they lie in memory: row r begins at data + r * row_bytes. */
@@ -192,7 +193,7 @@ struct native_ops {
     /* How many of so many tokens panel should take at once; 0: many takes them. NULL: all. */
     int (*few)(const struct native_format *f, int64_t tokens);
     /* The codes of token t brought into the order in which panel wants those of so few tokens, in
-     * place; stride has room for a multiple of NATIVE_SLACK columns. NULL: they stay as they are.
+     * place; stride has room for a multiple of NATIVE_STEP columns. NULL: they stay as they are.
      */
     void (*order)(const struct native_format *f, const struct native_acts *x, int64_t t);
 };

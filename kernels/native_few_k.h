@@ -110,50 +110,11 @@ INLINE void k4_head(const uint8_t *p, size_t stride, struct few_super *s)
     four_minima(high_nibbles(v[3]) | (I(srli_epi32)(v[2], 2) & two), s->min + 2);
 }
 
-/* Without VNNI, one token: isum + the units of the low and of the high nibbles of 32 bytes at q,
- * whose activations begin at x and at x + 32. Both are summed while the bytes are in registers, 16
- * columns at a time, which fit 16 bits, so that a product by the scale adds pairs as well. Fifth
- * bits, if there are any, are at 0 and 1 of `fifth`. */
-INLINE ints nibble_units(ints isum, const uint8_t *q, size_t stride, const int8_t *x,
-                         const ints *scale, const ints *fifth)
-{
-    const ints bit = I(set1_epi8)(16);
-    const ints low_scale = scale[0] | I(slli_epi32)(scale[0], 16);
-    const ints high_scale = scale[1] | I(slli_epi32)(scale[1], 16);
-    UNROLL for (int h = 0; h < 2; h++, x += 16)
-    {
-        ints v[4], low = ints_zero(), high = ints_zero();
-        turn_rows(q + 16 * h, stride, v);
-        UNROLL for (int k = 0; k < 4; k++)
-        {
-            ints a = low_nibbles(v[k]), b = high_nibbles(v[k]);
-            if (fifth) {
-                a |= I(slli_epi32)(fifth[4 * h + k], 4) & bit;
-                b |= I(slli_epi32)(fifth[4 * h + k], 3) & bit;
-            }
-            low = I(add_epi16)(low, I(maddubs_epi16)(a, four_bytes(x + 4 * k)));
-            high = I(add_epi16)(high, I(maddubs_epi16)(b, four_bytes(x + 32 + 4 * k)));
-        }
-        isum = I(add_epi32)(isum, I(madd_epi16)(low, low_scale));
-        isum = I(add_epi32)(isum, I(madd_epi16)(high, high_scale));
-    }
-    return isum;
-}
-
-INLINE bool by_nibbles(const struct native_acts *x) { return WIDTH == 8 && x->tokens == 1; }
-
 INLINE void q4_k_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,
                        const struct native_acts *x, int64_t c, const struct few_super *s,
                        ints *isum)
 {
     ints q[8];
-    for (int u = 0; by_nibbles(x) && u < 8; u += 2) {
-        ask_ahead(w, 36);
-        *isum = nibble_units(*isum, p + 16 + 16 * u, w->stride, x->code + c + 32 * u,
-                             s->scale + u, NULL);
-    }
-    if (by_nibbles(x))
-        return;
     turn_two(p + 16, w->stride, q);
     for (int u = 0; u < 8; u += 2) {
         ints code[8];
@@ -174,14 +135,6 @@ INLINE void q5_k_units(const struct native_format *f, const uint8_t *p, struct f
     const ints fifth = I(set1_epi8)(16);
     ints high[8], q[8];
     turn_two(p + 16, w->stride, high);
-    for (int u = 0; by_nibbles(x) && u < 8; u += 2) {
-        ask_ahead(w, 44);
-        *isum = nibble_units(*isum, p + 48 + 16 * u, w->stride, x->code + c + 32 * u,
-                             s->scale + u, high);
-        UNROLL for (int k = 0; k < 8; k++) high[k] = I(srli_epi32)(high[k], 2);
-    }
-    if (by_nibbles(x))
-        return;
     turn_two(p + 48, w->stride, q);
     for (int u = 0; u < 8; u += 2) {
         ints code[8];

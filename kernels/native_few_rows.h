@@ -9,7 +9,10 @@
 
 #ifdef __AVX2__
 
-enum { FEW_TOKENS = 64 };
+enum {
+    FEW_TOKENS = 64,
+    ABREAST = WIDTH == 16 ? 4 : 2 /* tokens that are multiplied side by side */
+};
 
 /* WIDTH rows in memory: row r at p + r * stride. Bytes from `ahead` on are asked for early. */
 struct few_rows {
@@ -138,6 +141,34 @@ INLINE ints dot_four(ints acc, ints code, const int8_t *x)
 }
 #endif
 
+#ifndef __AVX512VNNI__
+/* Codes times activations, pairs of products added up in 16 bits. */
+INLINE ints dot_pairs(const struct native_format *f, ints code, ints x)
+{
+    return signed_codes(f) ? _mm256_maddubs_epi16(_mm256_abs_epi8(code), _mm256_sign_epi8(x, code))
+                           : _mm256_maddubs_epi16(code, x);
+}
+
+/* acc[t] + n vectors of codes times the activations of some tokens, `stride` apart: the same four
+ * bytes for all lanes, `step` 4, or four for each lane, 32. As many products are added in 16 bits
+ * as the largest code allows. */
+INLINE void dot_codes(const struct native_format *f, int tokens, ints *acc, const ints *code, int n,
+                      const int8_t *x, int64_t stride, int step)
+{
+    const int fit = f->top > 63 ? 1 : f->top > 31 ? 2 : f->top > 15 ? 4 : 8;
+    ints sum[ABREAST];
+    UNROLL for (int k = 0; k < n; k++)
+        UNROLL for (int t = 0; t < tokens; t++)
+        {
+            const int8_t *a = x + t * stride + k * step;
+            const ints pairs = dot_pairs(f, code[k], step == 4 ? four_bytes(a) : ints_load(a));
+            sum[t] = k % fit ? _mm256_add_epi16(sum[t], pairs) : pairs;
+            if (k % fit == fit - 1 || k == n - 1)
+                acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(sum[t], _mm256_set1_epi16(1)));
+        }
+}
+#endif
+
 /* acc + codes of 4 n columns times activations. */
 INLINE ints few_dot(const struct native_format *f, ints acc, const ints *code, int n,
                     const int8_t *x)
@@ -152,19 +183,7 @@ INLINE ints few_dot(const struct native_format *f, ints acc, const ints *code, i
     }
     return _mm512_add_epi32(acc, other);
 #else
-    /* Pairs of products fit 16 bits; as many are added there as the largest code allows. */
-    const int fit = f->top > 63 ? 1 : f->top > 31 ? 2 : f->top > 15 ? 4 : 8;
-    const ints ones = _mm256_set1_epi16(1);
-    for (int k = 0; k < n; k += fit) {
-        ints sum = ints_zero();
-        for (int i = k; i < k + fit && i < n; i++) {
-            const ints a = four_bytes(x + 4 * i);
-            sum = _mm256_add_epi16(sum, signed_codes(f) ? _mm256_maddubs_epi16(
-                                            _mm256_abs_epi8(code[i]), _mm256_sign_epi8(a, code[i]))
-                                                        : _mm256_maddubs_epi16(code[i], a));
-        }
-        acc = _mm256_add_epi32(acc, _mm256_madd_epi16(sum, ones));
-    }
+    dot_codes(f, 1, &acc, code, n, x, 0, 4);
     return acc;
 #endif
 }
@@ -180,13 +199,13 @@ INLINE void few_dots(const struct native_format *f, int tokens, ints *acc, const
                 acc[t] = dot_four(acc[t], code[k], x + t * stride + 4 * k);
         return;
     }
+    acc[0] = few_dot(f, acc[0], code, n, x);
+#else
+    dot_codes(f, tokens, acc, code, n, x, stride, 4);
 #endif
-    UNROLL for (int t = 0; t < tokens; t++)
-        acc[t] = few_dot(f, acc[t], code, n, x + t * stride);
 }
 
 /* Call with(tokens, first) for all tokens of x, `most` (2 or ABREAST) at a time. */
-enum { ABREAST = WIDTH == 16 ? 4 : 2 };
 #define FEW_AT_A_TIME(x, most, with) \
     do { \
         int64_t few_t = 0; \

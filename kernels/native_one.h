@@ -39,7 +39,18 @@ static const struct one_kernel one_kernels[NATIVE__COUNT] = {
     [NATIVE_iq4_xs] = { one_iq4_xs, order_units, 2, 512, PAIRS_COLS },
 };
 #else
-static const struct one_kernel one_kernels[NATIVE__COUNT] = { { .step = 1 } };
+#include "kernels/native_one_lanes.h"
+#include "kernels/native_one_super.h"
+
+static const struct one_kernel one_kernels[NATIVE__COUNT] = {
+    [NATIVE_q4_0] = { one_q4_0, order_blocks, 2, ONE_STEP, 32 * ONE_TERMS },
+    [NATIVE_q8_0] = { one_q8_0, order_blocks, 2, ONE_STEP, 32 * ONE_TERMS },
+    [NATIVE_iq4_nl] = { one_iq4_nl, order_blocks, 2, ONE_STEP, 32 * ONE_TERMS },
+    [NATIVE_q4_k] = { one_q4_k, NULL, 2, 256, 256 * ONE_TERMS },
+    [NATIVE_q5_k] = { one_q5_k, NULL, 2, 256, 256 * ONE_TERMS },
+    [NATIVE_q6_k] = { one_q6_k, NULL, 2, 256, 256 * ONE_TERMS },
+    [NATIVE_iq4_xs] = { one_iq4_xs, NULL, 2, 256, 256 * ONE_TERMS },
+};
 #endif
 
 /* The kernel for so few tokens, if there is one and rows of so many columns fill its steps by eight

@@ -208,7 +208,7 @@ static struct native_acts draw_acts(struct trial *t, const struct native_format 
                                     int64_t cols, bool odd)
 {
     const int block = block_of(f);
-    const int64_t room = tokens > 2 ? cols : pool_chunks(cols, NATIVE_SLACK) * NATIVE_SLACK;
+    const int64_t room = tokens > 2 ? cols : pool_chunks(cols, NATIVE_STEP) * NATIVE_STEP;
     const int64_t stride = room + block * draw_int(t, 0, 2), n = tokens * stride + NATIVE_SLACK;
     GUARD(t, int8_t, code, n, GUARD_IN);
     GUARD(t, float, d, n / block, GUARD_IN);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* One token in native mode at AVX2, and two: super-blocks of 256 columns. Codes lie along the row,
+ * 32 in a vector, since their integer sums are exact in any order; scales, minima and terms are
+ * those of WIDTH super-blocks side by side. Included by native_one.h; the layouts of the blocks are
+ * told in codec_k.c and codec_iq.c. */
+#ifndef QDB_KERNELS_NATIVE_ONE_SUPER_H
+#define QDB_KERNELS_NATIVE_ONE_SUPER_H
+
+#include "kernels/native_few_k.h"
+#include "kernels/native_one_rows.h"
+#include "kernels/native_super.h"
+
+#if defined __AVX2__ && !defined __AVX512VNNI__
+
+enum { HEAD = 18 /* bytes in which all lies that is not codes */ };
+
+/* What is told of WIDTH super-blocks whose heads are `stride` apart: to s, and scales as words, of
+ * one super-block after the other. */
+typedef void one_heads(const uint8_t *head, size_t stride, struct few_super *s, int16_t *scale);
+
+/* Codes 32 v .. 32 v + 31 of the super-block at p. */
+typedef ints one_take(const uint8_t *p, int v);
+
+/* The scales of 8 units, a dword in each lane. */
+INLINE void put_scales(const ints *scale, int16_t *to)
+{
+    ints v[4];
+    UNROLL for (int k = 0; k < 4; k++) v[k] = _mm256_blend_epi16(
+        scale[2 * k], _mm256_slli_epi32(scale[2 * k + 1], 16), 0xaa);
+    turn_dwords(v);
+    UNROLL for (int k = 0; k < 4; k++)
+    {
+        _mm_storeu_si128((__m128i *)(to + 8 * k), _mm256_castsi256_si128(v[k]));
+        _mm_storeu_si128((__m128i *)(to + 8 * k + 32), _mm256_extracti128_si256(v[k], 1));
+    }
+}
+
+INLINE void k4_heads(const uint8_t *head, size_t stride, struct few_super *s, int16_t *scale)
+{
+    k4_head(head, stride, s);
+    put_scales(s->scale, scale);
+}
+
+INLINE void iq4_xs_heads(const uint8_t *head, size_t stride, struct few_super *s, int16_t *scale)
+{
+    iq4_xs_head(head, stride, s);
+    put_scales(s->scale, scale);
+}
+
+INLINE void q6_k_heads(const uint8_t *head, size_t stride, struct few_super *s, int16_t *scale)
+{
+    s->d = halves_at(head + 16, stride);
+    EACH_LANE ints_store(scale + 16 * r, _mm256_cvtepi8_epi16(_mm_loadu_si128(
+                                             (const __m128i *)(head + (size_t)r * stride))));
+}
+
+INLINE ints take_q4_k(const uint8_t *p, int v)
+{
+    const ints q = ints_load(p + 16 + v / 2 * 32);
+    return v % 2 ? high_nibbles(q) : low_nibbles(q);
+}
+
+INLINE ints take_q5_k(const uint8_t *p, int v)
+{
+    const ints q = ints_load(p + 48 + v / 2 * 32), fifth = ints_load(p + 16);
+    const ints bit = v < 4 ? I(slli_epi16)(fifth, 4 - v) : I(srli_epi16)(fifth, v - 4);
+    return (v % 2 ? high_nibbles(q) : low_nibbles(q)) | (bit & I(set1_epi8)(16));
+}
+
+INLINE ints take_q6_k(const uint8_t *p, int v)
+{
+    const ints q = ints_load(p + v / 4 * 64 + v % 2 * 32), two = ints_load(p + 128 + v / 4 * 32);
+    const int at = v % 4 * 2;
+    const ints high = at < 4 ? I(slli_epi16)(two, 4 - at) : I(srli_epi16)(two, at - 4);
+    return (v % 4 > 1 ? high_nibbles(q) : low_nibbles(q)) | (high & I(set1_epi8)(48));
+}
+
+INLINE ints take_iq4_xs(const uint8_t *p, int v)
+{
+    const ints q = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(p + 8 + 16 * v)));
+    ints code = low_nibbles(_mm256_srlv_epi32(q, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4)));
+    look_up(&code, 1);
+    return code;
+}
+
+/* The sums of the lanes of v[r], in lane r. */
+INLINE ints sums_of_lanes(const ints v[WIDTH])
+{
+    const ints a = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+    const ints b = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
+    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
+                            _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+/* Sums of min * xsum of WIDTH super-blocks of 8 units, in lanes. */
+INLINE ints sums_of_minima(const ints min[4], const int16_t *xsum)
+{
+    ints v[4], msum = ints_zero();
+    turn_rows((const uint8_t *)xsum, 8 * sizeof *xsum, v);
+    UNROLL for (int k = 0; k < 4; k++) msum = _mm256_add_epi32(msum,
+                                                               _mm256_madd_epi16(min[k], v[k]));
+    return msum;
+}
+
+/* What begins the sum of a super-block: -zero times its scales and sums of activations. */
+INLINE ints sum_of_zeros(const struct native_format *f, const int16_t *scale, const int16_t *xsum)
+{
+    return f->zero && !signed_codes(f) ? unit_products(f->unit, scale, -f->zero, xsum)
+                                       : ints_zero();
+}
+
+/* dot[t][i]: in lanes, the integer sum of super-block i of those at p, which is number g of a row,
+ * with token t. */
+INLINE void super_dot(const struct native_format *f, one_take *take, const uint8_t *p, int i,
+                      const int16_t *scale, int tokens, const struct native_acts *x, int64_t g,
+                      ints dot[][WIDTH])
+{
+    const int units = 256 / f->unit;
+    ints sum[ONE_TOKENS];
+    scale += i * units;
+    UNROLL for (int t = 0; t < tokens; t++) sum[t] = sum_of_zeros(
+        f, scale, x->sum + (t * (x->stride / 256) + g) * units);
+    UNROLL for (int v = 0; v < 8; v++)
+    {
+        const ints code = take(p, v);
+        const ints words = spread_scales(f->unit, scale + 32 * v / f->unit);
+        const int8_t *a = x->code + 256 * g + 32 * v;
+        UNROLL for (int t = 0; t < tokens; t++, a += x->stride) sum[t] = _mm256_add_epi32(
+            sum[t], _mm256_madd_epi16(dot_pairs(f, code, ints_load(a)), words));
+    }
+    UNROLL for (int t = 0; t < tokens; t++) dot[t][i] = sum[t];
+}
+
+/* Super-blocks of `bytes`, of which HEAD bytes from `head` on are what `heads` looks at. */
+INLINE void terms_of_supers(const struct native_format *f, one_heads *heads, int head,
+                            one_take *take, size_t bytes, const uint8_t *p, int n, int tokens,
+                            const struct native_acts *x, int64_t g, floats *term)
+{
+    int16_t scale[WIDTH * 16];
+    uint8_t some[WIDTH * HEAD];
+    ints dot[ONE_TOKENS][WIDTH];
+    struct few_super s;
+    if (n < WIDTH) {
+        memset(some, 0, sizeof some);
+        for (int i = 0; i < n; i++)
+            memcpy(some + i * HEAD, p + (size_t)i * bytes + head, HEAD);
+        heads(some, HEAD, &s, scale);
+    } else {
+        heads(p + head, bytes, &s, scale);
+    }
+    for (int i = 0; i < n; i++, p += bytes) {
+        ask(p, (int)bytes);
+        super_dot(f, take, p, i, scale, tokens, x, g + i, dot);
+    }
+    UNROLL for (int t = 0; t < tokens; t++, g += x->stride / 256)
+    {
+        const floats dx = _mm256_loadu_ps(x->d + g);
+        const floats isum = _mm256_cvtepi32_ps(sums_of_lanes(dot[t]));
+        term[t] = _mm256_mul_ps(isum, _mm256_mul_ps(s.d, dx));
+        if (f->mins) {
+            const ints msum = sums_of_minima(s.min, x->sum + 8 * g);
+            term[t] = _mm256_sub_ps(term[t], _mm256_mul_ps(_mm256_cvtepi32_ps(msum),
+                                                           _mm256_mul_ps(s.m, dx)));
+        }
+    }
+}
+
+#define ONE_SUPERS(name, heads, head, bytes) \
+    ONE_ROWS(name, 256, bytes, \
+             terms_of_supers(f, heads, head, take_##name, bytes, p, n, tokens, x, g, term))
+ONE_SUPERS(q4_k, k4_heads, 0, 144)
+ONE_SUPERS(q5_k, k4_heads, 0, 176)
+ONE_SUPERS(q6_k, q6_k_heads, 192, 210)
+ONE_SUPERS(iq4_xs, iq4_xs_heads, 0, 136)
+
+#endif
+#endif
