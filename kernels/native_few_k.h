@@ -234,10 +234,15 @@ INLINE void iq4_xs_units(const struct native_format *f, const uint8_t *p, struct
     }
 }
 
+INLINE void tq2_0_scales(const uint8_t *p, size_t stride, struct few_super *s)
+{
+    s->d = halves_at(p, stride);
+    UNROLL for (int u = 0; u < 8; u++) s->scale[u] = ints_of(1);
+}
+
 INLINE void tq2_0_head(const uint8_t *p, size_t stride, struct few_super *s)
 {
-    s->d = halves_at(p + 64, stride);
-    UNROLL for (int u = 0; u < 8; u++) s->scale[u] = ints_of(1);
+    tq2_0_scales(p + 64, stride, s);
 }
 
 INLINE void tq2_0_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,
@@ -293,11 +298,11 @@ INLINE void q2_k_units(const struct native_format *f, const uint8_t *p, struct f
 }
 
 /* Four scales side by side: nibbles, and two bits more from one of three dwords. */
-INLINE void q3_k_head(const uint8_t *p, size_t stride, struct few_super *s)
+INLINE void q3_k_scales(const uint8_t *p, size_t stride, struct few_super *s)
 {
-    const ints a = dwords_at(p + 96, stride), b = dwords_at(p + 100, stride);
-    const ints two = dwords_at(p + 104, stride);
-    s->d = halves_at(p + 108, stride);
+    const ints a = dwords_at(p, stride), b = dwords_at(p + 4, stride);
+    const ints two = dwords_at(p + 8, stride);
+    s->d = halves_at(p + 12, stride);
     UNROLL for (int k = 0; k < 4; k++)
     {
         const ints from = k & 1 ? b : a, low = k & 2 ? high_nibbles(from) : low_nibbles(from);
@@ -306,6 +311,11 @@ INLINE void q3_k_head(const uint8_t *p, size_t stride, struct few_super *s)
         UNROLL for (int i = 0; i < 4; i++)
             s->scale[4 * k + i] = I(sub_epi32)(s->scale[4 * k + i], ints_of(32));
     }
+}
+
+INLINE void q3_k_head(const uint8_t *p, size_t stride, struct few_super *s)
+{
+    q3_k_scales(p + 96, stride, s);
 }
 
 INLINE void q3_k_units(const struct native_format *f, const uint8_t *p, struct few_rows *w,

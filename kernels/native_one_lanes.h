@@ -38,10 +38,10 @@ INLINE floats halves_along(const uint8_t *p, int bytes)
     return _mm256_cvtph_ps(_mm_blend_epi16(v[0], v[4], 0xf0));
 }
 
-/* Blocks of `bytes`, at most 34, which begin with the half d. */
-INLINE void terms_of_blocks(const struct native_format *f, few_take *take, int bytes,
-                            const uint8_t *p, int n, int tokens, const struct native_acts *x,
-                            int64_t b, floats *term)
+/* Blocks of `bytes`, at most 34, which begin with the half d or not. */
+INLINE void terms_of_blocks(const struct native_format *f, few_take *take, bool half_first,
+                            int bytes, const uint8_t *p, int n, int tokens,
+                            const struct native_acts *x, int64_t b, floats *term)
 {
     uint8_t some[WIDTH * 34];
     struct few_block w;
@@ -50,7 +50,8 @@ INLINE void terms_of_blocks(const struct native_format *f, few_take *take, int b
     else
         ask(p, WIDTH * bytes);
     take(p, (size_t)bytes, &w);
-    w.d = halves_along(p, bytes);
+    if (half_first)
+        w.d = halves_along(p, bytes);
     ints isum[ONE_TOKENS];
     UNROLL for (int t = 0; t < tokens; t++) isum[t]
         = signed_codes(f) ? ints_zero() : ints_load(x->start + b + t * (x->stride / 32));
@@ -59,12 +60,13 @@ INLINE void terms_of_blocks(const struct native_format *f, few_take *take, int b
         _mm256_cvtepi32_ps(isum[t]), _mm256_mul_ps(w.d, _mm256_loadu_ps(x->d + b)));
 }
 
-#define ONE_BLOCKS(name, bytes) \
+#define ONE_BLOCKS(name, bytes, half_first) \
     ONE_ROWS(name, 32, bytes, \
-             terms_of_blocks(f, take_block_##name, bytes, p, n, tokens, x, g, term))
-ONE_BLOCKS(q4_0, 18)
-ONE_BLOCKS(q8_0, 34)
-ONE_BLOCKS(iq4_nl, 18)
+             terms_of_blocks(f, take_block_##name, half_first, bytes, p, n, tokens, x, g, term))
+ONE_BLOCKS(q4_0, 18, true)
+ONE_BLOCKS(q8_0, 34, true)
+ONE_BLOCKS(mxfp4, 17, false)
+ONE_BLOCKS(iq4_nl, 18, true)
 
 #endif
 #endif
