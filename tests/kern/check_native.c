@@ -362,11 +362,15 @@ static void expect_products(struct trial *t, const struct products *p, const flo
 void check_native_panel(struct trial *t)
 {
     static const int64_t token_counts[] = { 1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, -1 };
-    /* Few tokens look at the heads of 8 super-blocks at a time: two trials have more. */
-    const bool heads = t->number % 30 == 6;
-    const int64_t tokens = heads ? 1 + t->number / 30 % 2 : draw_of(t, token_counts);
+    /* Few tokens look at the heads of 8 super-blocks at a time: two trials have more. In two others
+     * rows are wider than those whose terms are kept. */
+    const bool heads = t->number % 30 == 6, wide = t->number % 30 == 7;
+    const int64_t tokens = heads || wide ? 1 + t->number / 30 % 2 : draw_of(t, token_counts);
     const int64_t most = draw_int(t, 0, 3) ? 900 : 2 * NATIVE_COLS + 600;
-    const int64_t cols = heads ? 256 * draw_int(t, 9, 17) : draw_cols(t, tokens, most);
+    const int64_t block = format_info(format_of(native_name(t->variant)))->block;
+    const int64_t cols = heads  ? 256 * draw_int(t, 9, 17)
+                         : wide ? block * draw_int(t, 513, 520)
+                                : draw_cols(t, tokens, most);
     const struct products p = draw_products(t, tokens, NATIVE_ROWS, cols);
     const struct native_ops *ops = t->level->native;
     struct native_acts x = p.x;
