@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Native mode for one token, and for two: one row after the other, so that a thread reads memory in
- * one stream. The CPU fetches such a stream by itself, besides what it is asked for; every line
- * that is asked for keeps one of the few places of the first-level cache. Codes lie along the row;
- * their integer sums are added across lanes, terms as docs/modes.md says. Included by native_few.h.
+/* Native mode for one token, and for two or four: one row after the other, so that a thread reads
+ * memory in one stream. The CPU fetches such a stream by itself, besides what it is asked for;
+ * every line that is asked for keeps one of the few places of the first-level cache. Codes lie
+ * along the row; their integer sums are added across lanes, terms as docs/modes.md says.
+ * Included by native_few.h.
  */
 #ifndef QDB_KERNELS_NATIVE_ONE_H
 #define QDB_KERNELS_NATIVE_ONE_H
@@ -22,7 +23,7 @@ struct one_kernel {
     int tokens, step, cols; /* for at most so many; rows are filled up to a multiple of step */
 };
 
-enum { ONE_TOKENS = 2 };
+enum { ONE_TOKENS = WIDTH == 16 ? 2 : 4 };
 
 #ifdef __AVX512VNNI__
 #include "kernels/native_one_blocks.h"
@@ -47,13 +48,13 @@ static const struct one_kernel one_kernels[NATIVE__COUNT] = {
     [NATIVE_q8_0] = { one_q8_0, order_blocks, 2, ONE_STEP, 32 * ONE_TERMS },
     [NATIVE_mxfp4] = { one_mxfp4, order_blocks, 2, ONE_STEP, 32 * ONE_TERMS },
     [NATIVE_iq4_nl] = { one_iq4_nl, order_blocks, 2, ONE_STEP, 32 * ONE_TERMS },
-    [NATIVE_q2_k] = { one_q2_k, NULL, 2, 256, 256 * ONE_TERMS },
-    [NATIVE_q3_k] = { one_q3_k, NULL, 2, 256, 256 * ONE_TERMS },
-    [NATIVE_tq2_0] = { one_tq2_0, NULL, 2, 256, 256 * ONE_TERMS },
-    [NATIVE_q4_k] = { one_q4_k, NULL, 2, 256, 256 * ONE_TERMS },
-    [NATIVE_q5_k] = { one_q5_k, NULL, 2, 256, 256 * ONE_TERMS },
-    [NATIVE_q6_k] = { one_q6_k, NULL, 2, 256, 256 * ONE_TERMS },
-    [NATIVE_iq4_xs] = { one_iq4_xs, NULL, 2, 256, 256 * ONE_TERMS },
+    [NATIVE_q2_k] = { one_q2_k, NULL, 4, 256, 256 * ONE_TERMS },
+    [NATIVE_q3_k] = { one_q3_k, NULL, 4, 256, 256 * ONE_TERMS },
+    [NATIVE_tq2_0] = { one_tq2_0, NULL, 4, 256, 256 * ONE_TERMS },
+    [NATIVE_q4_k] = { one_q4_k, NULL, 4, 256, 256 * ONE_TERMS },
+    [NATIVE_q5_k] = { one_q5_k, NULL, 4, 256, 256 * ONE_TERMS },
+    [NATIVE_q6_k] = { one_q6_k, NULL, 4, 256, 256 * ONE_TERMS },
+    [NATIVE_iq4_xs] = { one_iq4_xs, NULL, 4, 256, 256 * ONE_TERMS },
 };
 #endif
 

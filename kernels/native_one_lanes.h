@@ -61,7 +61,7 @@ INLINE void terms_of_blocks(const struct native_format *f, few_take *take, bool 
 }
 
 #define ONE_BLOCKS(name, bytes, half_first) \
-    ONE_ROWS(name, 32, bytes, \
+    ONE_ROWS(name, 2, 32, bytes, \
              terms_of_blocks(f, take_block_##name, half_first, bytes, p, n, tokens, x, g, term))
 ONE_BLOCKS(q4_0, 18, true)
 ONE_BLOCKS(q8_0, 34, true)

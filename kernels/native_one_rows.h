@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One token in native mode at AVX2, and two: what all formats share. Included by native_one.h. */
+/* One token in native mode at AVX2, and a few: what all formats share. Included by native_one.h. */
 #ifndef QDB_KERNELS_NATIVE_ONE_ROWS_H
 #define QDB_KERNELS_NATIVE_ONE_ROWS_H
 
@@ -65,8 +65,9 @@ INLINE void one_rows(one_terms *terms, int cols, int bytes, int tokens,
     }
 }
 
-/* The kernel of a format; terms: an expression of what one_terms is given. */
-#define ONE_ROWS(name, cols, bytes, terms) \
+/* The kernel of a format for at most 2 or 4 tokens; terms: an expression of what one_terms is
+ * given. */
+#define ONE_ROWS(name, most, cols, bytes, terms) \
     INLINE void one_terms_##name(const uint8_t *p, int n, int tokens, const struct native_acts *x, \
                                  int64_t g, floats *term) \
     { \
@@ -78,8 +79,12 @@ INLINE void one_rows(one_terms *terms, int cols, int bytes, int tokens,
     { \
         if (x->tokens == 1) \
             one_rows(one_terms_##name, cols, bytes, 1, w, x, y, stride); \
-        else \
+        else if (x->tokens == 2) \
             one_rows(one_terms_##name, cols, bytes, 2, w, x, y, stride); \
+        else if ((most) == 4 && x->tokens == 3) \
+            one_rows(one_terms_##name, cols, bytes, 3, w, x, y, stride); \
+        else if ((most) == 4) \
+            one_rows(one_terms_##name, cols, bytes, 4, w, x, y, stride); \
     }
 
 #endif

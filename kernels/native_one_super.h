@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* One token in native mode at AVX2, and two: super-blocks of 256 columns. Codes lie along the row,
- * 32 in a vector, since their integer sums are exact in any order; scales, minima and terms are
- * those of WIDTH super-blocks side by side. Included by native_one.h; the layouts of the blocks are
- * told in codec_k.c and codec_iq.c. */
+/* One token in native mode at AVX2, and a few: super-blocks of 256 columns. Codes lie along the
+ * row, 32 in a vector, since their integer sums are exact in any order; scales, minima and
+ * terms are those of WIDTH super-blocks side by side. Included by native_one.h; the layouts of
+ * the blocks are told in codec_k.c and codec_iq.c. */
 #ifndef QDB_KERNELS_NATIVE_ONE_SUPER_H
 #define QDB_KERNELS_NATIVE_ONE_SUPER_H
 
@@ -193,7 +193,7 @@ INLINE void terms_of_supers(const struct native_format *f, one_heads *heads, int
 }
 
 #define ONE_SUPERS(name, heads, head, size, bytes) \
-    ONE_ROWS(name, 256, bytes, \
+    ONE_ROWS(name, 4, 256, bytes, \
              terms_of_supers(f, heads, head, size, take_##name, bytes, p, n, tokens, x, g, term))
 ONE_SUPERS(q2_k, q2_k_heads, 0, 84, 84)
 ONE_SUPERS(q3_k, q3_k_heads, 96, 14, 110)
